@@ -1,0 +1,59 @@
+"""The extension modules only; everything else stands in pyproject.toml.
+
+Every `ext/fanion/_core/NAME.pyx` becomes `fanion._core.NAME`. Switches, all by environment variable:
+FANION_DEBUG=1 turns every check on, FANION_SANITIZE=address|thread|undefined builds with that sanitizer,
+FANION_TRACE=1 adds line tracing, FANION_ANNOTATE=1 writes Cython's annotated sources,
+FANION_ONLY=ring,hash builds just those modules.
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+debug = os.environ.get("FANION_DEBUG") == "1"
+trace = os.environ.get("FANION_TRACE") == "1"
+sanitizer = os.environ.get("FANION_SANITIZE", "")
+only = set(filter(None, os.environ.get("FANION_ONLY", "").split(",")))
+
+compile_args = ["-std=c11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unused-function", "-pthread"]
+compile_args += ["-O1", "-g", "-UNDEBUG", "-DFANION_DEBUG=1"] if debug else ["-O3", "-g0"]
+link_args = ["-pthread"]
+if sanitizer:
+    compile_args += [f"-fsanitize={sanitizer}", "-fno-omit-frame-pointer"]
+    link_args.append(f"-fsanitize={sanitizer}")
+define_macros = [("CYTHON_TRACE", "1")] if trace else []
+
+sources = [p for p in sorted(Path("ext/fanion/_core").glob("*.pyx")) if not only or p.stem in only]
+headers = [str(p) for p in sorted(Path("ext").rglob("*.h"))]
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                f"fanion._core.{path.stem}",
+                [str(path)],
+                include_dirs=["ext/include"],
+                depends=headers,
+                define_macros=define_macros,
+                extra_compile_args=compile_args,
+                extra_link_args=link_args,
+            )
+            for path in sources
+        ],
+        include_path=["ext"],
+        build_dir="build/cython",
+        annotate=os.environ.get("FANION_ANNOTATE") == "1",
+        compiler_directives={
+            "language_level": 3,
+            "embedsignature": False,
+            "boundscheck": debug,
+            "wraparound": debug,
+            "initializedcheck": debug,
+            "cdivision": True,
+            "linetrace": trace,
+            "binding": False,
+        },
+    ),
+)

@@ -1,0 +1,86 @@
+"""Every exception that Fanion raises on purpose.
+
+    FanionError
+    ├── ConfigError           a setting that can't be used
+    ├── DefinitionError       one or more defects in definition files (all of them, not the first)
+    ├── ProgramError          a lowered program that the bundle format can't hold
+    ├── BundleError           a bundle that does not verify
+    │   └── BundleVersionError    ... written by a newer Fanion
+    ├── StoreError            the store can't be opened, read or written
+    │   ├── StoreMissingError     ... there is none in this directory
+    │   └── StoreVersionError     ... written by a newer Fanion
+    ├── JournalError          the journal can't be opened, read or written
+    │   └── JournalFullError      ... nothing was taken: the caller answers "overloaded"
+    └── ServeError            the server can't start here (port in use, directory locked, wrong file system)
+
+A message says what was found, what was allowed, and where. The command line prints the message alone
+and exits 1; a traceback is a bug.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class FanionError(Exception):
+    """The root: `except FanionError` catches all that Fanion raises on purpose, and nothing else."""
+
+
+class ConfigError(FanionError):
+    """A setting has the wrong type, is out of its range or is unknown. Mend the named setting."""
+
+
+class Problem(NamedTuple):
+    """One defect in a definition file: where it is, what was found there, and what is allowed."""
+
+    file: str
+    path: str
+    found: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.path}: {self.found}; {self.allowed}"
+
+
+class DefinitionError(FanionError):
+    """The definitions have defects; nothing was stored. Mend every listed place and publish again."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class ProgramError(FanionError):
+    """A lowered program breaks a limit of the bundle format. Split the environment or shorten the rule."""
+
+
+class BundleError(FanionError):
+    """A bundle's bytes do not verify. The last good generation goes on being served; publish again."""
+
+
+class BundleVersionError(BundleError):
+    """The bundle has a format that this version does not know. Start the newer server, or publish again."""
+
+
+class StoreError(FanionError):
+    """The store can't be opened, read or written. The message names the file and the system's reason."""
+
+
+class StoreMissingError(StoreError):
+    """There is no store in the directory. Publish definitions first, or name the right directory."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer Fanion. Run that version, or publish into a new directory."""
+
+
+class JournalError(FanionError):
+    """The journal can't be opened, read or written. The message names the file and the system's reason."""
+
+
+class JournalFullError(JournalError):
+    """The ring or the disk takes no more. Nothing of this request was kept; the client has to try again."""
+
+
+class ServeError(FanionError):
+    """The server can't start: the port is in use, another server holds the directory, or it may not be used."""
