@@ -1,0 +1,5 @@
+"""`python -m fanion` is the `fanion` command."""
+
+from fanion.cli import main
+
+main()

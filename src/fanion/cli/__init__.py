@@ -1,0 +1,58 @@
+"""The command line: one module per verb, loaded only when asked for, so that `fanion --help` stays quick.
+
+A `FanionError` ends the command with its message on standard error and exit status 1; usage errors exit 2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from fanion.errors import FanionError
+
+VERBS = {
+    "serve": "run the server",
+    "publish": "validate, compile and store definitions as one new generation",
+    "check": "validate definitions only",
+    "rollback": "go back to the previous generation",
+    "inspect": "show what a bundle holds, and the program of one flag",
+    "eval": "evaluate one flag offline, with the reason and the path taken",
+    "keys": "create, list and revoke API keys",
+    "journal": "read, follow, verify and summarise the journal",
+}
+"""Verb -> one line of help; the verb's command is `command` in the module of that name (`eval_` for eval)."""
+
+
+class Verbs(click.Group):
+    """Loads a verb's module when the verb is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"fanion.cli.{cmd_name if cmd_name != 'eval' else 'eval_'}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fanion")
+def group() -> None:
+    """Fanion: feature-flag evaluation and event ingest, self-hosted."""
+
+
+def main() -> None:
+    """Entry point of the `fanion` command."""
+    try:
+        group.main(standalone_mode=True)
+    except FanionError as error:
+        click.echo(f"fanion: {error}", err=True)
+        sys.exit(1)
