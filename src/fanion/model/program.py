@@ -100,7 +100,9 @@ class Op(enum.IntEnum):
     ORDER_DOUBLE = 9  # operand float; NaN on either side compares as equal
     ORDER_NUMBER = 10  # operand float, INT64 or DOUBLE; NaN makes every relation false
     ORDER_VERSION = 11  # operand str (a version); precedence, then build metadata as Rust's semver orders it
-    ORDER_TEXT = 12  # operand float; numbers, or text trimmed and read as a decimal; unreadable or BOOL: false
+    ORDER_TEXT = (
+        12  # operand float; numbers, or text trimmed and read as a decimal; unreadable or BOOL: false
+    )
     STRING_IN = 13  # operand tuple of str; STRING only
     STRING_CONTAINS = 14
     STRING_STARTS = 15
@@ -210,7 +212,7 @@ class PieceKind(enum.IntEnum):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """A part of a hash's input: literal text, a slot's text form, or the decimal length of that text in bytes."""
+    """Part of a hash's input: literal text, a slot's text form, or that text's length in bytes (decimal)."""
 
     kind: PieceKind
     literal: str = ""
@@ -268,8 +270,8 @@ class Resolution(enum.IntEnum):
 
 
 class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
-    """The end of a run. `variant`: a number that DECISION_IS compares. `rule`: index of the rule in the source,
-    for people (-1: none)."""
+    """The end of a run. `variant`: a number that DECISION_IS compares. `rule`: index of the rule in the
+    source, for people (-1: none)."""
 
     resolution: Resolution
     variant: int = -1
@@ -287,7 +289,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a parameter says at one outcome of its decision. `value` is JSON text, None where none is served."""
+    """What a parameter says at one outcome of its decision. `value` is JSON text, None: none is served."""
 
     resolution: Resolution
     value: str | None
@@ -298,8 +300,8 @@ class Answer(msgspec.Struct, frozen=True):
 class Parameter(msgspec.Struct, frozen=True):
     """A named value: `answers[n]` belongs to outcome n of `decision`.
 
-    `group` is the flag or feature that owns it, `client_safe` whether publishable keys may see it, `source` the
-    definition format it came from (a renderer may refuse to show a foreign one).
+    `group` is the flag or feature that owns it, `client_safe` whether publishable keys may see it, `source`
+    the definition format it came from (a renderer may refuse to show a foreign one).
     """
 
     key: str
@@ -329,7 +331,7 @@ class Lowered(msgspec.Struct, frozen=True):
 
 
 class Hole(msgspec.Struct, frozen=True):
-    """A place in a fragment that only the request can fill; the emitter takes the request's bytes number n."""
+    """A place in a fragment that only the request can fill: the emitter takes the request's bytes number n."""
 
     number: int
 
