@@ -1,0 +1,108 @@
+"""Settings: which source wins, and that nothing wrong is taken silently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fanion.config import Config, find_file, load_config, settings
+from fanion.errors import ConfigError
+
+
+def write_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "fanion.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_hold_without_any_source() -> None:
+    assert load_config(environ={}) == Config()
+
+
+def test_flag_wins_over_variable_wins_over_file(tmp_path: Path) -> None:
+    file = write_file(tmp_path, "[server]\nport = 1\nworkers = 1\nbacklog = 1\n")
+    config = load_config(
+        file=file,
+        environ={"FANION_SERVER_PORT": "2", "FANION_SERVER_WORKERS": "2"},
+        flags={"server.port": 3, "server.host": None},
+    )
+    assert (config.server.port, config.server.workers, config.server.backlog) == (3, 2, 1)
+    assert config.server.host == Config().server.host
+
+
+def test_integer_in_the_file_is_taken_for_a_number(tmp_path: Path) -> None:
+    assert load_config(file=write_file(tmp_path, "[store]\ntick_s = 2\n"), environ={}).store.tick_s == 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[sever]\nport = 1", "did you mean server"),
+        ("[server]\nprot = 1", "did you mean server.port"),
+        ("[server]\nport = 65536", "allowed: integer, >= 0 and <= 65535"),
+        ("[server]\nport = true", "server.port is True"),
+        ("[server]\nport = 1.5", "server.port is 1.5"),
+        ("[server]\nport = [1]", "one plain value"),
+        ("server = 1", "must be a table"),
+        ("[server", "not TOML"),
+        ('[journal]\nack = "maybe"', "durable | buffered"),
+        ("[limiter]\nslots = 1025", "power of two"),
+        ("[store]\nmap_bytes = 1048577", "multiple of 4096"),
+        ("[limits]\nbody_timeout_s = 1", "ends a body first"),
+    ],
+)
+def test_wrong_file_is_refused_and_the_place_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(file=write_file(tmp_path, text), environ={})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "said"),
+    [
+        ("FANION_SERVER_PORT", "http", "FANION_SERVER_PORT: server.port is 'http'"),
+        ("FANION_SERVER_PROT", "1", "did you mean FANION_SERVER_PORT"),
+        ("FANION_JOURNAL_ACK", "none", "durable | buffered"),
+    ],
+)
+def test_wrong_variable_is_refused_by_name(variable: str, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(environ={variable: text})
+    assert said in str(caught.value)
+
+
+def test_variables_of_the_orchestrator_and_the_build_are_not_settings() -> None:
+    environ = {
+        "FANION_PORT": "tcp://10.0.0.1:80",
+        "FANION_SERVICE_HOST": "10.0.0.1",
+        "FANION_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "FANION_DEBUG": "1",
+        "FANION_CONFIG": "/etc/fanion.toml",
+    }
+    assert load_config(environ=environ) == Config()
+
+
+def test_unknown_flag_is_refused() -> None:
+    with pytest.raises(ConfigError, match="did you mean"):
+        load_config(environ={}, flags={"server.prot": 1})
+
+
+def test_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="can't be read"):
+        load_config(file=tmp_path / "none.toml", environ={})
+
+
+def test_file_is_named_by_variable_or_lies_in_the_data_directory(tmp_path: Path) -> None:
+    assert find_file(tmp_path, {}) is None
+    assert find_file(None, {"FANION_CONFIG": "/etc/f.toml"}) == Path("/etc/f.toml")
+    assert find_file(write_file(tmp_path, "").parent, {}) == tmp_path / "fanion.toml"
+
+
+def test_every_setting_is_listed_with_help_and_a_default() -> None:
+    listed = settings()
+    assert all(setting.help for setting in listed)
+    assert len({setting.variable for setting in listed}) == len(listed)
+    for setting in listed:
+        group, _, field = setting.name.partition(".")
+        assert getattr(getattr(Config(), group), field) == setting.default
