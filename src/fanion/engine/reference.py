@@ -15,14 +15,6 @@ from typing import Any, NamedTuple
 import xxhash
 
 from fanion.engine.murmur import murmur3_32, murmur3_x64_128
-from fanion.engine.text import (
-    compare_precedence,
-    compare_versions,
-    ecmascript_number,
-    parse_decimal,
-    parse_version,
-    plain_decimal,
-)
 from fanion.model.context import EvaluationContext
 from fanion.model.program import (
     TEXT_BYTES_MAX,
@@ -45,6 +37,14 @@ from fanion.model.program import (
     Test,
     Version,
     Weights,
+)
+from fanion.model.text import (
+    compare_precedence,
+    compare_versions,
+    ecmascript_number,
+    parse_decimal,
+    parse_version,
+    plain_decimal,
 )
 
 STRINGS_MAX = 1_000

@@ -1,4 +1,4 @@
-"""Text and version rules that the reference twin shares with definition sources: numbers to text, SemVer.
+"""Rules of text that definition sources, compiler and reference twin share: numbers to text, SemVer.
 
 Plain Python on purpose: the compiled core has its own C for the same rules, held equal by property tests.
 """

@@ -1,0 +1,225 @@
+/* The layout of a bundle, as drawn in fanion/bundle/__init__.py. Little-endian, every section 8-aligned.
+ *
+ * Do not add, drop, retype or reorder a member without a new FANION_BUNDLE_VERSION: bundles outlive processes.
+ * Offsets into the blob are 32 bits wide; FANION_NONE marks "no such thing". */
+#ifndef FANION_BUNDLE_H
+#define FANION_BUNDLE_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#define FANION_BUNDLE_MAGIC 0x0A4E4F494E414689ULL /* "\x89" "FANION" "\n" */
+#define FANION_BUNDLE_VERSION 1u
+#define FANION_NONE 0xFFFFFFFFu
+#define FANION_DEPTH_MAX 32
+
+enum fanion_section_kind {
+    FANION_SECTION_BLOB,
+    FANION_SECTION_SLOTS,
+    FANION_SECTION_DECISIONS,
+    FANION_SECTION_NODES,
+    FANION_SECTION_PIECES,
+    FANION_SECTION_RANGES,
+    FANION_SECTION_WEIGHTS,
+    FANION_SECTION_SETS,
+    FANION_SECTION_SET_ITEMS,
+    FANION_SECTION_VERSIONS,
+    FANION_SECTION_COMPARATORS,
+    FANION_SECTION_EXTERNALS,
+    FANION_SECTION_DECISION_SLOTS,
+    FANION_SECTION_TABLES,
+    FANION_SECTION_ENTRIES,
+    FANION_SECTION_INDEX,
+    FANION_SECTION_FRAGMENTS,
+    FANION_SECTION_ROPES,
+    FANION_SECTION_DOCUMENTS,
+    FANION_SECTION_META,
+    FANION_SECTION_COUNT
+};
+
+typedef struct {
+    uint64_t offset; /* from the start of the bundle */
+    uint32_t count;  /* records; bytes for the blob and meta */
+    uint32_t size;   /* bytes per record, as the writer had it */
+} fanion_section;
+
+typedef struct {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t section_count;
+    uint64_t total_size;
+    uint64_t checksum; /* xxh64, seed 0, of everything behind this member */
+    fanion_section sections[FANION_SECTION_COUNT];
+} fanion_bundle_header;
+
+typedef struct {
+    uint32_t offset, length;
+} fanion_text;
+
+typedef struct {
+    fanion_text name, context_type;
+    uint8_t source, profile, dotted, needs; /* needs: FANION_NEEDS_* */
+    uint32_t reserved;
+} fanion_slot;
+
+#define FANION_NEEDS_TEXT 1u   /* a hash or a text operator reads the slot's text form */
+#define FANION_NEEDS_NUMBER 2u /* a text-to-number comparison reads it */
+
+typedef struct {
+    fanion_text key;
+    uint32_t node_first, node_count;
+    uint32_t slot_first, slot_count; /* into DECISION_SLOTS: every slot that this or an asked decision reads */
+    uint32_t outcome_count;
+    uint32_t memo;  /* index of its memo cell, FANION_NONE where no decision asks it */
+    uint32_t depth; /* 1 + the deepest asked decision's, <= FANION_DEPTH_MAX */
+    uint32_t reserved;
+} fanion_decision;
+
+enum fanion_node_type { FANION_TEST, FANION_HASH, FANION_RANGES, FANION_WEIGHTS, FANION_OUTCOME };
+
+/* A node is 32 bytes. Targets are node numbers of the same decision, always higher than the node's own. */
+typedef struct {
+    uint8_t type, op, relation, flags; /* flags: FANION_ANY_ELEMENT, FANION_FOLD */
+    uint32_t slot;
+    uint32_t exits[4]; /* true, false, missing, mismatch */
+    union {
+        int64_t integer;
+        double number;
+        fanion_text text;
+        struct {
+            uint32_t first, count; /* set, version, comparators, external: number (and count) of records */
+        } record;
+        struct {
+            uint32_t decision;
+            int32_t variant;
+        } asked;
+    } operand;
+} fanion_test;
+
+#define FANION_ANY_ELEMENT 1u
+#define FANION_FOLD 2u
+
+typedef struct {
+    uint8_t type, hash, reduction, reserved;
+    uint32_t piece_first, piece_count;
+    uint32_t on_done, on_missing;
+    uint32_t reserved2;
+    uint64_t modulus;
+} fanion_hash_node;
+
+typedef struct {
+    uint8_t type, reserved[3];
+    uint32_t first, count; /* into RANGES or WEIGHTS */
+    uint32_t on_none;      /* ranges only */
+    uint32_t reserved2[4];
+} fanion_branch;
+
+typedef struct {
+    uint8_t type, resolution, reserved[2];
+    int32_t variant, rule;
+    uint32_t number;
+    uint32_t reserved2[4];
+} fanion_outcome;
+
+typedef union {
+    uint8_t type;
+    fanion_test test;
+    fanion_hash_node hash;
+    fanion_branch branch;
+    fanion_outcome outcome;
+} fanion_node;
+
+typedef struct {
+    uint32_t kind, slot;
+    fanion_text literal;
+} fanion_piece;
+
+typedef struct {
+    int64_t low, high;
+    uint32_t target, reserved;
+} fanion_range;
+
+typedef struct {
+    double weight;
+    uint32_t target, reserved;
+} fanion_weight;
+
+/* Up to FANION_SET_LINEAR items lie side by side and are scanned; more are an open-addressing table whose
+ * capacity is a power of two at least twice the item count. `folded` sets are always scanned. */
+typedef struct {
+    uint32_t first, capacity, folded, reserved;
+} fanion_set;
+
+#define FANION_SET_LINEAR 8u
+
+typedef struct {
+    fanion_text text; /* length FANION_NONE: empty place */
+    uint32_t hash, reserved;
+} fanion_set_item;
+
+typedef struct {
+    uint64_t major, minor, patch;
+    fanion_text pre, build;
+} fanion_version_record;
+
+typedef struct {
+    uint32_t low, high; /* into VERSIONS; high may be FANION_NONE */
+    uint32_t has_pre, reserved;
+    uint64_t pre_of[3];
+} fanion_comparator;
+
+typedef struct {
+    uint32_t op, slot;
+    fanion_text operand;
+} fanion_external;
+
+typedef struct {
+    fanion_text name;
+    uint32_t entry_first, entry_count;
+    uint32_t index_first, index_mask;
+    uint32_t absent; /* fragment */
+    uint32_t reserved;
+} fanion_table;
+
+typedef struct {
+    fanion_text key, json; /* json: the key in quotes and escaped */
+    uint32_t decision;
+    uint32_t fragment_first; /* + the outcome's number */
+    uint32_t client_safe;
+    uint32_t reserved;
+} fanion_entry;
+
+typedef struct {
+    uint32_t rope_first, rope_count;
+} fanion_fragment;
+
+/* A piece of the blob; offset FANION_NONE makes it hole number `length`. */
+typedef fanion_text fanion_rope;
+
+typedef struct {
+    fanion_text name, content;
+} fanion_document;
+
+static_assert(sizeof(fanion_section) == 16, "on disk");
+static_assert(sizeof(fanion_bundle_header) == 32 + 16 * FANION_SECTION_COUNT, "on disk");
+static_assert(sizeof(fanion_slot) == 24, "on disk");
+static_assert(sizeof(fanion_decision) == 40, "on disk");
+static_assert(sizeof(fanion_test) == 32, "on disk");
+static_assert(sizeof(fanion_hash_node) == 32, "on disk");
+static_assert(sizeof(fanion_branch) == 32, "on disk");
+static_assert(sizeof(fanion_outcome) == 32, "on disk");
+static_assert(sizeof(fanion_node) == 32, "on disk");
+static_assert(sizeof(fanion_piece) == 16, "on disk");
+static_assert(sizeof(fanion_range) == 24, "on disk");
+static_assert(sizeof(fanion_weight) == 16, "on disk");
+static_assert(sizeof(fanion_set) == 16, "on disk");
+static_assert(sizeof(fanion_set_item) == 16, "on disk");
+static_assert(sizeof(fanion_version_record) == 40, "on disk");
+static_assert(sizeof(fanion_comparator) == 40, "on disk");
+static_assert(sizeof(fanion_external) == 16, "on disk");
+static_assert(sizeof(fanion_table) == 32, "on disk");
+static_assert(sizeof(fanion_entry) == 32, "on disk");
+static_assert(sizeof(fanion_fragment) == 8, "on disk");
+static_assert(sizeof(fanion_document) == 16, "on disk");
+
+#endif

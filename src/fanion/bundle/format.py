@@ -1,0 +1,116 @@
+"""The bundle's structs as Python writes them: one `struct.Struct` per section, in the order of the C header.
+
+Do not add, drop, retype or reorder a member without a new `VERSION`; see `fanion.bundle` for the layout.
+"""
+
+from __future__ import annotations
+
+import enum
+from struct import Struct
+
+MAGIC = 0x0A4E4F494E414689
+VERSION = 1
+NONE = 0xFFFFFFFF
+
+TOTAL_BYTES_MAX = 2**31
+"""A worker maps whole bundles; larger environments should be split."""
+DECISIONS_MAX = 1_000_000
+NODES_PER_DECISION_MAX = 65_535
+SLOTS_PER_DECISION_MAX = 4_096
+"""Slots are bound before a decision runs; this bounds that work."""
+ROPES_PER_FRAGMENT_MAX = 64
+SET_ITEMS_MAX = 100_000
+"""Texts in one set; larger lists are list segments."""
+SET_LINEAR = 8
+"""Sets up to this many items are scanned, larger ones probed."""
+HOLES_MAX = 16
+
+NEEDS_TEXT = 1
+NEEDS_NUMBER = 2
+ANY_ELEMENT = 1
+FOLD = 2
+
+
+class Section(enum.IntEnum):
+    """The section table's rows, in order."""
+
+    BLOB = 0
+    SLOTS = 1
+    DECISIONS = 2
+    NODES = 3
+    PIECES = 4
+    RANGES = 5
+    WEIGHTS = 6
+    SETS = 7
+    SET_ITEMS = 8
+    VERSIONS = 9
+    COMPARATORS = 10
+    EXTERNALS = 11
+    DECISION_SLOTS = 12
+    TABLES = 13
+    ENTRIES = 14
+    INDEX = 15
+    FRAGMENTS = 16
+    ROPES = 17
+    DOCUMENTS = 18
+    META = 19
+
+
+class NodeType(enum.IntEnum):
+    TEST = 0
+    HASH = 1
+    RANGES = 2
+    WEIGHTS = 3
+    OUTCOME = 4
+
+
+HEADER = Struct("<QIIQQ")
+SECTION = Struct("<QII")
+SLOT = Struct("<IIIIBBBBI")
+DECISION = Struct("<IIIIIIIIII")
+TEST = Struct("<BBBBIIIII8s")
+HASH = Struct("<BBBBIIIIIQ")
+BRANCH = Struct("<B3xIII16x")
+OUTCOME = Struct("<BB2xiiI16x")
+PIECE = Struct("<IIII")
+RANGE = Struct("<qqII")
+WEIGHT = Struct("<dII")
+SET = Struct("<IIII")
+SET_ITEM = Struct("<IIII")
+VERSION_RECORD = Struct("<QQQIIII")
+COMPARATOR = Struct("<IIIIQQQ")
+EXTERNAL = Struct("<IIII")
+TABLE = Struct("<IIIIIIII")
+ENTRY = Struct("<IIIIIIII")
+FRAGMENT = Struct("<II")
+ROPE = Struct("<II")
+DOCUMENT = Struct("<IIII")
+NUMBER = Struct("<I")
+
+INT64_OPERAND = Struct("<q")
+DOUBLE_OPERAND = Struct("<d")
+PAIR_OPERAND = Struct("<II")
+ASKED_OPERAND = Struct("<Ii")
+
+RECORD_SIZES = {
+    Section.BLOB: 1,
+    Section.SLOTS: SLOT.size,
+    Section.DECISIONS: DECISION.size,
+    Section.NODES: TEST.size,
+    Section.PIECES: PIECE.size,
+    Section.RANGES: RANGE.size,
+    Section.WEIGHTS: WEIGHT.size,
+    Section.SETS: SET.size,
+    Section.SET_ITEMS: SET_ITEM.size,
+    Section.VERSIONS: VERSION_RECORD.size,
+    Section.COMPARATORS: COMPARATOR.size,
+    Section.EXTERNALS: EXTERNAL.size,
+    Section.DECISION_SLOTS: NUMBER.size,
+    Section.TABLES: TABLE.size,
+    Section.ENTRIES: ENTRY.size,
+    Section.INDEX: NUMBER.size,
+    Section.FRAGMENTS: FRAGMENT.size,
+    Section.ROPES: ROPE.size,
+    Section.DOCUMENTS: DOCUMENT.size,
+    Section.META: 1,
+}
