@@ -1,8 +1,9 @@
-/* C11 atomics for words that threads and processes share; the only header that names <stdatomic.h>.
+/* The only door to atomic operations: every shared word is read and written through these.
  *
- * Every operation's name ends in its memory order. Publish = store_release, observe = load_acquire; a word
- * that only counts is relaxed. A word stands on a cache line of its own (`fanion_line`) unless one thread
- * alone writes all words of the line. All words are lock-free, so that they also work between processes.
+ * A function's name ends in its memory order. Publish = store_release, observe = load_acquire, and the comment
+ * on each shared word says what it pairs with. Words are plain unsigned integers in memory (Cython has no
+ * _Atomic), naturally aligned, and lock-free, so that they work between processes in a shared mapping.
+ * Nothing here needs the GIL.
  */
 #ifndef FANION_ATOMICS_H
 #define FANION_ATOMICS_H
@@ -11,63 +12,101 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free to be shared by processes");
-_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "32-bit atomics must be lock-free to be shared by processes");
+_Static_assert(sizeof(_Atomic uint32_t) == sizeof(uint32_t), "32-bit words are plain in memory");
+_Static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t), "64-bit words are plain in memory");
+_Static_assert(_Alignof(_Atomic uint64_t) <= 8, "64-bit words need no more than their own alignment");
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "32-bit atomics take no lock");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics take no lock");
 
-#define FANION_LINE_BYTES 128 /* two 64-byte lines: the adjacent-line prefetcher counts as sharing */
+/* Bytes that two words need between them, so that writing one doesn't slow readers of the other; two lines,
+ * since processors fetch lines in pairs. */
+#define FANION_CACHE_LINE 64
+#define FANION_WORD_SPACING 128
 
-typedef struct { _Atomic uint64_t value; } fanion_atomic_u64;
-typedef struct { _Atomic uint32_t value; } fanion_atomic_u32;
+static inline uint32_t fanion_u32_load_relaxed(const uint32_t *word) {
+    return atomic_load_explicit((const _Atomic uint32_t *)word, memory_order_relaxed);
+}
+
+static inline uint32_t fanion_u32_load_acquire(const uint32_t *word) {
+    return atomic_load_explicit((const _Atomic uint32_t *)word, memory_order_acquire);
+}
+
+static inline void fanion_u32_store_relaxed(uint32_t *word, uint32_t value) {
+    atomic_store_explicit((_Atomic uint32_t *)word, value, memory_order_relaxed);
+}
+
+static inline void fanion_u32_store_release(uint32_t *word, uint32_t value) {
+    atomic_store_explicit((_Atomic uint32_t *)word, value, memory_order_release);
+}
+
+static inline uint32_t fanion_u32_exchange_acq_rel(uint32_t *word, uint32_t value) {
+    return atomic_exchange_explicit((_Atomic uint32_t *)word, value, memory_order_acq_rel);
+}
+
+/* True when `*word` was `*expected` and is now `desired`; else `*expected` is what was found (acquire). */
+static inline bool fanion_u32_compare_exchange_acq_rel(uint32_t *word, uint32_t *expected, uint32_t desired) {
+    return atomic_compare_exchange_strong_explicit((_Atomic uint32_t *)word, expected, desired,
+                                                   memory_order_acq_rel, memory_order_acquire);
+}
+
+static inline uint64_t fanion_u64_load_relaxed(const uint64_t *word) {
+    return atomic_load_explicit((const _Atomic uint64_t *)word, memory_order_relaxed);
+}
+
+static inline uint64_t fanion_u64_load_acquire(const uint64_t *word) {
+    return atomic_load_explicit((const _Atomic uint64_t *)word, memory_order_acquire);
+}
+
+static inline void fanion_u64_store_relaxed(uint64_t *word, uint64_t value) {
+    atomic_store_explicit((_Atomic uint64_t *)word, value, memory_order_relaxed);
+}
+
+static inline void fanion_u64_store_release(uint64_t *word, uint64_t value) {
+    atomic_store_explicit((_Atomic uint64_t *)word, value, memory_order_release);
+}
+
+static inline uint64_t fanion_u64_add_relaxed(uint64_t *word, uint64_t count) {
+    return atomic_fetch_add_explicit((_Atomic uint64_t *)word, count, memory_order_relaxed);
+}
+
+static inline uint64_t fanion_u64_add_acq_rel(uint64_t *word, uint64_t count) {
+    return atomic_fetch_add_explicit((_Atomic uint64_t *)word, count, memory_order_acq_rel);
+}
+
+static inline uint64_t fanion_u64_exchange_acq_rel(uint64_t *word, uint64_t value) {
+    return atomic_exchange_explicit((_Atomic uint64_t *)word, value, memory_order_acq_rel);
+}
+
+/* True when `*word` was `*expected` and is now `desired`; else `*expected` is what was found (acquire). */
+static inline bool fanion_u64_compare_exchange_acq_rel(uint64_t *word, uint64_t *expected, uint64_t desired) {
+    return atomic_compare_exchange_strong_explicit((_Atomic uint64_t *)word, expected, desired,
+                                                   memory_order_acq_rel, memory_order_acquire);
+}
+
+/* Raises `*word` to `value` unless it is there or above already; pairs with load_acquire. */
+static inline void fanion_u64_raise_acq_rel(uint64_t *word, uint64_t value) {
+    uint64_t found = fanion_u64_load_acquire(word);
+    while (found < value && !fanion_u64_compare_exchange_acq_rel(word, &found, value)) {
+    }
+}
+
+/* A counter with one writer: a plain load and store are enough, and cheaper than a locked add. */
+static inline void fanion_u64_count_relaxed(uint64_t *word, uint64_t count) {
+    fanion_u64_store_relaxed(word, fanion_u64_load_relaxed(word) + count);
+}
 
 /* A shared word that has its cache lines for itself. */
 typedef struct {
-    _Alignas(FANION_LINE_BYTES) fanion_atomic_u64 word;
-    uint8_t unused[FANION_LINE_BYTES - 8];
+    uint64_t word;
+    uint8_t unused[FANION_WORD_SPACING - 8];
 } fanion_line;
 
-_Static_assert(sizeof(fanion_atomic_u64) == 8, "a shared word is eight bytes");
-_Static_assert(sizeof(fanion_line) == FANION_LINE_BYTES, "a shared line is one line");
+_Static_assert(sizeof(fanion_line) == FANION_WORD_SPACING, "a line holds one word");
 
-#define FANION_ATOMIC_OPERATIONS(name, type)                                                                 \
-    static inline type fanion_##name##_load_relaxed(const fanion_atomic_##name *a) {                                  \
-        return atomic_load_explicit(&((fanion_atomic_##name *)a)->value, memory_order_relaxed);              \
-    }                                                                                                        \
-    static inline type fanion_##name##_load_acquire(const fanion_atomic_##name *a) {                                  \
-        return atomic_load_explicit(&((fanion_atomic_##name *)a)->value, memory_order_acquire);              \
-    }                                                                                                        \
-    static inline type fanion_##name##_load_seq_cst(const fanion_atomic_##name *a) {                                  \
-        return atomic_load_explicit(&((fanion_atomic_##name *)a)->value, memory_order_seq_cst);              \
-    }                                                                                                        \
-    static inline void fanion_##name##_store_relaxed(fanion_atomic_##name *a, type v) {                               \
-        atomic_store_explicit(&a->value, v, memory_order_relaxed);                                           \
-    }                                                                                                        \
-    static inline void fanion_##name##_store_release(fanion_atomic_##name *a, type v) {                               \
-        atomic_store_explicit(&a->value, v, memory_order_release);                                           \
-    }                                                                                                        \
-    static inline void fanion_##name##_store_seq_cst(fanion_atomic_##name *a, type v) {                               \
-        atomic_store_explicit(&a->value, v, memory_order_seq_cst);                                           \
-    }                                                                                                        \
-    static inline type fanion_##name##_fetch_add_relaxed(fanion_atomic_##name *a, type v) {                           \
-        return atomic_fetch_add_explicit(&a->value, v, memory_order_relaxed);                                \
-    }                                                                                                        \
-    static inline type fanion_##name##_fetch_add_acq_rel(fanion_atomic_##name *a, type v) {                           \
-        return atomic_fetch_add_explicit(&a->value, v, memory_order_acq_rel);                                \
-    }                                                                                                        \
-    static inline type fanion_##name##_exchange_acq_rel(fanion_atomic_##name *a, type v) {                            \
-        return atomic_exchange_explicit(&a->value, v, memory_order_acq_rel);                                 \
-    }                                                                                                        \
-    /* True when *a was *expected and now is v; else *expected holds what was found. */                      \
-    static inline bool fanion_##name##_compare_exchange_acq_rel(fanion_atomic_##name *a, type *expected, type v) {    \
-        return atomic_compare_exchange_strong_explicit(&a->value, expected, v, memory_order_acq_rel,         \
-                                                       memory_order_acquire);                                \
-    }
+static inline void fanion_fence_acquire(void) { atomic_thread_fence(memory_order_acquire); }
+static inline void fanion_fence_release(void) { atomic_thread_fence(memory_order_release); }
 
-FANION_ATOMIC_OPERATIONS(u64, uint64_t)
-FANION_ATOMIC_OPERATIONS(u32, uint32_t)
-
-/* A counter with one writer: a plain load and store are enough, and cheaper than a locked add. */
-static inline void fanion_counter_add_relaxed(fanion_atomic_u64 *a, uint64_t v) {
-    fanion_u64_store_relaxed(a, fanion_u64_load_relaxed(a) + v);
-}
+/* For "write mine, then read yours" on both sides (sleeping flags): the only order that needs it. */
+static inline void fanion_fence_seq_cst(void) { atomic_thread_fence(memory_order_seq_cst); }
 
 #endif
