@@ -1,0 +1,46 @@
+"""An API key as the server knows it: its hash and what it opens. The raw key is nowhere but with its owner."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+KeyKind = Literal["server", "client", "edge"]
+
+HASH_BYTES = 32
+PREFIX_CHARACTERS = 8
+"""What of a raw key may be shown again, in lists and logs."""
+
+
+class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a key opens. Nothing is ever read from the raw key's own prefix.
+
+    `dialects`: empty means all. `scopes`: the dialect's own words, empty means all that the kind allows.
+    `expires_at`: Unix seconds, None for never. `prefix`: the raw key's first characters, for people.
+    """
+
+    id: str
+    environment: str
+    organisation: str
+    kind: KeyKind
+    dialects: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    expires_at: float | None = None
+    prefix: str = ""
+    name: str = ""
+
+
+def hash_key(raw: bytes) -> bytes:
+    """The SHA-256 under which a key is stored and looked up.
+
+    Keys are random and long, so a plain hash can't be reversed; and since the look-up compares hashes, how long
+    it takes says nothing about a raw key that differs in one byte.
+    """
+    return hashlib.sha256(raw).digest()
+
+
+def show_prefix(raw: str) -> str:
+    """The part of `raw` that may be shown: its first characters, never more than a quarter of it."""
+    return raw[: min(PREFIX_CHARACTERS, len(raw) // 4)]
