@@ -129,7 +129,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api_key_bytes_max: Annotated[
         int,
         Meta(ge=64, le=4_096, description="bytes of a raw API key; a longer one is unknown"),
-    ] = 256
+    ] = 512
     flag_key_bytes_max: Annotated[
         int,
         Meta(ge=16, le=4_096, description="bytes of a flag key in a request; a longer one is unknown"),
