@@ -1,0 +1,194 @@
+"""Binding: from the JSON values of a request to typed cells. Needs the GIL; texts are borrowed from the context,
+which the caller keeps alive until the last use of the cells."""
+
+from cpython.bool cimport PyBool_Check
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
+from cpython.list cimport PyList_Check, PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.long cimport PyLong_AsDouble, PyLong_AsLongLongAndOverflow, PyLong_Check
+from cpython.mem cimport PyMem_Free
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_Check
+from libc.math cimport isfinite
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport malloc, realloc
+
+from fanion._core.layout cimport *
+from fanion._core.match cimport cell, fanion_version_parse, slice
+
+
+cdef extern from "Python.h":
+    char *PyOS_double_to_string(double value, char format_code, int precision, int flags, int *ptype) except NULL
+    double PyOS_string_to_double(const char *text, char **end, PyObject *overflow_exception) except? -1.0
+
+
+cdef extern from "fanion_number.h" nogil:
+    enum:
+        FANION_NUMBER_BYTES_MAX
+    ctypedef struct fanion_decimal:
+        int point
+    void fanion_decimal_parse(const char *shortest, fanion_decimal *out)
+    size_t fanion_decimal_plain(const fanion_decimal *number, char *out)
+    size_t fanion_decimal_ecmascript(const fanion_decimal *number, char *out)
+    size_t fanion_integer_text(int64_t value, char *out)
+    const char *fanion_decimal_find(const char *text, size_t length)
+
+
+cdef inline int number_text(cell *out, uint8_t profile) except -1:
+    """The text form of out.number (of out.integer where an INT64 keeps its digits)."""
+    cdef fanion_decimal decimal
+    cdef char *shortest
+    cdef double value = out.number
+    if out.buffer == NULL:
+        out.buffer = <char *> malloc(FANION_NUMBER_BYTES_MAX)
+        if out.buffer == NULL:
+            raise MemoryError
+    out.text = out.buffer
+    if out.kind == KIND_INT64 and (profile == PROFILE_VERSIONED or -9007199254740992.0 < value < 9007199254740992.0):
+        out.length = <uint32_t> fanion_integer_text(out.integer, out.buffer)
+    elif value == 0:
+        if profile == PROFILE_VERSIONED and 1.0 / value < 0:
+            out.buffer[0] = c'-'
+            out.buffer[1] = c'0'
+            out.length = 2
+        else:
+            out.buffer[0] = c'0'
+            out.length = 1
+    else:
+        shortest = PyOS_double_to_string(value, c'r', 0, 0, NULL)
+        fanion_decimal_parse(shortest, &decimal)
+        PyMem_Free(shortest)
+        if profile == PROFILE_VERSIONED:
+            out.length = <uint32_t> fanion_decimal_plain(&decimal, out.buffer)
+        else:
+            out.length = <uint32_t> fanion_decimal_ecmascript(&decimal, out.buffer)
+    return 0
+
+
+cdef inline int bind_number(cell *out, object value, const fanion_slot *slot) except -1:
+    cdef int overflow = 0
+    out.kind = KIND_DOUBLE
+    if PyLong_Check(value):
+        out.integer = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if overflow == 0 and slot.profile != PROFILE_DOUBLES:
+            out.kind = KIND_INT64
+            out.number = <double> out.integer
+        elif overflow == 0:
+            out.number = <double> out.integer
+        else:
+            try:
+                out.number = PyLong_AsDouble(value)
+            except OverflowError:
+                out.kind = KIND_OTHER
+                return 0
+    else:
+        out.number = PyFloat_AS_DOUBLE(value)
+        if not isfinite(out.number):
+            out.kind = KIND_OTHER
+            return 0
+    out.has_number = 1
+    if slot.needs & FANION_NEEDS_TEXT:
+        number_text(out, slot.profile)
+    return 0
+
+
+cdef inline int bind_text(cell *out, object value, const fanion_slot *slot) except -1:
+    cdef Py_ssize_t length = 0
+    cdef const char *found
+    out.text = PyUnicode_AsUTF8AndSize(value, &length)
+    if length > TEXT_BYTES_MAX:
+        out.kind = KIND_OTHER
+        out.text = NULL
+        return 0
+    out.kind = KIND_STRING
+    out.length = <uint32_t> length
+    if slot.profile == PROFILE_VERSIONED and fanion_version_parse(out.text, length, &out.version):
+        out.kind = KIND_VERSION
+    if slot.needs & FANION_NEEDS_NUMBER:
+        found = fanion_decimal_find(out.text, length)
+        if found != NULL:
+            out.number = PyOS_string_to_double(found, <char **> &found, NULL)
+            out.has_number = 1
+    return 0
+
+
+cdef inline int bind_strings(cell *out, object value) except -1:
+    cdef Py_ssize_t n, count = PyList_GET_SIZE(value), length = 0
+    cdef uint64_t total = 0
+    cdef slice *grown
+    out.kind = KIND_OTHER
+    if count > STRINGS_MAX:
+        return 0
+    if count > out.capacity:
+        grown = <slice *> realloc(out.strings, count * sizeof(slice))
+        if grown == NULL:
+            raise MemoryError
+        out.strings = grown
+        out.capacity = <uint32_t> count
+    for n in range(count):
+        if not PyUnicode_Check(<object> PyList_GET_ITEM(value, n)):
+            return 0
+        out.strings[n].text = PyUnicode_AsUTF8AndSize(<object> PyList_GET_ITEM(value, n), &length)
+        out.strings[n].length = <uint32_t> length
+        total += length
+        if total > TEXT_BYTES_MAX:
+            return 0
+    out.kind = KIND_STRINGS
+    out.count = <uint32_t> count
+    return 0
+
+
+cdef inline int bind_value(cell *out, PyObject *found, const fanion_slot *slot) except -1:
+    """Types one JSON value; NULL is a missing one."""
+    out.text = NULL
+    out.has_number = 0
+    if found == NULL:
+        out.kind = KIND_MISSING
+    elif found == <PyObject *> None:
+        out.kind = KIND_NULL
+    elif PyUnicode_Check(<object> found):
+        bind_text(out, <object> found, slot)
+    elif PyBool_Check(<object> found):
+        out.kind = KIND_BOOL
+        out.integer = <object> found is True
+        if out.integer:
+            out.text = b"true"
+            out.length = 4
+        else:
+            out.text = b"false"
+            out.length = 5
+    elif PyLong_Check(<object> found) or PyFloat_Check(<object> found):
+        bind_number(out, <object> found, slot)
+    elif PyList_Check(<object> found):
+        bind_strings(out, <object> found)
+    else:
+        out.kind = KIND_OTHER
+    return 0
+
+
+cdef inline PyObject *walk(object values, list parts) except? NULL:
+    """Follows a dotted name: objects by key, arrays by canonical index or "length". NULL: missing.
+
+    "length" gives a new int; it is kept in `parts` behind the last name, so the reference stays borrowed."""
+    cdef PyObject *found = <PyObject *> values
+    cdef Py_ssize_t at
+    cdef object length
+    for n in range(len(parts) - 1):
+        name, index = parts[n]
+        if isinstance(<object> found, dict):
+            found = PyDict_GetItemWithError(<object> found, name)
+            if found == NULL:
+                return NULL
+        elif isinstance(<object> found, list):
+            if name == "length":
+                length = len(<list> found)
+                parts[len(parts) - 1] = length
+                found = <PyObject *> length
+            else:
+                at = index
+                if at < 0 or at >= PyList_GET_SIZE(<object> found):
+                    return NULL
+                found = PyList_GET_ITEM(<object> found, at)
+        else:
+            return NULL
+    return found

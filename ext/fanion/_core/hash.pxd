@@ -1,0 +1,10 @@
+"""The bucketing hashes of `fanion_hash.h`. Do not need the GIL."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+
+cdef extern from "fanion_hash.h" nogil:
+    uint64_t fanion_hash_xxh64(const void *data, size_t length)
+    uint64_t fanion_hash_sha256(const void *data, size_t length)
+    void fanion_hash_murmur3_128(const void *data, size_t length, uint64_t *low, uint64_t *high)
+    uint32_t fanion_hash_murmur3_32(const void *data, size_t length)

@@ -1,0 +1,25 @@
+"""The bucketing hashes, as Python functions for publish-time code and for tests."""
+
+from libc.stdint cimport uint64_t
+
+
+def xxh64(const unsigned char[::1] data not None):
+    """XXH64, seed 0."""
+    return fanion_hash_xxh64(&data[0] if data.shape[0] else NULL, data.shape[0])
+
+
+def sha256_64(const unsigned char[::1] data not None):
+    """The first 8 bytes of SHA-256, big-endian."""
+    return fanion_hash_sha256(&data[0] if data.shape[0] else NULL, data.shape[0])
+
+
+def murmur3_128(const unsigned char[::1] data not None):
+    """MurmurHash3 x64_128, seed 0, as (h2 << 64) | h1."""
+    cdef uint64_t low = 0, high = 0
+    fanion_hash_murmur3_128(&data[0] if data.shape[0] else NULL, data.shape[0], &low, &high)
+    return int(high) << 64 | low
+
+
+def murmur3_32(const unsigned char[::1] data not None):
+    """MurmurHash3 x86_32, seed 0."""
+    return fanion_hash_murmur3_32(&data[0] if data.shape[0] else NULL, data.shape[0])

@@ -1,0 +1,225 @@
+"""The bundle's structs, as `fanion_bundle.h` has them. Declarations only."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+
+cdef extern from "fanion_bundle.h" nogil:
+    enum:
+        FANION_BUNDLE_VERSION
+        FANION_DEPTH_MAX
+        FANION_SECTION_COUNT
+        FANION_SET_LINEAR
+        FANION_NEEDS_TEXT
+        FANION_NEEDS_NUMBER
+        FANION_ANY_ELEMENT
+        FANION_FOLD
+        FANION_SECTION_BLOB
+        FANION_SECTION_SLOTS
+        FANION_SECTION_DECISIONS
+        FANION_SECTION_NODES
+        FANION_SECTION_PIECES
+        FANION_SECTION_RANGES
+        FANION_SECTION_WEIGHTS
+        FANION_SECTION_SETS
+        FANION_SECTION_SET_ITEMS
+        FANION_SECTION_VERSIONS
+        FANION_SECTION_COMPARATORS
+        FANION_SECTION_EXTERNALS
+        FANION_SECTION_DECISION_SLOTS
+        FANION_SECTION_TABLES
+        FANION_SECTION_ENTRIES
+        FANION_SECTION_INDEX
+        FANION_SECTION_FRAGMENTS
+        FANION_SECTION_ROPES
+        FANION_SECTION_DOCUMENTS
+        FANION_SECTION_META
+        FANION_TEST
+        FANION_HASH
+        FANION_RANGES
+        FANION_WEIGHTS
+        FANION_OUTCOME
+
+    const uint64_t FANION_BUNDLE_MAGIC
+    const uint32_t FANION_NONE
+
+    ctypedef struct fanion_section:
+        uint64_t offset
+        uint32_t count, size
+
+    ctypedef struct fanion_bundle_header:
+        uint64_t magic
+        uint32_t version, section_count
+        uint64_t total_size, checksum
+        fanion_section sections[20]
+
+    ctypedef struct fanion_text:
+        uint32_t offset, length
+
+    ctypedef struct fanion_slot:
+        fanion_text name, context_type
+        uint8_t source, profile, dotted, needs
+
+    ctypedef struct fanion_decision:
+        fanion_text key
+        uint32_t node_first, node_count, slot_first, slot_count, outcome_count, memo, depth
+
+    ctypedef struct fanion_record:
+        uint32_t first, count
+
+    ctypedef struct fanion_asked:
+        uint32_t decision
+        int32_t variant
+
+    ctypedef union fanion_operand:
+        int64_t integer
+        double number
+        fanion_text text
+        fanion_record record
+        fanion_asked asked
+
+    ctypedef struct fanion_test:
+        uint8_t type, op, relation, flags
+        uint32_t slot
+        uint32_t exits[4]
+        fanion_operand operand
+
+    ctypedef struct fanion_hash_node:
+        uint8_t type, hash, reduction
+        uint32_t piece_first, piece_count, on_done, on_missing
+        uint64_t modulus
+
+    ctypedef struct fanion_branch:
+        uint8_t type
+        uint32_t first, count, on_none
+
+    ctypedef struct fanion_outcome:
+        uint8_t type, resolution
+        int32_t variant, rule
+        uint32_t number
+
+    ctypedef union fanion_node:
+        uint8_t type
+        fanion_test test
+        fanion_hash_node hash
+        fanion_branch branch
+        fanion_outcome outcome
+
+    ctypedef struct fanion_piece:
+        uint32_t kind, slot
+        fanion_text literal
+
+    ctypedef struct fanion_range:
+        int64_t low, high
+        uint32_t target
+
+    ctypedef struct fanion_weight:
+        double weight
+        uint32_t target
+
+    ctypedef struct fanion_set:
+        uint32_t first, capacity, folded
+
+    ctypedef struct fanion_set_item:
+        fanion_text text
+        uint32_t hash
+
+    ctypedef struct fanion_version_record:
+        uint64_t major, minor, patch
+        fanion_text pre, build
+
+    ctypedef struct fanion_comparator:
+        uint32_t low, high, has_pre
+        uint64_t pre_of[3]
+
+    ctypedef struct fanion_external:
+        uint32_t op, slot
+        fanion_text operand
+
+    ctypedef struct fanion_table:
+        fanion_text name
+        uint32_t entry_first, entry_count, index_first, index_mask, absent
+
+    ctypedef struct fanion_entry:
+        fanion_text key, json
+        uint32_t decision, fragment_first, client_safe
+
+    ctypedef struct fanion_fragment:
+        uint32_t rope_first, rope_count
+
+    ctypedef struct fanion_document:
+        fanion_text name, content
+
+
+# The words of `fanion.model.program`, by the numbers that the bundle holds.
+cdef enum:
+    KIND_MISSING = 0
+    KIND_NULL = 1
+    KIND_BOOL = 2
+    KIND_INT64 = 3
+    KIND_DOUBLE = 4
+    KIND_STRING = 5
+    KIND_VERSION = 6
+    KIND_STRINGS = 7
+    KIND_OTHER = 8
+
+    PROFILE_PLAIN = 0
+    PROFILE_DOUBLES = 1
+    PROFILE_VERSIONED = 2
+
+    SOURCE_ATTRIBUTE = 0
+    SOURCE_MEMBER = 1
+    SOURCE_MEMBER_OR_ATTRIBUTE = 2
+    SOURCE_CONTEXT_KEY = 3
+    SOURCE_CONTEXT_ATTRIBUTE = 4
+    SOURCE_CONTEXT_KEYS = 5
+
+    OP_PRESENT = 0
+    OP_EQ_NULL = 1
+    OP_EQ_BOOL = 2
+    OP_EQ_INT64 = 3
+    OP_EQ_DOUBLE = 4
+    OP_EQ_NUMBER = 5
+    OP_EQ_STRING = 6
+    OP_EQ_VERSION = 7
+    OP_ORDER_INT64 = 8
+    OP_ORDER_DOUBLE = 9
+    OP_ORDER_NUMBER = 10
+    OP_ORDER_VERSION = 11
+    OP_ORDER_TEXT = 12
+    OP_STRING_IN = 13
+    OP_STRING_CONTAINS = 14
+    OP_STRING_STARTS = 15
+    OP_STRING_ENDS = 16
+    OP_TEXT_IN = 17
+    OP_TEXT_CONTAINS = 18
+    OP_TEXT_STARTS = 19
+    OP_TEXT_ENDS = 20
+    OP_VERSION_MATCHES = 21
+    OP_DECISION_IS = 22
+    OP_TEXT_REGEX = 23
+    OP_STRING_REGEX = 24
+    OP_LIST_MEMBER = 25
+
+    EXIT_TRUE = 0
+    EXIT_FALSE = 1
+    EXIT_MISSING = 2
+    EXIT_MISMATCH = 3
+
+    HASH_XXH64 = 0
+    HASH_SHA256 = 1
+    HASH_MURMUR3_128 = 2
+    HASH_MURMUR3_32 = 3
+
+    REDUCE_MODULO = 0
+    REDUCE_BASIS_POINTS = 1
+    REDUCE_SCALE32 = 2
+    REDUCE_UNIT53 = 3
+
+    PIECE_LITERAL = 0
+    PIECE_TEXT = 1
+    PIECE_BYTE_LENGTH = 2
+
+    RESOLUTION_ERROR = 6
+    TEXT_BYTES_MAX = 65536
+    STRINGS_MAX = 1000
+    HOLES_MAX = 16

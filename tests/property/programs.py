@@ -1,0 +1,268 @@
+"""Random lowered programs and contexts, drawn so that every operator, exit and text rule is met often.
+
+`Maker(random)` is driven by a `random.Random` that hypothesis controls, so failures shrink and replay.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from fanion.model.context import EvaluationContext, TypedContext
+from fanion.model.program import (
+    Comparator,
+    Decision,
+    DecisionVariant,
+    Hash,
+    HashKind,
+    Lowered,
+    Node,
+    Op,
+    Outcome,
+    Piece,
+    PieceKind,
+    Profile,
+    Range,
+    Ranges,
+    Reduction,
+    Relation,
+    Resolution,
+    Slot,
+    Source,
+    Test,
+    Version,
+    Weights,
+)
+
+NAMES = [
+    "plan",
+    "country",
+    "age",
+    "a.b",
+    "list.0",
+    "list.length",
+    "deep.list.1.x",
+    "userId",
+    "tags",
+    "a.b.c",
+    "",
+]
+TEXTS = [
+    "",
+    "pro",
+    "PRO",
+    "free",
+    "DE",
+    "de",
+    "ü",
+    "🚀",
+    "true",
+    "1",
+    "1.0",
+    " 5 ",
+    "1e3",
+    "1.2.3",
+    "1.2.3-rc.1",
+]
+TEXTS += [
+    "1.10.0",
+    "0.1.0+b7",
+    "2.0.0-alpha",
+    "1.2.3+001",
+    "1.2.3+01",
+    "01.2.3",
+    "x" * 300,
+    "a.b",
+    "-0",
+    "+.5e-2",
+]
+TEXTS += [
+    "0x10",
+    "1_000",
+    "Infinity",
+    "nan",
+    "\u2003 7",
+    "7\v",
+    "𝟙",
+    "1.2.3-0a.1",
+    "1.2.3-01",
+    "18446744073709551616.0.0",
+]
+NUMBERS: list[Any] = [
+    0,
+    1,
+    -1,
+    5,
+    2**53 + 1,
+    2**63 - 1,
+    -(2**63),
+    2**63,
+    10**30,
+    10**400,
+    0.0,
+    -0.0,
+    1.0,
+    0.1,
+    1.5,
+]
+NUMBERS += [
+    1e21,
+    1e-7,
+    1.5e-7,
+    123456789012345680000.0,
+    5e-324,
+    1.7976931348623157e308,
+    100.0,
+    1e20,
+    0.000001,
+]
+VERSIONS = [text for text in TEXTS if text[:1].isdigit() and text.count(".") >= 2 and text != "01.2.3"]
+VERSIONS = [v for v in VERSIONS if v not in ("1.2.3-01", "18446744073709551616.0.0")]
+TYPES = ["user", "org", ""]
+
+
+class Maker:
+    """Draws programs and contexts from one source of randomness."""
+
+    def __init__(self, source: random.Random) -> None:
+        self.r = source
+
+    def scalar(self) -> Any:
+        pick = self.r.randrange(10)
+        if pick < 5:
+            return self.r.choice(TEXTS)
+        if pick < 8:
+            return self.r.choice(NUMBERS)
+        return self.r.choice([True, False, None])
+
+    def value(self) -> Any:
+        pick = self.r.randrange(12)
+        if pick == 0:
+            return [self.r.choice(TEXTS) for _ in range(self.r.randrange(4))]
+        if pick == 1:
+            return [self.scalar(), {"x": self.scalar()}]
+        if pick == 2:
+            return {"b": self.scalar(), "list": [1, {"x": self.scalar()}], "c": {}}
+        return self.scalar()
+
+    def attributes(self) -> dict[str, Any]:
+        names = [*NAMES, "a", "list", "deep"]
+        return {name: self.value() for name in names if self.r.random() < 0.6}
+
+    def context(self) -> EvaluationContext:
+        members = {name: self.value() for name in ("userId", "plan") if self.r.random() < 0.5}
+        typed = tuple(
+            TypedContext(kind, self.r.choice(TEXTS), self.attributes())
+            for kind in TYPES
+            if self.r.random() < 0.5
+        )
+        return EvaluationContext(members, self.attributes(), typed)
+
+    def slot(self) -> Slot:
+        return Slot(
+            source=self.r.choice(list(Source)),
+            name=self.r.choice(NAMES),
+            context_type=self.r.choice(TYPES),
+            dotted=self.r.random() < 0.5,
+            profile=self.r.choice(list(Profile)),
+        )
+
+    def comparator(self) -> Comparator:
+        low = Version(self.r.randrange(3), self.r.randrange(3), 0, pre=self.r.choice(["", "rc.1", "0a"]))
+        high = Version(low.major + 1, 0, 0) if self.r.random() < 0.7 else None
+        return Comparator(low, high, (1, 2, 3) if self.r.random() < 0.5 else None)
+
+    def operand(self, op: Op) -> Any:
+        match op:
+            case Op.PRESENT | Op.EQ_NULL:
+                return None
+            case Op.EQ_BOOL:
+                return self.r.random() < 0.5
+            case Op.EQ_INT64 | Op.ORDER_INT64:
+                return self.r.choice([n for n in NUMBERS if isinstance(n, int) and -(2**63) <= n < 2**63])
+            case Op.EQ_DOUBLE | Op.EQ_NUMBER | Op.ORDER_DOUBLE | Op.ORDER_NUMBER | Op.ORDER_TEXT:
+                return float(self.r.choice([n for n in NUMBERS if n != 10**400]))
+            case Op.EQ_VERSION | Op.ORDER_VERSION:
+                return self.r.choice(VERSIONS)
+            case Op.STRING_IN | Op.TEXT_IN:
+                extra = [f"item-{n}" for n in range(self.r.choice([0, 0, 7, 40]))]
+                return tuple(self.r.choices(TEXTS, k=self.r.randrange(6)) + extra)
+            case Op.VERSION_MATCHES:
+                return tuple(self.comparator() for _ in range(self.r.randrange(3)))
+        return self.r.choice(TEXTS)
+
+    def test(self, slots: int, asked: list[Decision], target: Any) -> Test:
+        op = self.r.choice(list(Op))
+        if op is Op.DECISION_IS and not asked:
+            op = Op.PRESENT
+        operand = self.operand(op)
+        if op is Op.DECISION_IS:
+            operand = DecisionVariant(self.r.randrange(len(asked)), self.r.randrange(3))
+        listable = op is Op.EQ_STRING or Op.STRING_IN <= op <= Op.TEXT_ENDS
+        return Test(
+            op,
+            -1 if op is Op.DECISION_IS else self.r.randrange(slots),
+            operand,
+            *(target() for _ in range(4)),
+            relation=self.r.choice(list(Relation)),
+            any_element=listable and self.r.random() < 0.5,
+            fold=op is Op.TEXT_IN and self.r.random() < 0.4,
+        )
+
+    def hash(self, slots: int, target: Any) -> Hash:
+        kind = self.r.choice(list(HashKind))
+        allowed = [Reduction.BASIS_POINTS]
+        if kind is not HashKind.MURMUR3_128:
+            allowed += [Reduction.MODULO, Reduction.UNIT53]
+        if kind is HashKind.MURMUR3_32:
+            allowed.append(Reduction.SCALE32)
+        pieces = []
+        for _ in range(self.r.randrange(5)):
+            kind_of_piece = self.r.choice(list(PieceKind))
+            if kind_of_piece is PieceKind.LITERAL:
+                pieces.append(Piece(kind_of_piece, self.r.choice([*TEXTS, "y" * 600])))
+            else:
+                pieces.append(Piece(kind_of_piece, slot=self.r.randrange(slots)))
+        missing = target() if self.r.random() < 0.5 else -1
+        modulus = self.r.choice([1, 7, 1000, 10_000, 2**31])
+        return Hash(kind, tuple(pieces), self.r.choice(allowed), modulus, target(), missing)
+
+    def decision(self, key: str, slots: int, asked: list[Decision]) -> Decision:
+        count = self.r.randrange(2, 14)
+        nodes: list[Node] = []
+        for at in range(count):
+
+            def target(at: int = at) -> int:
+                return self.r.randrange(at + 1, count)
+
+            pick = self.r.randrange(10)
+            if at == count - 1 or pick == 0:
+                number = sum(isinstance(n, Outcome) for n in nodes)
+                resolution = Resolution.ERROR if self.r.random() < 0.15 else Resolution.MATCHED
+                nodes.append(Outcome(resolution, variant=number % 3))
+            elif pick < 7:
+                nodes.append(self.test(slots, asked, target))
+            elif pick == 7:
+                nodes.append(self.hash(slots, target))
+            elif pick == 8:
+                ranges = tuple(
+                    Range(low, low + self.r.randrange(4000), target())
+                    for low in (self.r.randrange(-1, 9000) for _ in range(self.r.randrange(4)))
+                )
+                nodes.append(Ranges(ranges, target()))
+            else:
+                weights = tuple(self.r.choice([0.0, 0.1, 0.25, 0.5]) for _ in range(self.r.randrange(1, 5)))
+                nodes.append(Weights(weights, tuple(target() for _ in weights)))
+        return Decision(key, tuple(nodes))
+
+    def lowered(self) -> Lowered:
+        slots = tuple(self.slot() for _ in range(self.r.randrange(1, 12)))
+        decisions: list[Decision] = []
+        for number in range(self.r.randrange(1, 6)):
+            decisions.append(self.decision(f"d{number}", len(slots), decisions))
+        return Lowered("env", slots, tuple(decisions))
+
+
+def answer_external(op: int, operand: str, text: str) -> bool:
+    """A stand-in for regular expressions and lists: any fixed function of its arguments will do."""
+    return (len(operand) + len(text) + op) % 3 == 0
