@@ -1,0 +1,31 @@
+"""Definition files: read, checked as a whole, lowered to one program per environment.
+
+Reading order: `files` (what is read), `documents` (text to plain objects), `structure` (plain objects to the
+structs of `model.definition`), `native` (several files to one world), `checks` (meaning), `lowering` with
+`flags`, `conditions` and `builder` (the program), `keys`; `feather` is another system's format, `source` what
+such a format has to offer. `loading` is the way through all of them; `schema` makes the JSON Schema.
+
+    from fanion import definitions
+    loaded = definitions.load([path])       # raises DefinitionError with every problem
+    loaded.environments, loaded.keys, loaded.warnings, loaded.sources, loaded.lists
+
+A native flag is asked through every dialect by one table: a dialect hands its user's identity over as the
+context member `userId` (an anonymous one as `anonymousId`), all else as attributes under its own names, and
+turns the resolution into its own reason.
+
+Decision, 2026-11: a flag has Feather's shape. The other three systems' rules are no subset of one another
+(typing, missing attributes, layers), so they are formats of their own beside the native one instead of
+options in it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fanion.definitions.loading import SOURCES, Loaded, MemberList, load, load_stored
+
+DEMO: Final = Path(__file__).with_name("demo.yaml")
+"""The demo world that `fanion serve --demo` publishes."""
+
+__all__ = ["DEMO", "SOURCES", "Loaded", "MemberList", "load", "load_stored"]

@@ -1,0 +1,311 @@
+"""From paths to everything that a publication stores; all defects of all files in one DefinitionError."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from fanion.definitions import feather
+from fanion.definitions.builder import Builder
+from fanion.definitions.checks import ProjectChecks
+from fanion.definitions.documents import DocumentError, read_document
+from fanion.definitions.files import REFERRED, ROOT, DiskFiles, Files, StoredFiles, resolve
+from fanion.definitions.keys import KeyDefinition, KeyReader
+from fanion.definitions.limits import FLAGS_MAX, SOURCES_MAX
+from fanion.definitions.lowering import NativeLowering, list_name
+from fanion.definitions.native import OrganisationWorld, Placed, ProjectWorld, gather
+from fanion.definitions.report import Report, join, shown
+from fanion.definitions.source import SourceFile, SourceFormat
+from fanion.definitions.structure import BROKEN, build
+from fanion.errors import Problem
+from fanion.model.definition import DIALECTS, Environment, File, ListSegment, SourceReference
+from fanion.model.program import Lowered
+
+SOURCES: Final[dict[str, SourceFormat]] = {
+    feather.NAME: feather.FORMAT,
+}
+"""The formats that `sources` of an environment may name. A new format is its module and its line here."""
+
+
+class MemberList(msgspec.Struct, frozen=True):
+    """One side of a list segment: members written out, and a file of one member per line (plain or gzip)."""
+
+    name: str
+    members: tuple[str, ...] = ()
+    file: str | None = None
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A publication that has passed every check.
+
+    `sources` is the text of all files, for the store: an other server version recompiles from it. Raw keys
+    are replaced by their hashes in it, and the files of lists are left out.
+    """
+
+    environments: list[Lowered]
+    keys: list[KeyDefinition]
+    warnings: list[Problem]
+    sources: dict[str, bytes]
+    lists: list[MemberList]
+
+
+def load(paths: Iterable[str | Path], variables: Mapping[str, str] | None = None) -> Loaded:
+    """Read, check and lower the files and directories. `variables` (the process environment when left out)
+    answers `env:` keys. Raises DefinitionError with every problem; nothing is stored by this."""
+    report = Report()
+    files = DiskFiles(paths, report)
+    return _Loading(files, os.environ if variables is None else variables, report).run()
+
+
+def load_stored(sources: Mapping[str, bytes]) -> Loaded:
+    """The same from what an earlier `load` gave as `sources`."""
+    return _Loading(StoredFiles(sources), {}, Report()).run()
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Hundreds of thousands of objects that all stay: walking them again and again doubles the time."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+class _Loading:
+    """One publication on its way. Each step adds to the report; `run` raises between checks and lowering."""
+
+    def __init__(self, files: Files, variables: Mapping[str, str], report: Report) -> None:
+        self.files = files
+        self.report = report
+        self.keys = KeyReader(variables, report)
+        self.texts: dict[str, bytes] = {}
+        self.plain: dict[str, Any] = {}
+        self.referred: dict[str, bytes] = {}
+        self.lists: list[MemberList] = []
+
+    def run(self) -> Loaded:
+        with _collector_paused():
+            world = self.world()
+            projects = [project for one in world.values() for project in one.projects.values()]
+            for project in projects:
+                ProjectChecks(project, self.report).run()
+                self.project_lists(project)
+            self.environment_ids(projects)
+            parsed = [
+                (project, name, self.environment(project, name, placed))
+                for project in projects
+                for name, placed in project.environments.items()
+            ]
+            if not parsed and not self.report.problems:
+                first = self.files.roots[0][0] if self.files.roots else "definitions"
+                self.report.problem(first, "organisations", "no environment", "at least one to publish")
+            self.report.raise_problems()
+            environments = [self.lower(*item) for item in parsed]
+            self.report.raise_problems()
+            return Loaded(environments, self.keys.keys, self.report.warnings, self.stored(), self.lists)
+
+    # -- reading
+
+    def world(self) -> dict[str, OrganisationWorld]:
+        """Every root file's definitions. What another file refers to is no root, even in a published
+        directory."""
+        documents: list[tuple[str, File]] = []
+        reports: dict[str, Report] = {}
+        given = dict(self.files.roots)
+        for name in given:
+            reports[name] = Report()
+            document = self.document(name, reports[name])
+            if document is not None:
+                documents.append((name, document))
+        world_files = {name for name, document in documents for name in _references(name, document)}
+        skipped = {name for name in world_files if not given.get(name, True)}
+        for name, report in reports.items():
+            if name not in skipped:
+                self.report.include(report)
+            else:
+                self.texts.pop(name, None)
+        return gather([item for item in documents if item[0] not in skipped], self.report)
+
+    def document(self, name: str, report: Report) -> File | None:
+        data = self.read(name, name, "file", report)
+        if data is None:
+            return None
+        self.texts[name] = data
+        try:
+            document = read_document(name, data)
+        except DocumentError as error:
+            report.problem(name, error.place, error.found, error.allowed)
+            return None
+        if isinstance(document, dict) and "organisations" not in document:
+            for source in SOURCES.values():
+                if source.recognises(document):
+                    placed = source.placed(name, document)
+                    if placed is None:
+                        found = f"a {source.name} file, which does not say its environment"
+                        report.problem(
+                            name, "document", found, "a reference to it in an environment's sources"
+                        )
+                    return placed
+        self.plain[name] = document
+        built = build(document, File, name, "", report)
+        return None if built is BROKEN else built
+
+    def read(self, name: str, file: str, path: str, report: Report) -> bytes | None:
+        try:
+            return self.files.read(name)
+        except OSError as error:
+            found = f"{name if name != file else 'the file'} can't be read ({error.strerror or error})"
+            report.problem(file, path, found, "a file that can be read")
+            return None
+
+    # -- environments
+
+    def environment_ids(self, projects: list[ProjectWorld]) -> None:
+        seen: dict[str, str] = {}
+        for project in projects:
+            for name, placed in project.environments.items():
+                id = project.environment_id(name)
+                if id in seen:
+                    found = f"{shown(id)} again"
+                    self.report.problem(placed.file, f"{placed.path}.id", found, f"unique; {seen[id]} has it")
+                seen[id] = placed.path
+
+    def environment(
+        self, project: ProjectWorld, name: str, placed: Placed[Environment]
+    ) -> list[tuple[SourceFormat, SourceFile, Any]]:
+        """Reads keys and sources of an environment; returns the parsed sources."""
+        item, file, path = placed.item, placed.file, placed.path
+        self.keys.read(item, file, path, project.environment_id(name), project.organisation.id)
+        flags = len(project.flags) + sum(
+            len(one.item.variables)
+            for one in project.features.values()
+            if isinstance(one.item.variables, dict)
+        )
+        if flags > FLAGS_MAX:
+            self.report.problem(file, path, f"{flags} flags and variables", f"at most {FLAGS_MAX}")
+        if len(item.sources) > SOURCES_MAX:
+            found = f"{len(item.sources)} sources"
+            self.report.problem(file, f"{path}.sources", found, f"at most {SOURCES_MAX}")
+        parsed = []
+        for number, reference in enumerate(item.sources):
+            if reference is not BROKEN:
+                source = self.source(reference, file, f"{path}.sources[{number}]")
+                if source is not None:
+                    parsed.append(source)
+        return parsed
+
+    def source(
+        self, reference: SourceReference, file: str, path: str
+    ) -> tuple[SourceFormat, SourceFile, Any] | None:
+        known = SOURCES.get(reference.format) if isinstance(reference.format, str) else None
+        if known is None:
+            if reference.format is not BROKEN:
+                allowed = f"one of {', '.join(sorted(SOURCES))}"
+                self.report.problem(file, f"{path}.format", shown(reference.format), allowed)
+            return None
+        for role in sorted(reference.files.keys() ^ known.roles):
+            if role not in known.roles or role in known.required_roles:
+                place = join(f"{path}.files", role)
+                found = "an unknown role" if role not in known.roles else "nothing"
+                allowed = f"{known.name} takes {', '.join(sorted(known.roles)) or 'no further files'}"
+                self.report.problem(file, place, found, allowed)
+        if reference.path is BROKEN:
+            return None
+        name = resolve(file, reference.path)
+        data = self.read(name, file, f"{path}.path", self.report)
+        if data is None:
+            return None
+        self.referred[name] = data
+        files: dict[str, bytes] = {}
+        for role, further in reference.files.items():
+            other = resolve(file, further)
+            content = self.read(other, file, join(f"{path}.files", role), self.report)
+            if content is not None:
+                files[role] = self.referred[other] = content
+        source = SourceFile(name, data, files)
+        parsed = known.parse(source, self.report)
+        return None if parsed is None else (known, source, parsed)
+
+    def lower(
+        self, project: ProjectWorld, name: str, sources: list[tuple[SourceFormat, SourceFile, Any]]
+    ) -> Lowered:
+        id = project.environment_id(name)
+        item = project.environments[name].item
+        builder = Builder(id, _identifiers(project, name, id, item))
+        NativeLowering(project, name, builder, self.report).run()
+        for known, source, parsed in sources:
+            known.lower(parsed, source, builder, self.report)
+        return builder.finish()
+
+    # -- lists and the store's copy
+
+    def project_lists(self, project: ProjectWorld) -> None:
+        for key, placed in project.segments.items():
+            members = placed.item.members
+            if not isinstance(members, ListSegment):
+                continue
+            for side in ("include", "exclude"):
+                inline, further = getattr(members, side), getattr(members, f"{side}_file")
+                name = resolve(placed.file, further) if isinstance(further, str) else None
+                if name is not None and not self.files.has_list(name):
+                    path = f"{placed.path}.list.{side}_file"
+                    self.report.problem(placed.file, path, f"{name} can't be read", "a file of members")
+                if inline or name:
+                    self.lists.append(MemberList(list_name(project, key, side), tuple(inline), name))
+
+    def stored(self) -> dict[str, bytes]:
+        hidden = self.keys.hidden
+        sources: dict[str, bytes] = {}
+        for name, data in self.texts.items():
+            if hidden and name in self.plain and _hide(self.plain[name], hidden):
+                sources[f"{ROOT}{name.removesuffix('.json')}.json"] = msgspec.json.encode(self.plain[name])
+            else:
+                sources[ROOT + name] = data
+        return sources | {REFERRED + name: data for name, data in self.referred.items()}
+
+
+def _references(name: str, document: File) -> Iterator[str]:
+    """The names of all files that a native file refers to."""
+    organisations = document.organisations if isinstance(document.organisations, dict) else {}
+    for organisation in organisations.values():
+        for project in organisation.projects.values():
+            for environment in project.environments.values():
+                for reference in environment.sources:
+                    if reference is not BROKEN:
+                        paths = [reference.path, *reference.files.values()]
+                        yield from (resolve(name, path) for path in paths if isinstance(path, str))
+
+
+def _hide(document: Any, hidden: Mapping[str, str]) -> bool:
+    """Replaces keys in a plain native document by their hashes; whether there was one."""
+    found = False
+    for organisation in document["organisations"].values():
+        for project in organisation.get("projects", {}).values():
+            for environment in project.get("environments", {}).values():
+                for key in environment.get("keys", ()):
+                    if key["key"] in hidden:
+                        key["key"] = hidden[key["key"]]
+                        found = True
+    return found
+
+
+def _identifiers(
+    project: ProjectWorld, name: str, id: str, environment: Environment
+) -> dict[str, dict[str, str]]:
+    """The environment's ids, for every dialect that it serves."""
+    served = DIALECTS if environment.dialects is None else environment.dialects
+    given: dict[str, dict[str, str]] = dict(environment.identifiers.items())  # type: ignore[arg-type]
+    own = {"organisation": project.organisation.id, "project": project.key, "environment": id}
+    made = {dialect: own | given.get(dialect, {}) for dialect in served}
+    if "traffical" in made and "environment" not in given.get("traffical", {}):
+        made["traffical"]["environment"] = name
+    return made

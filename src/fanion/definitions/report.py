@@ -1,0 +1,58 @@
+"""Collects every defect of a publication, so that an author sees all of them at once.
+
+A path is written as in the document: `flags.new-checkout.rules[2].value`; keys with other characters than
+letters, digits, `_` and `-` stand in brackets and quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fanion.errors import DefinitionError, Problem
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_SHOWN_CHARS_MAX = 80
+
+
+class Report:
+    """Problems refuse the publication; warnings are things that a source's contract gives a meaning."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    def problem(self, file: str, path: str, found: str, allowed: str) -> None:
+        self.problems.append(Problem(file, path, found, allowed))
+
+    def warning(self, file: str, path: str, found: str, meaning: str) -> None:
+        self.warnings.append(Problem(file, path, found, meaning))
+
+    def include(self, other: Report) -> None:
+        self.problems += other.problems
+        self.warnings += other.warnings
+
+    def raise_problems(self) -> None:
+        if self.problems:
+            raise DefinitionError(self.problems)
+
+
+def join(path: str, key: str) -> str:
+    """The path of a member of an object."""
+    if not _PLAIN.fullmatch(key):
+        return f"{path}[{shown(key)}]"
+    return f"{path}.{key}" if path else key
+
+
+def shown(value: Any) -> str:
+    """A found value for a message: short, on one line."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int) and value.bit_length() > 256:
+        return "a very long number"
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[: _SHOWN_CHARS_MAX - 1]}…"
