@@ -1,0 +1,270 @@
+"""One generation of the store: what is written for it, and how a process holds on to it.
+
+Named databases (LMDB; a key has at most 511 bytes):
+
+    meta          "format" -> version; "current", "previous" -> sealed Manifest
+    bundles       environment NUL publication -> bundle, zero-padded to one page so that LMDB keeps it on pages
+                  of its own, 16-aligned; the manifest knows its true size
+    api_keys      SHA-256 -> sealed origin byte + KeyRecord
+    key_sets      environment NUL publication -> sealed {SHA-256: KeyRecord}, the keys that the definitions name
+    definitions   publication NUL file name -> sealed source, kept for recompiling
+    lists         list number + 128-bit hash of the member -> the member
+
+A publication is what one publish wrote; its number is the generation in which it appeared. A manifest says
+which publication each environment is served from, so rolling back switches names and copies nothing.
+Sealed: 8 bytes xxh64 of key and payload before the payload, since LMDB returns a flipped byte silently.
+Do not change a layout here without a new STORE_FORMAT.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import Any
+
+import lmdb
+import msgspec
+import xxhash
+
+from fanion.errors import StoreError
+from fanion.model.api_key import HASH_BYTES, KeyRecord
+
+STORE_FORMAT = 1
+
+DATABASES = ("meta", "bundles", "api_keys", "key_sets", "definitions", "lists")
+
+BUNDLE_ROOM_MIN = 4096
+"""Values up to half a page share pages and are only 2-aligned; the kernel wants 8."""
+
+NAME_BYTES_MAX = 400
+"""Bytes of an environment's id or a file's name in an LMDB key."""
+
+
+class Origin(enum.IntEnum):
+    """Where a stored key came from. A REVOKED one is kept, so that no publish or rollback revives it."""
+
+    DEFINED = 1
+    CREATED = 2
+    REVOKED = 3
+
+
+class ListEntry(msgspec.Struct, frozen=True, array_like=True):
+    """A list segment's rows: all that begin with `number`."""
+
+    number: int
+    count: int
+
+
+class EnvironmentEntry(msgspec.Struct, frozen=True):
+    """Where an environment's content lies: its publication, and its bundle's true size and xxh64."""
+
+    publication: int
+    size: int
+    digest: int
+    lists: dict[str, ListEntry] = {}
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What one generation is made of. `generation` only ever grows; `published_at` in Unix seconds."""
+
+    generation: int
+    published_at: float
+    environments: dict[str, EnvironmentEntry]
+    lists_made: int = 0
+
+
+EMPTY = Manifest(generation=0, published_at=0.0, environments={})
+
+
+class StoredKey(msgspec.Struct, frozen=True):
+    """A row of `api_keys`."""
+
+    hash: bytes
+    origin: Origin
+    record: KeyRecord
+
+
+def seal(key: bytes, payload: bytes) -> bytes:
+    """`payload` with its checksum, bound to the key that it is stored under."""
+    return xxhash.xxh64_digest(key + payload) + payload
+
+
+def unseal(key: bytes, value: bytes, what: str) -> bytes:
+    """The payload. Raises StoreError when a byte has changed since it was sealed."""
+    if len(value) < 8 or xxhash.xxh64_digest(key + value[8:]) != value[:8]:
+        raise StoreError(
+            f"the store's {what} is damaged; `fanion serve` goes back to the copy beside the store"
+        )
+    return value[8:]
+
+
+def content_key(environment: str, publication: int) -> bytes:
+    return environment.encode() + b"\0" + publication.to_bytes(8, "big")
+
+
+def split_content_key(key: bytes) -> tuple[str, int]:
+    return key[:-9].decode(), int.from_bytes(key[-8:], "big")
+
+
+def definition_key(publication: int, name: str) -> bytes:
+    return publication.to_bytes(8, "big") + b"\0" + name.encode()
+
+
+def list_key(number: int, member: bytes) -> bytes:
+    return number.to_bytes(8, "big") + xxhash.xxh3_128_digest(member)
+
+
+def read_manifest(transaction: Any, databases: dict[str, Any], name: bytes = b"current") -> Manifest | None:
+    """The manifest `name` ("current" or "previous"); None when there is none yet."""
+    value = transaction.get(name, db=databases["meta"])
+    if value is None:
+        return None
+    try:
+        return msgspec.json.decode(unseal(name, bytes(value), "manifest"), type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"the store's manifest can't be read: {error}") from error
+
+
+def read_key(key_hash: bytes, value: bytes) -> StoredKey:
+    """A row of `api_keys`. Raises StoreError when it is damaged."""
+    payload = unseal(key_hash, bytes(value), "key table")
+    try:
+        return StoredKey(key_hash, Origin(payload[0]), msgspec.json.decode(payload[1:], type=KeyRecord))
+    except (msgspec.MsgspecError, ValueError, IndexError) as error:
+        raise StoreError(f"the store holds a key record that can't be read: {error}") from error
+
+
+def seal_key(key_hash: bytes, origin: Origin, record: KeyRecord) -> bytes:
+    return seal(key_hash, bytes([origin]) + msgspec.json.encode(record))
+
+
+class PinnedGeneration:
+    """A read transaction and every view into the map that was handed out under it; they end together.
+
+    A view is good until `release`. Whoever needs one longer takes a buffer of it (`Py_buffer`): then `release`
+    answers False, keeps the transaction, and may be tried again.
+    """
+
+    def __init__(self, transaction: Any, databases: dict[str, Any]) -> None:
+        self._transaction = transaction
+        self._databases = databases
+        self._views: list[memoryview] = []
+        manifest = read_manifest(transaction, databases)
+        self.manifest = EMPTY if manifest is None else manifest
+        self.number = self.manifest.generation
+
+    def environments(self) -> tuple[str, ...]:
+        """Ids of the environments that this generation serves, sorted."""
+        return tuple(sorted(self.manifest.environments))
+
+    def bundle(self, environment: str) -> memoryview | None:
+        """The environment's bundle, straight from the map; None when this generation doesn't serve it."""
+        return self._bundle(environment, self.manifest.environments.get(environment))
+
+    def previous_bundle(self, environment: str) -> memoryview | None:
+        """The bundle that was served before the last publish; None when it is the same or there is none."""
+        manifest = read_manifest(self._open(), self._databases, b"previous")
+        entry = None if manifest is None else manifest.environments.get(environment)
+        if entry == self.manifest.environments.get(environment):
+            return None
+        return self._bundle(environment, entry)
+
+    def _bundle(self, environment: str, entry: EnvironmentEntry | None) -> memoryview | None:
+        if entry is None:
+            return None
+        value = self._open().get(content_key(environment, entry.publication), db=self._databases["bundles"])
+        if value is None or len(value) < entry.size:
+            raise StoreError(f"the store has lost the bundle of environment {environment}; publish it again")
+        view: memoryview = value[: entry.size]
+        self._views.append(view)
+        return view
+
+    def key(self, key_hash: bytes) -> bytes | None:
+        """The encoded record of the key with this SHA-256; None when it is unknown or revoked."""
+        if len(key_hash) != HASH_BYTES:
+            raise ValueError(f"a key's hash has {HASH_BYTES} bytes, not {len(key_hash)}")
+        value = self._open().get(key_hash, db=self._databases["api_keys"])
+        if value is None:
+            return None
+        payload = unseal(key_hash, bytes(value), "key table")
+        return None if payload[0] == Origin.REVOKED else payload[1:]
+
+    def keys(self) -> Iterator[StoredKey]:
+        """Every stored key, revoked ones too."""
+        for key_hash, value in self._open().cursor(self._databases["api_keys"]):
+            yield read_key(bytes(key_hash), bytes(value))
+
+    def member(self, environment: str, list_name: str, member: bytes) -> bool:
+        """Whether a list segment of the environment holds `member`; False for an unknown list."""
+        entry = self.manifest.environments.get(environment)
+        rows = None if entry is None else entry.lists.get(list_name)
+        if rows is None:
+            return False
+        found = self._open().get(list_key(rows.number, member), db=self._databases["lists"])
+        return found is not None and bytes(found) == member
+
+    def check_list(self, rows: ListEntry) -> None:
+        """Reads all rows of a list: each is bound to its key by a hash, so a changed byte shows. StoreError."""
+        start = rows.number.to_bytes(8, "big")
+        count = 0
+        cursor = self._open().cursor(self._databases["lists"])
+        if cursor.set_range(start):
+            for key, member in cursor:
+                if key[:8] != start:
+                    break
+                if bytes(key) != list_key(rows.number, bytes(member)):
+                    raise StoreError(f"list {rows.number} is damaged")
+                count += 1
+        if count != rows.count:
+            raise StoreError(f"list {rows.number} has {count} members, not {rows.count}")
+
+    def definitions(self, environment: str) -> dict[str, bytes]:
+        """The sources that the environment's publication was made from, by file name."""
+        entry = self.manifest.environments.get(environment)
+        if entry is None:
+            return {}
+        start = definition_key(entry.publication, "")
+        found: dict[str, bytes] = {}
+        cursor = self._open().cursor(self._databases["definitions"])
+        if cursor.set_range(start):
+            for key, value in cursor:
+                raw = bytes(key)
+                if not raw.startswith(start):
+                    break
+                found[raw[len(start) :].decode()] = unseal(raw, bytes(value), "definitions")
+        return found
+
+    def release(self) -> bool:
+        """Ends the transaction; False (and nothing ended) while someone still holds a buffer of a view."""
+        if self._transaction is None:
+            return True
+        while self._views:
+            try:
+                self._views[-1].release()
+            except BufferError:
+                return False
+            self._views.pop()
+        self._transaction.abort()
+        self._transaction = None
+        return True
+
+    def _open(self) -> Any:
+        if self._transaction is None:
+            raise StoreError("this generation was released; take the current one for each request")
+        return self._transaction
+
+
+def translate(error: lmdb.Error, directory: str) -> StoreError:
+    """LMDB's refusal in words that say what to do."""
+    if isinstance(error, lmdb.MapFullError):
+        return StoreError(
+            f"{directory}: the store is full; nothing was changed. Stop every server of this directory and raise "
+            f"store.map_bytes, or remove environments"
+        )
+    if isinstance(error, lmdb.MapResizedError):
+        return StoreError(f"{directory}: the store was grown by another process; start this one again")
+    if isinstance(error, lmdb.ReadersFullError):
+        return StoreError(f"{directory}: too many processes read the store at once")
+    if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError):
+        return StoreError(f"{directory}: the store's file is damaged ({error})")
+    return StoreError(f"{directory}: {error}")
