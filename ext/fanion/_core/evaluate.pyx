@@ -223,6 +223,19 @@ cdef class Bundle(BundleView):
         outcome = self.decide(decision)
         return outcome.number, self.machine.frames[0].bucket
 
+    def evaluate_many(self, tuple decisions not None, dict members, dict attributes, tuple contexts):
+        """[(outcome number, bucket or -1)] for several decisions, their slots bound once."""
+        cdef const fanion_outcome *outcome
+        cdef uint32_t decision
+        cdef list found = []
+        self.begin(members, attributes, contexts)
+        for decision in decisions:
+            if decision >= self.s.counts[FANION_SECTION_DECISIONS]:
+                raise IndexError(f"decision {decision} of {self.s.counts[FANION_SECTION_DECISIONS]}")
+            outcome = self.decide(decision)
+            found.append((outcome.number, self.machine.frames[0].bucket))
+        return found
+
     def repeat(self, uint32_t decision, uint32_t count, dict members, dict attributes, tuple contexts):
         """For benches: binds once, then runs the kernel alone `count` times. Returns the last outcome number."""
         cdef uint32_t _, outcome = 0

@@ -51,6 +51,13 @@ class Bundle(BundleView):
         attributes: dict[str, Any] | None,
         contexts: tuple[tuple[str, str, dict[str, Any]], ...] | None,
     ) -> tuple[int, int]: ...
+    def evaluate_many(
+        self,
+        decisions: tuple[int, ...],
+        members: dict[str, Any] | None,
+        attributes: dict[str, Any] | None,
+        contexts: tuple[tuple[str, str, dict[str, Any]], ...] | None,
+    ) -> list[tuple[int, int]]: ...
     def repeat(
         self,
         decision: int,
