@@ -1,0 +1,54 @@
+"""`fanion serve`: run the server on a data directory, or on the demo's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fanion.config import find_file, load_config
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory.")
+@click.option("--host", help="Address of the public API [default: 127.0.0.1].")
+@click.option("--port", type=int, help="Port of the public API; 0: a free one [default: 8080].")
+@click.option("--workers", type=int, help="Worker processes [default: one per core].")
+@click.option(
+    "--ack",
+    type=click.Choice(["durable", "buffered"]),
+    help="Answer events once they are on disk, or once no dead process loses them [default: durable].",
+)
+@click.option("--demo", is_flag=True, help="Use a temporary data directory with the demo definitions.")
+@click.option(
+    "--config", "file", type=click.Path(path_type=Path), help="Settings file [default: DATA/fanion.toml]."
+)
+def command(
+    data: Path | None,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    ack: str | None,
+    demo: bool,
+    file: Path | None,
+) -> None:
+    """Run the server until SIGTERM or Ctrl-C.
+
+    Every setting can also stand in fanion.toml or in a FANION_ variable; flags win over variables win over the
+    file.
+    """
+    if demo and data is not None:
+        raise click.UsageError("--demo brings its own data directory; leave --data out")
+    if not demo and data is None:
+        raise click.UsageError("--data DIR is needed (or --demo to try it out)")
+    config = load_config(
+        file=file or find_file(data),
+        flags={"server.host": host, "server.port": port, "server.workers": workers, "journal.ack": ack},
+    )
+    from fanion import app  # the server's imports only once the settings are known to be right
+
+    if demo:
+        app.serve_demo(config)
+    else:
+        assert data is not None
+        app.serve(data, config)

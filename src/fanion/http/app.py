@@ -1,0 +1,231 @@
+"""The ASGI application: one coroutine function, no layers.
+
+The order is the same everywhere: route -> method -> Host -> auth -> limiter -> body -> the dialect's own
+rules. Whatever fails on the way is a `Fault` that the route's dialect words.
+
+What keeps it quick: routes by one dict look-up on the raw path; headers as one dict (a repeated name shows in
+its length); no timer, no task, no per-request object but the body and the answer. A body of known length that
+arrived whole is not asked for its end, which saves a wake-up from the HTTP server's thread.
+
+A snapshot is taken for auth, and again once the body is complete: when the generation moved meanwhile, the
+key is looked up anew, so a key revoked during a slow upload opens nothing. Nothing awaits between that and
+the handler's last use of the snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from fanion.auth.limiter import scope_hash
+from fanion.errors import FanionError, StoreError
+from fanion.http.dialect import Dialect, Endpoint, Fault, HeaderList, Headers, Kind, Reply
+from fanion.http.health import Operations
+from fanion.http.request import (
+    BodyWatch,
+    Disconnected,
+    Receive,
+    check_headers,
+    read_rest,
+    too_large_text,
+    undo_encoding,
+)
+from fanion.http.router import Router, Target
+from fanion.http.services import Services
+from fanion.model.api_key import KeyRecord
+
+log = logging.getLogger("fanion.http")
+
+Scope = dict[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def make_handler(
+    services: Services, dialects: Sequence[Dialect], operations: Operations, watch: BodyWatch
+) -> Handle:
+    """The function that answers every HTTP request of this worker. Event loop only."""
+    router = Router([(dialect, dialect.routes(services)) for dialect in dialects])
+    limiters = {dialect.name: dialect.limiter(services) for dialect in dialects}
+    exact = router.exact
+    current = services.snapshots.current
+    answered = services.counters.answered
+    waiting = watch.waiting
+    loop = asyncio.get_running_loop()
+    current_task = asyncio.current_task
+    body_timeout_s = services.config.limits.body_timeout_s
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        pairs: HeaderList = scope["headers"]
+        headers = dict(pairs)
+        tail = b""
+        found = exact.get(scope["raw_path"])
+        target: Target
+        endpoint: Endpoint | None = None
+        try:
+            if found.__class__ is Target:
+                target = found
+            else:
+                other, tail = _find(router, scope, headers)
+                if other is None:
+                    await _answer_nobody(router, operations, scope, headers, send)
+                    return
+                target = other
+            endpoint = target.methods.get(scope["method"])
+            if endpoint is None:
+                reply = _other_method(target, scope["method"])
+                await send(reply[0])
+                await send({"type": "http.response.body", "body": reply[1]})
+                return
+            if len(headers) != len(pairs) or b"host" not in headers:
+                check_headers(pairs, scope["http_version"])
+            dialect = target.dialect
+            raw_key = dialect.credentials(headers)
+            snapshot = current()
+            record = snapshot.key(raw_key)
+            if record is None or record.dialects or record.scopes:
+                _check_access(services, dialect, endpoint, record, scope)
+            limited = limiters[dialect.name]
+            if limited is not None and record is not None:
+                _check_rate(limited(record))
+
+            body = b""
+            bytes_max = endpoint.body_bytes_max
+            if bytes_max:
+                declared = headers.get(b"content-length")
+                length = -1 if declared is None else int(declared)
+                if length > bytes_max:
+                    raise Fault(Kind.TOO_LARGE, too_large_text(bytes_max))
+                if length:
+                    task = current_task(loop)
+                    assert task is not None
+                    waiting[task] = watch.now
+                    try:
+                        message = await receive()
+                    finally:
+                        del waiting[task]
+                    body = message.get("body", b"")
+                    if len(body) != length and message.get("more_body", True):
+                        if message["type"] != "http.request":
+                            raise Disconnected
+                        body = await read_rest(receive, body, watch, task, bytes_max, body_timeout_s)
+                    if b"content-encoding" in headers:
+                        body = undo_encoding(headers, body, bytes_max)
+                later = current()
+                if later is not snapshot:
+                    snapshot = later
+                    record = snapshot.key(raw_key)
+                    if record is None or record.dialects or record.scopes:
+                        _check_access(services, dialect, endpoint, record, scope)
+
+            reply = endpoint.handler(snapshot, record, body, tail, headers)
+            if reply.__class__ is not tuple:
+                reply = await reply
+        except Disconnected:
+            return
+        except BaseException as error:
+            reply = _explain(error, services, router, watch, scope, headers, endpoint)
+        start, payload = reply
+        if endpoint is not None:
+            answered(target.dialect.name, endpoint.name, start["status"])
+        await send(start)
+        await send({"type": "http.response.body", "body": payload})
+
+    return handle
+
+
+def _find(router: Router, scope: Scope, headers: Headers) -> tuple[Target | None, bytes]:
+    return router.find(scope["raw_path"], scope["method"], headers)
+
+
+async def _answer_nobody(
+    router: Router, operations: Operations, scope: Scope, headers: Headers, send: Send
+) -> None:
+    """Operations, or a 404 in the shape that the request suggests."""
+    reply = operations.answer(scope, headers)
+    if reply is None:
+        dialect = router.answering(scope["raw_path"], headers)
+        reply = dialect.refuse(Fault(Kind.NOT_FOUND, "There is no such path."))
+    await send(reply[0])
+    await send({"type": "http.response.body", "body": reply[1]})
+
+
+def _other_method(target: Target, method: str) -> Reply:
+    """A preflight, or 405."""
+    cors = target.dialect.cors
+    if method == "OPTIONS" and cors is not None:
+        headers: HeaderList = [
+            *cors.always,
+            (b"access-control-allow-methods", ", ".join(target.methods).encode()),
+            (b"access-control-allow-headers", cors.headers),
+            (b"access-control-max-age", b"%d" % cors.max_age_s),
+            (b"vary", b"access-control-request-headers"),
+        ]
+        return {"type": "http.response.start", "status": 204, "headers": headers}, b""
+    fault = Fault(
+        Kind.METHOD_NOT_ALLOWED, f"The method must be {' or '.join(target.methods)}.", allow=target.allow
+    )
+    return target.dialect.refuse(fault)
+
+
+def _check_access(
+    services: Services, dialect: Dialect, endpoint: Endpoint, record: KeyRecord | None, scope: Scope
+) -> None:
+    """The checks that most keys don't need: unknown, not for this dialect, not for this endpoint."""
+    if record is None or (record.dialects and dialect.name not in record.dialects):
+        _count_bad_key(services, scope)
+        raise Fault(Kind.UNKNOWN_KEY, "The API key is not valid.")
+    if endpoint.scope and record.scopes and endpoint.scope not in record.scopes:
+        raise Fault(Kind.FORBIDDEN, f"The API key has no scope for this: {endpoint.scope}.")
+
+
+def _count_bad_key(services: Services, scope: Scope) -> None:
+    """Unknown keys are limited by source; known ones never notice."""
+    per_minute = services.config.limiter.bad_keys_per_minute
+    if per_minute:
+        source = scope_hash("bad-keys", scope["client"][0])
+        _check_rate(services.limiter.take(source, per_minute / 60, per_minute))
+
+
+def _check_rate(wait_s: float) -> None:
+    if wait_s > 0:
+        raise Fault(Kind.RATE_LIMITED, "Too many requests. Retry after a short delay.", retry_after_s=wait_s)
+
+
+def _explain(
+    error: BaseException,
+    services: Services,
+    router: Router,
+    watch: BodyWatch,
+    scope: Scope,
+    headers: Headers,
+    endpoint: Endpoint | None,
+) -> Reply:
+    """An exception as the answer that the caller gets; re-raises what isn't a request's business."""
+    target, _ = _find(router, scope, headers)
+    dialect = router.answering(scope["raw_path"], headers) if target is None else target.dialect
+    if isinstance(error, Fault):
+        return dialect.refuse(error)
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is None or task not in watch.overdue:
+            raise error
+        watch.overdue.discard(task)
+        task.uncancel()
+        if services.draining:
+            return dialect.refuse(Fault(Kind.OVERLOADED, "The server is stopping.", retry_after_s=1))
+        kind = endpoint.body_timeout if endpoint else Kind.TIMEOUT
+        return dialect.refuse(Fault(kind, "The request body did not arrive in time."))
+    if isinstance(error, StoreError):
+        log.error("store can't be read", extra={"reason": str(error)})
+        return dialect.refuse(Fault(Kind.OVERLOADED, "The store can't be read now.", retry_after_s=1))
+    if not isinstance(error, Exception):
+        raise error
+    name = endpoint.name if endpoint else ""
+    if isinstance(error, FanionError):
+        log.error("request failed", extra={"endpoint": name, "reason": str(error)})
+    else:
+        log.error("request failed", extra={"endpoint": name}, exc_info=error)
+    return dialect.refuse(Fault(Kind.INTERNAL, "The server failed to answer. The request may be sent again."))

@@ -1,0 +1,71 @@
+"""Feather's results, rendered when definitions are published (contract sections 1.3, 1.4 and 4).
+
+A fragment is the inside of a result object: `"value":...,"reason":...[,"ruleId":...][,"variant":...]`. The
+single endpoint puts `"flagKey"` before it and `"requestId"` after it; the bulk endpoint puts braces around
+it.
+
+What Feather can't express is not in its table, and so an unknown flag: values that are objects or arrays, and
+parameters of definitions in another system's own format.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from fanion.model.program import Answer, Entry, Fragment, Lowered, Parameter, Resolution, Table
+
+SOURCES = frozenset({"native", "feather"})
+
+REASONS = {
+    Resolution.MATCHED: "RULE_MATCH",
+    Resolution.SPLIT: "ROLLOUT",
+    Resolution.DEFAULT: "DEFAULT",
+    Resolution.OFF: "DISABLED",
+    Resolution.MISSING: "FLAG_NOT_FOUND",
+    Resolution.RESTRICTED: "FLAG_NOT_FOUND",  # CLIENT_RESTRICTED never shows on the wire
+    Resolution.ERROR: "ERROR",
+    Resolution.NO_VALUE: "DEFAULT",
+}
+WITH_RULE = frozenset({Resolution.MATCHED, Resolution.SPLIT})
+WITHOUT_VARIANT = frozenset({Resolution.MISSING, Resolution.RESTRICTED, Resolution.ERROR})
+
+ABSENT: Fragment = (b'"value":', b"null", b',"reason":"FLAG_NOT_FOUND"')
+
+
+def render(lowered: Lowered) -> Table:
+    """Feather's table of an environment."""
+    return Table(
+        entries=tuple(
+            Entry(
+                key=parameter.key,
+                decision=parameter.decision,
+                fragments=tuple(fragment(answer) for answer in parameter.answers),
+                client_safe=parameter.client_safe,
+            )
+            for parameter in lowered.parameters
+            if is_expressible(parameter)
+        ),
+        absent=ABSENT,
+    )
+
+
+def is_expressible(parameter: Parameter) -> bool:
+    """Whether every value is a boolean, a string, a number or null."""
+    return parameter.source in SOURCES and not any(
+        answer.value is not None and answer.value.lstrip()[:1] in ("{", "[") for answer in parameter.answers
+    )
+
+
+def fragment(answer: Answer) -> Fragment:
+    """One result's inside. The value stands alone, so that a bundle stores it once for all dialects."""
+    rest = f',"reason":"{REASONS[answer.resolution]}"'
+    if answer.rule_id is not None and answer.resolution in WITH_RULE:
+        rest += f',"ruleId":{quoted(answer.rule_id)}'
+    if answer.variant is not None and answer.resolution not in WITHOUT_VARIANT:
+        rest += f',"variant":{quoted(answer.variant)}'
+    value = "null" if answer.value is None else answer.value
+    return (b'"value":', value.encode(), rest.encode())
+
+
+def quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()

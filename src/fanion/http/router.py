@@ -1,0 +1,124 @@
+"""Raw path -> route. The path is never decoded or normalised before it is routed.
+
+Exact paths first, by dict; then prefixes, longest first. After a prefix one more `/` is tolerated. Every
+dialect's routes stand at the root and again under the dialect's own prefix.
+
+Two dialects may claim one exact path (`/v1/events`): the request's credential header decides, in the order in
+which the dialects are listed; without any of them the first listed answers, and a preflight goes to the first
+of them that has CORS. Under the dialects' prefixes nothing is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from fanion.http.dialect import Dialect, Endpoint, Headers, Route
+
+
+class Target(NamedTuple):
+    """A route, ready to be asked for a method."""
+
+    dialect: Dialect
+    methods: Mapping[str, Endpoint]
+    allow: bytes
+
+
+class Shared(NamedTuple):
+    """One exact path that several dialects claim."""
+
+    candidates: tuple[Target, ...]
+
+    def choose(self, method: str, headers: Headers) -> Target:
+        if method == "OPTIONS":
+            return next((target for target in self.candidates if target.dialect.cors), self.candidates[0])
+        for target in self.candidates:
+            if target.dialect.credential_header in headers:
+                return target
+        return self.candidates[0]
+
+
+class Prefix(NamedTuple):
+    """All paths below `path`; `rest` as in `Route`."""
+
+    path: bytes
+    rest: bytes | None
+    target: Target
+
+
+class Router:
+    """`exact` is public for the hot path: one dict look-up finds most routes."""
+
+    def __init__(self, routes: Sequence[tuple[Dialect, Sequence[Route]]]) -> None:
+        self.exact: dict[bytes, Target | Shared] = {}
+        self._prefixes: list[Prefix] = []
+        self._fallback = routes[0][0]
+        self._dialects = [dialect for dialect, _ in routes]
+        for dialect, own in routes:
+            for route in own:
+                target = Target(dialect, route.methods, _allow(dialect, route))
+                self._add(route, route.path, target)
+                self._add(route, dialect.prefix + route.path, target)
+        # Longest prefix first; below one prefix, named rests before the whole tail.
+        self._prefixes.sort(
+            key=lambda prefix: (-len(prefix.path), prefix.rest is None, -len(prefix.rest or b""))
+        )
+
+    def _add(self, route: Route, path: bytes, target: Target) -> None:
+        if route.prefix:
+            if any(known.path == path and known.rest == route.rest for known in self._prefixes):
+                raise ValueError(f"two dialects claim the prefix {path!r}")
+            self._prefixes.append(Prefix(path, route.rest, target))
+            return
+        known = self.exact.get(path)
+        if known is None:
+            self.exact[path] = target
+        elif isinstance(known, Shared):
+            self.exact[path] = Shared((*known.candidates, target))
+        else:
+            self.exact[path] = Shared((known, target))
+
+    def find(self, path: bytes, method: str, headers: Headers) -> tuple[Target | None, bytes]:
+        """The target and the tail below its prefix (still encoded); None for a path of no dialect."""
+        known = self.exact.get(path)
+        if known is not None:
+            return (known.choose(method, headers) if isinstance(known, Shared) else known), b""
+        for prefix in self._prefixes:
+            if not path.startswith(prefix.path):
+                continue
+            tail = path[len(prefix.path) :]
+            if tail.startswith(b"/"):
+                tail = tail[1:]
+            if prefix.rest is None:
+                if tail:
+                    return prefix.target, tail
+            else:
+                segment, slash, rest = tail.partition(b"/")
+                if segment and slash + rest == prefix.rest:
+                    return prefix.target, segment
+        return None, b""
+
+    def answering(self, path: bytes, headers: Headers) -> Dialect:
+        """Whose shape a path of nobody is answered in: its prefix decides, then what the request looks
+        like."""
+        for dialect in self._dialects:
+            if path.startswith(dialect.prefix + b"/"):
+                return dialect
+        for dialect in self._dialects:
+            if dialect.recognises(headers):
+                return dialect
+        return self._fallback
+
+
+def decode_segment(tail: bytes) -> str | None:
+    """A path segment percent-decoded once; None when it isn't UTF-8."""
+    try:
+        return unquote_to_bytes(tail).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _allow(dialect: Dialect, route: Route) -> bytes:
+    methods = [*route.methods, *(["OPTIONS"] if dialect.cors else [])]
+    return ", ".join(methods).encode()

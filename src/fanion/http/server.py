@@ -1,0 +1,221 @@
+"""Granian as we run it: the settings of `server.*`, one supervisor, workers that don't outlive it.
+
+The supervisor forks the workers and does nothing else: no store is open in it and no thread of ours runs, so a
+fork copies no lock. It restarts a worker that ends by itself after `respawn_interval_s`; one that never got
+ready is tried again ever more slowly, and if no worker of the server has ever been ready the server gives up
+with that worker's reason. (Granian's own loop exits when a worker dies twice within 5.5 s.)
+
+Every worker listens on a socket of its own with SO_REUSEPORT; the supervisor keeps the port by a bound socket
+that doesn't listen, so a free port that was picked stays picked. Because of SO_REUSEPORT a second server would
+bind without an error, so a port in use is looked for first.
+
+A worker asks for SIGTERM at its parent's death, and `follow_parent` covers the moment before it asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import multiprocessing
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from fanion.config import Server
+from fanion.errors import ServeError
+from fanion.telemetry.logs import logging_config
+
+PR_SET_PDEATHSIG = 1
+READY_TIMEOUT_S = 60.0
+"""For the first worker to become ready; opening a store and draining old rings takes well under a second each."""
+RESPAWN_DELAY_MAX_S = 5.0
+LOOP_INTERVAL_S = 0.2
+
+
+class Notice(msgspec.Struct, omit_defaults=True):
+    """What a worker tells its supervisor, one JSON line each: it is ready, or why it can't be."""
+
+    pid: int
+    error: str = ""
+
+
+def pick_port(host: str, port: int) -> tuple[socket.socket, int]:
+    """A bound socket that keeps the port, and the port. Raises ServeError when it can't be had."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        if port:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                probe.listen(1)
+        keeper = socket.socket(family, socket.SOCK_STREAM)
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        keeper.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ServeError(
+            f"can't listen on {host} port {port}: {reason}; is another server using it? (--port chooses one)"
+        ) from None
+    return keeper, keeper.getsockname()[1]
+
+
+def follow_parent(supervisor_pid: int) -> None:
+    """In a worker, right after the fork: end when the supervisor ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != supervisor_pid:
+        os._exit(1)
+
+
+class Supervisor(MPServer):
+    """Serves until SIGTERM or SIGINT. `make_application` runs in each worker, after the fork."""
+
+    def __init__(
+        self,
+        settings: Server,
+        *,
+        host: str,
+        port: int,
+        workers: int,
+        log_level: str,
+        make_application: Callable[[Callable[[Notice], None]], Any],
+        on_ready: Callable[[], None],
+    ) -> None:
+        # A worker inherits the data directory's lock and the notice pipe; only fork passes them on.
+        multiprocessing.set_start_method("fork", force=True)
+        super().__init__(
+            target="fanion",
+            address=host,
+            port=port,
+            interface=Interfaces.ASGI,
+            workers=workers,
+            loop=Loops.uvloop,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=settings.backlog,
+            backpressure=settings.backpressure,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=int(settings.header_timeout_s * 1000),
+                max_buffer_size=settings.header_buffer_bytes,
+            ),
+            log_level=LogLevels(log_level),
+            log_dictconfig=logging_config(log_level),
+            respawn_failed_workers=True,
+            respawn_interval=settings.respawn_interval_s,
+            workers_kill_timeout=math.ceil(settings.stop_timeout_s),
+        )
+        self.failure = ""
+        self._settings = settings
+        self._on_ready = on_ready
+        self._make_application = make_application
+        self._ready_pids: set[int] = set()
+        self._was_ready = False
+        self._failed_starts: dict[int, int] = {}
+        self._respawn_at: dict[int, float] = {}
+        self._notices, self._notice_writer = os.pipe()
+        os.set_blocking(self._notices, False)
+        self._rest = b""
+
+    def run(self) -> None:
+        """Blocks until the server has stopped. Raises ServeError when it never got ready."""
+        supervisor_pid = os.getpid()
+        writer = self._notice_writer
+
+        def notify(notice: Notice) -> None:
+            # Shorter than PIPE_BUF, so lines of several workers don't mix. The reader may be gone.
+            line = msgspec.json.encode(Notice(notice.pid, notice.error[:2000]))[:4000] + b"\n"
+            with contextlib.suppress(OSError):
+                os.write(writer, line)
+
+        def load() -> Any:
+            follow_parent(supervisor_pid)
+            return self._make_application(notify)
+
+        try:
+            self.serve(target_loader=load, wrap_loader=False)
+        finally:
+            os.close(self._notices)
+            os.close(self._notice_writer)
+        if self.failure:
+            raise ServeError(self.failure)
+
+    def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+        give_up_at = time.monotonic() + READY_TIMEOUT_S
+        while not self.interrupt_signal:
+            self._wait()
+            self._read_notices()
+            if self.failure:
+                return
+            if not self._was_ready and self._ready_pids and self._answers():
+                self._was_ready = True
+                self._on_ready()
+            if not self._was_ready and time.monotonic() > give_up_at:
+                self.failure = f"no worker got ready within {READY_TIMEOUT_S:.0f} s"
+                return
+            self._collect_deaths()
+            self._respawn(spawn_target, target_loader)
+
+    def _wait(self) -> None:
+        """Until a signal, a worker's end or a notice, or a short while."""
+        if self._was_ready:
+            self.main_loop_interrupt.wait(LOOP_INTERVAL_S if self._respawn_at else None)
+        else:
+            select.select([self._notices], [], [], 0.01)
+        self.main_loop_interrupt.clear()
+
+    def _read_notices(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._rest += os.read(self._notices, 65_536)
+        *lines, self._rest = self._rest.split(b"\n")
+        for line in lines:
+            notice = msgspec.json.decode(line, type=Notice)
+            if not notice.error:
+                self._ready_pids.add(notice.pid)
+            elif not self._was_ready:
+                self.failure = notice.error
+
+    def _answers(self) -> bool:
+        """Whether the port answers: ready workers listen a moment after they said so."""
+        try:
+            with socket.create_connection((_reachable(self.bind_addr), self.bind_port), timeout=1) as probe:
+                probe.sendall(b"GET /healthz HTTP/1.1\r\nHost: fanion\r\nConnection: close\r\n\r\n")
+                return probe.recv(64).startswith(b"HTTP/1.1 ")
+        except OSError:
+            return False
+
+    def _collect_deaths(self) -> None:
+        """Workers that ended by themselves: when each is to be started again."""
+        self._read_notices()
+        while self.interrupt_children:
+            number = self.interrupt_children.pop()
+            pid = self.wrks[number].inner.pid
+            failed = 0 if pid in self._ready_pids else self._failed_starts.get(number, 0) + 1
+            self._failed_starts[number] = failed
+            self._ready_pids.discard(pid)
+            delay_s = min(self._settings.respawn_interval_s * 2**failed, RESPAWN_DELAY_MAX_S)
+            self._respawn_at[number] = time.monotonic() + delay_s
+
+    def _respawn(self, spawn_target: Any, target_loader: Any) -> None:
+        now = time.monotonic()
+        for number, due in list(self._respawn_at.items()):
+            if due <= now:
+                del self._respawn_at[number]
+                worker = self._spawn_worker(idx=number, target=spawn_target, callback_loader=target_loader)
+                worker.start()  # type: ignore[no-untyped-call]
+                self.wrks[number] = worker
+
+
+def _reachable(host: str) -> str:
+    """Where a server that listens on `host` is found from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -1,0 +1,262 @@
+"""Plain stand-ins for a worker's parts, and a caller that speaks ASGI to the application without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fanion.config import Config
+from fanion.http.app import Handle, make_handler
+from fanion.http.dialect import Dialect
+from fanion.http.dialects.feather import DIALECT
+from fanion.http.health import Operations
+from fanion.http.request import BodyWatch
+from fanion.http.services import Services
+from fanion.model.api_key import KeyRecord
+
+SERVER_KEY = b"sk_demo_server"
+CLIENT_KEY = b"pk_demo_client"
+
+
+class FakeBundle:
+    """Flag key -> (fragment, client_safe); answers like the core, from a dict."""
+
+    environment = "production"
+    absent = b'"value":null,"reason":"FLAG_NOT_FOUND"'
+
+    def __init__(self) -> None:
+        self.identifiers = {"feather": {"environment": "env_01hx", "organisation": "org_01hx"}}
+        self.flags: dict[str, tuple[bytes, bool]] = {
+            "open": (b'"value":true,"reason":"DEFAULT"', True),
+            "hidden": (b'"value":"x","reason":"RULE_MATCH","ruleId":"r1","variant":"b"', False),
+        }
+        self.asked: list[tuple[Any, Any]] = []
+
+    def table(self, name: str) -> int:
+        return 0 if name == "feather" else -1
+
+    def _fragment(self, key: str, client: bool) -> bytes:
+        fragment, safe = self.flags.get(key, (self.absent, True))
+        return fragment if safe or not client else self.absent
+
+    def emit_one(
+        self,
+        table: int,
+        key: str,
+        members: Any,
+        attributes: Any,
+        contexts: Any,
+        client: bool,
+        prefix: bytes,
+        suffix: bytes,
+        holes: tuple[bytes, ...] = (),
+    ) -> bytes:
+        self.asked.append((members, attributes))
+        return prefix + self._fragment(key, client) + suffix
+
+    def emit_map(
+        self,
+        table: int,
+        keys: list[str],
+        members: Any,
+        attributes: Any,
+        contexts: Any,
+        client: bool,
+        prefix: bytes,
+        entry_open: bytes,
+        entry_close: bytes,
+        suffix: bytes,
+    ) -> bytes:
+        self.asked.append((members, attributes))
+        entries = [
+            msgspec.json.encode(key) + b":" + entry_open + self._fragment(key, client) + entry_close
+            for key in dict.fromkeys(keys)
+        ]
+        return prefix + b",".join(entries) + suffix
+
+
+class View:
+    def __init__(self, bound: dict[str, Any]) -> None:
+        self.bound = bound
+
+
+class FakeSnapshot:
+    def __init__(self, number: int = 1, bundle: FakeBundle | None = None) -> None:
+        self.number = number
+        self.confirmed_at = time.monotonic()
+        self.keys = {
+            SERVER_KEY: KeyRecord(id="key_1", environment="production", organisation="acme", kind="server"),
+            CLIENT_KEY: KeyRecord(id="key_2", environment="production", organisation="acme", kind="client"),
+            b"sk_other": KeyRecord(id="key_3", environment="empty", organisation="acme", kind="server"),
+            b"sk_traffical": KeyRecord(
+                id="key_4",
+                environment="production",
+                organisation="acme",
+                kind="server",
+                dialects=("traffical",),
+            ),
+            b"sk_events": KeyRecord(
+                id="key_5", environment="production", organisation="acme", kind="server", scopes=("events",)
+            ),
+        }
+        self.views = {"production": View({"feather": DIALECT.bind(bundle or FakeBundle())})}
+
+    def key(self, raw_key: bytes) -> KeyRecord | None:
+        return self.keys.get(raw_key)
+
+    def view(self, environment: str) -> View | None:
+        return self.views.get(environment)
+
+
+class FakeSnapshots:
+    def __init__(self) -> None:
+        self.snapshot = FakeSnapshot()
+        self.error: Exception | None = None
+
+    def current(self) -> FakeSnapshot:
+        if self.error is not None:
+            raise self.error
+        return self.snapshot
+
+
+class FakeJournal:
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.full: Exception | None = None
+        self.sync_error: Exception | None = None
+
+    def append(self, **record: Any) -> int:
+        if self.full is not None:
+            raise self.full
+        self.records.append(record)
+        return len(self.records)
+
+    def durable(self, sequence: int) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.sync_error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(self.sync_error)
+        return future
+
+
+class FakeLimiter:
+    def __init__(self) -> None:
+        self.wait_s = 0.0
+        self.taken: list[int] = []
+
+    def take(self, scope: int, rate_per_s: float, burst: int, cost: int = 1) -> float:
+        self.taken.append(scope)
+        return self.wait_s
+
+
+class FakeCounters:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, int]] = []
+
+    def answered(self, dialect: str, endpoint: str, status: int) -> None:
+        self.seen.append((dialect, endpoint, status))
+
+
+def make_services(config: Config | None = None) -> Services:
+    return Services(config or Config(), FakeSnapshots(), FakeJournal(), FakeLimiter(), FakeCounters())
+
+
+class Answered(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+class Caller:
+    """One worker's application with its parts at hand; each `call` runs its own event loop turn."""
+
+    def __init__(self, services: Services | None = None, dialects: Sequence[Dialect] = (DIALECT,)) -> None:
+        self.services = services or make_services()
+        self.dialects = dialects
+        self.reasons: list[str] = []
+        self.received = 0
+
+    @property
+    def parts(self) -> Any:
+        """The services, without their protocols."""
+        return self.services
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] = b"",
+        headers: dict[str, str] | Sequence[tuple[str, str]] | None = None,
+        *,
+        key: bytes | None = SERVER_KEY,
+        client: str = "127.0.0.1",
+        before_end: Callable[[], None] | None = None,
+        stall: bool = False,
+    ) -> Answered:
+        pairs = [("host", "fanion.test"), *(headers.items() if isinstance(headers, dict) else headers or ())]
+        pieces = [body] if isinstance(body, bytes) else list(body)
+        if key is not None:
+            pairs.append(("authorization", f"Bearer {key.decode()}"))
+        if isinstance(body, bytes) and body and not any(name == "content-length" for name, _ in pairs):
+            pairs.append(("content-length", str(len(body))))
+        return asyncio.run(self._call(method, path, pieces, pairs, client, before_end, stall))
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        pieces: list[bytes],
+        pairs: list[tuple[str, str]],
+        client: str,
+        before_end: Callable[[], None] | None,
+        stall: bool,
+    ) -> Answered:
+        watch = BodyWatch(asyncio.get_running_loop(), self.services.config.limits)
+        watch.start()
+        operations = Operations(lambda: self.reasons, lambda: b"fanion_up 1\n", public=True)
+        handle: Handle = make_handler(self.services, self.dialects, operations, watch)
+        sent: list[dict[str, Any]] = []
+        left = list(pieces)
+        self.received = 0
+
+        async def receive() -> dict[str, Any]:
+            self.received += 1
+            if left:
+                if before_end is not None and len(left) == 1:
+                    before_end()
+                return {"type": "http.request", "body": left.pop(0), "more_body": True}
+            if stall:
+                await asyncio.get_running_loop().create_future()
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        raw_path, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": method,
+            "raw_path": raw_path.encode(),
+            "path": raw_path,
+            "query_string": query.encode(),
+            "client": (client, 50_000),
+            "headers": [(name.encode(), value.encode()) for name, value in pairs],
+        }
+        await asyncio.get_running_loop().create_task(handle(scope, receive, send))
+        watch.stop()
+        start, *bodies = sent
+        assert not watch.waiting
+        return Answered(
+            start["status"],
+            {name.decode(): value.decode() for name, value in start["headers"]},
+            b"".join(message.get("body", b"") for message in bodies),
+        )
