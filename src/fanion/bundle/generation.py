@@ -148,7 +148,7 @@ class PinnedGeneration:
     def __init__(self, transaction: Any, databases: dict[str, Any]) -> None:
         self._transaction = transaction
         self._databases = databases
-        self._views: list[memoryview] = []
+        self._views: dict[tuple[str, int], memoryview] = {}
         manifest = read_manifest(transaction, databases)
         self.manifest = EMPTY if manifest is None else manifest
         self.number = self.manifest.generation
@@ -172,12 +172,31 @@ class PinnedGeneration:
     def _bundle(self, environment: str, entry: EnvironmentEntry | None) -> memoryview | None:
         if entry is None:
             return None
-        value = self._open().get(content_key(environment, entry.publication), db=self._databases["bundles"])
-        if value is None or len(value) < entry.size:
-            raise StoreError(f"the store has lost the bundle of environment {environment}; publish it again")
-        view: memoryview = value[: entry.size]
-        self._views.append(view)
+        name = (environment, entry.publication)
+        view = self._views.get(name)
+        if view is None:
+            value = self._open().get(content_key(*name), db=self._databases["bundles"])
+            if value is None or len(value) < entry.size:
+                raise StoreError(
+                    f"the store has lost the bundle of environment {environment}; publish it again"
+                )
+            view = self._views[name] = value[: entry.size]
         return view
+
+    def adopt(self, older: PinnedGeneration, environment: str) -> bool:
+        """Takes a view over from `older` when both serve the environment from one publication; else False.
+
+        Why it stays good: what a publication wrote is never written again, LMDB doesn't move the pages of a value,
+        and none that this transaction can reach is reused while it lives.
+        """
+        entry = self.manifest.environments.get(environment)
+        if entry is None or older.manifest.environments.get(environment) != entry:
+            return False
+        view = older._views.pop((environment, entry.publication), None)
+        if view is None:
+            return False
+        self._views[environment, entry.publication] = view
+        return True
 
     def key(self, key_hash: bytes) -> bytes | None:
         """The encoded record of the key with this SHA-256; None when it is unknown or revoked."""
@@ -238,12 +257,12 @@ class PinnedGeneration:
         """Ends the transaction; False (and nothing ended) while someone still holds a buffer of a view."""
         if self._transaction is None:
             return True
-        while self._views:
+        for name in list(self._views):
             try:
-                self._views[-1].release()
+                self._views[name].release()
             except BufferError:
                 return False
-            self._views.pop()
+            del self._views[name]
         self._transaction.abort()
         self._transaction = None
         return True

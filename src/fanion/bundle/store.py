@@ -180,18 +180,17 @@ class Store:
         with self._environment.publishing():
             with self._writing() as transaction:
                 current = self._current(transaction)
-                databases = self._environment.databases
-                for raw_hash, value in transaction.cursor(databases["api_keys"]):
-                    stored = layout.read_key(bytes(raw_hash), bytes(value))
-                    if stored.record.id == key_id and stored.origin != Origin.REVOKED:
-                        break
-                else:
+                rows = transaction.cursor(self._environment.databases["api_keys"])
+                stored = [layout.read_key(bytes(key_hash), bytes(value)) for key_hash, value in rows]
+                found = [key for key in stored if key.record.id == key_id and key.origin != Origin.REVOKED]
+                if not found:
                     raise StoreError(f"there is no key with id {key_id}; `fanion keys list` shows them")
-                sealed = layout.seal_key(stored.hash, Origin.REVOKED, stored.record)
-                self._put(transaction, "api_keys", stored.hash, sealed)
+                for key in found:
+                    sealed = layout.seal_key(key.hash, Origin.REVOKED, key.record)
+                    self._put(transaction, "api_keys", key.hash, sealed)
                 number = self._renumber(transaction, current)
             self.word.raise_to(number)
-        return number, stored.record
+        return number, found[0].record
 
     def keys(self) -> list[StoredKey]:
         """Every stored key, revoked ones too, by environment and id."""

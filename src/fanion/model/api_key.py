@@ -1,4 +1,4 @@
-"""An API key as the server knows it: its hash and what it opens. The raw key is nowhere but with its owner."""
+"""An API key as the server knows it: its hash and what it opens. Only its owner has the raw key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 def hash_key(raw: bytes) -> bytes:
     """The SHA-256 under which a key is stored and looked up.
 
-    Keys are random and long, so a plain hash can't be reversed; and since the look-up compares hashes, how long
+    Keys are random and long, so a plain hash can't be reversed; the look-up compares hashes, so how long
     it takes says nothing about a raw key that differs in one byte.
     """
     return hashlib.sha256(raw).digest()
