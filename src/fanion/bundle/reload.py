@@ -199,6 +199,11 @@ class Reloader(Generic[View]):
         return self._snapshot
 
     @property
+    def serving(self) -> Snapshot[View]:
+        """The snapshot that `current` gave last. For what an evaluation asks on its way: it never moves on."""
+        return self._snapshot
+
+    @property
     def problem(self) -> str:
         """Why the store could not be read when last tried; empty when it could."""
         return self._problem
