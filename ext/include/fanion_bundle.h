@@ -26,7 +26,6 @@ enum fanion_section_kind {
     FANION_SECTION_VERSIONS,
     FANION_SECTION_COMPARATORS,
     FANION_SECTION_EXTERNALS,
-    FANION_SECTION_DECISION_SLOTS,
     FANION_SECTION_TABLES,
     FANION_SECTION_ENTRIES,
     FANION_SECTION_INDEX,
@@ -68,7 +67,6 @@ typedef struct {
 typedef struct {
     fanion_text key;
     uint32_t node_first, node_count;
-    uint32_t slot_first, slot_count; /* into DECISION_SLOTS: every slot that this or an asked decision reads */
     uint32_t outcome_count;
     uint32_t memo;  /* index of its memo cell, FANION_NONE where no decision asks it */
     uint32_t depth; /* 1 + the deepest asked decision's, <= FANION_DEPTH_MAX */
@@ -203,7 +201,7 @@ typedef struct {
 static_assert(sizeof(fanion_section) == 16, "on disk");
 static_assert(sizeof(fanion_bundle_header) == 32 + 16 * FANION_SECTION_COUNT, "on disk");
 static_assert(sizeof(fanion_slot) == 24, "on disk");
-static_assert(sizeof(fanion_decision) == 40, "on disk");
+static_assert(sizeof(fanion_decision) == 32, "on disk");
 static_assert(sizeof(fanion_test) == 32, "on disk");
 static_assert(sizeof(fanion_hash_node) == 32, "on disk");
 static_assert(sizeof(fanion_branch) == 32, "on disk");

@@ -38,7 +38,6 @@ cdef struct bundle_sections:
     const fanion_version_record *versions
     const fanion_comparator *comparators
     const fanion_external *externals
-    const uint32_t *decision_slots
     const fanion_table *tables
     const fanion_entry *entries
     const uint32_t *index
@@ -46,7 +45,7 @@ cdef struct bundle_sections:
     const fanion_text *ropes
     const fanion_document *documents
     const char *meta
-    uint32_t counts[20]  # records per section, by section number
+    uint32_t counts[19]  # records per section, by section number
 
 
 cdef class BundleView:

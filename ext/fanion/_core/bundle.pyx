@@ -3,16 +3,15 @@
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memset
 
 from fanion._core.hash cimport fanion_hash_xxh64
 from fanion._core.layout cimport *
 
-cdef uint32_t[20] RECORD_SIZES = [
+cdef uint32_t[19] RECORD_SIZES = [
     1, sizeof(fanion_slot), sizeof(fanion_decision), sizeof(fanion_node), sizeof(fanion_piece),
     sizeof(fanion_range), sizeof(fanion_weight), sizeof(fanion_set), sizeof(fanion_set_item),
-    sizeof(fanion_version_record), sizeof(fanion_comparator), sizeof(fanion_external), 4, sizeof(fanion_table),
+    sizeof(fanion_version_record), sizeof(fanion_comparator), sizeof(fanion_external), sizeof(fanion_table),
     sizeof(fanion_entry), 4, sizeof(fanion_fragment), sizeof(fanion_text), sizeof(fanion_document), 1,
 ]
 
@@ -73,7 +72,7 @@ cdef int map_sections(BundleView view) except -1:
     cdef const fanion_bundle_header *header = <const fanion_bundle_header *> view.buffer.buf
     cdef const char *base = <const char *> view.buffer.buf
     cdef uint64_t size = <uint64_t> view.buffer.len, place
-    cdef const void *starts[20]
+    cdef const void *starts[19]
     cdef int n
     if size < sizeof(fanion_bundle_header):
         raise Refused(f"{size} bytes, a bundle has at least {sizeof(fanion_bundle_header)}")
@@ -83,11 +82,11 @@ cdef int map_sections(BundleView view) except -1:
         raise Refused("the first 8 bytes are not a bundle's")
     if header.version != FANION_BUNDLE_VERSION:
         raise NewerVersion(f"bundle format {header.version}, this version reads {FANION_BUNDLE_VERSION}")
-    if header.total_size != size or header.section_count != 20:
+    if header.total_size != size or header.section_count != 19:
         raise Refused(f"{size} bytes, the header says {header.total_size}")
     if fanion_hash_xxh64(base + 32, size - 32) != header.checksum:
         raise Refused("the checksum does not match")
-    for n in range(20):
+    for n in range(19):
         place = header.sections[n].offset
         if header.sections[n].size != RECORD_SIZES[n] or place % 8 or place > size or (
             <uint64_t> header.sections[n].count * RECORD_SIZES[n] > size - place
@@ -107,14 +106,13 @@ cdef int map_sections(BundleView view) except -1:
     view.s.versions = <const fanion_version_record *> starts[9]
     view.s.comparators = <const fanion_comparator *> starts[10]
     view.s.externals = <const fanion_external *> starts[11]
-    view.s.decision_slots = <const uint32_t *> starts[12]
-    view.s.tables = <const fanion_table *> starts[13]
-    view.s.entries = <const fanion_entry *> starts[14]
-    view.s.index = <const uint32_t *> starts[15]
-    view.s.fragments = <const fanion_fragment *> starts[16]
-    view.s.ropes = <const fanion_text *> starts[17]
-    view.s.documents = <const fanion_document *> starts[18]
-    view.s.meta = <const char *> starts[19]
+    view.s.tables = <const fanion_table *> starts[12]
+    view.s.entries = <const fanion_entry *> starts[13]
+    view.s.index = <const uint32_t *> starts[14]
+    view.s.fragments = <const fanion_fragment *> starts[15]
+    view.s.ropes = <const fanion_text *> starts[16]
+    view.s.documents = <const fanion_document *> starts[17]
+    view.s.meta = <const char *> starts[18]
     view.slot_count = view.s.counts[FANION_SECTION_SLOTS]
     view.external_count = view.s.counts[FANION_SECTION_EXTERNALS]
     return 0
@@ -126,17 +124,10 @@ cdef class Verifier:
     cdef BundleView view
     cdef bundle_sections *s
     cdef uint32_t current  # number of the record being checked, for the message
-    cdef uint32_t *marks   # owned; per slot: 1 + the last decision whose closure names it
 
     def __cinit__(self, BundleView view):
         self.view = view
         self.s = &view.s
-        self.marks = <uint32_t *> calloc(view.slot_count + 1, sizeof(uint32_t))
-        if self.marks == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        free(self.marks)
 
     cdef int verify(self) except -1:
         self.slots()
@@ -213,17 +204,12 @@ cdef class Verifier:
             one = &self.s.decisions[n]
             self.place(one.key, b"decision key")
             self.span(FANION_SECTION_NODES, one.node_first, one.node_count, b"decision")
-            self.span(FANION_SECTION_DECISION_SLOTS, one.slot_first, one.slot_count, b"decision")
             if not one.node_count or one.node_count > 65535 or not 0 < one.depth <= FANION_DEPTH_MAX:
                 raise Refused(f"decision {n} has {one.node_count} nodes, depth {one.depth}")
             if one.memo != FANION_NONE:
                 if one.memo >= count:
                     raise Refused(f"decision {n} has memo cell {one.memo}")
                 self.view.memo_count = max(self.view.memo_count, one.memo + 1)
-            for at in range(one.slot_count):
-                if self.s.decision_slots[one.slot_first + at] >= self.view.slot_count:
-                    raise Refused(f"decision {n} reads a slot that is not there")
-                self.marks[self.s.decision_slots[one.slot_first + at]] = n + 1
             outcomes = 0
             for at in range(one.node_count):
                 node = &self.s.nodes[one.node_first + at]
@@ -280,8 +266,8 @@ cdef class Verifier:
         return 0
 
     cdef int slot(self, uint32_t n, uint32_t slot, uint32_t needs) except -1:
-        if slot >= self.view.slot_count or self.marks[slot] != n + 1:
-            raise Refused(f"decision {n} reads slot {slot}, which it does not declare")
+        if slot >= self.view.slot_count:
+            raise Refused(f"decision {n} reads slot {slot} of {self.view.slot_count}")
         if needs & ~(<uint32_t> self.s.slots[slot].needs):
             raise Refused(f"decision {n} needs more of slot {slot} than it gives")
         return 0
@@ -295,8 +281,6 @@ cdef class Verifier:
             asked = &self.s.decisions[test.operand.asked.decision]
             if asked.memo == FANION_NONE or asked.depth >= one.depth:
                 raise Refused(f"decision {n} asks one without a memo cell, or too deep")
-            for k in range(asked.slot_first, asked.slot_first + asked.slot_count):
-                self.slot(n, self.s.decision_slots[k], 0)
             return 0
         if op > OP_LIST_MEMBER or test.relation > 3:
             raise Refused(f"decision {n} has operator {op}")

@@ -29,15 +29,16 @@ ctypedef struct frame:
     double unit
 
 
-# One run, resumable: when it stops at an external leaf, answer that leaf and run again.
+# One run, resumable: when it stops at an unbound slot or an external leaf, supply that and run again.
 ctypedef struct machine:
     frame frames[32]
     int depth
-    uint32_t external            # the leaf it stopped at
+    uint32_t wanted              # the slot or external leaf it stopped at
 
 
 cdef enum run_status:
     RUN_DONE
+    RUN_UNBOUND
     RUN_EXTERNAL
     RUN_NO_MEMORY
 

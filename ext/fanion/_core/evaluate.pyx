@@ -298,14 +298,9 @@ cdef class Bundle(BundleView):
         return 0
 
     cdef const fanion_outcome *decide(self, uint32_t number) except NULL:
-        """Binds what the decision reads and runs it; the frame 0 of the machine then holds its registers."""
+        """Runs a decision, binding slots as it reads them; frame 0 of the machine then holds its registers."""
         cdef const fanion_decision *decision = &self.s.decisions[number]
-        cdef uint32_t n, slot
         cdef int status
-        for n in range(decision.slot_first, decision.slot_first + decision.slot_count):
-            slot = self.s.decision_slots[n]
-            if self.cells[slot].stamp != self.stamp:
-                self.bind(slot)
         self.machine.depth = 0
         self.machine.frames[0].decision = decision
         self.machine.frames[0].nodes = &self.s.nodes[decision.node_first]
@@ -313,11 +308,14 @@ cdef class Bundle(BundleView):
         self.machine.frames[0].bucket = -1
         self.machine.frames[0].unit = 0.0
         status = self.run()
-        while status == RUN_EXTERNAL:
-            self.answer_external()
+        while status != RUN_DONE:
+            if status == RUN_UNBOUND:
+                self.bind(self.machine.wanted)
+            elif status == RUN_EXTERNAL:
+                self.answer_external()
+            else:
+                raise MemoryError
             status = self.run()
-        if status == RUN_NO_MEMORY:
-            raise MemoryError
         return &self.machine.frames[0].nodes[self.machine.frames[0].at].outcome
 
     cdef int bind(self, uint32_t slot) except -1:
@@ -364,7 +362,7 @@ cdef class Bundle(BundleView):
         return 0
 
     cdef int answer_external(self) except -1:
-        cdef uint32_t number = self.machine.external
+        cdef uint32_t number = self.machine.wanted
         cdef const cell *value = &self.cells[self.s.externals[number].slot]
         cdef bint passed = False
         if self.external is not None:
@@ -377,7 +375,7 @@ cdef class Bundle(BundleView):
     # -- the kernel
 
     cdef int run(self) noexcept nogil:
-        """Runs the machine until frame 0 stands on an outcome, or on an external leaf without an answer."""
+        """Runs the machine until frame 0 stands on an outcome, or a node reads what is not there yet."""
         cdef machine *m = &self.machine
         cdef frame *f = &m.frames[m.depth]
         cdef const fanion_node *node
@@ -389,6 +387,9 @@ cdef class Bundle(BundleView):
         while True:
             node = &f.nodes[f.at]
             if node.type == FANION_TEST:
+                if node.test.op != OP_DECISION_IS and self.cells[node.test.slot].stamp != self.stamp:
+                    m.wanted = node.test.slot
+                    return RUN_UNBOUND
                 if node.test.op < OP_DECISION_IS:
                     way = leaf(&self.s, &node.test, &self.cells[node.test.slot])
                 elif node.test.op == OP_DECISION_IS:
@@ -417,7 +418,7 @@ cdef class Bundle(BundleView):
                     elif value.text == NULL or (node.test.op == OP_STRING_REGEX and value.kind != KIND_STRING):
                         way = EXIT_MISMATCH
                     elif self.externals[n].stamp != self.stamp:
-                        m.external = n
+                        m.wanted = n
                         return RUN_EXTERNAL
                     else:
                         way = EXIT_TRUE if self.externals[n].passed else EXIT_FALSE
@@ -431,8 +432,9 @@ cdef class Bundle(BundleView):
                 m.depth -= 1
                 f = &m.frames[m.depth]
             elif node.type == FANION_HASH:
-                if not self.hash(f, node):
-                    return RUN_NO_MEMORY
+                way = self.hash(f, node)
+                if way != RUN_DONE:
+                    return way
             elif node.type == FANION_RANGES:
                 way = -1
                 for n in range(node.branch.first, node.branch.first + node.branch.count):
@@ -444,7 +446,7 @@ cdef class Bundle(BundleView):
                 f.at = branch_weights(self, node, f.unit)
 
     cdef int hash(self, frame *f, const fanion_node *node) noexcept nogil:
-        """Puts the input together, hashes and reduces it into the frame. 0 where memory ran out."""
+        """Puts the input together, hashes and reduces it into the frame; a run_status."""
         cdef char[STACK_BYTES] stack
         cdef char *input = stack
         cdef char *grown
@@ -459,15 +461,18 @@ cdef class Bundle(BundleView):
                 total += piece.literal.length
                 continue
             value = &self.cells[piece.slot]
+            if value.stamp != self.stamp:
+                self.machine.wanted = piece.slot
+                return RUN_UNBOUND
             if value.text == NULL and node.hash.on_missing != FANION_NONE:
                 f.at = node.hash.on_missing
-                return 1
+                return RUN_DONE
             total += 20 if piece.kind == PIECE_BYTE_LENGTH else (value.length if value.text != NULL else 0)
         if total > STACK_BYTES:
             if total > self.scratch_capacity:
                 grown = <char *> realloc(self.scratch, total)
                 if grown == NULL:
-                    return 0
+                    return RUN_NO_MEMORY
                 self.scratch = grown
                 self.scratch_capacity = total
             input = self.scratch
@@ -501,7 +506,7 @@ cdef class Bundle(BundleView):
             f.bucket = <int64_t> ((<uint64_t> (<uint32_t> low) * node.hash.modulus) >> 32)
         else:
             f.unit = <double> (low & ((<uint64_t> 1 << 53) - 1)) / 9007199254740992.0
-        return 1
+        return RUN_DONE
 
 
 cdef uint32_t branch_weights(Bundle self, const fanion_node *node, double unit) noexcept nogil:

@@ -25,7 +25,6 @@ cdef extern from "fanion_bundle.h" nogil:
         FANION_SECTION_VERSIONS
         FANION_SECTION_COMPARATORS
         FANION_SECTION_EXTERNALS
-        FANION_SECTION_DECISION_SLOTS
         FANION_SECTION_TABLES
         FANION_SECTION_ENTRIES
         FANION_SECTION_INDEX
@@ -50,7 +49,7 @@ cdef extern from "fanion_bundle.h" nogil:
         uint64_t magic
         uint32_t version, section_count
         uint64_t total_size, checksum
-        fanion_section sections[20]
+        fanion_section sections[19]
 
     ctypedef struct fanion_text:
         uint32_t offset, length
@@ -61,7 +60,7 @@ cdef extern from "fanion_bundle.h" nogil:
 
     ctypedef struct fanion_decision:
         fanion_text key
-        uint32_t node_first, node_count, slot_first, slot_count, outcome_count, memo, depth
+        uint32_t node_first, node_count, outcome_count, memo, depth
 
     ctypedef struct fanion_record:
         uint32_t first, count

@@ -1,6 +1,6 @@
 """Bundles: one flat value per environment, kept in LMDB, read by every worker straight from the memory map.
 
-Limits first. A bundle is at most 2 GiB; 1,000,000 decisions; 65,535 nodes and 4,096 slots to a decision;
+Limits first. A bundle is at most 2 GiB; 1,000,000 decisions; 65,535 nodes to a decision;
 decisions ask each other at most 32 deep; a fragment has at most 64 pieces. `format` holds each number.
 
 Layout (little-endian, every section 8-aligned; the C structs stand in `ext/include/fanion_bundle.h`)
@@ -8,16 +8,16 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
     offset  size  member
          0     8  magic       89 46 41 4E 49 4F 4E 0A  ("\\x89FANION\\n")
          8     4  version     of the format: 1
-        12     4  sections    how many entries the table below has: 20
+        12     4  sections    how many entries the table below has: 19
         16     8  total size  of the bundle in bytes; the value in the store is exactly this long
         24     8  checksum    xxh64, seed 0, of bytes 32 .. total size
-        32    16  section 0   {u64 offset, u32 count, u32 record size}; then sections 1 .. 19
-       352     -  the sections themselves, in the order of the table
+        32    16  section 0   {u64 offset, u32 count, u32 record size}; then sections 1 .. 18
+       336     -  the sections themselves, in the order of the table
 
     section         record  what it holds
      0 blob              1  every text, literal, fragment piece and document, back to back, equal ones once
      1 slots            24  name, context type, source, profile, dotted, needs (text, number)
-     2 decisions        40  key, nodes, slot closure, outcome count, memo cell, depth
+     2 decisions        32  key, nodes, outcome count, memo cell, depth
      3 nodes            32  tests, hashes, branches, outcomes; a target is a later node of the same decision
      4 pieces           16  parts of hash inputs
      5 ranges           24  inclusive bucket ranges with their targets
@@ -27,14 +27,13 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
      9 versions         40  SemVer constants
     10 comparators      40  bounds of version requirements
     11 externals        16  leaves answered outside the kernel: operator, slot, operand
-    12 decision slots    4  slot numbers, a run per decision
-    13 tables           32  one per dialect: name, entries, key index, the fragment for absent keys
-    14 entries          32  key, key as JSON, decision, first fragment, client_safe
-    15 index             4  open addressing by xxh64 of the key: entry number + 1, 0 = empty
-    16 fragments         8  a run of ropes: one fragment per outcome of an entry's decision
-    17 ropes             8  piece of the blob, or a hole that the request fills
-    18 documents        16  whole answers and records by name
-    19 meta              1  JSON: environment, identifiers, list names
+    12 tables           32  one per dialect: name, entries, key index, the fragment for absent keys
+    13 entries          32  key, key as JSON, decision, first fragment, client_safe
+    14 index             4  open addressing by xxh64 of the key: entry number + 1, 0 = empty
+    15 fragments         8  a run of ropes: one fragment per outcome of an entry's decision
+    16 ropes             8  piece of the blob, or a hole that the request fills
+    17 documents        16  whole answers and records by name
+    18 meta              1  JSON: environment, identifiers, list names
 
 Reading. A bundle is verified whole, once, when it is mapped: magic, version, size, checksum, then every
 offset, count, target and number against its range. After that the kernel uses them without a check. A bundle
@@ -51,4 +50,7 @@ Decisions written here
                 memcpy calls.
     2026-11-21  Sets up to eight items are scanned, larger ones hashed: below eight, a scan of lengths and
                 bytes beats hashing the attribute.
+    2026-11-21  The kernel asks for a slot when a node reads it. Options: bind all slots of a decision before
+                it runs, or each at its first use. First use makes a flag whose first condition fails pay for
+                one slot, and no list of slots has to be stored or proven.
 """

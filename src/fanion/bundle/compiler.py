@@ -125,7 +125,6 @@ class _Writer:
         self.fragments: dict[tuple[Fragment, ...], int] = {}
         self.fragment_count = 0
         self.depths: list[int] = []
-        self.closures: list[frozenset[int]] = []
         self.outcome_counts: list[int] = []
         self.memos: dict[int, int] = {}
         self.where = ""
@@ -160,7 +159,6 @@ class _Writer:
         if not 0 < count <= f.NODES_PER_DECISION_MAX or index >= f.DECISIONS_MAX:
             raise self.refuse(f"{count} nodes", f"1 to {f.NODES_PER_DECISION_MAX}")
         node_first = len(self.rows[Section.NODES])
-        slots: set[int] = set()
         depth, outcomes = 1, 0
         for number, node in enumerate(decision.nodes):
             self.where = f"decision {decision.key!r}, node {number}"
@@ -170,12 +168,8 @@ class _Writer:
                     if isinstance(node.operand, DecisionVariant):
                         asked = self.ask(node.operand.decision, index)
                         depth = max(depth, 1 + self.depths[asked])
-                        slots |= self.closures[asked]
-                    else:
-                        slots.add(node.slot)
                 case Hash():
                     row = self.hash(node, number, count)
-                    slots.update(p.slot for p in node.pieces if p.kind is not PieceKind.LITERAL)
                 case Ranges():
                     row = self.ranges(node, number, count)
                 case Weights():
@@ -191,16 +185,11 @@ class _Writer:
             raise self.refuse("the last node is no outcome", "every path must end in one")
         if depth > DECISION_DEPTH_MAX:
             raise self.refuse(f"asks {depth} deep", f"at most {DECISION_DEPTH_MAX}")
-        if len(slots) > f.SLOTS_PER_DECISION_MAX:
-            raise self.refuse(f"reads {len(slots)} slots", f"at most {f.SLOTS_PER_DECISION_MAX}")
-        slot_first = len(self.rows[Section.DECISION_SLOTS])
-        self.rows[Section.DECISION_SLOTS] += [f.NUMBER.pack(slot) for slot in sorted(slots)]
         self.depths.append(depth)
-        self.closures.append(frozenset(slots))
         self.outcome_counts.append(outcomes)
         name = self.text(decision.key)
         self.rows[Section.DECISIONS].append(
-            f.DECISION.pack(*name, node_first, count, slot_first, len(slots), outcomes, f.NONE, depth, 0)
+            f.DECISION.pack(*name, node_first, count, outcomes, f.NONE, depth, 0)
         )
 
     def ask(self, asked: int, asking: int) -> int:
@@ -209,7 +198,7 @@ class _Writer:
         if asked not in self.memos:
             self.memos[asked] = len(self.memos)
             row = bytearray(self.rows[Section.DECISIONS][asked])
-            f.NUMBER.pack_into(row, 28, self.memos[asked])
+            f.NUMBER.pack_into(row, 20, self.memos[asked])
             self.rows[Section.DECISIONS][asked] = bytes(row)
         return asked
 

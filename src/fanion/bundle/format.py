@@ -16,8 +16,6 @@ TOTAL_BYTES_MAX = 2**31
 """A worker maps whole bundles; larger environments should be split."""
 DECISIONS_MAX = 1_000_000
 NODES_PER_DECISION_MAX = 65_535
-SLOTS_PER_DECISION_MAX = 4_096
-"""Slots are bound before a decision runs; this bounds that work."""
 ROPES_PER_FRAGMENT_MAX = 64
 SET_ITEMS_MAX = 100_000
 """Texts in one set; larger lists are list segments."""
@@ -46,14 +44,13 @@ class Section(enum.IntEnum):
     VERSIONS = 9
     COMPARATORS = 10
     EXTERNALS = 11
-    DECISION_SLOTS = 12
-    TABLES = 13
-    ENTRIES = 14
-    INDEX = 15
-    FRAGMENTS = 16
-    ROPES = 17
-    DOCUMENTS = 18
-    META = 19
+    TABLES = 12
+    ENTRIES = 13
+    INDEX = 14
+    FRAGMENTS = 15
+    ROPES = 16
+    DOCUMENTS = 17
+    META = 18
 
 
 class NodeType(enum.IntEnum):
@@ -67,7 +64,7 @@ class NodeType(enum.IntEnum):
 HEADER = Struct("<QIIQQ")
 SECTION = Struct("<QII")
 SLOT = Struct("<IIIIBBBBI")
-DECISION = Struct("<IIIIIIIIII")
+DECISION = Struct("<IIIIIIII")
 TEST = Struct("<BBBBIIIII8s")
 HASH = Struct("<BBBBIIIIIQ")
 BRANCH = Struct("<B3xIII16x")
@@ -105,7 +102,6 @@ RECORD_SIZES = {
     Section.VERSIONS: VERSION_RECORD.size,
     Section.COMPARATORS: COMPARATOR.size,
     Section.EXTERNALS: EXTERNAL.size,
-    Section.DECISION_SLOTS: NUMBER.size,
     Section.TABLES: TABLE.size,
     Section.ENTRIES: ENTRY.size,
     Section.INDEX: NUMBER.size,

@@ -331,7 +331,7 @@ class Lowered(msgspec.Struct, frozen=True):
 
 
 class Hole(msgspec.Struct, frozen=True):
-    """A place in a fragment that only the request can fill: the emitter takes the request's bytes number n."""
+    """A place in a fragment that only the request can fill: the emitter takes the request's nth bytes."""
 
     number: int
 
