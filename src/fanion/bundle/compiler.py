@@ -103,9 +103,12 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
     writer = _Writer(lowered)
     for decision in lowered.decisions:
         writer.add_decision(decision)
+    documents = dict(lowered.documents)
     for name, render in renderers.items():
-        writer.add_table(name, render(lowered))
-    for name, content in lowered.documents.items():
+        table = render(lowered)
+        writer.add_table(name, table)
+        documents |= table.documents
+    for name, content in documents.items():
         writer.rows[Section.DOCUMENTS].append(f.DOCUMENT.pack(*writer.text(name), *writer.blob(content)))
     return writer.finish()
 

@@ -26,10 +26,14 @@ NATIVE: Final = "native"
 
 
 class Builder:
-    """One environment. `identifiers` and `documents` may be added to until `finish`."""
+    """One environment; `name` is the environment's within its project. `identifiers` and `documents` may be
+    added to until `finish`."""
 
-    def __init__(self, environment: str, identifiers: dict[str, dict[str, str]] | None = None) -> None:
+    def __init__(
+        self, environment: str, identifiers: dict[str, dict[str, str]] | None = None, name: str = ""
+    ) -> None:
         self.environment = environment
+        self.name = name
         self.identifiers: dict[str, dict[str, str]] = identifiers or {}
         self.documents: dict[str, bytes] = {}
         self.slots: list[Slot] = []
@@ -98,10 +102,11 @@ class Builder:
         client_safe: bool = False,
         group_id: str | None = None,
         source: str = NATIVE,
+        variants: tuple[str, ...] = (),
     ) -> None:
         """Add a served value; `taken` has been asked for the key."""
         self.parameters.append(
-            Parameter(key, group or key, decision, tuple(answers), client_safe, group_id, source)
+            Parameter(key, group or key, decision, tuple(answers), client_safe, group_id, source, variants)
         )
 
     def finish(self) -> Lowered:

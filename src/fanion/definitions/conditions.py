@@ -23,7 +23,8 @@ COUNTRY: Final = "country"
 
 
 class Leaf(msgspec.Struct, frozen=True):
-    """One test. `fallback`: the slot that is tested when the first is missing (-1: none)."""
+    """One test. `fallback`: the slot that is tested when the first is missing (-1: none). `any_element`: a
+    list of texts passes when one of them does."""
 
     op: Op
     slot: int
@@ -32,6 +33,7 @@ class Leaf(msgspec.Struct, frozen=True):
     relation: Relation = Relation.LT
     fold: bool = False
     fallback: int = -1
+    any_element: bool = False
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -187,6 +189,6 @@ def _leaf(leaf: Leaf, slot: int, on_true: int, on_false: int, on_missing: int) -
         on_missing,
         on_false,
         leaf.relation,
-        False,
+        leaf.any_element,
         leaf.fold,
     )

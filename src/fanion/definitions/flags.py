@@ -195,5 +195,13 @@ def lower_flag(
         for end in ends
     ]
     decision = builder.decision(key, nodes)
-    builder.parameter(key, decision, answers, client_safe=client_safe, group_id=flag_id, source=source)
+    builder.parameter(
+        key,
+        decision,
+        answers,
+        client_safe=client_safe,
+        group_id=flag_id,
+        source=source,
+        variants=tuple(names.values()),
+    )
     return decision, numbers

@@ -240,7 +240,7 @@ class _Loading:
     ) -> Lowered:
         id = project.environment_id(name)
         item = project.environments[name].item
-        builder = Builder(id, _identifiers(project, name, id, item))
+        builder = Builder(id, _identifiers(project, name, id, item), name)
         NativeLowering(project, name, builder, self.report).run()
         for known, source, parsed in sources:
             known.lower(parsed, source, builder, self.report)

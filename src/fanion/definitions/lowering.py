@@ -133,6 +133,7 @@ class NativeLowering:
                 group=key,
                 client_safe=feature.client_safe,
                 group_id=feature.feature_id,
+                variants=tuple(variations),
             )
 
     def servings(self, rules: list[Rule], served: str) -> list[Serving]:

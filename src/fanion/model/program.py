@@ -289,19 +289,24 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a parameter says at one outcome of its decision. `value` is JSON text, None: none is served."""
+    """What a parameter says at one outcome of its decision. `value` is JSON text, None: none is served.
+
+    `detail`: the source's own word for how the answer came about, where it has more of them than Resolution.
+    """
 
     resolution: Resolution
     value: str | None
     variant: str | None = None
     rule_id: str | None = None
+    detail: str | None = None
 
 
 class Parameter(msgspec.Struct, frozen=True):
     """A named value: `answers[n]` belongs to outcome n of `decision`.
 
     `group` is the flag or feature that owns it, `client_safe` whether publishable keys may see it, `source`
-    the definition format it came from (a renderer may refuse to show a foreign one).
+    the definition format it came from (a renderer may refuse to show a foreign one), `variants` every variant
+    name that the flag or feature has, served in this environment or not.
     """
 
     key: str
@@ -311,6 +316,7 @@ class Parameter(msgspec.Struct, frozen=True):
     client_safe: bool = False
     group_id: str | None = None
     source: str = "native"
+    variants: tuple[str, ...] = ()
 
 
 class Lowered(msgspec.Struct, frozen=True):
@@ -350,7 +356,11 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """What one dialect serves. `absent` answers unknown keys and, so that nothing leaks, restricted ones."""
+    """What one dialect serves. `absent` answers unknown keys and, so that nothing leaks, restricted ones.
+
+    `documents`: records that the dialect needs at request time (JSON), by names that begin with its own.
+    """
 
     entries: tuple[Entry, ...]
     absent: Fragment
+    documents: dict[str, bytes] = {}
