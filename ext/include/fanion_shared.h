@@ -41,6 +41,26 @@ static inline uint64_t fanion_clock_boottime_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* Metric series: a directory of names beside the rows, appended under the file's lock, read without one.
+ *
+ * `entries` counts the finished entries: stored with release after an entry is whole, read with acquire. An entry
+ * never changes again, so a process may keep a cell's number for its life. */
+#define FANION_SERIES_NAME_BYTES 184
+
+typedef struct {
+    uint64_t entries;
+    uint8_t unused[FANION_WORD_SPACING - 8];
+} fanion_series_head;
+
+typedef struct {
+    uint32_t cell;
+    uint32_t width;
+    char name[FANION_SERIES_NAME_BYTES]; /* zero-padded */
+} fanion_series;
+
+_Static_assert(sizeof(fanion_series_head) == FANION_WORD_SPACING, "entries start on a line of their own");
+_Static_assert(sizeof(fanion_series) == 192, "an entry's layout is fixed");
+
 /* Rate limiter: GCRA (a token bucket in one word) in a hash table with bounded probing.
  *
  * `arrival_ns` is the theoretical arrival time, CLOCK_BOOTTIME: the moment at which the scope has its whole burst

@@ -72,7 +72,7 @@ def test_body_of_an_earlier_boot_is_zeroed(tmp_path: Path) -> None:
 
 
 def test_closed_file_raises_and_never_crashes(tmp_path: Path) -> None:
-    metrics = MetricFile(str(tmp_path / "metrics"), 2, 8, 1)
+    metrics = MetricFile(str(tmp_path / "metrics"), 2, 8)
     slot = metrics.claim()
     assert slot is not None
     histogram = Histogram(slot, 0, [1, 2])
@@ -84,8 +84,8 @@ def test_closed_file_raises_and_never_crashes(tmp_path: Path) -> None:
 
 
 def test_slot_is_held_by_one_until_it_is_closed(tmp_path: Path) -> None:
-    one = MetricFile(str(tmp_path / "metrics"), 2, 8, 1)
-    other = MetricFile(str(tmp_path / "metrics"), 2, 8, 1)
+    one = MetricFile(str(tmp_path / "metrics"), 2, 8)
+    other = MetricFile(str(tmp_path / "metrics"), 2, 8)
     first, second = one.claim(), other.claim()
     assert first is not None
     assert second is not None
@@ -93,7 +93,7 @@ def test_slot_is_held_by_one_until_it_is_closed(tmp_path: Path) -> None:
     again = one.claim()
     assert again is not None
     assert again.number == 0
-    assert MetricFile(str(tmp_path / "metrics"), 2, 8, 1).claim() is None
+    assert MetricFile(str(tmp_path / "metrics"), 2, 8).claim() is None
     assert other.is_locked_elsewhere(0)
     assert not one.is_locked_elsewhere(0)
     one.close()
@@ -101,14 +101,14 @@ def test_slot_is_held_by_one_until_it_is_closed(tmp_path: Path) -> None:
 
 
 def test_opening_the_file_again_does_not_drop_a_lock(tmp_path: Path) -> None:
-    one = MetricFile(str(tmp_path / "metrics"), 1, 8, 1)
+    one = MetricFile(str(tmp_path / "metrics"), 1, 8)
     assert one.claim() is not None
-    MetricFile(str(tmp_path / "metrics"), 1, 8, 1).close()
-    assert MetricFile(str(tmp_path / "metrics"), 1, 8, 1).claim() is None
+    MetricFile(str(tmp_path / "metrics"), 1, 8).close()
+    assert MetricFile(str(tmp_path / "metrics"), 1, 8).claim() is None
 
 
 def test_cells_of_two_workers_do_not_touch(tmp_path: Path) -> None:
-    metrics = MetricFile(str(tmp_path / "metrics"), 3, 5, 1)
+    metrics = MetricFile(str(tmp_path / "metrics"), 3, 5)
     for number in range(3):
         for cell in range(5):
             metrics.slot(number).set(cell, number * 10 + cell)
@@ -120,7 +120,7 @@ def test_cells_of_two_workers_do_not_touch(tmp_path: Path) -> None:
 
 
 def test_histogram_counts_each_bound_in_its_own_bucket(tmp_path: Path) -> None:
-    slot = MetricFile(str(tmp_path / "metrics"), 1, 6, 1).slot(0)
+    slot = MetricFile(str(tmp_path / "metrics"), 1, 6).slot(0)
     histogram = Histogram(slot, 1, [10, 20, 30])
     for value in (0, 10, 11, 20, 30, 31, 10_000):
         histogram.observe(value)
@@ -132,14 +132,14 @@ def test_histogram_counts_each_bound_in_its_own_bucket(tmp_path: Path) -> None:
 
 
 def count_in_child(path: str, rounds: int) -> None:
-    slot = MetricFile(path, 2, 8, 1).slot(0)
+    slot = MetricFile(path, 2, 8).slot(0)
     for _ in range(rounds):
         slot.add(3)
 
 
 def test_adds_from_several_processes_are_all_counted(tmp_path: Path) -> None:
     path = str(tmp_path / "metrics")
-    metrics = MetricFile(path, 2, 8, 1)
+    metrics = MetricFile(path, 2, 8)
     children = [SPAWN.Process(target=count_in_child, args=(path, 20_000)) for _ in range(3)]
     for child in children:
         child.start()

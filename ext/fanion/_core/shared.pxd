@@ -37,7 +37,12 @@ cdef class LimiterTable(SharedFile):
 cdef class MetricFile(SharedFile):
     cdef readonly int slots        # rows, one per worker
     cdef readonly int cells        # counters in a row
+    cdef uint64_t series_max       # entries of the directory
     cdef uint64_t row_bytes        # a row, padded so that two workers share no cache line
+    cdef uint8_t *rows_start       # body + directory
+
+    cdef int find(self, bytes name, uint32_t width) except -2
+    cdef object append(self, bytes name, uint32_t width)
 
 
 cdef class MetricSlot:

@@ -15,7 +15,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EACCES, EAGAIN, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 
 cdef extern from "fanion_shared.h" nogil:
@@ -35,6 +35,17 @@ cdef extern from "fanion_shared.h" nogil:
     ctypedef struct fanion_limiter_slot:
         uint64_t scope
         uint64_t arrival_ns
+
+    ctypedef struct fanion_series_head:
+        uint64_t entries
+
+    ctypedef struct fanion_series:
+        uint32_t cell
+        uint32_t width
+        char name[184]
+
+    enum:
+        FANION_SERIES_NAME_BYTES
 
     uint64_t fanion_clock_boottime_ns() noexcept
     uint64_t fanion_limiter_take(
@@ -338,20 +349,85 @@ cdef class LimiterTable(SharedFile):
 
 @cython.final
 cdef class MetricFile(SharedFile):
-    """Counters of all workers: `slots` rows of `cells` 64-bit words; `layout` is the catalogue's fingerprint.
+    """Counters of all workers: `slots` rows of `cells` 64-bit words, and a directory of what each cell counts.
 
     Writer of a row: the process that claimed it (relaxed adds). Readers: any worker, at /metrics.
     """
 
-    def __init__(self, str path, int slots, int cells, uint64_t layout, *, bint replace=False):
+    def __init__(self, str path, int slots, int cells, *, bint replace=False):
         if not (1 <= slots <= 1024 and 1 <= cells <= 65_536):
             raise ValueError(f"{slots} slots of {cells} cells; 1 to 1024 and 1 to 65536 are allowed")
         self.slots = slots
         self.cells = cells
+        self.series_max = cells
         self.row_bytes = (cells * 8 + FANION_WORD_SPACING - 1) // FANION_WORD_SPACING * FANION_WORD_SPACING
+        cdef uint64_t directory = sizeof(fanion_series_head) + self.series_max * sizeof(fanion_series)
         SharedFile.__init__(
-            self, path, KIND_METRICS, 1, slots * self.row_bytes, layout, replace=replace, per_boot=True,
+            self, path, KIND_METRICS, 1, directory + slots * self.row_bytes, (<uint64_t> slots << 32) | cells,
+            replace=replace, per_boot=True,
         )
+        self.rows_start = self.body + directory
+
+    def series(self, str name, int width=1):
+        """The first of the `width` cells of the series `name`, the same in every worker; -1 when there is no room.
+
+        The first use of a name takes the file's lock; keep the answer.
+        """
+        self.check_open()
+        cdef bytes raw = name.encode()
+        if not 1 <= len(raw) <= FANION_SERIES_NAME_BYTES or not 1 <= width <= self.cells:
+            raise ValueError(f"series {name[:80]!r} of {width} cells: name or width is out of range")
+        raw = raw.ljust(FANION_SERIES_NAME_BYTES, b"\0")
+        cdef int cell = self.find(raw, width)
+        if cell >= 0:
+            return cell
+        if flock(self.fd, LOCK_EX) != 0:
+            raise OSError(errno, os.strerror(errno), self.path)
+        try:
+            cell = self.find(raw, width)
+            return cell if cell >= 0 else self.append(raw, width)
+        finally:
+            flock(self.fd, LOCK_UN)
+
+    cdef int find(self, bytes name, uint32_t width) except -2:
+        cdef fanion_series *entries = <fanion_series *> (self.body + sizeof(fanion_series_head))
+        cdef uint64_t count = fanion_u64_load_acquire(&(<fanion_series_head *> self.body).entries)
+        cdef const char *raw = name
+        cdef uint64_t index
+        for index in range(count):
+            if entries[index].width == width and memcmp(entries[index].name, raw, FANION_SERIES_NAME_BYTES) == 0:
+                return entries[index].cell
+        return -1
+
+    cdef object append(self, bytes name, uint32_t width):
+        """Under the file's lock. What a writer that died left behind `entries` is written over."""
+        cdef fanion_series_head *head = <fanion_series_head *> self.body
+        cdef uint64_t count = fanion_u64_load_relaxed(&head.entries)
+        cdef uint64_t cell = 0
+        cdef fanion_series *entry = <fanion_series *> (self.body + sizeof(fanion_series_head)) + count
+        if count > 0:
+            cell = (entry - 1).cell + (entry - 1).width
+        if count >= self.series_max or cell + width > <uint64_t> self.cells:
+            return -1
+        entry.cell = <uint32_t> cell
+        entry.width = width
+        memcpy(entry.name, <const char *> name, FANION_SERIES_NAME_BYTES)
+        fanion_u64_store_release(&head.entries, count + 1)
+        return <int> cell
+
+    def directory(self):
+        """[(name, first cell, width)] in the order of their first use, over all workers."""
+        self.check_open()
+        cdef fanion_series *entries = <fanion_series *> (self.body + sizeof(fanion_series_head))
+        cdef uint64_t count = fanion_u64_load_acquire(&(<fanion_series_head *> self.body).entries)
+        return [
+            (
+                PyBytes_FromStringAndSize(entries[index].name, FANION_SERIES_NAME_BYTES).rstrip(b"\0").decode(),
+                entries[index].cell,
+                entries[index].width,
+            )
+            for index in range(count)
+        ]
 
     def claim(self):
         """A row of this process's own, or None when all are held. A dead worker's counts go on in it."""
@@ -370,7 +446,7 @@ cdef class MetricFile(SharedFile):
         slot.owner = self
         slot.number = number
         slot.cells = self.cells
-        slot.row = <uint64_t *> (self.body + number * self.row_bytes)
+        slot.row = <uint64_t *> (self.rows_start + number * self.row_bytes)
         return slot
 
     def rows(self):
