@@ -46,13 +46,14 @@ def parse_time(text: str) -> datetime | None:
 
 
 class KeyReader:
-    """Reads the keys of one publication. `hidden` maps what must not be stored to its `sha256:` form."""
+    """Reads the keys of one publication. `hidden` maps what must not be stored to
+    its `sha256:` form and its prefix."""
 
     def __init__(self, variables: Mapping[str, str], report: Report) -> None:
         self.variables = variables
         self.report = report
         self.keys: list[KeyDefinition] = []
-        self.hidden: dict[str, str] = {}
+        self.hidden: dict[str, tuple[str, str]] = {}
         self._seen: dict[bytes, str] = {}
 
     def read(
@@ -112,8 +113,9 @@ class KeyReader:
             self.report.problem(file, path, "a raw key that no header can carry", allowed)
             return None
         digest = hash_raw_key(raw)
-        self.hidden[text] = f"sha256:{digest.hex()}"
-        return digest, show_prefix(raw)
+        prefix = show_prefix(raw)
+        self.hidden[text] = f"sha256:{digest.hex()}", prefix
+        return digest, prefix
 
     def expires(self, key: Key, file: str, path: str) -> float | None:
         if not isinstance(key.expires, str):

@@ -164,7 +164,7 @@ class _Loading:
             return self.files.read(name)
         except OSError as error:
             found = f"{name if name != file else 'the file'} can't be read ({error.strerror or error})"
-            report.problem(file, path, found, "a file that can be read")
+            report.problem(file, path, found, "a readable file")
             return None
 
     # -- environments
@@ -227,6 +227,8 @@ class _Loading:
         self.referred[name] = data
         files: dict[str, bytes] = {}
         for role, further in reference.files.items():
+            if role not in known.roles:
+                continue
             other = resolve(file, further)
             content = self.read(other, file, join(f"{path}.files", role), self.report)
             if content is not None:
@@ -285,7 +287,7 @@ def _references(name: str, document: File) -> Iterator[str]:
                         yield from (resolve(name, path) for path in paths if isinstance(path, str))
 
 
-def _hide(document: Any, hidden: Mapping[str, str]) -> bool:
+def _hide(document: Any, hidden: Mapping[str, tuple[str, str]]) -> bool:
     """Replaces keys in a plain native document by their hashes; whether there was one."""
     found = False
     for organisation in document["organisations"].values():
@@ -293,7 +295,8 @@ def _hide(document: Any, hidden: Mapping[str, str]) -> bool:
             for environment in project.get("environments", {}).values():
                 for key in environment.get("keys", ()):
                     if key["key"] in hidden:
-                        key["key"] = hidden[key["key"]]
+                        key["key"], prefix = hidden[key["key"]]
+                        key.setdefault("prefix", prefix)
                         found = True
     return found
 

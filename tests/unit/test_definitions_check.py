@@ -1,0 +1,40 @@
+"""`fanion check` prints every problem and changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from fanion import definitions
+from fanion.cli.check import command
+
+
+def test_good_definitions_are_summed_up() -> None:
+    done = CliRunner().invoke(command, [str(definitions.DEMO)])
+    assert done.exit_code == 0
+    assert "env_01hx: 4 flags, 4 values, 2 keys" in done.stdout
+    assert done.stderr.count("warning: ") == 2
+    assert "sk_demo_server" not in done.output
+
+
+def test_every_problem_is_printed_with_file_and_path(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "organisations:\n  o:\n    plan: gold\n    projects:\n      p:\n        environments: {e: {}}\n"
+        "        flags:\n          f: {type: boolean, default_value: off}\n"
+    )
+    done = CliRunner().invoke(command, [str(path), str(tmp_path / "none.yaml")])
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    value = "organisations.o.projects.p.flags.f.default_value"
+    assert done.stderr == (
+        f"{path}: organisations.o.plan: 'gold'; one of free, basic, pro, business, enterprise\n"
+        f"{tmp_path}/none.yaml: file: the file can't be read (No such file or directory); a readable file\n"
+        f"{path}: {value}: 'off'; true or false, as the type is boolean\n"
+        "3 problems\n"
+    )
+
+
+def test_paths_are_required() -> None:
+    assert CliRunner().invoke(command, []).exit_code == 2

@@ -1,0 +1,34 @@
+"""The published JSON Schema is the one that the structs make, and the demo keeps to it."""
+
+from __future__ import annotations
+
+import json
+
+from fanion import definitions
+from fanion.definitions.documents import parse_yaml
+from fanion.definitions.schema import PATH, make_schema, schema_text
+
+
+def test_checked_in_schema_is_the_generated_one() -> None:
+    assert PATH.read_bytes() == schema_text(), "run: python -m fanion.definitions.schema"
+
+
+def test_every_reference_of_the_schema_leads_somewhere() -> None:
+    schema = make_schema()
+    text = json.dumps(schema)
+    names = {part.split('"')[0] for part in text.split("#/$defs/")[1:]}
+    assert names
+    assert names <= schema["$defs"].keys()
+
+
+def test_unknown_members_are_refused_everywhere() -> None:
+    assert all(part["additionalProperties"] is False for part in make_schema()["$defs"].values())
+
+
+def test_the_demo_uses_only_members_that_the_schema_knows() -> None:
+    schema = make_schema()
+    document = parse_yaml(definitions.DEMO.read_text())
+    (organisation,) = document["organisations"].values()
+    (project,) = organisation["projects"].values()
+    for name, part in (("File", document), ("Organisation", organisation), ("Project", project)):
+        assert part.keys() <= schema["$defs"][name]["properties"].keys()
