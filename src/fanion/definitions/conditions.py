@@ -22,7 +22,7 @@ COUNTRY: Final = "country"
 """Where `geo_country` looks when the named attribute is missing."""
 
 
-class Leaf(msgspec.Struct, frozen=True):
+class Leaf(msgspec.Struct, frozen=True, gc=False):
     """One test. `fallback`: the slot that is tested when the first is missing (-1: none). `any_element`: a
     list of texts passes when one of them does."""
 
@@ -36,7 +36,7 @@ class Leaf(msgspec.Struct, frozen=True):
     any_element: bool = False
 
 
-class Group(msgspec.Struct, frozen=True):
+class Group(msgspec.Struct, frozen=True, gc=False):
     """All (`every`) or any of at least two conditions."""
 
     every: bool

@@ -46,7 +46,7 @@ OPERATORS = frozenset(
 Scalar = bool | int | float | str
 
 
-class Condition(msgspec.Struct, frozen=True):
+class Condition(msgspec.Struct, frozen=True, gc=False):
     """`value` is text or a list of texts; numbers and booleans are written as text."""
 
     attribute: str
@@ -54,7 +54,7 @@ class Condition(msgspec.Struct, frozen=True):
     value: str | list[str] | None = None
 
 
-class Rule(msgspec.Struct, frozen=True, rename="camel"):
+class Rule(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Required is what evaluation needs; the name is for people."""
 
     id: str
@@ -65,12 +65,12 @@ class Rule(msgspec.Struct, frozen=True, rename="camel"):
     rollout_percentage: float | None = None
 
 
-class Variant(msgspec.Struct, frozen=True):
+class Variant(msgspec.Struct, frozen=True, gc=False):
     key: str
     value: Scalar
 
 
-class FlagConfig(msgspec.Struct, frozen=True, rename="camel"):
+class FlagConfig(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """One entry of a bundle, with the two members that evaluation and telemetry need beside the
     documented."""
 
@@ -82,7 +82,7 @@ class FlagConfig(msgspec.Struct, frozen=True, rename="camel"):
     flag_id: str | None = None
 
 
-class Malformed(msgspec.Struct, frozen=True):
+class Malformed(msgspec.Struct, frozen=True, gc=False):
     """An entry that is not a FlagConfig: what it still says."""
 
     default_value: Any

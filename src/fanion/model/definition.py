@@ -71,11 +71,11 @@ Operator = Literal[
 ]
 
 
-class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
     """Base of all: an unknown field is a typing error of the author, never ignored."""
 
 
-class Condition(Strict, frozen=True):
+class Condition(Strict, frozen=True, gc=False):
     """One of: a test on an attribute; all, any or not over conditions; membership of a segment; a flag's
     value."""
 
@@ -90,7 +90,7 @@ class Condition(Strict, frozen=True):
     is_: Value | UnsetType = msgspec.field(name="is", default=UNSET)
 
 
-class SplitPart(Strict, frozen=True):
+class SplitPart(Strict, frozen=True, gc=False):
     """A share of a split, in per cent with two decimals: a value (flags) or a variation (features)."""
 
     weight: Percentage
@@ -98,7 +98,7 @@ class SplitPart(Strict, frozen=True):
     variation: str | UnsetType = UNSET
 
 
-class Rule(Strict, frozen=True):
+class Rule(Strict, frozen=True, gc=False):
     """Rules are tried in order. `rollout_percentage` limits the rule to that share of the subjects it
     matches; the others go on to the next rule. A rule serves a value (flags) or a variation (features), or
     a split."""
@@ -114,14 +114,14 @@ class Rule(Strict, frozen=True):
     rollout_percentage: Percentage | None = None
 
 
-class Variant(Strict, frozen=True):
+class Variant(Strict, frozen=True, gc=False):
     """A name for a value; informational."""
 
     key: Annotated[str, Meta(min_length=1, max_length=128)]
     value: Value
 
 
-class FlagOverride(Strict, frozen=True):
+class FlagOverride(Strict, frozen=True, gc=False):
     """What differs in one environment; what is left out is the flag's own."""
 
     enabled: bool | UnsetType = UNSET
@@ -130,7 +130,7 @@ class FlagOverride(Strict, frozen=True):
     version: int | UnsetType = UNSET
 
 
-class Flag(Strict, frozen=True):
+class Flag(Strict, frozen=True, gc=False):
     """One value per evaluation. `id` is what events name it by; `client_safe` shows it to client keys."""
 
     type: ValueType
@@ -146,14 +146,14 @@ class Flag(Strict, frozen=True):
     environments: dict[str, FlagOverride] = {}
 
 
-class Variable(Strict, frozen=True):
+class Variable(Strict, frozen=True, gc=False):
     """A named, typed value that every variation of the feature gives."""
 
     type: ValueType
     description: Text = ""
 
 
-class FeatureOverride(Strict, frozen=True):
+class FeatureOverride(Strict, frozen=True, gc=False):
     """What differs in one environment; what is left out is the feature's own."""
 
     enabled: bool | UnsetType = UNSET
@@ -161,7 +161,7 @@ class FeatureOverride(Strict, frozen=True):
     rules: list[Rule] | UnsetType = UNSET
 
 
-class Feature(Strict, frozen=True):
+class Feature(Strict, frozen=True, gc=False):
     """Several variables that change together: one decision picks a variation, which gives all their
     values."""
 
@@ -177,7 +177,7 @@ class Feature(Strict, frozen=True):
     environments: dict[str, FeatureOverride] = {}
 
 
-class ListSegment(Strict, frozen=True):
+class ListSegment(Strict, frozen=True, gc=False):
     """An exact set: in `include` and not in `exclude`. Files hold one member per line, plain or gzip."""
 
     attribute: Annotated[str, Meta(min_length=1, max_length=1024)] = "userId"
@@ -187,7 +187,7 @@ class ListSegment(Strict, frozen=True):
     exclude_file: str | None = None
 
 
-class Segment(Strict, frozen=True):
+class Segment(Strict, frozen=True, gc=False):
     """An audience, by conditions or by list (exactly one of the two)."""
 
     name: Text = ""
@@ -197,7 +197,7 @@ class Segment(Strict, frozen=True):
     members: ListSegment | UnsetType = msgspec.field(name="list", default=UNSET)
 
 
-class Event(Strict, frozen=True):
+class Event(Strict, frozen=True, gc=False):
     """An event that clients may send; `count` has no value."""
 
     type: Literal["bool", "int", "double", "count", "any"] = "any"
@@ -205,7 +205,7 @@ class Event(Strict, frozen=True):
     description: Text = ""
 
 
-class Key(Strict, frozen=True):
+class Key(Strict, frozen=True, gc=False):
     """An API key. `key` is `sha256:` and 64 hex digits (of the raw key's UTF-8), or `env:NAME` to read the
     raw key from a variable at publish, or the raw key itself, which is warned about and never stored."""
 
@@ -218,7 +218,7 @@ class Key(Strict, frozen=True):
     expires: str | None = None
 
 
-class SourceReference(Strict, frozen=True):
+class SourceReference(Strict, frozen=True, gc=False):
     """Definitions in another system's own format. `path` is relative to this file; `files` names further
     files by their role in that format."""
 
@@ -227,7 +227,7 @@ class SourceReference(Strict, frozen=True):
     files: dict[str, str] = {}
 
 
-class Environment(Strict, frozen=True):
+class Environment(Strict, frozen=True, gc=False):
     """`id` names the environment everywhere; without it, organisation/project/environment. `identifiers`
     holds the ids that a dialect uses instead; `dialects` those that are served (all, when left out)."""
 
@@ -239,7 +239,7 @@ class Environment(Strict, frozen=True):
     sources: list[SourceReference] = []
 
 
-class Limits(Strict, frozen=True):
+class Limits(Strict, frozen=True, gc=False):
     """Per organisation; what is left out is the plan's or the server's own."""
 
     rate_per_s: Annotated[float, Meta(gt=0, le=1e9)] | None = None
@@ -249,7 +249,7 @@ class Limits(Strict, frozen=True):
     batch_events: Annotated[int, Meta(ge=1, le=10_000)] | None = None
 
 
-class Project(Strict, frozen=True):
+class Project(Strict, frozen=True, gc=False):
     """Flags, features, segments and events belong to the project and are the same in every environment,
     unless a flag or feature says otherwise for one."""
 
@@ -261,7 +261,7 @@ class Project(Strict, frozen=True):
     events: dict[Annotated[str, Meta(min_length=1, max_length=128)], Event] = {}
 
 
-class Organisation(Strict, frozen=True):
+class Organisation(Strict, frozen=True, gc=False):
     """`plan` and `subscription_active` decide what governance allows; a suspended one is refused
     everything."""
 
@@ -273,7 +273,7 @@ class Organisation(Strict, frozen=True):
     projects: dict[Identifier, Project] = {}
 
 
-class File(Strict, frozen=True, kw_only=True):
+class File(Strict, frozen=True, gc=False, kw_only=True):
     """One definition file. Several files make one publication: the same organisation and project may stand in
     any number of them, each item in only one."""
 

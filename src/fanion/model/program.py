@@ -8,6 +8,7 @@ Invariants, checked by the bundle compiler and again when a bundle is mapped:
 
 - A target is the index of a later node of the same decision, so a run always ends.
 - A decision asks only decisions of a lower index (no cycles), at most `DECISION_DEPTH_MAX` deep.
+- The structs hold each other in a tree, never in a circle, so the collector need not see them (`gc=False`).
 - Every path ends in an `Outcome`; outcomes are numbered 0.. in node order, and each parameter of the
   decision has one answer per outcome.
 """
@@ -69,7 +70,7 @@ class Source(enum.IntEnum):
     CONTEXT_KEYS = 5
 
 
-class Slot(msgspec.Struct, frozen=True):
+class Slot(msgspec.Struct, frozen=True, gc=False):
     """One value that rules can look at. `dotted`: when the literal key is absent, the name is split on "."
     and walked (objects by key, arrays by canonical index or "length")."""
 
@@ -131,7 +132,7 @@ class Relation(enum.IntEnum):
     GE = 3
 
 
-class Version(msgspec.Struct, frozen=True):
+class Version(msgspec.Struct, frozen=True, gc=False):
     """A SemVer 2.0 version, numbers within unsigned 64 bits."""
 
     major: int
@@ -141,7 +142,7 @@ class Version(msgspec.Struct, frozen=True):
     build: str = ""
 
 
-class Comparator(msgspec.Struct, frozen=True):
+class Comparator(msgspec.Struct, frozen=True, gc=False):
     """One half-open bound of a version requirement.
 
     True when the version's precedence is >= `low` (inclusive) and, where `high` is set, < `high`. A version
@@ -153,7 +154,7 @@ class Comparator(msgspec.Struct, frozen=True):
     pre_of: tuple[int, int, int] | None = None
 
 
-class DecisionVariant(msgspec.Struct, frozen=True):
+class DecisionVariant(msgspec.Struct, frozen=True, gc=False):
     """Operand of DECISION_IS: the index of the asked decision, and the variant number it must resolve to."""
 
     decision: int
@@ -163,7 +164,7 @@ class DecisionVariant(msgspec.Struct, frozen=True):
 Operand = bool | int | float | str | tuple[str, ...] | tuple[Comparator, ...] | DecisionVariant | None
 
 
-class Test(msgspec.Struct, frozen=True, tag="test"):
+class Test(msgspec.Struct, frozen=True, gc=False, tag="test"):
     """A leaf test on one slot (-1 for DECISION_IS) with its four exits.
 
     `any_element`: a STRINGS slot is tested element by element, true when any passes (an empty list: false);
@@ -211,7 +212,7 @@ class PieceKind(enum.IntEnum):
     BYTE_LENGTH = 2
 
 
-class Piece(msgspec.Struct, frozen=True):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """Part of a hash's input: literal text, a slot's text form, or that text's length in bytes (decimal)."""
 
     kind: PieceKind
@@ -219,7 +220,7 @@ class Piece(msgspec.Struct, frozen=True):
     slot: int = -1
 
 
-class Hash(msgspec.Struct, frozen=True, tag="hash"):
+class Hash(msgspec.Struct, frozen=True, gc=False, tag="hash"):
     """Sets the bucket register (or u) from the joined pieces, then goes to `on_done`.
 
     A slot without a text form goes to `on_missing`; where that is -1 it counts as empty text.
@@ -233,7 +234,7 @@ class Hash(msgspec.Struct, frozen=True, tag="hash"):
     on_missing: int = -1
 
 
-class Range(msgspec.Struct, frozen=True, array_like=True):
+class Range(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Inclusive at both ends; in a `Ranges` node the first that holds the bucket wins."""
 
     low: int
@@ -241,14 +242,14 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
     target: int
 
 
-class Ranges(msgspec.Struct, frozen=True, tag="ranges"):
+class Ranges(msgspec.Struct, frozen=True, gc=False, tag="ranges"):
     """Branches on the bucket register."""
 
     ranges: tuple[Range, ...]
     on_none: int
 
 
-class Weights(msgspec.Struct, frozen=True, tag="weights"):
+class Weights(msgspec.Struct, frozen=True, gc=False, tag="weights"):
     """Branches on u: the first target whose running sum of weights (added in order, as doubles) exceeds u,
     else the last."""
 
@@ -269,7 +270,7 @@ class Resolution(enum.IntEnum):
     NO_VALUE = 7
 
 
-class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
+class Outcome(msgspec.Struct, frozen=True, gc=False, tag="outcome"):
     """The end of a run. `variant`: a number that DECISION_IS compares. `rule`: index of the rule in the
     source, for people (-1: none)."""
 
@@ -281,14 +282,14 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
 Node = Test | Hash | Ranges | Weights | Outcome
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """One flag, feature, layer or rule segment. `key` is for people (inspect, errors)."""
 
     key: str
     nodes: tuple[Node, ...]
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What a parameter says at one outcome of its decision. `value` is JSON text, None: none is served.
 
     `detail`: the source's own word for how the answer came about, where it has more of them than Resolution.
@@ -301,7 +302,7 @@ class Answer(msgspec.Struct, frozen=True):
     detail: str | None = None
 
 
-class Parameter(msgspec.Struct, frozen=True):
+class Parameter(msgspec.Struct, frozen=True, gc=False):
     """A named value: `answers[n]` belongs to outcome n of `decision`.
 
     `group` is the flag or feature that owns it, `client_safe` whether publishable keys may see it, `source`
