@@ -1,4 +1,4 @@
-"""The plain-Python twin of the compiled core: the oracle of the tests, and of nothing else.
+"""The plain-Python twin of the compiled core: the oracle of the tests, and the path that `fanion eval` shows.
 
 It runs a `Lowered` environment directly, one node after another, with no bundle in between. Every rule of
 `fanion.model.program` stands here in its plainest form. Slow on purpose: clarity is what it is for.
@@ -77,6 +77,14 @@ def evaluate(
 ) -> Result:
     """Run one decision. `external` answers the external operators; without it they are false."""
     return _Run(lowered, context, external).decide(decision)
+
+
+def trace(
+    lowered: Lowered, decision: int, context: EvaluationContext, external: External | None = None
+) -> tuple[Result, list[tuple[int, int]]]:
+    """As `evaluate`, with the path: (decision, node) in the order in which they ran."""
+    run = _Run(lowered, context, external)
+    return run.decide(decision), run.path
 
 
 def bind(slot: Slot, context: EvaluationContext) -> Value:
@@ -181,6 +189,7 @@ class _Run:
         self.external = external
         self.values: dict[int, Value] = {}
         self.results: dict[int, tuple[Result, Outcome]] = {}
+        self.path: list[tuple[int, int]] = []
 
     def value(self, slot: int) -> Value:
         if slot not in self.values:
@@ -200,6 +209,7 @@ class _Run:
         at, bucket, unit = 0, -1, 0.0
         while True:
             node = nodes[at]
+            self.path.append((decision, at))
             if isinstance(node, Outcome):
                 number = sum(isinstance(n, Outcome) for n in nodes[:at])
                 return Result(number, bucket), node

@@ -1,0 +1,265 @@
+"""Reading a bundle back: the program as structs again, and as text for people.
+
+The way back is exact: `read_program(compile_bundle(lowered, {}))` gives the same slots and decisions, which a
+property test holds. It is for `fanion inspect`, `fanion eval` and tests, never for requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from fanion.bundle import format as f
+from fanion.bundle.format import NodeType, Section
+from fanion.model.program import (
+    EXTERNAL_OPS,
+    Comparator,
+    Decision,
+    DecisionVariant,
+    Entry,
+    Fragment,
+    Hash,
+    HashKind,
+    Hole,
+    Lowered,
+    Node,
+    Op,
+    Operand,
+    Outcome,
+    Piece,
+    PieceKind,
+    Profile,
+    Range,
+    Ranges,
+    Reduction,
+    Relation,
+    Resolution,
+    Slot,
+    Source,
+    Table,
+    Test,
+    Version,
+    Weights,
+)
+
+
+class BundleReader:
+    """A verified bundle's sections as Python values. The buffer is the caller's for as long as this lives."""
+
+    def __init__(self, buffer: memoryview | bytes) -> None:
+        self.buffer = memoryview(buffer)
+        self.spans = [f.SECTION.unpack_from(self.buffer, f.HEADER.size + f.SECTION.size * n) for n in Section]
+        meta = msgspec.json.decode(self._bytes(Section.META))
+        self.environment: str = meta["environment"]
+        self.identifiers: dict[str, dict[str, str]] = meta["identifiers"]
+        self.lists: tuple[str, ...] = tuple(meta["lists"])
+
+    def count(self, section: Section) -> int:
+        """Records in a section (bytes, for the blob and meta)."""
+        return int(self.spans[section][1])
+
+    def _bytes(self, section: Section) -> bytes:
+        offset, count, size = self.spans[section]
+        return bytes(self.buffer[offset : offset + count * size])
+
+    def _row(self, section: Section, layout: Any, number: int) -> tuple[Any, ...]:
+        offset, count, size = self.spans[section]
+        if not 0 <= number < count:
+            raise IndexError(f"{section.name.lower()} {number} of {count}")
+        row: tuple[Any, ...] = layout.unpack_from(self.buffer, offset + number * size)
+        return row
+
+    def _blob(self, offset: int, length: int) -> bytes:
+        start = self.spans[Section.BLOB][0] + offset
+        return bytes(self.buffer[start : start + length])
+
+    def _text(self, offset: int, length: int) -> str:
+        return self._blob(offset, length).decode()
+
+    # -- the program
+
+    def program(self) -> Lowered:
+        """Slots, decisions, documents and identifiers; parameters are not kept in a bundle."""
+        return Lowered(
+            environment=self.environment,
+            slots=tuple(self.slot(n) for n in range(self.count(Section.SLOTS))),
+            decisions=tuple(self.decision(n) for n in range(self.count(Section.DECISIONS))),
+            documents=dict(self.documents()),
+            identifiers=self.identifiers,
+            lists=self.lists,
+        )
+
+    def slot(self, number: int) -> Slot:
+        name, size, kind, kind_size, source, profile, dotted, _, _ = self._row(Section.SLOTS, f.SLOT, number)
+        texts = self._text(name, size), self._text(kind, kind_size)
+        return Slot(Source(source), texts[0], texts[1], bool(dotted), Profile(profile))
+
+    def decision(self, number: int) -> Decision:
+        key, size, first, count, *_ = self._row(Section.DECISIONS, f.DECISION, number)
+        return Decision(self._text(key, size), tuple(self._node(first + n) for n in range(count)))
+
+    def documents(self) -> Iterator[tuple[str, bytes]]:
+        for number in range(self.count(Section.DOCUMENTS)):
+            name, name_size, content, size = self._row(Section.DOCUMENTS, f.DOCUMENT, number)
+            yield self._text(name, name_size), self._blob(content, size)
+
+    def _node(self, number: int) -> Node:
+        kind = NodeType(self._row(Section.NODES, f.BRANCH, number)[0])
+        match kind:
+            case NodeType.TEST:
+                return self._test(number)
+            case NodeType.HASH:
+                return self._hash(number)
+            case NodeType.RANGES:
+                _, first, count, on_none = self._row(Section.NODES, f.BRANCH, number)
+                rows = (self._row(Section.RANGES, f.RANGE, first + n) for n in range(count))
+                return Ranges(tuple(Range(low, high, target) for low, high, target, _ in rows), on_none)
+            case NodeType.WEIGHTS:
+                _, first, count, _ = self._row(Section.NODES, f.BRANCH, number)
+                pairs = [self._row(Section.WEIGHTS, f.WEIGHT, first + n) for n in range(count)]
+                return Weights(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))
+            case NodeType.OUTCOME:
+                _, resolution, variant, rule, _ = self._row(Section.NODES, f.OUTCOME, number)
+                return Outcome(Resolution(resolution), variant, rule)
+
+    def _test(self, number: int) -> Test:
+        row = self._row(Section.NODES, f.TEST, number)
+        op, relation, flags, slot = Op(row[1]), Relation(row[2]), row[3], row[4]
+        return Test(
+            op=op,
+            slot=-1 if slot == f.NONE else slot,
+            operand=self._operand(op, row[9]),
+            on_true=row[5],
+            on_false=row[6],
+            on_missing=row[7],
+            on_mismatch=row[8],
+            relation=relation,
+            any_element=bool(flags & f.ANY_ELEMENT),
+            fold=bool(flags & f.FOLD),
+        )
+
+    def _operand(self, op: Op, raw: bytes) -> Operand:
+        first, second = f.PAIR_OPERAND.unpack(raw)
+        match op:
+            case Op.PRESENT | Op.EQ_NULL:
+                return None
+            case Op.EQ_BOOL:
+                return bool(f.INT64_OPERAND.unpack(raw)[0])
+            case Op.EQ_INT64 | Op.ORDER_INT64:
+                return int(f.INT64_OPERAND.unpack(raw)[0])
+            case Op.EQ_DOUBLE | Op.EQ_NUMBER | Op.ORDER_DOUBLE | Op.ORDER_NUMBER | Op.ORDER_TEXT:
+                return float(f.DOUBLE_OPERAND.unpack(raw)[0])
+            case Op.EQ_VERSION | Op.ORDER_VERSION:
+                return version_text(self._version(first))
+            case Op.VERSION_MATCHES:
+                return tuple(self._comparator(first + n) for n in range(second))
+            case Op.DECISION_IS:
+                return DecisionVariant(*f.ASKED_OPERAND.unpack(raw))
+            case Op.STRING_IN | Op.TEXT_IN:
+                return self._set(first)
+        if op in EXTERNAL_OPS:
+            return self._text(*self._row(Section.EXTERNALS, f.EXTERNAL, first)[2:])
+        return self._text(first, second)
+
+    def _set(self, number: int) -> tuple[str, ...]:
+        first, capacity, _, _ = self._row(Section.SETS, f.SET, number)
+        rows = (self._row(Section.SET_ITEMS, f.SET_ITEM, first + n) for n in range(capacity))
+        return tuple(sorted(self._text(row[0], row[1]) for row in rows if row[1] != f.NONE))
+
+    def _version(self, number: int) -> Version:
+        row = self._row(Section.VERSIONS, f.VERSION_RECORD, number)
+        return Version(row[0], row[1], row[2], self._text(row[3], row[4]), self._text(row[5], row[6]))
+
+    def _comparator(self, number: int) -> Comparator:
+        low, high, has_pre, _, *triple = self._row(Section.COMPARATORS, f.COMPARATOR, number)
+        bound = None if high == f.NONE else self._version(high)
+        return Comparator(self._version(low), bound, (triple[0], triple[1], triple[2]) if has_pre else None)
+
+    def _hash(self, number: int) -> Hash:
+        _, kind, reduction, _, first, count, done, missing, _, modulus = self._row(
+            Section.NODES, f.HASH, number
+        )
+        pieces = []
+        for n in range(count):
+            piece, slot, offset, length = self._row(Section.PIECES, f.PIECE, first + n)
+            if piece == PieceKind.LITERAL:
+                pieces.append(Piece(PieceKind.LITERAL, self._text(offset, length)))
+            else:
+                pieces.append(Piece(PieceKind(piece), slot=slot))
+        exit_missing = -1 if missing == f.NONE else missing
+        return Hash(HashKind(kind), tuple(pieces), Reduction(reduction), modulus, done, exit_missing)
+
+    # -- tables
+
+    def tables(self) -> dict[str, Table]:
+        """Every dialect's table, fragments in pieces."""
+        found = {}
+        for number in range(self.count(Section.TABLES)):
+            name, size, first, count, _, _, absent, _ = self._row(Section.TABLES, f.TABLE, number)
+            entries = tuple(self._entry(first + n) for n in range(count))
+            found[self._text(name, size)] = Table(entries, self._fragment(absent))
+        return found
+
+    def _entry(self, number: int) -> Entry:
+        row = self._row(Section.ENTRIES, f.ENTRY, number)
+        outcomes = self._row(Section.DECISIONS, f.DECISION, row[4])[4]
+        fragments = tuple(self._fragment(row[5] + n) for n in range(outcomes))
+        return Entry(self._text(*row[:2]), row[4], fragments, bool(row[6]))
+
+    def _fragment(self, number: int) -> Fragment:
+        first, count = self._row(Section.FRAGMENTS, f.FRAGMENT, number)
+        ropes = (self._row(Section.ROPES, f.ROPE, first + n) for n in range(count))
+        return tuple(
+            Hole(length) if offset == f.NONE else self._blob(offset, length) for offset, length in ropes
+        )
+
+
+def version_text(version: Version) -> str:
+    pre = f"-{version.pre}" if version.pre else ""
+    build = f"+{version.build}" if version.build else ""
+    return f"{version.major}.{version.minor}.{version.patch}{pre}{build}"
+
+
+def describe(decision: Decision, slots: tuple[Slot, ...]) -> list[str]:
+    """A decision as lines of text, one a node: its number, what it looks at, and where it goes."""
+    return [f"{number:4}  {_describe_node(node, slots)}" for number, node in enumerate(decision.nodes)]
+
+
+def slot_text(slot: Slot) -> str:
+    place = slot.source.name.lower()
+    kind = f"[{slot.context_type}]" if slot.source in (Source.CONTEXT_KEY, Source.CONTEXT_ATTRIBUTE) else ""
+    return f"{place}{kind} {slot.name!r}" if slot.name else f"{place}{kind}"
+
+
+def _describe_node(node: Node, slots: tuple[Slot, ...]) -> str:
+    match node:
+        case Test():
+            subject = f"decision {node.operand.decision}" if isinstance(node.operand, DecisionVariant) else ""
+            subject = subject or slot_text(slots[node.slot])
+            relation = f" {node.relation.name}" if node.op.name.startswith("ORDER") else ""
+            operand = node.operand.variant if isinstance(node.operand, DecisionVariant) else node.operand
+            exits = f"true {node.on_true}, false {node.on_false}"
+            exits += f", missing {node.on_missing}, mismatch {node.on_mismatch}"
+            shown = "" if operand is None else f" {operand!r}"
+            return f"test {subject} {node.op.name}{relation}{shown} -> {exits}"
+        case Hash():
+            parts = [
+                repr(piece.literal)
+                if piece.kind is PieceKind.LITERAL
+                else f"{piece.kind.name.lower()}({slot_text(slots[piece.slot])})"
+                for piece in node.pieces
+            ]
+            missing = "" if node.on_missing < 0 else f", missing {node.on_missing}"
+            reduction = f"{node.reduction.name}({node.modulus})"
+            return f"hash {node.hash.name} of {' + '.join(parts)} by {reduction} -> {node.on_done}{missing}"
+        case Ranges():
+            rows = ", ".join(f"{r.low}..{r.high} {r.target}" for r in node.ranges)
+            return f"bucket -> {rows}, else {node.on_none}"
+        case Weights():
+            rows = ", ".join(f"{w:g} {t}" for w, t in zip(node.weights, node.targets, strict=True))
+            return f"weights -> {rows}"
+        case Outcome():
+            rule = "" if node.rule < 0 else f", rule {node.rule}"
+            return f"outcome {node.resolution.name}, variant {node.variant}{rule}"

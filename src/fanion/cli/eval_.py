@@ -1,0 +1,97 @@
+"""`fanion eval`: one flag, evaluated offline, with the reason and the path taken through its program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from fanion.bundle.inspect import BundleReader, describe
+from fanion.bundle.store import Store
+from fanion.cli.inspect import find_bundle
+from fanion.engine.evaluator import open_environment
+from fanion.engine.externals import make_external
+from fanion.engine.reference import trace
+from fanion.errors import ConfigError, StoreError
+from fanion.model.context import EvaluationContext, TypedContext
+from fanion.model.program import Resolution
+
+
+@click.command()
+@click.option("--data", "data", required=True, type=click.Path(path_type=Path), help="The data directory.")
+@click.argument("environment")
+@click.argument("flag")
+@click.argument("context_json", required=False, default="{}")
+def command(data: Path, environment: str, flag: str, context_json: str) -> None:
+    """Evaluate FLAG in ENVIRONMENT for a context, without a server.
+
+    CONTEXT_JSON is an object: identities (userId, anonymousId) and attributes side by side, or attributes in a
+    member "attributes" of their own. "contexts" holds typed contexts: [{"type", "key", "attributes"}].
+    """
+    context = parse_context(context_json)
+    with Store.open(data) as store:
+        pinned = store.pin()
+        try:
+            buffer = find_bundle(pinned, environment)
+
+            def is_member(name: str, member: str) -> bool:
+                return pinned.member(environment, name, member.encode())
+
+            click.echo(explain(environment, buffer, flag, context, make_external(is_member)))
+        finally:
+            pinned.release()
+
+
+def parse_context(text: str) -> EvaluationContext:
+    """The context that CONTEXT_JSON describes. Raises ConfigError for anything but such an object."""
+    try:
+        found: Any = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"CONTEXT_JSON is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError("CONTEXT_JSON is not an object; an object is allowed")
+    try:
+        typed = msgspec.convert(found.pop("contexts", []), tuple[TypedContext, ...])
+        attributes = msgspec.convert(found.pop("attributes", found), dict[str, Any])
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"CONTEXT_JSON: {error}") from None
+    return EvaluationContext(members=found, attributes=attributes, contexts=typed)
+
+
+def explain(environment: str, buffer: bytes, flag: str, context: EvaluationContext, external: Any) -> str:
+    """The answer of every dialect that serves the flag, and the nodes that the evaluation ran through.
+
+    Raises StoreError where no dialect serves the flag.
+    """
+    reader = BundleReader(buffer)
+    program = reader.program()
+    bundle = open_environment(environment, buffer)
+    typed = tuple((c.type, c.key, c.attributes) for c in context.contexts)
+    lines: list[str] = []
+    shown: set[int] = set()
+    for name in reader.tables():
+        table = bundle.table(name)
+        resolved = bundle.resolve(table, flag, context.members, context.attributes, typed, False)
+        if resolved is None:
+            continue
+        decision, outcome, bucket, resolution = resolved
+        answer = bundle.emit_one(table, flag, context.members, context.attributes, typed, False, b"", b"")
+        lines.append(f"{name}: {answer.decode()}")
+        if decision in shown:
+            continue
+        shown.add(decision)
+        result, path = trace(program, decision, context, external)
+        where = "" if bucket < 0 else f", bucket {bucket}"
+        lines.append(f"  resolution {Resolution(resolution).name}, outcome {outcome}{where}")
+        if result != (outcome, bucket):  # pragma: no cover - held equal by the property tests
+            lines.append(
+                f"  the twin disagrees: outcome {result.outcome}, bucket {result.bucket}; please report it"
+            )
+        for asked, node in path:
+            text = describe(program.decisions[asked], program.slots)[node]
+            lines.append(f"  {program.decisions[asked].key}:{text}")
+    if not lines:
+        raise StoreError(f"environment {environment}: no dialect serves a flag {flag!r}")
+    return "\n".join(lines)

@@ -1,0 +1,107 @@
+"""`fanion inspect`: what the store holds, what a bundle holds, and the program of one flag."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from fanion.bundle.format import Section
+from fanion.bundle.generation import PinnedGeneration
+from fanion.bundle.inspect import BundleReader, describe
+from fanion.bundle.store import Store
+from fanion.engine.evaluator import open_environment
+from fanion.errors import StoreError
+from fanion.model.program import DecisionVariant, Test
+
+
+@click.command()
+@click.option("--data", "data", required=True, type=click.Path(path_type=Path), help="The data directory.")
+@click.argument("environment", required=False)
+@click.argument("flag", required=False)
+def command(data: Path, environment: str | None, flag: str | None) -> None:
+    """Show what the store holds; with ENVIRONMENT its bundle; with FLAG that flag's program, node by node."""
+    console = Console()
+    with Store.open(data) as store:
+        pinned = store.pin()
+        try:
+            if environment is None:
+                _show_store(
+                    console, pinned.number, {n: len(pinned.bundle(n) or b"") for n in pinned.environments()}
+                )
+            else:
+                buffer = find_bundle(pinned, environment)
+                if flag is None:
+                    _show_bundle(console, BundleReader(buffer), len(buffer))
+                else:
+                    _show_flag(console, BundleReader(buffer), flag)
+        finally:
+            pinned.release()
+
+
+def find_bundle(pinned: PinnedGeneration, environment: str) -> bytes:
+    """The bundle of an environment, verified and copied out of the map. Raises StoreError for an unknown one."""
+    found = pinned.bundle(environment)
+    if found is None:
+        known = ", ".join(pinned.environments()) or "none"
+        raise StoreError(f"environment {environment!r} is not in the store; it holds {known}")
+    buffer = bytes(found)
+    open_environment(environment, buffer).close()
+    return buffer
+
+
+def _show_store(console: Console, number: int, sizes: dict[str, int]) -> None:
+    grid = Grid("environment", "bundle bytes", title=f"generation {number}")
+    for name, size in sizes.items():
+        grid.add_row(escape(name), f"{size:,}")
+    console.print(grid)
+
+
+def _show_bundle(console: Console, reader: BundleReader, size: int) -> None:
+    grid = Grid("section", "records", title=f"{reader.environment}: {size:,} bytes")
+    for section in Section:
+        grid.add_row(section.name.lower(), f"{reader.count(section):,}")
+    console.print(grid)
+    for name, table in reader.tables().items():
+        shown = ", ".join(entry.key for entry in table.entries[:20])
+        more = f", and {len(table.entries) - 20:,} more" if len(table.entries) > 20 else ""
+        console.print(f"{name}: {len(table.entries):,} keys: {shown}{more}", markup=False, highlight=False)
+
+
+def _show_flag(console: Console, reader: BundleReader, flag: str) -> None:
+    entries = {
+        entry.decision: (name, entry)
+        for name, table in reader.tables().items()
+        for entry in table.entries
+        if entry.key == flag
+    }
+    if not entries:
+        raise StoreError(f"environment {reader.environment}: no dialect serves a flag {flag!r}")
+    program = reader.program()
+    for number in entries:
+        wanted, seen = [number], set[int]()
+        while wanted:
+            asked = wanted.pop(0)
+            if asked in seen:
+                continue
+            seen.add(asked)
+            decision = program.decisions[asked]
+            console.print(f"decision {asked}: {decision.key}", markup=False, highlight=False)
+            for line in describe(decision, program.slots):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            for node in decision.nodes:
+                if isinstance(node, Test) and isinstance(node.operand, DecisionVariant):
+                    wanted.append(node.operand.decision)
+    for name, table in reader.tables().items():
+        for entry in table.entries:
+            if entry.key == flag:
+                for outcome, fragment in enumerate(entry.fragments):
+                    text = b"".join(
+                        p if isinstance(p, bytes) else b"<%d>" % p.number for p in fragment
+                    ).decode()
+                    console.print(
+                        f"{name} outcome {outcome}: {text}", markup=False, highlight=False, soft_wrap=True
+                    )
