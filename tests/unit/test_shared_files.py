@@ -78,7 +78,13 @@ def test_closed_file_raises_and_never_crashes(tmp_path: Path) -> None:
     histogram = Histogram(slot, 0, [1, 2])
     metrics.close()
     metrics.close()
-    for use in (lambda: slot.add(0), slot.values, lambda: histogram.observe(1), metrics.rows, metrics.claim):
+    for use in (
+        lambda: slot.add(0),
+        slot.values,
+        lambda: histogram.observe(1),
+        lambda: metrics.column(0),
+        metrics.claim,
+    ):
         with pytest.raises(ValueError, match="closed"):
             use()
 
@@ -112,7 +118,7 @@ def test_cells_of_two_workers_do_not_touch(tmp_path: Path) -> None:
     for number in range(3):
         for cell in range(5):
             metrics.slot(number).set(cell, number * 10 + cell)
-    assert metrics.rows() == [[n * 10 + c for c in range(5)] for n in range(3)]
+    assert [metrics.column(cell) for cell in range(5)] == [[n * 10 + c for n in range(3)] for c in range(5)]
     with pytest.raises(IndexError):
         metrics.slot(0).add(5)
     with pytest.raises(IndexError):
@@ -131,6 +137,19 @@ def test_histogram_counts_each_bound_in_its_own_bucket(tmp_path: Path) -> None:
         Histogram(slot, 0, [2, 1])
 
 
+def test_series_has_one_cell_in_every_mapping_and_survives_reopening(tmp_path: Path) -> None:
+    one = MetricFile(str(tmp_path / "metrics"), 2, 8)
+    other = MetricFile(str(tmp_path / "metrics"), 2, 8)
+    assert [one.series("a"), other.series("b", 3), one.series("b", 3), other.series("a")] == [0, 1, 1, 0]
+    assert one.directory() == other.directory() == [("a", 0, 1), ("b", 1, 3)]
+    assert one.series("c", 4) == 4
+    assert one.series("d") == -1
+    assert MetricFile(str(tmp_path / "metrics"), 2, 8).series("c", 4) == 4
+    for name, width in (("", 1), ("x" * 185, 1), ("x", 0), ("x", 9)):
+        with pytest.raises(ValueError, match="out of range"):
+            one.series(name, width)
+
+
 def count_in_child(path: str, rounds: int) -> None:
     slot = MetricFile(path, 2, 8).slot(0)
     for _ in range(rounds):
@@ -145,7 +164,7 @@ def test_adds_from_several_processes_are_all_counted(tmp_path: Path) -> None:
         child.start()
     for child in children:
         child.join()
-    assert metrics.rows()[0][3] == 60_000
+    assert metrics.column(3) == [60_000, 0]
 
 
 def open_in_child(path: str, results: multiprocessing.Queue[bool]) -> None:

@@ -1,0 +1,253 @@
+"""Metrics: one catalogue, counted by each worker in its own row of a shared file, summed at /metrics.
+
+Counting is a dictionary look-up and one atomic add. The numbers live in DIR/shared/metrics until the machine
+boots, so a worker that dies or a server that starts again loses none and Prometheus sees no reset. A gauge
+counts only while its worker lives. What another part keeps itself (the journal's rings do) is read through
+`add_source` when /metrics is asked for.
+
+Label values come from our own tables (dialects, endpoints, statuses), never from a request: the file has
+room for `CELLS` cells, and what doesn't fit is counted in `fanion_metrics_dropped_total`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from fanion._core.shared import Histogram, MetricFile, MetricSlot
+from fanion.errors import ServeError
+
+SLOTS = 264
+"""Rows: the most workers that a server may have, and some for those that are just being replaced."""
+
+CELLS = 2_048
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+class Metric(NamedTuple):
+    """One entry of the catalogue. Cells are whole numbers; `scale` makes them the unit of the name.
+
+    `gather`: how a gauge is put together from the workers' rows. `bounds`: a histogram's inclusive upper bounds,
+    in cell units.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    scale: float = 1.0
+    gather: Literal["sum", "min", "max"] = "sum"
+    bounds: tuple[int, ...] = ()
+
+
+class Sample(NamedTuple):
+    """What a source reports: a metric, its label values, and a number (histogram: counts per bucket, sum)."""
+
+    metric: Metric
+    labels: tuple[str, ...]
+    value: float
+    counts: Sequence[int] = ()
+
+
+RESPONSES = Metric(
+    "fanion_http_responses_total",
+    "counter",
+    "Answers, by API, endpoint and status.",
+    ("dialect", "endpoint", "status"),
+)
+WORKER_STARTS = Metric(
+    "fanion_worker_starts_total", "counter", "Workers started; more than the workers: some died."
+)
+WORKERS = Metric("fanion_workers", "gauge", "Workers alive.")
+STORE_GENERATION = Metric(
+    "fanion_store_generation",
+    "gauge",
+    "Generation served; of the worker that is furthest behind.",
+    gather="min",
+)
+STORE_CONFIRMED = Metric(
+    "fanion_store_confirmed_timestamp_seconds",
+    "gauge",
+    "When the store last confirmed the generation served, Unix time; of the worker that is furthest behind.",
+    scale=1e-3,
+    gather="min",
+)
+STORE_FAULTS = Metric(
+    "fanion_store_faults_total",
+    "counter",
+    "Bundles refused and stores that could not be read; served the last good.",
+)
+DROPPED = Metric(
+    "fanion_metrics_dropped_total", "counter", "Counts of series for which the file had no room."
+)
+
+CATALOGUE: tuple[Metric, ...] = (
+    RESPONSES,
+    WORKERS,
+    WORKER_STARTS,
+    STORE_GENERATION,
+    STORE_CONFIRMED,
+    STORE_FAULTS,
+    DROPPED,
+)
+"""Every metric of our own rows, in the order of /metrics; sources bring their own `Metric`s."""
+
+Source = Callable[[], Iterable[Sample]]
+
+
+class Metrics:
+    """This worker's row, and the sums of all rows."""
+
+    def __init__(self, file: MetricFile, row: MetricSlot) -> None:
+        self._file = file
+        self._row = row
+        self._cells: dict[object, int] = {}
+        self._sources: list[Source] = []
+        self._by_name = {metric.name: metric for metric in CATALOGUE}
+        self._dropped = file.series(DROPPED.name)
+        self._clear_gauges()
+        self.set(WORKERS, 1)
+        self.add(WORKER_STARTS)
+
+    @classmethod
+    def open(cls, directory: Path) -> Metrics:
+        """Opens or makes DIR/shared/metrics and claims a row. Raises ServeError."""
+        folder = directory / "shared"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            file = MetricFile(str(folder / "metrics"), SLOTS, CELLS)
+            row = file.claim()
+        except (OSError, ValueError) as error:
+            raise ServeError(f"the metrics can't be counted: {error}") from error
+        if row is None:
+            file.close()
+            raise ServeError(
+                f"{folder / 'metrics'}: all {SLOTS} rows are taken; are other servers running here?"
+            )
+        return cls(file, row)
+
+    def answered(self, dialect: str, endpoint: str, status: int) -> None:
+        """Counts one answer. The request path's only call."""
+        cell = self._cells.get((dialect, endpoint, status))
+        if cell is None:
+            cell = self._cell(RESPONSES, (dialect, endpoint, str(status)))
+            self._cells[dialect, endpoint, status] = cell
+        self._row.add(cell)
+
+    def add(self, metric: Metric, count: int = 1, labels: tuple[str, ...] = ()) -> None:
+        self._row.add(self._cell(metric, labels), count)
+
+    def set(self, metric: Metric, value: float, labels: tuple[str, ...] = ()) -> None:
+        """A gauge's value, in the unit of its name."""
+        cell = self._cell(metric, labels)
+        if cell != self._dropped:
+            self._row.set(cell, round(value / metric.scale))
+
+    def histogram(self, metric: Metric, labels: tuple[str, ...] = ()) -> Histogram | None:
+        """Where to observe values, in cell units; None when there is no room. Keep it."""
+        cell = self._cell(metric, labels)
+        return None if cell == self._dropped else Histogram(self._row, cell, metric.bounds)
+
+    def add_source(self, source: Source) -> None:
+        """Numbers that another part keeps for all workers; asked at every `text`."""
+        self._sources.append(source)
+
+    def served(self, generation: int, confirmed_unix_s: float) -> None:
+        """Once a second: what this worker serves from, and when the store last confirmed it."""
+        self.set(STORE_GENERATION, generation)
+        self.set(STORE_CONFIRMED, confirmed_unix_s)
+
+    def text(self) -> bytes:
+        """Prometheus' text format, version 0.0.4, over all workers."""
+        samples: dict[Metric, list[Sample]] = {metric: [] for metric in CATALOGUE}
+        for sample in self._own_samples():
+            samples.setdefault(sample.metric, []).append(sample)
+        for source in self._sources:
+            for sample in source():
+                samples.setdefault(sample.metric, []).append(sample)
+        return "".join(line for metric, found in samples.items() for line in _lines(metric, found)).encode()
+
+    def close(self) -> None:
+        """Gives the row up; its counts stay."""
+        self._clear_gauges()
+        self._file.close()
+
+    def _cell(self, metric: Metric, labels: tuple[str, ...]) -> int:
+        cell = self._cells.get((metric.name, labels))
+        if cell is None:
+            self._by_name[metric.name] = metric
+            width = len(metric.bounds) + 2 if metric.kind == "histogram" else 1
+            cell = self._file.series(metric.name + _label_text(metric.labels, labels), width)
+            if cell < 0:
+                cell = self._dropped
+            self._cells[metric.name, labels] = cell
+        return cell
+
+    def _clear_gauges(self) -> None:
+        """A row that is taken over, or left, says nothing of how things are."""
+        for name, cell, width in self._file.directory():
+            metric = self._by_name.get(name.partition("{")[0])
+            if metric is not None and metric.kind == "gauge":
+                for offset in range(width):
+                    self._row.set(cell + offset, 0)
+
+    def _own_samples(self) -> Iterator[Sample]:
+        numbers = range(self._file.slots)
+        alive = [n == self._row.number or self._file.is_locked_elsewhere(n) for n in numbers]
+        gathers: dict[str, Callable[[Iterable[int]], int]] = {"sum": sum, "min": min, "max": max}
+        for name, cell, width in self._file.directory():
+            metric = self._by_name.get(name.partition("{")[0])
+            if metric is None:
+                continue
+            labels = _label_values(name)
+            if metric.kind == "histogram":
+                columns = [sum(self._file.column(cell + offset)) for offset in range(width)]
+                yield Sample(metric, labels, columns[-1] * metric.scale, columns[:-1])
+            elif metric.kind == "counter":
+                yield Sample(metric, labels, sum(self._file.column(cell)) * metric.scale)
+            else:
+                column = zip(self._file.column(cell), alive, strict=True)
+                values = [value for value, lives in column if lives and value]
+                if values or metric.gather == "sum":
+                    yield Sample(metric, labels, gathers[metric.gather](values) * metric.scale)
+
+
+def _lines(metric: Metric, samples: list[Sample]) -> Iterator[str]:
+    if not samples:
+        return
+    yield f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n"
+    for sample in sorted(samples, key=lambda sample: sample.labels):
+        if metric.kind != "histogram":
+            yield f"{metric.name}{_label_text(metric.labels, sample.labels)} {_number(sample.value)}\n"
+            continue
+        total = 0
+        bounds = [_number(bound * metric.scale) for bound in metric.bounds] + ["+Inf"]
+        for bound, count in zip(bounds, sample.counts, strict=True):
+            total += count
+            text = _label_text((*metric.labels, "le"), (*sample.labels, bound))
+            yield f"{metric.name}_bucket{text} {total}\n"
+        text = _label_text(metric.labels, sample.labels)
+        yield f"{metric.name}_sum{text} {_number(sample.value)}\n{metric.name}_count{text} {total}\n"
+
+
+def _label_text(names: Sequence[str], values: Sequence[str]) -> str:
+    """`{name="value",...}`. Values come from our own tables and need no escaping; others are refused."""
+    if len(names) != len(values):
+        raise ValueError(f"labels {tuple(names)} and values {tuple(values)} don't pair up")
+    if not names:
+        return ""
+    if any(character in value for value in values for character in '"\\\n,{}'):
+        raise ValueError(f"a label value of {tuple(values)} has a character that isn't allowed")
+    return "{" + ",".join(f'{name}="{value}"' for name, value in zip(names, values, strict=True)) + "}"
+
+
+def _label_values(series: str) -> tuple[str, ...]:
+    """The values out of what `_label_text` wrote."""
+    inside = series.partition("{")[2].removesuffix("}")
+    return tuple(pair.partition("=")[2].strip('"') for pair in inside.split(",")) if inside else ()
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(round(value, 9))

@@ -1,0 +1,155 @@
+"""Counting over several workers, and the text that Prometheus reads."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import logging.config
+from pathlib import Path
+
+import pytest
+
+from fanion.errors import ServeError
+from fanion.telemetry import metrics as module
+from fanion.telemetry.logs import JsonLine, logging_config
+from fanion.telemetry.metrics import Metric, Metrics, Sample
+
+LATENCY = Metric("fanion_test_seconds", "histogram", "A test.", ("op",), scale=1e-6, bounds=(1_000, 50_000))
+
+
+def lines(metrics: Metrics) -> list[str]:
+    return [line for line in metrics.text().decode().splitlines() if not line.startswith("#")]
+
+
+def test_answers_are_summed_over_workers(tmp_path: Path) -> None:
+    one, other = Metrics.open(tmp_path), Metrics.open(tmp_path)
+    for _ in range(3):
+        one.answered("feather", "evaluate", 200)
+    other.answered("feather", "evaluate", 200)
+    other.answered("feather", "bulk", 422)
+    for metrics in (one, other):
+        assert 'fanion_http_responses_total{dialect="feather",endpoint="evaluate",status="200"} 4' in lines(
+            metrics
+        )
+        assert 'fanion_http_responses_total{dialect="feather",endpoint="bulk",status="422"} 1' in lines(
+            metrics
+        )
+    assert "fanion_workers 2" in lines(one)
+
+
+def test_counts_outlive_their_worker_and_gauges_do_not(tmp_path: Path) -> None:
+    one, other = Metrics.open(tmp_path), Metrics.open(tmp_path)
+    other.answered("feather", "evaluate", 200)
+    other.served(7, 1_000.5)
+    one.served(9, 2_000.25)
+    assert "fanion_store_generation 7" in lines(one)
+    assert "fanion_store_confirmed_timestamp_seconds 1000.5" in lines(one)
+    other._file.close()  # as its death would
+    found = lines(one)
+    assert "fanion_workers 1" in found
+    assert "fanion_store_generation 9" in found
+    assert "fanion_worker_starts_total 2" in found
+    assert any(line.startswith("fanion_http_responses_total{") and line.endswith(" 1") for line in found)
+    third = Metrics.open(tmp_path)
+    assert "fanion_store_generation 9" in lines(third)
+    assert "fanion_worker_starts_total 3" in lines(third)
+
+
+def test_histogram_is_cumulative_and_in_the_unit_of_its_name(tmp_path: Path) -> None:
+    metrics = Metrics.open(tmp_path)
+    histogram = metrics.histogram(LATENCY, ("sync",))
+    assert histogram is not None
+    for value in (500, 1_000, 20_000, 90_000):
+        histogram.observe(value)
+    assert [line for line in lines(metrics) if "test_seconds" in line] == [
+        'fanion_test_seconds_bucket{op="sync",le="0.001"} 2',
+        'fanion_test_seconds_bucket{op="sync",le="0.05"} 3',
+        'fanion_test_seconds_bucket{op="sync",le="+Inf"} 4',
+        'fanion_test_seconds_sum{op="sync"} 0.1115',
+        'fanion_test_seconds_count{op="sync"} 4',
+    ]
+
+
+def test_sources_are_asked_when_the_text_is(tmp_path: Path) -> None:
+    metrics = Metrics.open(tmp_path)
+    metrics.add_source(lambda: [Sample(LATENCY, ("ring",), 0.25, [1, 0, 2])])
+    assert 'fanion_test_seconds_count{op="ring"} 3' in lines(metrics)
+
+
+def test_every_metric_is_announced_once_before_its_samples(tmp_path: Path) -> None:
+    metrics = Metrics.open(tmp_path)
+    metrics.answered("feather", "evaluate", 200)
+    metrics.answered("feather", "bulk", 200)
+    text = metrics.text().decode()
+    assert text.endswith("\n")
+    assert text.count("# TYPE fanion_http_responses_total counter") == 1
+    assert text.index("# HELP fanion_workers ") < text.index("\nfanion_workers ")
+
+
+def test_series_beyond_the_room_are_counted_as_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CELLS", 8)
+    metrics = Metrics.open(tmp_path)
+    for status in range(200, 230):
+        metrics.answered("feather", "evaluate", status)
+    found = lines(metrics)
+    assert sum("responses_total" in line for line in found) == 5
+    assert "fanion_metrics_dropped_total 25" in found
+    assert metrics.histogram(LATENCY, ("sync",)) is None
+
+
+def test_more_workers_than_rows_is_a_clear_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLOTS", 1)
+    first = Metrics.open(tmp_path)
+    with pytest.raises(ServeError, match="all 1 rows are taken"):
+        Metrics.open(tmp_path)
+    first.close()
+    Metrics.open(tmp_path)
+
+
+def test_label_value_that_would_break_the_text_is_refused(tmp_path: Path) -> None:
+    metrics = Metrics.open(tmp_path)
+    with pytest.raises(ValueError, match="isn't allowed"):
+        metrics.answered("feather", 'x"} 1\n', 200)
+    with pytest.raises(ValueError, match="pair up"):
+        metrics.add(module.WORKER_STARTS, labels=("x",))
+
+
+def test_log_line_is_one_json_object_with_allowed_members_only() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLine())
+    logger = logging.Logger("fanion.test")
+    logger.addHandler(handler)
+    logger.warning("two\nlines %s", "x" * 5_000, extra={"environment": "prod", "api_key": "sk_secret"})
+    try:
+        raise ValueError("inner")
+    except ValueError:
+        logger.exception("failed", extra={"count": 3})
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert first["environment"] == "prod"
+    assert first["message"].startswith("two\nlines ")
+    assert len(first["message"]) == 2_000
+    assert first["time"].endswith("Z")
+    assert "sk_secret" not in stream.getvalue()
+    assert second["count"] == 3
+    assert "ValueError: inner" in second["trace"]
+
+
+def test_logging_configuration_is_accepted_and_quiet_below_its_level() -> None:
+    config = logging_config("warning")
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        logging.config.dictConfig(config)
+        assert logging.getLogger("fanion.app").isEnabledFor(logging.WARNING)
+        assert not logging.getLogger("fanion.app").isEnabledFor(logging.INFO)
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        for name in config["loggers"]:
+            logging.getLogger(name).handlers.clear()
+            logging.getLogger(name).propagate = True
+            logging.getLogger(name).setLevel(logging.NOTSET)
