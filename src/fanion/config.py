@@ -55,6 +55,10 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(description="address of /healthz, /readyz, /metrics; empty: loopback callers only"),
     ] = ""
+    operations_port: Annotated[
+        int,
+        Meta(ge=1, le=65_535, description="port of these three, where they have an address of their own"),
+    ] = 8081
     backlog: Annotated[
         int,
         Meta(ge=1, le=65_535, description="connections that the kernel queues, at most its somaxconn"),
