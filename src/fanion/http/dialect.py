@@ -128,6 +128,7 @@ class Dialect:
     credential_header: the header that its key comes in. credentials: the raw key, or Fault NO_CREDENTIALS.
     recognises: whether a request to no known path looks like one of this API's. refuse: a fault in its shape.
     bind: what the dialect wants to have at hand of a mapped bundle, made once per environment and generation.
+    demo: a shell line that asks the demo world something; `{url}` stands for the server's address.
     limiter: made once per worker; None where no rate applies, else record -> seconds to wait (0: go on).
     """
 
@@ -141,6 +142,7 @@ class Dialect:
     bind: Callable[[Any], Any]
     limiter: Callable[[Services], Callable[[KeyRecord], float] | None] = lambda services: None
     cors: Cors | None = None
+    demo: str = ""
 
     @property
     def prefix(self) -> bytes:

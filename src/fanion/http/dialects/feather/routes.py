@@ -286,6 +286,12 @@ def limiter(services: Services) -> Callable[[KeyRecord], float] | None:
     return wait_s
 
 
+DEMO = (
+    "curl -s {url}/v1/evaluate/bulk -H 'Authorization: Bearer sk_demo_server' "
+    '-H \'Content-Type: application/json\' -d \'{"flags":["new-checkout","checkout-copy"],'
+    '"context":{"userId":"user_123","attributes":{"country":"DE"}}}\''
+)
+
 DIALECT = Dialect(
     name=NAME,
     credential_header=b"authorization",
@@ -297,4 +303,5 @@ DIALECT = Dialect(
     bind=bind,
     limiter=limiter,
     cors=CORS,
+    demo=DEMO,
 )

@@ -1,0 +1,166 @@
+"""The composition root: what a server is made of, in which order it starts and stops; publishing.
+
+Supervisor: data directory checked and locked -> store read through in a child and closed again -> port -> fork.
+What a worker is made of stands in `fanion.worker`. Nothing that LMDB or the journal opens crosses a fork.
+
+This module and `worker` alone may import every part; adding a dialect is one line in `dialects`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import resource
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fanion.bundle.compiler import compile_bundle
+from fanion.bundle.store import Publication, Store
+from fanion.config import Config
+from fanion.directory import check_directory, lock_directory
+from fanion.http.dialect import Dialect
+from fanion.http.dialects.feather import DIALECT as FEATHER
+from fanion.model.program import Lowered, Table
+
+if TYPE_CHECKING:
+    from fanion.definitions import Loaded, MemberList
+    from fanion.http.server import Notice
+
+
+def dialects() -> tuple[Dialect, ...]:
+    """Every API that this server speaks. The order decides shared paths and the shape of a path of nobody."""
+    return (FEATHER,)
+
+
+def renderers() -> dict[str, Callable[[Lowered], Table]]:
+    """For the bundle compiler: dialect -> its rendering of an environment."""
+    return {dialect.name: dialect.render for dialect in dialects()}
+
+
+def publish(
+    directory: Path, loaded: Loaded, config: Config, progress: Callable[[str, int], None] | None = None
+) -> int:
+    """Compiles and stores a publication; returns its generation. Raises ProgramError or StoreError."""
+    compilers = renderers()
+    files = {entry.name: entry for entry in loaded.lists}
+    publication = Publication(
+        bundles={lowered.environment: compile_bundle(lowered, compilers) for lowered in loaded.environments},
+        keys={key.hash: key.record for key in loaded.keys},
+        definitions=loaded.sources,
+        lists={
+            lowered.environment: {name: members_of(files[name]) for name in lowered.lists}
+            for lowered in loaded.environments
+            if lowered.lists
+        },
+    )
+    with Store.open(directory, create=True, map_bytes=config.store.map_bytes) as store:
+        generation = store.publish(publication, progress)
+        store.keep_copy()
+    return generation
+
+
+def members_of(entry: MemberList) -> Iterator[bytes]:
+    """A list's members: those written out, then one per line of its file."""
+    for member in entry.members:
+        yield member.encode()
+    if entry.file is not None:
+        path = Path(entry.file)
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+            for line in lines:
+                if member_bytes := line.strip():
+                    yield member_bytes
+
+
+def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str] = ()) -> None:
+    """Runs the server until it is told to stop. Raises ServeError, StoreError.
+
+    `notes`: lines printed once the server answers; `{url}` in them is its address.
+    """
+    from fanion.bundle.recovery import open_verified
+    from fanion.http.server import Supervisor, pick_port
+    from fanion.worker import Worker  # before the fork: workers share what is imported
+
+    check_directory(data, memory_allowed=demo or config.journal.ack == "buffered")
+    lock = lock_directory(data)
+    try:
+        store, problem = open_verified(data, map_bytes=config.store.map_bytes)
+        generation = store.generation()
+        store.check_readers()
+        store.close()
+        if problem is not None:
+            print(f"the store was damaged ({problem}); serving its copy", flush=True)
+        keeper, port = pick_port(config.server.host, config.server.port)
+        url = f"http://{url_host(config.server.host)}:{port}"
+        raise_file_limit()
+
+        def make_application(notify: Callable[[Notice], None]) -> Any:
+            return Worker(data, config, dialects(), notify).application()
+
+        def on_ready() -> None:
+            print(f"fanion serves generation {generation} of {data} on {url}", flush=True)
+            for line in notes:
+                print(line.replace("{url}", url), flush=True)
+
+        Supervisor(
+            config.server,
+            host=config.server.host,
+            port=port,
+            workers=config.server.workers or usable_cores(),
+            log_level=config.log.level,
+            make_application=make_application,
+            on_ready=on_ready,
+        ).run()
+        keeper.close()
+    finally:
+        os.close(lock)
+
+
+def serve_demo(config: Config) -> None:
+    """Publishes the demo world into a temporary data directory and serves it."""
+    from fanion.definitions import DEMO, load
+
+    with tempfile.TemporaryDirectory(prefix="fanion-demo-", ignore_cleanup_errors=True) as name:
+        publish(Path(name), load([DEMO]), config)
+        serve(Path(name), config, demo=True, notes=demo_notes())
+
+
+def demo_notes() -> list[str]:
+    """A ready-to-paste line per dialect; `{url}` is the server's address."""
+    return ["Try it:", *(f"  {dialect.demo}" for dialect in dialects() if dialect.demo)]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity, and its cgroup's quota."""
+    cores = len(os.sched_getaffinity(0))
+    for path, parse in ((Path("/sys/fs/cgroup/cpu.max"), _quota_v2), (Path("/sys/fs/cgroup/cpu"), _quota_v1)):
+        try:
+            quota = parse(path)
+        except (OSError, ValueError):
+            continue
+        if quota is not None:
+            cores = min(cores, max(1, int(quota)))
+    return cores
+
+
+def _quota_v2(path: Path) -> float | None:
+    quota, period = path.read_text().split()
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _quota_v1(path: Path) -> float | None:
+    quota = int((path / "cpu.cfs_quota_us").read_text())
+    return None if quota <= 0 else quota / int((path / "cpu.cfs_period_us").read_text())
+
+
+def raise_file_limit() -> None:
+    """Every connection is a descriptor; the soft limit of many systems is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def url_host(host: str) -> str:
+    shown = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(host, host)
+    return f"[{shown}]" if ":" in shown else shown

@@ -1,0 +1,189 @@
+"""One worker process: an ASGI application whose lifespan builds and takes down everything else.
+
+Start: store -> reloader -> limiter -> counters -> journal -> application; closed in the reverse order, once no
+request is left. All of it is opened here, after the fork, and belongs to this process and its event loop.
+
+SIGTERM: the HTTP server stops accepting, bodies that haven't arrived are waited for `BODY_GRACE_S` and no longer,
+what is in flight is answered, the journal is drained. Three quarters through `server.stop_timeout_s` whatever
+is still open is cut, so that the journal always gets its turn before the supervisor's kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fanion.auth.limiter import Limiter
+from fanion.bundle.reload import Reloader
+from fanion.bundle.store import Store
+from fanion.config import Config
+from fanion.engine.evaluator import open_environment
+from fanion.errors import FanionError
+from fanion.http.app import make_handler
+from fanion.http.dialect import Dialect
+from fanion.http.health import Operations, OperationsListener
+from fanion.http.request import BodyWatch
+from fanion.http.server import Notice
+from fanion.http.services import Services
+from fanion.journal.settings import JournalSettings
+from fanion.journal.writer import JournalWriter
+from fanion.telemetry.metrics import Metrics
+
+log = logging.getLogger("fanion.worker")
+
+Part = TypeVar("Part")
+
+BODY_GRACE_S = 1.0
+"""At SIGTERM, how long a body that is on its way is waited for."""
+
+
+class View:
+    """One environment of one generation, as requests use it: what each dialect keeps at hand of its bundle."""
+
+    __slots__ = ("bound",)
+
+    def __init__(self, bound: dict[str, Any]) -> None:
+        self.bound = bound
+
+
+def journal_settings(config: Config) -> JournalSettings:
+    """The journal's own settings under the server's."""
+    return JournalSettings(ack=config.journal.ack).check()
+
+
+def report_store(environment: str, problem: str) -> None:
+    log.error("the store has a fault", extra={"environment": environment, "reason": problem})
+
+
+def reasons_not_ready(services: Services, reloader: Reloader[View], journal: JournalWriter) -> list[str]:
+    """Why this worker should get no requests, one line each."""
+    reasons = []
+    if services.draining:
+        reasons.append("stopping")
+    if reloader.problem:
+        reasons.append(f"store: {reloader.problem}")
+    state = journal.state()
+    if not state.ok:
+        reasons.append(f"journal: {state.reason}")
+    return reasons
+
+
+class Worker:
+    """`application` is what the HTTP server calls."""
+
+    def __init__(
+        self, data: Path, config: Config, dialects: Sequence[Dialect], notify: Callable[[Notice], None]
+    ) -> None:
+        self._data = data
+        self._dialects = dialects
+        self._config = config
+        self._notify = notify
+        self._handle: Callable[..., Awaitable[None]] = self._lifespan
+        self._closers: list[Callable[[], None]] = []
+        self._reloader: Reloader[View]
+        self._timer: asyncio.TimerHandle | None = None
+
+    def application(self) -> Callable[..., Awaitable[None]]:
+        def application(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+            return self._handle(scope, receive, send)
+
+        return application
+
+    async def _lifespan(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            await self._start()
+        except (FanionError, OSError) as error:
+            self._stop()
+            self._notify(Notice(os.getpid(), str(error)))
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        self._notify(Notice(os.getpid()))
+        await receive()
+        self._stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _start(self) -> None:
+        config, loop = self._config, asyncio.get_running_loop()
+        store = self._keep(Store.open(self._data, map_bytes=config.store.map_bytes))
+        reloader: Reloader[View] = self._keep(
+            Reloader(
+                store,
+                store.word,
+                self._make_view,
+                report=report_store,
+                key_cache_entries=config.store.key_cache_entries,
+            )
+        )
+        self._reloader = reloader
+        limiter = self._keep(Limiter.open(self._data, config.limiter.slots))
+        metrics = self._keep(Metrics.open(self._data))
+        journal = self._keep(JournalWriter.open(self._data, journal_settings(config), loop))
+        services = Services(config, reloader, journal, limiter, metrics)
+        watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
+        watch.start()
+        operations = Operations(
+            lambda: reasons_not_ready(services, reloader, journal),
+            metrics.text,
+            public=not config.server.operations_host,
+        )
+        if config.server.operations_host:
+            listener = self._keep(OperationsListener(operations), OperationsListener.stop)
+            await listener.start(config.server.operations_host, config.server.operations_port)
+        loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch)
+        self._tick(loop, reloader, os.getppid())
+        self._handle = make_handler(services, self._dialects, operations, watch)
+
+    def _keep(self, part: Part, close: Callable[[Part], None] | None = None) -> Part:
+        """Remembers to close a part; parts are closed in the reverse order."""
+        closing: Any = close or type(part).close  # type: ignore[attr-defined]  # every part of ours has one
+        self._closers.append(lambda: closing(part))
+        return part
+
+    def _make_view(self, environment: str, buffer: memoryview) -> View:
+        """Everything that requests use of one environment. Raises BundleError."""
+
+        def is_member(list_name: str, member: str) -> bool:
+            return self._reloader.serving.member(environment, list_name, member.encode())
+
+        bundle = open_environment(environment, buffer, is_member)
+        return View({dialect.name: dialect.bind(bundle) for dialect in self._dialects})
+
+    def _tick(self, loop: asyncio.AbstractEventLoop, reloader: Reloader[View], parent: int) -> None:
+        reloader.tick()
+        if os.getppid() != parent:
+            signal.raise_signal(signal.SIGTERM)  # the supervisor is gone, and its death signal went astray
+        self._timer = loop.call_later(self._config.store.tick_s, self._tick, loop, reloader, parent)
+
+    def _terminate(self, loop: asyncio.AbstractEventLoop, services: Services, watch: BodyWatch) -> None:
+        """SIGTERM. Granian hears the SIGINT: it stops accepting and waits for the requests in flight."""
+        if services.draining:
+            return
+        services.draining = True
+        timeout_s = self._config.server.stop_timeout_s
+        loop.call_later(min(BODY_GRACE_S, timeout_s / 4), watch.expire_all)
+        loop.call_later(timeout_s * 3 / 4, self._end_now)
+        signal.raise_signal(signal.SIGINT)
+
+    def _end_now(self) -> None:
+        """Connections are still open. What was acknowledged is made safe, then the process ends."""
+        log.warning("connections still open at the end of the stop time-out are cut")
+        self._stop()
+        os._exit(0)
+
+    def _stop(self) -> None:
+        """Closes what was opened, last first. Runs once."""
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._closers:
+            close = self._closers.pop()
+            try:
+                close()
+            except Exception as error:
+                log.error("a part did not close", extra={"reason": str(error)})
