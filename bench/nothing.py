@@ -1,0 +1,74 @@
+"""The do-nothing ASGI app that targets are measured against: reads the body, sends fixed bytes.
+
+It runs on Granian with the very settings of `fanion serve`, so a ratio to it is what our own code costs.
+`python -m bench.nothing --port P --answer FILE [--workers N]` prints `ready` once it listens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fanion.config import Config
+from fanion.http.server import Notice, Supervisor, pick_port
+
+HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+
+
+def make_application(answer: bytes, status: int) -> Callable[..., Awaitable[None]]:
+    """An ASGI app that answers every request with these bytes."""
+    start = {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [*HEADERS, (b"content-length", b"%d" % len(answer))],
+    }
+    body = {"type": "http.response.body", "body": answer}
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            while True:
+                message = await receive()
+                await send({"type": f"{message['type']}.complete"})
+                if message["type"] == "lifespan.shutdown":
+                    return
+        message = await receive()
+        while message.get("more_body"):
+            message = await receive()
+        await send(start)
+        await send(body)
+
+    return application
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--answer", type=Path, required=True, help="file whose bytes are the answer")
+    parser.add_argument("--status", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    answer = arguments.answer.read_bytes()
+    keeper, port = pick_port("127.0.0.1", arguments.port)
+
+    def load(notify: Callable[[Notice], None]) -> Any:
+        threading.Timer(0.2, notify, [Notice(os.getpid())]).start()
+        return make_application(answer, arguments.status)
+
+    with keeper:
+        Supervisor(
+            Config().server,
+            host="127.0.0.1",
+            port=port,
+            workers=arguments.workers,
+            log_level="warning",
+            make_application=load,
+            on_ready=lambda: print("ready", flush=True),
+        ).run()
+
+
+if __name__ == "__main__":
+    main()
