@@ -6,7 +6,7 @@ them."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from fanion.model.program import (
     Answer,
@@ -40,6 +40,8 @@ class Builder:
         self.decisions: list[Decision] = []
         self.parameters: list[Parameter] = []
         self.lists: dict[str, None] = {}
+        self.tests: dict[tuple[str, str, str], Any] = {}
+        """Lowered conditions by attribute, operator and text: the same ones come again and again."""
         self._slot_numbers: dict[Slot, int] = {}
         self._named: dict[str, int] = {}
         self._owners: dict[str, set[str]] = {}

@@ -220,7 +220,7 @@ class ProjectChecks:
                     self.problem(f"{path}.{side}[{number}]", f"{len(member.encode())} bytes", allowed)
 
     def conditions(self, conditions: list[Condition], path: str) -> None:
-        count = self.count(conditions, 1)
+        count = len(conditions) if _flat(conditions) else self.count(conditions, 1)
         if count > limits.CONDITIONS_MAX:
             self.problem(
                 path, f"{count} conditions", f"at most {limits.CONDITIONS_MAX}, nested ones included"
@@ -248,8 +248,7 @@ class ProjectChecks:
 
     def condition(self, condition: Condition, path: str, depth: int) -> None:
         if condition.operator is not UNSET and condition.attribute is not UNSET:
-            extra = [form for form in _FORMS[1:] if getattr(condition, form) is not UNSET]
-            if extra or condition.is_ is not UNSET:
+            if not _only_test(condition):
                 self.problem(path, "an attribute and something else", "one kind of condition")
             self.test(condition, path)
             return
@@ -307,9 +306,14 @@ class ProjectChecks:
         if not 1 <= len(values) <= limits.OPERANDS_MAX:
             return f"{len(values)} values", f"1 to {limits.OPERANDS_MAX}; longer sets are list segments"
         for value in values:
-            if isinstance(value, int | float) and abs(value) > 1.7e308:
+            if type(value) is str:
+                if len(value) <= limits.TEXT_BYTES_MAX // 4:
+                    continue
+            elif value is BROKEN:
+                continue
+            elif abs(value) > 1.7e308:
                 return shown(value), "a number that a double can hold"
-            if value is not BROKEN and len(operand_text(value).encode()) > limits.TEXT_BYTES_MAX:
+            if len(operand_text(value).encode()) > limits.TEXT_BYTES_MAX:
                 return "a longer text", f"at most {limits.TEXT_BYTES_MAX} bytes"
         return None
 
@@ -373,6 +377,22 @@ class ProjectChecks:
         }
         self.file = kinds[asking[0]][asking[1]].file
         self.problem(self.references[asking][asked], found, allowed)
+
+
+def _flat(conditions: list[Condition]) -> bool:
+    """Whether these are tests on attributes alone, as nearly all are."""
+    return all(condition is not BROKEN and condition.attribute is not UNSET for condition in conditions)
+
+
+def _only_test(condition: Condition) -> bool:
+    return (
+        condition.all is UNSET
+        and condition.any is UNSET
+        and condition.not_ is UNSET
+        and condition.segment is UNSET
+        and condition.flag is UNSET
+        and condition.is_ is UNSET
+    )
 
 
 def flag_values(flag: Flag) -> set[object]:

@@ -92,6 +92,18 @@ def pattern_error(pattern: str) -> str | None:
 def lower_test(builder: Builder, attribute: str, operator: str, value: Any) -> Tree:
     """One condition on an attribute. An unknown operator, or a value it can't use, is false (contract
     4.2)."""
+    if type(value) is str:
+        # Text only: 1, 1.0 and true would be one key of the memory.
+        known = builder.tests.get((attribute, operator, value))
+        if known is None:
+            known = builder.tests[attribute, operator, value] = _lower_test(
+                builder, attribute, operator, value
+            )
+        return known
+    return _lower_test(builder, attribute, operator, value)
+
+
+def _lower_test(builder: Builder, attribute: str, operator: str, value: Any) -> Tree:
     plain = _TEXTS.get(operator)
     if plain is not None:
         op, negative = plain
@@ -169,26 +181,18 @@ def emit(nodes: list[Node], tree: Leaf | Group, on_true: int, on_false: int) -> 
             else:
                 emit(nodes, child, on_true, start)
         return
-    if tree.negative:
+    _emit_leaf(nodes, tree, on_true, on_false)
+
+
+def _emit_leaf(nodes: list[Node], leaf: Leaf, on_true: int, on_false: int) -> None:
+    if leaf.negative:
         on_true, on_false = on_false, on_true
-    if tree.fallback >= 0:
-        second = len(nodes) + 1
-        nodes.append(_leaf(tree, tree.slot, on_true, on_false, second))
-        nodes.append(_leaf(tree, tree.fallback, on_true, on_false, on_false))
-    else:
-        nodes.append(_leaf(tree, tree.slot, on_true, on_false, on_false))
-
-
-def _leaf(leaf: Leaf, slot: int, on_true: int, on_false: int, on_missing: int) -> Test:
-    return Test(
-        leaf.op,
-        slot,
-        leaf.operand,
-        on_true,
-        on_false,
-        on_missing,
-        on_false,
-        leaf.relation,
-        leaf.any_element,
-        leaf.fold,
-    )
+    on_missing = on_false
+    if leaf.fallback >= 0:
+        on_missing = len(nodes) + 1
+    op, operand, relation, fold = leaf.op, leaf.operand, leaf.relation, leaf.fold
+    nodes.append(Test(op, leaf.slot, operand, on_true, on_false, on_missing, on_false, relation, False, fold))
+    if leaf.fallback >= 0:
+        nodes.append(
+            Test(op, leaf.fallback, operand, on_true, on_false, on_false, on_false, relation, False, fold)
+        )

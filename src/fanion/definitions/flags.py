@@ -8,7 +8,7 @@ or a variation of a feature. A disabled rule, and one that can never match, leav
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -33,12 +33,17 @@ from fanion.model.program import (
 BUCKETS: Final = 10_000
 """Buckets of a rollout or split: per cent with two decimals."""
 
+# Members of an enumeration cost a look-up that shows at ten thousand flags.
+_TEXT_IN, _XXH64, _MODULO, _LITERAL = Op.TEXT_IN, HashKind.XXH64, Reduction.MODULO, PieceKind.LITERAL
+_MATCHED, _SPLIT, _DEFAULT = Resolution.MATCHED, Resolution.SPLIT, Resolution.DEFAULT
+_EMPTY = ("",)
+
 Choice = Any
 
 
-class Serving(NamedTuple):
-    """A lowered rule: when it matches, for which share, and what. `parts` are (basis points, choice), or None
-    where every matching subject gets `choice`; `percentage` None is a rule without rollout."""
+class Serving(msgspec.Struct, frozen=True, gc=False):
+    """A lowered rule: when it matches, for which share, and what. `parts` are (basis points, choice), none of
+    them empty, or None where every matching subject gets `choice`. `percentage` None: no rollout."""
 
     number: int
     rule_id: str
@@ -48,7 +53,7 @@ class Serving(NamedTuple):
     parts: list[tuple[int, Choice]] | None = None
 
 
-class End(NamedTuple):
+class End(msgspec.Struct, frozen=True, gc=False):
     """What an outcome of the decision means; the n-th belongs to outcome n."""
 
     resolution: Resolution
@@ -82,15 +87,15 @@ def lower_rules(
             start = len(nodes) + size(when)
             emit(nodes, when, start, start + body)
         if parts is None:
-            resolution = Resolution.MATCHED if percentage is None else Resolution.SPLIT
+            resolution = _MATCHED if percentage is None else _SPLIT
             nodes.append(Outcome(resolution, number(rule.choice), rule.number))
             ends.append(End(resolution, rule.choice, rule.rule_id))
             if when is True:
                 return nodes, ends
         else:
             _emit_split(builder, nodes, ends, key, rule, parts, number)
-    nodes.append(Outcome(Resolution.DEFAULT, number(default)))
-    ends.append(End(Resolution.DEFAULT, default, None))
+    nodes.append(Outcome(_DEFAULT, number(default)))
+    ends.append(End(_DEFAULT, default, None))
     return nodes, ends
 
 
@@ -107,25 +112,24 @@ def _emit_split(
     anonymous id; without one the rule does not match."""
     user, anonymous, user_text, anonymous_text = builder.subject()
     at = len(nodes)
-    following = at + 5 + len(parts)
-    salt = Piece(PieceKind.LITERAL, f"{key}:{rule.rule_id}:")
     split = at + 4
+    following = split + 1 + len(parts)
+    salt = Piece(_LITERAL, f"{key}:{rule.rule_id}:")
     nodes += (
-        Test(Op.TEXT_IN, user, ("",), at + 2, at + 1, at + 2, at + 2),
-        Hash(HashKind.XXH64, (salt, user_text), Reduction.MODULO, BUCKETS, split),
-        Test(Op.TEXT_IN, anonymous, ("",), following, at + 3, following, following),
-        Hash(HashKind.XXH64, (salt, anonymous_text), Reduction.MODULO, BUCKETS, split),
+        Test(_TEXT_IN, user, _EMPTY, at + 2, at + 1, at + 2, at + 2),
+        Hash(_XXH64, (salt, user_text), _MODULO, BUCKETS, split),
+        Test(_TEXT_IN, anonymous, _EMPTY, following, at + 3, following, following),
+        Hash(_XXH64, (salt, anonymous_text), _MODULO, BUCKETS, split),
     )
     low = 0
     ranges: list[Range] = []
     for target, (width, _) in enumerate(parts, split + 1):
-        if width:
-            ranges.append(Range(low, low + width - 1, target))
-            low += width
+        ranges.append(Range(low, low + width - 1, target))
+        low += width
     nodes.append(Ranges(tuple(ranges), following))
     for _, choice in parts:
-        nodes.append(Outcome(Resolution.SPLIT, number(choice), rule.number))
-        ends.append(End(Resolution.SPLIT, choice, rule.rule_id))
+        nodes.append(Outcome(_SPLIT, number(choice), rule.number))
+        ends.append(End(_SPLIT, choice, rule.rule_id))
 
 
 _encode = msgspec.json.Encoder().encode
@@ -133,7 +137,9 @@ _encode = msgspec.json.Encoder().encode
 
 def value_text(value: Any) -> str:
     """A value as JSON text; whole and fractional numbers keep their form."""
-    return _encode(value).decode()
+    if value is True:
+        return "true"
+    return "false" if value is False else _encode(value).decode()
 
 
 def identity(value: Any) -> object:
