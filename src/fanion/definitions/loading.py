@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fanion.definitions import feather
+from fanion.definitions import feather, redpennon_lowering
 from fanion.definitions.builder import Builder
 from fanion.definitions.checks import ProjectChecks
 from fanion.definitions.documents import DocumentError, read_document
@@ -29,6 +29,7 @@ from fanion.model.program import Lowered
 
 SOURCES: Final[dict[str, SourceFormat]] = {
     feather.NAME: feather.FORMAT,
+    redpennon_lowering.FORMAT.name: redpennon_lowering.FORMAT,
 }
 """The formats that `sources` of an environment may name. A new format is its module and its line here."""
 
@@ -70,13 +71,17 @@ def load_stored(sources: Mapping[str, bytes]) -> Loaded:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Hundreds of thousands of objects that all stay: walking them again and again doubles the time."""
+    """Hundreds of thousands of objects that all stay: walking them again and again doubles the time. Freezing
+    and thawing makes them old at once, so that they aren't walked as young ones at the end either."""
     running = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if running:
+            if gc.get_freeze_count() == 0:
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

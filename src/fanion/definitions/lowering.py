@@ -36,6 +36,20 @@ def list_name(project: ProjectWorld, segment: str, side: str) -> str:
     return f"{project.organisation.id}/{project.key}/{segment}/{side}"
 
 
+def membership(tree: Tree) -> list[Node]:
+    """The nodes of a segment's decision: variant MEMBER where the tree is true, else OTHER."""
+    nodes: list[Node] = []
+    member = Outcome(Resolution.MATCHED, MEMBER)
+    other = Outcome(Resolution.DEFAULT, OTHER)
+    if isinstance(tree, bool):
+        nodes.append(member if tree else other)
+    else:
+        end = size(tree)
+        emit(nodes, tree, end, end + 1)
+        nodes += (member, other)
+    return nodes
+
+
 class NativeLowering:
     """One project's definitions as they are in one environment."""
 
@@ -180,16 +194,7 @@ class NativeLowering:
         if known is not None:
             return known
         segment = self.project.segments[key].item
-        tree = self.segment_tree(key, segment)
-        nodes: list[Node] = []
-        member = Outcome(Resolution.MATCHED, MEMBER)
-        other = Outcome(Resolution.DEFAULT, OTHER)
-        if isinstance(tree, bool):
-            nodes.append(member if tree else other)
-        else:
-            end = size(tree)
-            emit(nodes, tree, end, end + 1)
-            nodes += (member, other)
+        nodes = membership(self.segment_tree(key, segment))
         decision = self.segments[key] = self.builder.decision(f"segment:{key}", nodes)
         return decision
 
