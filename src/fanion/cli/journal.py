@@ -1,0 +1,178 @@
+"""`fanion journal cat|tail|verify|stats`: the journal as JSON lines, its checksums and its sizes.
+
+All four only read, so they may run beside a server. `cat` and `tail` print one event a line, with its identity
+(writer, epoch, sequence, index) and its canonical form.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from fanion.errors import JournalError
+from fanion.journal.event import Expanded, expand, iso_from_ns
+from fanion.journal.inspection import Summary, summarise, verify_segments
+from fanion.journal.reader import JournalReader, Record
+
+POLL_S = 0.1
+AGO = re.compile(r"(\d+)\s*([smhd])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    envvar="FANION_DATA",
+    help="the server's data directory",
+)
+since_option = click.option(
+    "--since", metavar="TIME", help='received from then on: ISO 8601 (naive = UTC), or "15m", "2h", "7d" ago'
+)
+dialect_option = click.option("--dialect", help="only events of this dialect")
+environment_option = click.option("--environment", help="only events of this environment")
+
+
+@click.group(name="journal", help="Read, follow, verify and summarise the journal.")
+def command() -> None:
+    pass
+
+
+@command.command(help="Print every event as one JSON line.")
+@data_option
+@since_option
+@dialect_option
+@environment_option
+def cat(data: Path, since: str | None, dialect: str | None, environment: str | None) -> None:
+    reader = JournalReader(data, since_ns=_since_ns(since))
+    _print(_select(reader.read(), dialect, environment))
+    _warn(reader)
+
+
+@command.command(help="Print new events as they become durable, until interrupted.")
+@data_option
+@since_option
+@dialect_option
+@environment_option
+@click.option("--once", is_flag=True, help="end when there is nothing more to print")
+def tail(data: Path, since: str | None, dialect: str | None, environment: str | None, once: bool) -> None:
+    reader = JournalReader(data, since_ns=_since_ns(since))
+    if since is None:
+        reader.skip_to_end()
+    try:
+        while True:
+            _print(_select(reader.read(), dialect, environment))
+            if once:
+                break
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        pass
+    _warn(reader)
+
+
+@command.command(
+    help="Check every record's checksum; exit 1 and one line per defect when something is wrong."
+)
+@data_option
+def verify(data: Path) -> None:
+    report = verify_segments(data)
+    segments = track(
+        report, description="verifying", total=report.total, console=Console(stderr=True), transient=True
+    )
+    records = sum(segments)
+    for defect in report.defects:
+        lost = defect.next_sequence - defect.sequence
+        place = f"{defect.path}: bytes {defect.offset}-{defect.end_offset}"
+        click.echo(
+            f"{place}: {defect.what}; {lost} records lost ({defect.sequence}-{defect.next_sequence - 1})"
+        )
+    click.echo(f"{records} records in {report.total} segments, {len(report.defects)} defects")
+    if report.defects:
+        sys.exit(1)
+
+
+@command.command(help="Show sizes, counts and times per writer.")
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="one JSON document instead of a table")
+def stats(data: Path, as_json: bool) -> None:
+    summaries = summarise(data)
+    if as_json:
+        click.echo(msgspec.json.encode(summaries).decode())
+        return
+    table = Table(
+        "writer", "epoch", "segments", "records", "payload bytes", "disk bytes", "first", "last", "ring used"
+    )
+    for line in summaries:
+        table.add_row(*_cells(line))
+    Console().print(table)
+
+
+def _cells(line: Summary) -> list[str]:
+    times = [iso_from_ns(ns) if ns else "-" for ns in (line.first_ns, line.last_ns)]
+    return [
+        str(line.writer),
+        str(line.epoch),
+        f"{line.segments} ({line.compressed} zst)",
+        f"{line.records:,}",
+        f"{line.payload_bytes:,}",
+        f"{line.disk_bytes:,}",
+        *times,
+        f"{line.ring_used_bytes:,}",
+    ]
+
+
+def _select(records: Iterable[Record], dialect: str | None, environment: str | None) -> Iterator[Record]:
+    for record in records:
+        if dialect in (None, record.dialect) and environment in (None, record.environment):
+            yield record
+
+
+def _print(records: Iterable[Record]) -> None:
+    out = sys.stdout.buffer
+    encode = msgspec.json.Encoder().encode
+    for record in records:
+        try:
+            for expanded in expand(record):
+                out.write(encode(_line(expanded)) + b"\n")
+        except JournalError as error:
+            click.echo(f"fanion: {error}", err=True)
+    out.flush()
+
+
+def _line(expanded: Expanded) -> dict[str, object]:
+    identity = {name: getattr(expanded, name) for name in ("writer", "epoch", "sequence", "index")}
+    event: dict[str, object] = msgspec.to_builtins(expanded.event)
+    event.setdefault("disposition", "kept")
+    return {**identity, **event}
+
+
+def _warn(reader: JournalReader) -> None:
+    for defect in reader.defects:
+        click.echo(
+            f"fanion: {defect.path}: bytes {defect.offset}-{defect.end_offset}: {defect.what}", err=True
+        )
+
+
+def _since_ns(text: str | None) -> int:
+    if text is None:
+        return 0
+    ago = AGO.fullmatch(text.strip())
+    try:
+        if ago:
+            then = datetime.now(UTC) - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+        else:
+            then = datetime.fromisoformat(text)
+            then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        allowed = "allowed: ISO 8601, or a number and s, m, h or d"
+        raise click.BadParameter(f"{text!r}; {allowed}", param_hint="--since") from None
+    return int(then.timestamp() * 1e9)

@@ -1,0 +1,95 @@
+"""The journal: every accepted event batch, on disk, in order, checksummed. This is its format document.
+
+An answer under `ack = "durable"` means: the events are on the disk, fdatasync has returned. An answer under
+`ack = "buffered"` means: the events are in memory that survives the death of any process, not that of the machine.
+
+Limits
+    payload of a record     a quarter of the ring, less 64 bytes; never above 256 MiB
+    sequence                1 to 2^63 - 2 per writer; the ring refuses beyond
+    writers                 999 slots; a writer is one worker process at a time
+    segment                 made ready with `segment_bytes`; grows beyond when no other is ready, counted
+
+Files, in DIR/journal (0700, files 0600)
+    machine                 the journal's 16 random bytes, hex
+    NNN.slot                writer NNN's epoch and next sequence; its flock is the claim (slot.py)
+    NNN.ring                its ring; control words and pairing table in fanion_ring.h
+    NNN-ORDINAL.log         a log segment; .zst: compressed (compression.py). Found by header, not by name
+    pool-*.free             segments to be recycled; *.tmp: files being made
+    readers/NAME.json       the checkpoint of a registered reader
+
+A record's identity is (machine, writer, epoch, sequence). Sequences of a writer have no gaps and go on across
+epochs; claiming a slot raises and syncs the epoch.
+
+Log segment: fanion_segment_header, all integers little-endian
+    0      header: magic "FNANLOG1", version, CRC-32C, machine, salt, ordinal, epoch, first sequence, life, ...
+    3584   the same header again; of two valid copies the higher life counts, then the started one
+    4096   seal: magic "FNANSEAL", CRC-32C seeded with the salt, offset of the index, end sequence, counts, times
+    8192   records, each at a multiple of 32
+
+Record: fanion_record_header, 32 bytes, then the payload, zero bytes up to a multiple of 32
+    0   marker        low half of the salt, never 0: zeros are the end of the log
+    4   checksum      CRC-32C seeded with the salt's high half, from byte 8 to the padded end
+    8   length        of the payload
+    12  kind          1 events, 3 index footer (2, padding, only in rings)
+    13  pending       24 bits: how many sequences before this one were not durable when it was written
+    16  sequence
+    24  received_ns   wall clock
+    Payload of kind 1: dialect length u16, environment length u16, dispositions u32, ids u32, whole u8, 3 zeros;
+    dialect, environment, a byte per event (0 kept, 1 verified, 2 duplicate; none: all kept), 16 bytes per event id,
+    body. whole: the body as received, `{"events": [...]}` or one event object; else a JSON array of events.
+    Worked bytes, salt 0x11111111_2222BEEF, sequence 7, dialect "feather", environment "p", body "[]":
+    EFBE2222 cccccccc 1A000000 01000000 0700000000000000 ................ 0700 0100 00000000 00000000 00 000000
+    "feather" "p" "[]" and six zero bytes: 64 in all.
+
+What may be trusted: the salt is random for each life of a file and never leaves it, so neither the file's earlier
+records nor bytes that a client sends can pass for a record; a record copied within one file has a sequence that
+was taken already.
+
+Order of writing
+    made ready    zeros (or an earlier life), then the header with first sequence 0; file synced, renamed,
+                  directory synced. The steward does it; the writer thread creates, renames and unlinks nothing.
+    first group   records, fdatasync, then the header with the first sequence, fdatasync, then acknowledged. In
+                  this order, since a started segment hides whatever earlier segments hold from its first
+                  sequence on.
+    later groups  records, fdatasync, acknowledged
+    failure       of pwrite or fdatasync, or a file without a name: the segment is given up, never tried again.
+                  Everything that the ring still holds goes to another segment as a first group. The ring lets go
+                  of a record only when it is durable and the page with its last byte is complete, because a later
+                  failed write of that page could take it along.
+    recovery      the same: the last started segment is scanned and synced, and what the ring holds from its
+                  oldest record on is written again to a segment of its own. A ring record counts only if the
+                  sequences up to it are unbroken.
+    seal          index footer, fdatasync, seal page, fdatasync; only ever a help
+
+States after a crash, as a reader and recovery find them. "Expected" is the sequence that must come next, "limit"
+the least first sequence of any later segment of the writer, or the writer's durable end. Each case matches one row.
+    | # | at the expected place | and | treatment |
+    |---|---|---|---|
+    | 1 | expected >= limit | | end: what stands here does not exist (given-up or torn part) |
+    | 2 | valid record, expected sequence, kind 1 | expected < limit | a record |
+    | 3 | valid record, expected sequence, kind 3 | | end of a sealed segment |
+    | 4 | anything else | a later valid record within the limit, and the expected one is known to have been durable (limit, seal, slot, ring, or a later record's pending count) | damage: reported with its place, reading goes on at the later record |
+    | 5 | anything else | no later valid record, but the expected one is known to have been durable | damage to the end of the segment: reported |
+    | 6 | anything else, not zeros, or a later valid record | the expected one is not known to have been durable | torn tail: cut here |
+    | 7 | zeros or the end of the file | as 6, and nothing valid behind | end of the log |
+    A file whose two header copies are invalid is reported and not read. Of two files with the same (writer,
+    ordinal, epoch, first sequence) one is read, the compressed one if there is one. A gap before a segment's first
+    sequence is reported. Names mean nothing, so swapped names change nothing.
+
+How the version moves: a reader refuses a header of a higher version by name. Fields are only changed with a new
+version; a server that writes version n reads n - 1 as well, so segments need no conversion.
+
+Decisions
+    2026-11  CRC-32C with a random seed per file life, not a digest: 8 GB/s by instruction; damage is found to
+             1 - 2^-32 per record, and forging needs the 64 bits of the salt. Keyed hashes cost five times as much.
+    2026-11  Records first, header last when a segment starts. Header first was the other way: one sync less to
+             think about, but after a failed sync the new header could hide durable records that a power cut then
+             keeps from being written again.
+    2026-11  A pending count in each record instead of a durable mark of its own: the log itself proves which
+             missing record is damage and which is a torn tail.
+"""
+
+from fanion.journal.settings import JournalSettings
+from fanion.journal.writer import JournalState, JournalWriter
+
+__all__ = ["JournalSettings", "JournalState", "JournalWriter"]

@@ -1,0 +1,242 @@
+"""Making and unmaking the journal's files: segments made ready, the recycling pool, rings, the machine id.
+
+Only the steward and recovery come here; the writer thread creates, renames and unlinks nothing. Every file is
+complete and synced, and so is its directory, before it is handed on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from fanion._core import journal_format, ring
+from fanion.errors import JournalError
+from fanion.journal.log_segment import HEADER, PAGE, SegmentHeader, new_salt, parse_header
+from fanion.journal.settings import MIB, JournalSettings
+from fanion.journal.storage import Storage, read_file, write_all
+
+RING_IDENTITY = struct.Struct("<8sII16sQQQII")
+RING_MAGIC = b"FNANRNG1"
+RING_VERSION = 1
+CONTROL_OFFSET = 4096
+CONTROL_SPACING = 128
+CONTROL_WORDS = ("head", "head_sequence", "freed", "freed_sequence", "durable")
+ZERO_STEP_BYTES = MIB
+"""Zeros are written and synced in steps of this size, so that the writer's syncs don't wait behind them."""
+
+
+class ReadySegment(NamedTuple):
+    """A segment that waits for its first record."""
+
+    path: Path
+    fd: int
+    size: int
+    header: SegmentHeader
+
+
+class RingIdentity(NamedTuple):
+    """Page 0 of a ring file."""
+
+    machine: bytes
+    salt: int
+    epoch: int
+    capacity: int
+    writer: int
+
+
+def random_name(storage: Storage) -> str:
+    return storage.random(8).hex()
+
+
+def machine_id(storage: Storage, directory: Path) -> bytes:
+    """The journal's 16 random bytes, made by whoever comes first."""
+    path = directory / "machine"
+    with contextlib.suppress(FileNotFoundError):
+        text = read_file(storage, path)
+        try:
+            found = bytes.fromhex(text.decode("ascii").strip())
+        except ValueError:
+            found = b""
+        if len(found) != 16:
+            raise JournalError(
+                f"{path}: not a machine id; restore the file, or remove it to begin a new identity"
+            )
+        return found
+    draft = directory / f"machine.{random_name(storage)}.tmp"
+    fd = storage.open(draft, create=True)
+    try:
+        write_all(storage, fd, storage.random(16).hex().encode() + b"\n", 0)
+        storage.fdatasync(fd)
+    finally:
+        storage.close(fd)
+    with contextlib.suppress(FileExistsError):
+        storage.link(draft, path)
+    storage.unlink(draft)
+    storage.sync_directory(directory)
+    return machine_id(storage, directory)
+
+
+def segment_name(writer: int, ordinal: int) -> str:
+    return f"{writer:03d}-{ordinal:012d}.log"
+
+
+def is_pool_name(name: str) -> bool:
+    return name.startswith("pool-") and name.endswith(".free")
+
+
+class SegmentMaker:
+    """Makes segments ready for one writer. `size`: bytes of a full segment."""
+
+    def __init__(self, storage: Storage, directory: Path, settings: JournalSettings) -> None:
+        self._storage = storage
+        self._directory = directory
+        self._size = settings.segment_bytes
+
+    def make(self, *, machine: bytes, writer: int, epoch: int, ordinal: int, zeroed: bool) -> ReadySegment:
+        """A segment under its name, header synced. `zeroed`: from the pool or written with zeros first, so that
+        the writer only overwrites; else an empty file that grows, which takes no time to make."""
+        storage = self._storage
+        draft, fd, life = self._from_pool()
+        size = self._size if fd >= 0 else 0
+        if fd < 0:
+            draft = self._directory / f"segment-{random_name(storage)}.tmp"
+            fd = storage.open(draft, create=True)
+        try:
+            if zeroed and not size:
+                self._zero(fd)
+                size = self._size
+            header = SegmentHeader(
+                machine=machine,
+                salt=new_salt(storage),
+                ordinal=ordinal,
+                epoch=epoch,
+                first_sequence=0,
+                life=life + 1,
+                created_ns=storage.wall(),
+                writer=writer,
+            )
+            write_all(storage, fd, header.page() + bytes(PAGE), 0)
+            storage.fdatasync(fd)
+            path = self._directory / segment_name(writer, ordinal)
+            storage.rename(draft, path)
+            storage.sync_directory(self._directory)
+        except BaseException:
+            storage.close(fd)
+            with contextlib.suppress(OSError):
+                storage.unlink(draft)
+            raise
+        return ReadySegment(path, fd, self._size, header)
+
+    def recycle(self, path: Path, *, keep: int) -> None:
+        """Puts a file that is no longer needed into the pool, or unlinks it when the pool has `keep` already."""
+        storage = self._storage
+        pool = [name for name in storage.list_directory(self._directory) if is_pool_name(name)]
+        fd = storage.open(path)
+        try:
+            size = storage.size(fd)
+            full = size >= self._size and size < 2 * self._size
+            if full and size > self._size:
+                storage.truncate(fd, self._size)
+        finally:
+            storage.close(fd)
+        if full and len(pool) < keep:
+            storage.rename(path, self._directory / f"pool-{random_name(storage)}.free")
+        else:
+            storage.unlink(path)
+        storage.sync_directory(self._directory)
+
+    def _from_pool(self) -> tuple[Path, int, int]:
+        """A pool file under a name of our own, its descriptor (-1: the pool is empty) and its life."""
+        storage = self._storage
+        for name in storage.list_directory(self._directory):
+            if not is_pool_name(name):
+                continue
+            draft = self._directory / f"segment-{random_name(storage)}.tmp"
+            try:
+                storage.rename(self._directory / name, draft)
+            except FileNotFoundError:
+                continue
+            fd = storage.open(draft)
+            if storage.size(fd) == self._size:
+                header = parse_header(storage.pread(fd, PAGE, 0))
+                return draft, fd, header.life if header else 0
+            storage.close(fd)
+            storage.unlink(draft)
+        return self._directory, -1, 0
+
+    def _zero(self, fd: int) -> None:
+        self._storage.allocate(fd, self._size)
+        zeros = bytes(min(ZERO_STEP_BYTES, self._size))
+        for at in range(0, self._size, len(zeros)):
+            write_all(self._storage, fd, zeros[: self._size - at], at)
+            self._storage.fdatasync(fd)
+
+
+def make_ring(storage: Storage, path: Path, capacity: int) -> int:
+    """A zero-filled, fully allocated, synced ring file, and its descriptor. Written before it is mapped: a page
+    that isn't on disk yet is a SIGBUS once the disk is full."""
+    draft = path.with_name(f"ring-{random_name(storage)}.tmp")
+    fd = storage.open(draft, create=True)
+    try:
+        size = ring.DATA_OFFSET + capacity
+        storage.allocate(fd, size)
+        zeros = bytes(ZERO_STEP_BYTES)
+        for at in range(0, size, len(zeros)):
+            write_all(storage, fd, zeros[: size - at], at)
+        storage.fdatasync(fd)
+        storage.rename(draft, path)
+        storage.sync_directory(path.parent)
+    except BaseException:
+        storage.close(fd)
+        with contextlib.suppress(OSError):
+            storage.unlink(draft)
+        raise
+    return fd
+
+
+def pack_ring_identity(identity: RingIdentity) -> bytes:
+    fields = (identity.machine, identity.salt, identity.epoch, identity.capacity, identity.writer, 0)
+    plain = RING_IDENTITY.pack(RING_MAGIC, RING_VERSION, 0, *fields)
+    return plain[:12] + journal_format.crc32c(plain[16:]).to_bytes(4, "little") + plain[16:]
+
+
+def parse_ring_identity(data: bytes) -> RingIdentity | None:
+    """None when the page doesn't verify: a ring that was never begun, or damage."""
+    if len(data) < RING_IDENTITY.size or data[:8] != RING_MAGIC:
+        return None
+    _, version, checksum, machine, salt, epoch, capacity, writer, _ = RING_IDENTITY.unpack(
+        data[: RING_IDENTITY.size]
+    )
+    if checksum != journal_format.crc32c(data[16 : RING_IDENTITY.size]):
+        return None
+    if version != RING_VERSION:
+        raise JournalError(f"a ring of format version {version}; this server reads {RING_VERSION}")
+    return RingIdentity(machine, salt, epoch, capacity, writer)
+
+
+def begin_ring(storage: Storage, fd: int, identity: RingIdentity, next_sequence: int) -> None:
+    """Empties a ring for a new epoch: identity with a new salt, control words, counters; synced."""
+    words = {
+        "head_sequence": next_sequence - 1,
+        "freed_sequence": next_sequence - 1,
+        "durable": next_sequence - 1,
+    }
+    page = bytearray(ring.DATA_OFFSET)
+    packed = pack_ring_identity(identity)
+    page[: len(packed)] = packed
+    for i, name in enumerate(CONTROL_WORDS):
+        at = CONTROL_OFFSET + i * CONTROL_SPACING
+        page[at : at + 8] = words.get(name, 0).to_bytes(8, "little")
+    write_all(storage, fd, page, 0)
+    storage.fdatasync(fd)
+
+
+def read_control(data: bytes, name: str) -> int:
+    """A control word out of a ring file's bytes."""
+    at = CONTROL_OFFSET + CONTROL_WORDS.index(name) * CONTROL_SPACING
+    return int.from_bytes(data[at : at + 8], "little")
+
+
+assert HEADER.size == 128

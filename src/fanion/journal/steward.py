@@ -1,0 +1,249 @@
+"""The steward: the thread that does for the writer thread whatever makes, names, removes or waits.
+
+It makes segments ready before they are needed, seals finished ones, adopts rings of dead workers, watches free
+space, the directory and the writer's pulse, opens the journal again after a failure, and runs retention. It never
+touches an event's bytes and never answers a request; what it finds is published as a `Health`, and what the event
+loop has to do is handed over with `call_soon_threadsafe`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from fanion._core import journal_format
+from fanion._core.ring import DATA_OFFSET
+from fanion.errors import JournalError
+from fanion.journal.retention import Retention
+from fanion.journal.session import Session, adopt, open_session
+from fanion.journal.settings import JournalSettings
+from fanion.journal.slot import list_slots, read_slot, slot_path
+from fanion.journal.storage import Storage
+
+TICK_MS = 100
+ADOPT_EVERY_NS = 300_000_000
+RETAIN_EVERY_NS = 30_000_000_000
+FAILURE_GRACE_NS = 250_000_000
+"""A failure that a spare segment mends at once is nobody's business but the counters'."""
+RETRY_FIRST_NS = 50_000_000
+RETRY_LAST_NS = 1_000_000_000
+
+REFUSE_SPACE, REFUSE_FAILURE, REFUSE_STALL, REFUSE_DIRECTORY = 1, 2, 4, 8
+
+
+class Health(NamedTuple):
+    """What the steward last saw. `fatal`: only a new process helps."""
+
+    ok: bool
+    reason: str = ""
+    fatal: bool = False
+
+
+class Owner(Protocol):
+    """The event loop's side; both calls may come from the steward's thread."""
+
+    def attach(self, session: Session) -> None: ...
+    def detach(self, reason: str) -> None: ...
+    def fail_waiting(self, reason: str) -> None: ...
+
+
+class Steward:
+    """`tick` is one round; `start` runs rounds in a thread until `stop`. Tests call `tick` themselves."""
+
+    def __init__(self, storage: Storage, directory: Path, settings: JournalSettings, owner: Owner) -> None:
+        self._storage = storage
+        self._directory = directory
+        self._settings = settings
+        self._owner = owner
+        self.session: Session | None = None
+        self.health = Health(False, "the journal is being opened")
+        self._recovered = False
+        self._carried: list[tuple[int, bytes]] = []
+        self._open_at = self._adopt_at = self._retain_at = self._make_at = 0
+        self._retry_ns = RETRY_FIRST_NS
+        self._failing_since = 0
+        self._make_error = ""
+        self._stopping = threading.Event()
+        self.detached = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._retention = Retention(storage, directory, settings)
+
+    @property
+    def running(self) -> bool:
+        return self._thread is not None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="fanion-journal-steward", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; after that the session belongs to the caller."""
+        self._stopping.set()
+        if self.session is not None:
+            self.session.native.wake_steward()
+        if self._thread is not None:
+            self._thread.join()
+        self._retention.close()
+
+    def open(self) -> None:
+        """Opens the journal if that is possible now; else `health` says why not."""
+        try:
+            session = open_session(self._storage, self._directory, self._settings)
+        except (OSError, JournalError) as error:
+            self.health = Health(False, f"the journal can't be opened: {error}")
+            self._open_at = self._storage.now() + self._retry_ns
+            self._retry_ns = min(self._retry_ns * 2, RETRY_LAST_NS)
+            return
+        self._retry_ns = RETRY_FIRST_NS
+        for received_ns, payload in self._carried:
+            session.ring.append_payload(payload, received_ns)
+        self._carried = []
+        with contextlib.suppress(OSError):
+            session.offer_segment(zeroed=False)
+        self._failing_since = 0
+        self.session = session
+        self._owner.attach(session)
+
+    def _run(self) -> None:
+        poller = select.poll()
+        watched = -1
+        while not self._stopping.is_set():
+            fd = self.session.native.steward_fd if self.session else -1
+            if fd != watched:
+                poller = select.poll()
+                if fd >= 0:
+                    poller.register(fd, select.POLLIN)
+                watched = fd
+            if poller.poll(TICK_MS) and self.session is not None:
+                self.session.native.clear_steward()
+            try:
+                self.tick()
+            except (OSError, JournalError) as error:
+                self.health = Health(False, f"the journal's upkeep fails: {error}")
+
+    def tick(self) -> None:
+        """One round. Errors of one duty don't keep the others from being done."""
+        now = self._storage.now()
+        if self.session is None:
+            if now >= self._open_at:
+                self.open()
+            return
+        session = self.session
+        session.settle_retired()
+        self._make_ready(session, now)
+        if not self._watch(session, now):
+            return
+        if now >= self._adopt_at:
+            self._adopt(session)
+            self._adopt_at = now + ADOPT_EVERY_NS
+        if now >= self._retain_at:
+            self._retention.run(session.maker)
+            self._retain_at = now + RETAIN_EVERY_NS
+
+    def _make_ready(self, session: Session, now: int) -> None:
+        """The first segment and replacements after a failure grow, because they are wanted at once; the others
+        are zeroed, once half of the current one is used."""
+        waiting = session.native.offers
+        half = session.ring.segment_bytes >= self._settings.segment_bytes // 2
+        wanted = self._settings.ready_segments if half else 0
+        urgent = session.native.blocked
+        if not waiting and urgent:
+            wanted = 1
+        if waiting >= wanted or now < self._make_at:
+            return
+        try:
+            session.offer_segment(zeroed=not urgent)
+            self._make_error = ""
+            self._retry_ns = RETRY_FIRST_NS
+        except (OSError, JournalError) as error:
+            self._make_error = f"no segment can be made ready: {error}"
+            self._make_at = now + self._retry_ns
+            self._retry_ns = min(self._retry_ns * 2, RETRY_LAST_NS)
+
+    def _watch(self, session: Session, now: int) -> bool:
+        """Judges the writer, the disk and the directory. False: the session was given up."""
+        ring, stall_ns = session.ring, int(self._settings.stall_ms * 1e6)
+        refuse, reasons = 0, []
+        if session.native.ended:
+            self._end_session(f"the writer thread has ended (failure {ring.failure:#x})")
+            self.health = Health(False, self.health.reason, fatal=True)
+            return False
+        if not self._storage.same_file(session.slot.fd, slot_path(self._directory, session.slot.writer)):
+            self._replace_session(session)
+            return False
+        if ring.failure:
+            self._failing_since = self._failing_since or now
+        else:
+            self._failing_since = 0
+        if self._failing_since and now - self._failing_since > FAILURE_GRACE_NS:
+            refuse |= REFUSE_FAILURE
+            reasons.append(f"the disk fails: {describe_failure(ring.failure)}")
+        behind = ring.head_sequence > ring.durable
+        if behind and now - ring.heartbeat_ns > stall_ns:
+            refuse |= REFUSE_STALL
+            reasons.append(f"the writer has not moved for {(now - ring.heartbeat_ns) / 1e9:.1f} s")
+        free = self._storage.free_bytes(self._directory)
+        needed = self._settings.reserve_bytes + 2 * self._settings.segment_bytes
+        if free < needed:
+            refuse |= REFUSE_SPACE
+            reasons.append(f"{free >> 20} MiB free on the disk, {needed >> 20} MiB needed")
+        if self._make_error and session.native.blocked:
+            refuse |= REFUSE_FAILURE
+            reasons.append(self._make_error)
+        ring.set_refuse(refuse)
+        if refuse & (REFUSE_FAILURE | REFUSE_STALL) and behind:
+            waited = now - max(self._failing_since, ring.heartbeat_ns if refuse & REFUSE_STALL else 0)
+            if waited > stall_ns or not self._failing_since:
+                self._owner.fail_waiting("; ".join(reasons))
+        if not reasons and not self._recovered:
+            reasons.append("rings of earlier workers are being drained")
+        self.health = Health(not reasons, "; ".join(reasons))
+        return True
+
+    def _end_session(self, reason: str) -> None:
+        self.health = Health(False, reason)
+        if self.session is not None:
+            self.session.ring.set_refuse(REFUSE_STALL)
+            self._owner.fail_waiting(reason)
+
+    def _replace_session(self, session: Session) -> None:
+        """The directory is gone. What the ring still holds is carried over to the next one."""
+        reason = f"the journal's directory {self._directory} is gone; waiting for {self._directory.parent}"
+        self.health = Health(False, reason)
+        session.ring.set_refuse(REFUSE_DIRECTORY)
+        self.detached.clear()
+        self._owner.detach(reason)
+        session.native.stop_now()
+        session.native.join()
+        data = self._storage.pread(session.ring_fd, session.ring.capacity, DATA_OFFSET)
+        freed = session.ring.freed_sequence
+        found = journal_format.scan_ring(data, session.ring.salt)
+        for sequence in sorted(found):
+            if sequence > freed:
+                record = journal_format.read_record(data, found[sequence][0], session.ring.salt)
+                assert record is not None
+                self._carried.append((record[3], data[record[4] : record[4] + record[5]]))
+        session.abandon()
+        self.session = None
+        self._open_at = 0
+
+    def _adopt(self, session: Session) -> None:
+        """Drains the rings of slots that have no owner any more."""
+        for writer in list_slots(self._storage, self._directory):
+            if writer == session.slot.writer:
+                continue
+            state = read_slot(self._storage, self._directory, writer)
+            if state is not None and not state.clean:
+                adopt(self._storage, self._directory, writer, self._settings)
+        self._recovered = True
+
+
+def describe_failure(failure: int) -> str:
+    """A ring's failure word in words."""
+    if failure >= 0x10000:
+        return "the ring's memory does not verify"
+    return os.strerror(failure)

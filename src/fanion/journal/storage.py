@@ -1,0 +1,142 @@
+"""Every system call that the journal makes from Python, as one table that tests replace.
+
+`Storage` is the operating system. A subclass that overrides `table` to return itself also stands behind the
+writer thread's pwrite, fdatasync, links and now, so one object sees, delays, fails or simulates all of it.
+Errors are OSError, as the system gives them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Buffer: TypeAlias = "bytes | bytearray | memoryview"
+
+DIRECTORY_MODE = 0o700
+FILE_MODE = 0o600
+
+
+class Storage:
+    """The real system calls."""
+
+    @property
+    def table(self) -> Any:
+        """What the writer thread calls; None: the system, without the GIL."""
+        return None
+
+    def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
+        flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        return os.open(path, flags, FILE_MODE)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end of the file."""
+        parts = []
+        while size > 0:
+            part = os.pread(fd, min(size, 1 << 26), offset)
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+            offset += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def pwrite(self, fd: int, data: Buffer, offset: int) -> int:
+        """May write less than all, as the system may."""
+        return os.pwrite(fd, data, offset)
+
+    def fdatasync(self, fd: int) -> None:
+        os.fdatasync(fd)
+
+    def sync_directory(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.rename(target)
+
+    def link(self, source: Path, target: Path) -> None:
+        target.hardlink_to(source)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink()
+
+    def make_directory(self, path: Path) -> None:
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+    def list_directory(self, path: Path) -> list[str]:
+        return os.listdir(path)  # noqa: PTH208 - names, not paths
+
+    def size(self, fd: int) -> int:
+        return os.fstat(fd).st_size
+
+    def links(self, fd: int) -> int:
+        return os.fstat(fd).st_nlink
+
+    def same_file(self, fd: int, path: Path) -> bool:
+        """Whether the path still names the open file."""
+        try:
+            return os.path.samestat(os.fstat(fd), path.stat())
+        except FileNotFoundError:
+            return False
+
+    def allocate(self, fd: int, size: int) -> None:
+        os.posix_fallocate(fd, 0, size)
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    def lock(self, fd: int) -> bool:
+        """Takes the exclusive lock, or says that another open file has it. Ends with the last descriptor."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def mapping(self, fd: int) -> int:
+        """The descriptor to map for a ring file."""
+        return fd
+
+    def free_bytes(self, path: Path) -> int:
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+
+    def now(self) -> int:
+        """Monotonic clock, ns."""
+        return time.monotonic_ns()
+
+    def wall(self) -> int:
+        """Wall clock, ns since 1970."""
+        return time.time_ns()
+
+    def random(self, size: int) -> bytes:
+        return os.urandom(size)
+
+
+def write_all(storage: Storage, fd: int, data: Buffer, offset: int) -> None:
+    """Writes all of it; short writes go on."""
+    view = memoryview(data).cast("B")
+    while len(view):
+        done = storage.pwrite(fd, view, offset)
+        if done <= 0:
+            raise OSError(5, "a write took no bytes")
+        view = view[done:]
+        offset += done
+
+
+def read_file(storage: Storage, path: Path) -> bytes:
+    """A whole small file."""
+    fd = storage.open(path, write=False)
+    try:
+        return storage.pread(fd, storage.size(fd), 0)
+    finally:
+        storage.close(fd)
