@@ -190,9 +190,9 @@ def _emit_leaf(nodes: list[Node], leaf: Leaf, on_true: int, on_false: int) -> No
     on_missing = on_false
     if leaf.fallback >= 0:
         on_missing = len(nodes) + 1
-    op, operand, relation, fold = leaf.op, leaf.operand, leaf.relation, leaf.fold
-    nodes.append(Test(op, leaf.slot, operand, on_true, on_false, on_missing, on_false, relation, False, fold))
+    op, operand, relation, any_, fold = leaf.op, leaf.operand, leaf.relation, leaf.any_element, leaf.fold
+    nodes.append(Test(op, leaf.slot, operand, on_true, on_false, on_missing, on_false, relation, any_, fold))
     if leaf.fallback >= 0:
         nodes.append(
-            Test(op, leaf.fallback, operand, on_true, on_false, on_false, on_false, relation, False, fold)
+            Test(op, leaf.fallback, operand, on_true, on_false, on_false, on_false, relation, any_, fold)
         )
