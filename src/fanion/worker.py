@@ -1,11 +1,11 @@
 """One worker process: an ASGI application whose lifespan builds and takes down everything else.
 
-Start: store -> reloader -> limiter -> counters -> journal -> application; closed in the reverse order, once no
+Start: counters -> store -> reloader -> limiter -> journal -> application; closed in the reverse order, once no
 request is left. All of it is opened here, after the fork, and belongs to this process and its event loop.
 
 SIGTERM: the HTTP server stops accepting, bodies that haven't arrived are waited for `BODY_GRACE_S` and no longer,
-what is in flight is answered, the journal is drained. Three quarters through `server.stop_timeout_s` whatever
-is still open is cut, so that the journal always gets its turn before the supervisor's kill.
+what is in flight is answered, the journal is drained. Half way through `server.stop_timeout_s` whatever is
+still open is cut, so that the journal always gets its turn before the supervisor's kill.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +33,7 @@ from fanion.http.server import Notice
 from fanion.http.services import Services
 from fanion.journal.settings import JournalSettings
 from fanion.journal.writer import JournalWriter
-from fanion.telemetry.metrics import Metrics
+from fanion.telemetry.metrics import STORE_FAULTS, Metrics
 
 log = logging.getLogger("fanion.worker")
 
@@ -54,10 +55,6 @@ class View:
 def journal_settings(config: Config) -> JournalSettings:
     """The journal's own settings under the server's."""
     return JournalSettings(ack=config.journal.ack).check()
-
-
-def report_store(environment: str, problem: str) -> None:
-    log.error("the store has a fault", extra={"environment": environment, "reason": problem})
 
 
 def reasons_not_ready(services: Services, reloader: Reloader[View], journal: JournalWriter) -> list[str]:
@@ -86,6 +83,7 @@ class Worker:
         self._handle: Callable[..., Awaitable[None]] = self._lifespan
         self._closers: list[Callable[[], None]] = []
         self._reloader: Reloader[View]
+        self._metrics: Metrics
         self._timer: asyncio.TimerHandle | None = None
 
     def application(self) -> Callable[..., Awaitable[None]]:
@@ -111,19 +109,19 @@ class Worker:
 
     async def _start(self) -> None:
         config, loop = self._config, asyncio.get_running_loop()
+        metrics = self._metrics = self._keep(Metrics.open(self._data))
         store = self._keep(Store.open(self._data, map_bytes=config.store.map_bytes))
         reloader: Reloader[View] = self._keep(
             Reloader(
                 store,
                 store.word,
                 self._make_view,
-                report=report_store,
+                report=self._report_store,
                 key_cache_entries=config.store.key_cache_entries,
             )
         )
         self._reloader = reloader
         limiter = self._keep(Limiter.open(self._data, config.limiter.slots))
-        metrics = self._keep(Metrics.open(self._data))
         journal = self._keep(JournalWriter.open(self._data, journal_settings(config), loop))
         services = Services(config, reloader, journal, limiter, metrics)
         watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
@@ -155,8 +153,14 @@ class Worker:
         bundle = open_environment(environment, buffer, is_member)
         return View({dialect.name: dialect.bind(bundle) for dialect in self._dialects})
 
+    def _report_store(self, environment: str, problem: str) -> None:
+        self._metrics.add(STORE_FAULTS)
+        log.error("the store has a fault", extra={"environment": environment, "reason": problem})
+
     def _tick(self, loop: asyncio.AbstractEventLoop, reloader: Reloader[View], parent: int) -> None:
         reloader.tick()
+        confirmed_ago_s = time.monotonic() - reloader.serving.confirmed_at
+        self._metrics.served(reloader.serving.number, time.time() - confirmed_ago_s)
         if os.getppid() != parent:
             signal.raise_signal(signal.SIGTERM)  # the supervisor is gone, and its death signal went astray
         self._timer = loop.call_later(self._config.store.tick_s, self._tick, loop, reloader, parent)
@@ -168,7 +172,7 @@ class Worker:
         services.draining = True
         timeout_s = self._config.server.stop_timeout_s
         loop.call_later(min(BODY_GRACE_S, timeout_s / 4), watch.expire_all)
-        loop.call_later(timeout_s * 3 / 4, self._end_now)
+        loop.call_later(timeout_s / 2, self._end_now)
         signal.raise_signal(signal.SIGINT)
 
     def _end_now(self) -> None:
