@@ -37,10 +37,11 @@ class Leaf(msgspec.Struct, frozen=True, gc=False):
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
-    """All (`every`) or any of at least two conditions."""
+    """All (`every`) or any of at least two conditions; `nodes` is how many nodes they become."""
 
     every: bool
     children: tuple[Leaf | Group, ...]
+    nodes: int
 
 
 Tree = bool | Leaf | Group
@@ -147,41 +148,52 @@ def negate(tree: Tree) -> Tree:
 def join_trees(every: bool, trees: list[Tree]) -> Tree:
     """All (an empty list: true) or any (an empty list: false), without constants inside."""
     children: list[Leaf | Group] = []
+    nodes = 0
     for tree in trees:
-        if isinstance(tree, bool):
+        if type(tree) is Leaf:
+            children.append(tree)
+            nodes += 1 if tree.fallback < 0 else 2
+        elif isinstance(tree, bool):
             if tree is not every:
                 return tree
-        elif isinstance(tree, Group) and tree.every is every:
-            children += tree.children
-        else:
-            children.append(tree)
+        elif isinstance(tree, Group):
+            nodes += tree.nodes
+            if tree.every is every:
+                children += tree.children
+            else:
+                children.append(tree)
     if not children:
         return every
-    return children[0] if len(children) == 1 else Group(every, tuple(children))
+    return children[0] if len(children) == 1 else Group(every, tuple(children), nodes)
 
 
 def size(tree: Leaf | Group) -> int:
     """How many nodes `emit` adds."""
-    if isinstance(tree, Leaf):
-        return 1 if tree.fallback < 0 else 2
-    return sum(map(size, tree.children))
+    if isinstance(tree, Group):
+        return tree.nodes
+    return 1 if tree.fallback < 0 else 2
 
 
 def emit(nodes: list[Node], tree: Leaf | Group, on_true: int, on_false: int) -> None:
     """Append the tests of a tree, which go to `on_true` or `on_false`."""
-    if isinstance(tree, Group):
-        start = len(nodes)
-        last = len(tree.children) - 1
-        for number, child in enumerate(tree.children):
-            start += size(child)
-            if number == last:
-                emit(nodes, child, on_true, on_false)
-            elif tree.every:
-                emit(nodes, child, start, on_false)
-            else:
-                emit(nodes, child, on_true, start)
+    if isinstance(tree, Leaf):
+        _emit_leaf(nodes, tree, on_true, on_false)
         return
-    _emit_leaf(nodes, tree, on_true, on_false)
+    every = tree.every
+    following = len(nodes)
+    last = len(tree.children) - 1
+    for number, child in enumerate(tree.children):
+        following += size(child)
+        passed, failed = on_true, on_false
+        if number != last:
+            if every:
+                passed = following
+            else:
+                failed = following
+        if type(child) is Leaf:
+            _emit_leaf(nodes, child, passed, failed)
+        else:
+            emit(nodes, child, passed, failed)
 
 
 def _emit_leaf(nodes: list[Node], leaf: Leaf, on_true: int, on_false: int) -> None:

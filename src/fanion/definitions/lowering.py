@@ -174,7 +174,7 @@ class NativeLowering:
         return not conditions or join_trees(operator != "OR", [self.condition(c) for c in conditions])
 
     def condition(self, condition: Condition) -> Tree:
-        if isinstance(condition.attribute, str):
+        if condition.attribute is not UNSET:
             return lower_test(self.builder, condition.attribute, str(condition.operator), condition.value)
         if isinstance(condition.all, list):
             return join_trees(True, [self.condition(child) for child in condition.all])
