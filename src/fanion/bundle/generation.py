@@ -208,7 +208,7 @@ class PinnedGeneration:
         payload = unseal(key_hash, bytes(value), "key table")
         return None if payload[0] == Origin.REVOKED else payload[1:]
 
-    def keys(self) -> Iterator[StoredKey]:
+    def stored_keys(self) -> Iterator[StoredKey]:
         """Every stored key, revoked ones too."""
         for key_hash, value in self._open().cursor(self._databases["api_keys"]):
             yield read_key(bytes(key_hash), bytes(value))

@@ -192,11 +192,11 @@ class Store:
             self.word.raise_to(number)
         return number, found[0].record
 
-    def keys(self) -> list[StoredKey]:
+    def stored_keys(self) -> list[StoredKey]:
         """Every stored key, revoked ones too, by environment and id."""
         pinned = self.pin()
         try:
-            return sorted(pinned.keys(), key=lambda key: (key.record.environment, key.record.id))
+            return sorted(pinned.stored_keys(), key=lambda key: (key.record.environment, key.record.id))
         finally:
             pinned.release()
 

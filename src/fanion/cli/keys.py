@@ -1,0 +1,166 @@
+"""`fanion keys create|list|revoke`: API keys beside those that the definitions name.
+
+A raw key is printed once, on standard output and alone, so that a script can take it; everything else about
+it goes to standard error. Afterwards only its first characters are shown.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fanion.auth.keys import KeyKind, create_key, hash_key
+from fanion.bundle.generation import Origin, StoredKey
+from fanion.bundle.inspect import BundleReader
+from fanion.bundle.store import Store
+from fanion.config import find_file, load_config
+from fanion.errors import BundleError, StoreError
+from fanion.model.definition import DIALECTS
+
+DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+UNBROKEN_WIDTH = 400
+"""Columns when no one looks: a script needs ids in one piece."""
+
+data_option = click.option(
+    "--data", required=True, type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory."
+)
+
+
+@click.group()
+def command() -> None:
+    """Create, list and revoke API keys. A running server follows at its next request."""
+
+
+@command.command()
+@data_option
+@click.argument("environment")
+@click.option("--kind", type=click.Choice(["server", "client", "edge"]), default="server", show_default=True)
+@click.option(
+    "--dialect", "dialects", multiple=True, type=click.Choice(sorted(DIALECTS)), help="Default: every one."
+)
+@click.option(
+    "--scope", "scopes", multiple=True, help="A scope in the API's own words. Default: all of the kind."
+)
+@click.option("--expires", help="When it ends: 30d, 12h, or an ISO 8601 time (UTC). Default: never.")
+@click.option("--name", default="", help="For people.")
+def create(
+    data: Path,
+    environment: str,
+    kind: KeyKind,
+    dialects: tuple[str, ...],
+    scopes: tuple[str, ...],
+    expires: str | None,
+    name: str,
+) -> None:
+    """Make a key for ENVIRONMENT and print it: the only time that it is shown."""
+    with _open(data) as store:
+        raw, record = create_key(
+            environment=environment,
+            organisation=_organisation(store, environment),
+            kind=kind,
+            dialects=dialects,
+            scopes=scopes,
+            expires_at=None if expires is None else _expiry(expires),
+            name=name,
+        )
+        generation = store.add_key(hash_key(raw.encode()), record)
+        click.echo(raw)
+        click.echo(
+            f"key {record.id}: {kind}, environment {environment}, {_until(record.expires_at)}; generation "
+            f"{generation}. Keep it now, it can't be shown again",
+            err=True,
+        )
+        store.keep_copy()
+
+
+@command.command(name="list")
+@data_option
+@click.option("--environment", help="Only this environment's.")
+def list_(data: Path, environment: str | None) -> None:
+    """Show all keys by their first characters."""
+    with Store.open(data) as store:
+        keys = [key for key in store.stored_keys() if environment in (None, key.record.environment)]
+    table = Table()
+    for column in ("id", "environment", "kind", "begins", "opens", "state", "name"):
+        table.add_column(column, overflow="fold")
+    for key in keys:
+        record = key.record
+        opens = ", ".join((*record.dialects, *record.scopes)) or "all"
+        cells = (record.id, record.environment, record.kind, record.prefix, opens, _state(key), record.name)
+        table.add_row(*map(escape, cells))
+    terminal = Console()
+    (terminal if terminal.is_terminal else Console(width=UNBROKEN_WIDTH)).print(table)
+
+
+@command.command()
+@data_option
+@click.argument("key_id")
+def revoke(data: Path, key_id: str) -> None:
+    """Refuse the key with this id from now on, for good: no publish and no rollback brings it back."""
+    with _open(data) as store:
+        generation, record = store.revoke_key(key_id)
+        click.echo(f"key {record.id} of environment {record.environment} is revoked; generation {generation}")
+        store.keep_copy()
+
+
+def _open(data: Path) -> Store:
+    return Store.open(data, write=True, map_bytes=load_config(file=find_file(data)).store.map_bytes)
+
+
+def _organisation(store: Store, environment: str) -> str:
+    """The organisation's id, as the environment's bundle has it. Raises StoreError for an unknown environment."""
+    pinned = store.pin()
+    try:
+        bundle = pinned.bundle(environment)
+        if bundle is None:
+            known = ", ".join(pinned.environments()) or "none"
+            raise StoreError(f"there is no environment {environment}; there are: {known}")
+        document = dict(BundleReader(bytes(bundle)).documents()).get("organisation", b"{}")
+        return str(msgspec.json.decode(document).get("id", ""))
+    except (BundleError, msgspec.MsgspecError) as error:
+        raise StoreError(f"the bundle of environment {environment} can't be read: {error}") from error
+    finally:
+        pinned.release()
+
+
+def _expiry(text: str) -> float:
+    """Unix seconds of a duration from now or of a time; naive is UTC."""
+    duration = DURATION.fullmatch(text.strip().lower())
+    if duration is not None:
+        return time.time() + int(duration[1]) * UNIT_SECONDS[duration[2]]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is neither like 30d nor an ISO 8601 time", param_hint="--expires"
+        ) from None
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    if moment.timestamp() <= time.time():
+        raise click.BadParameter(f"{text!r} is past", param_hint="--expires")
+    return moment.timestamp()
+
+
+def _until(expires_at: float | None) -> str:
+    if expires_at is None:
+        return "never expires"
+    return "until " + datetime.fromtimestamp(expires_at, UTC).isoformat(timespec="seconds").replace(
+        "+00:00", "Z"
+    )
+
+
+def _state(key: StoredKey) -> str:
+    if key.origin == Origin.REVOKED:
+        return "revoked"
+    if key.record.expires_at is not None and key.record.expires_at <= time.time():
+        return "expired"
+    return _until(key.record.expires_at)

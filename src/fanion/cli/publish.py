@@ -1,0 +1,115 @@
+"""`fanion publish`: definitions become one new generation of the store, seen by a running server at once."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from fanion import app
+from fanion.bundle.generation import Origin
+from fanion.bundle.store import Publication, Store
+from fanion.config import find_file, load_config
+from fanion.definitions import Loaded, load
+from fanion.errors import DefinitionError
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory."
+)
+@click.option(
+    "--remove", multiple=True, metavar="ENV", help="Serve this environment no longer. Instead of PATHS."
+)
+def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...]) -> None:
+    """Validate, compile and store the definitions in PATHS (files and directories).
+
+    Every environment that they name is replaced as a whole, with the API keys that they name; other
+    environments, and keys made with `fanion keys create`, stay. All of it is seen at once, or nothing is stored.
+    """
+    if bool(paths) == bool(remove):
+        raise click.UsageError("name either the PATHS to publish or environments to --remove")
+    config = load_config(file=find_file(data))
+    if remove:
+        with Store.open(data, write=True, map_bytes=config.store.map_bytes) as store:
+            generation = store.publish(Publication(bundles={}, removed=remove))
+            store.keep_copy()
+        click.echo(f"generation {generation} serves {', '.join(remove)} no longer")
+        return
+    errors = Console(stderr=True)
+    with errors.status("reading definitions"):
+        loaded = _load(paths)
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    with _progress(errors, loaded) as progress:
+        tasks = {
+            "environments": progress.add_task("environments", total=len(loaded.environments)),
+            "list members": progress.add_task("list members", total=None, visible=bool(loaded.lists)),
+        }
+        generation = app.publish(
+            data, loaded, config, lambda what, count: progress.advance(tasks[what], count)
+        )
+    _warn_of_revoked(data, loaded)
+    Console().print(_table(loaded, generation))
+
+
+def _load(paths: tuple[Path, ...]) -> Loaded:
+    """The definitions; prints every problem and ends the command when there is one."""
+    try:
+        return load(paths)
+    except DefinitionError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        count = len(error.problems)
+        click.echo(f"{count} problem{'s' if count != 1 else ''}; nothing was stored", err=True)
+        sys.exit(1)
+
+
+def _progress(console: Console, loaded: Loaded) -> Progress:
+    """Bars on a terminal, nothing elsewhere."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _warn_of_revoked(data: Path, loaded: Loaded) -> None:
+    """A key that was revoked by command stays so, whatever the files say."""
+    with Store.open(data) as store:
+        revoked = {key.hash for key in store.stored_keys() if key.origin == Origin.REVOKED}
+    for key in loaded.keys:
+        if key.hash in revoked:
+            click.echo(
+                f"warning: key {key.record.id} was revoked and stays so; take it out of the files", err=True
+            )
+
+
+def _table(loaded: Loaded, generation: int) -> Table:
+    keys = Counter(key.record.environment for key in loaded.keys)
+    table = Table(title=f"generation {generation}")
+    table.add_column("environment", overflow="fold")
+    for name in ("flags", "values", "keys"):
+        table.add_column(name, justify="right")
+    for lowered in loaded.environments:
+        flags = len({(parameter.source, parameter.group) for parameter in lowered.parameters})
+        counts = (flags, len(lowered.parameters), keys[lowered.environment])
+        table.add_row(escape(lowered.environment), *(f"{count:,}" for count in counts))
+    return table

@@ -1,0 +1,27 @@
+"""`fanion rollback`: serve again what was served before the last publish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fanion.bundle.store import Store
+from fanion.config import find_file, load_config
+
+
+@click.command()
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory."
+)
+def command(data: Path) -> None:
+    """Go back to the previous generation, under a new, higher number.
+
+    Keys that were revoked since stay revoked. A second rollback returns to where the first one started.
+    """
+    config = load_config(file=find_file(data))
+    with Store.open(data, write=True, map_bytes=config.store.map_bytes) as store:
+        before = store.generation()
+        generation = store.rollback()
+        store.keep_copy()
+    click.echo(f"generation {generation} serves what was served before the last publish; it was {before}")

@@ -1,0 +1,153 @@
+"""`fanion publish`, `rollback` and `keys` as an operator uses them, each in a process of its own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fanion.auth.keys import create_key
+from fanion.bundle.store import Store
+from fanion.definitions import DEMO
+from fanion.model.api_key import KeyRecord, hash_key, show_prefix
+
+
+def fanion(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fanion", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def record_of(data: Path, raw: str) -> KeyRecord | None:
+    with Store.open(data) as store:
+        found = [key for key in store.stored_keys() if key.hash == hash_key(raw.encode()) and key.origin != 3]
+    return found[0].record if found else None
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    done = fanion("publish", DEMO, "--data", tmp_path / "data")
+    assert done.returncode == 0, done.stderr
+    assert "generation 1" in done.stdout
+    assert "env_01hx" in done.stdout
+    return tmp_path / "data"
+
+
+def test_created_key_is_printed_once_and_stored_as_a_hash_only(data: Path) -> None:
+    done = fanion("keys", "create", "env_01hx", "--data", data, "--kind", "client", "--dialect", "feather")
+    raw = done.stdout.strip()
+    assert re.fullmatch(r"pk_[A-Za-z0-9]{40}", raw)
+    assert raw not in done.stderr
+    record = record_of(data, raw)
+    assert record is not None
+    assert (record.kind, record.dialects, record.organisation) == ("client", ("feather",), "org_01hx")
+    assert record.prefix == raw[:8]
+    assert all(raw.encode() not in path.read_bytes() for path in data.rglob("*") if path.is_file())
+    listed = fanion("keys", "list", "--data", data).stdout
+    assert record.id in listed
+    assert raw[:8] in listed
+    assert raw not in listed
+
+
+def test_revoked_key_stays_revoked_and_publish_says_so(data: Path) -> None:
+    record = record_of(data, "sk_demo_server")
+    assert record is not None
+    done = fanion("keys", "revoke", record.id, "--data", data)
+    assert done.stdout == f"key {record.id} of environment env_01hx is revoked; generation 2\n"
+    assert record_of(data, "sk_demo_server") is None
+    done = fanion("publish", DEMO, "--data", data)
+    assert f"key {record.id} was revoked and stays so" in done.stderr
+    assert record_of(data, "sk_demo_server") is None
+    line = next(
+        line for line in fanion("keys", "list", "--data", data).stdout.splitlines() if record.id in line
+    )
+    assert "revoked" in line
+
+
+def test_rollback_goes_back_once_there_is_something_to_go_back_to(data: Path) -> None:
+    done = fanion("rollback", "--data", data)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no previous generation" in done.stderr
+    assert fanion("publish", DEMO, "--data", data).returncode == 0
+    assert fanion("rollback", "--data", data).stdout.startswith("generation 3 serves")
+
+
+def test_definitions_with_a_defect_leave_the_store_as_it_was(data: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("fanion: 1\norganisations: {o: {projects: {p: {flags: {f: {type: odd}}}}}}\n")
+    done = fanion("publish", wrong, "--data", data)
+    assert done.returncode == 1
+    assert "nothing was stored" in done.stderr
+    assert str(wrong) in done.stderr
+    with Store.open(data) as store:
+        assert store.generation() == 1
+
+
+def test_environment_is_removed_by_name_only(data: Path) -> None:
+    done = fanion("publish", "--remove", "env_01hy", "--data", data)
+    assert done.returncode == 1
+    assert "the store doesn't hold it" in done.stderr
+    assert fanion("publish", "--remove", "env_01hx", "--data", data).returncode == 0
+    with Store.open(data) as store:
+        pinned = store.pin()
+        assert pinned.environments() == ()
+        pinned.release()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("rollback", "--data", "{data}/none"), 1, "there is no such directory"),
+        (("keys", "list", "--data", "{data}/shared"), 1, "there is no store here"),
+        (("keys", "revoke", "key_none", "--data", "{data}"), 1, "there is no key with id key_none"),
+        (("keys", "create", "env_none", "--data", "{data}"), 1, "there are: env_01hx"),
+        (("keys", "create", "env_01hx", "--data", "{data}", "--expires", "soon"), 2, "neither like 30d nor"),
+        (("keys", "create", "env_01hx", "--data", "{data}", "--expires", "2001-01-01"), 2, "is past"),
+        (("publish", "--data", "{data}"), 2, "name either the PATHS"),
+        (("publish", "{data}/no.yaml", "--data", "{data}"), 1, "nothing was stored"),
+    ],
+)
+def test_mistake_is_told_in_one_message_without_a_traceback(
+    data: Path, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    done = fanion(*(argument.replace("{data}", str(data)) for argument in arguments))
+    assert done.returncode == status
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_damaged_store_is_told_and_not_died_of(data: Path) -> None:
+    with (data / "store" / "data.mdb").open("r+b") as file:
+        file.truncate(20_000)
+    done = fanion("keys", "list", "--data", data)
+    assert done.returncode == 1
+    assert "cut off" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "dialects", "shape"),
+    [
+        ("server", (), r"sk_\w{40}"),
+        ("client", ("feather", "ofrep"), r"pk_\w{40}"),
+        ("edge", (), r"ek_\w{40}"),
+        ("server", ("traffical",), r"traffical_sk_\w{40}"),
+        ("server", ("redpennon",), r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    ],
+)
+def test_raw_key_has_the_shape_that_its_clients_expect(
+    kind: str, dialects: tuple[str, ...], shape: str
+) -> None:
+    made = {
+        create_key(environment="e", organisation="o", kind=kind, dialects=dialects)[0]  # type: ignore[arg-type]
+        for _ in range(20)
+    }
+    assert len(made) == 20
+    assert all(re.fullmatch(shape, raw) for raw in made)
+
+
+@pytest.mark.parametrize(("raw", "shown"), [("", ""), ("abcdefgh", "ab"), ("sk_" + "x" * 40, "sk_xxxxx")])
+def test_shown_prefix_is_never_more_than_a_quarter(raw: str, shown: str) -> None:
+    assert show_prefix(raw) == shown
