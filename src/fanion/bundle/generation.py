@@ -2,7 +2,7 @@
 
 Named databases (LMDB; a key has at most 511 bytes):
 
-    meta          "format" -> version; "current", "previous" -> sealed Manifest
+    meta          "format" -> version; "current", "previous" -> sealed Manifest; "signing" -> sealed SigningKeys
     bundles       environment NUL publication -> bundle, zero-padded to one page so that LMDB keeps it on pages
                   of its own, 16-aligned; the manifest knows its true size
     api_keys      SHA-256 -> sealed origin byte + KeyRecord
@@ -197,6 +197,11 @@ class PinnedGeneration:
             return False
         self._views[environment, entry.publication] = view
         return True
+
+    def meta(self, name: bytes) -> bytes | None:
+        """A sealed row of `meta` that belongs to no generation."""
+        value = self._open().get(name, db=self._databases["meta"])
+        return None if value is None else bytes(value)
 
     def key(self, key_hash: bytes) -> bytes | None:
         """The encoded record of the key with this SHA-256; None when it is unknown or revoked."""

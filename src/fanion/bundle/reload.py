@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from fanion._core.shared import GenerationWord
 from fanion.bundle.generation import PinnedGeneration
+from fanion.bundle.signing import ROW, decode_signing_keys
 from fanion.bundle.store import Store
 from fanion.errors import BundleError, StoreError
 from fanion.model.api_key import KeyRecord, hash_key
+from fanion.model.signing import SigningKeys
 
 View = TypeVar("View")
 
@@ -33,6 +35,8 @@ Report = Callable[[str, str], None]
 """Told of a fault: the environment ("" for the store as a whole) and what is wrong."""
 
 KEY_CACHE_ENTRIES = 65_536
+
+UNREAD: Final = object()
 
 _decode_record = msgspec.json.Decoder(KeyRecord).decode
 
@@ -63,6 +67,7 @@ class Snapshot(Generic[View]):
         self._refused: dict[str, StoreError] = {}
         self._borrowed: dict[str, PinnedGeneration] = {}
         """Environment -> the older generation that its view is still read from, since the newer was refused."""
+        self._signing_keys: Any = UNREAD
         self._keys: dict[bytes, KeyRecord] = {}
         self._keys_max = entries
 
@@ -94,6 +99,14 @@ class Snapshot(Generic[View]):
         if record.expires_at is not None and self._now() >= record.expires_at:
             return None
         return record
+
+    @property
+    def signing_keys(self) -> SigningKeys | None:
+        """What trace tokens are signed with in this generation. Raises StoreError."""
+        if self._signing_keys is UNREAD:
+            self._signing_keys = decode_signing_keys(self._pinned.meta(ROW))
+        keys: SigningKeys | None = self._signing_keys
+        return keys
 
     def member(self, environment: str, list_name: str, member: bytes) -> bool:
         """Whether a list segment of the environment holds `member`."""

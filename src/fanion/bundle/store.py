@@ -37,6 +37,7 @@ from fanion.bundle.generation import (
     StoredKey,
 )
 from fanion.bundle.lists import sweep_lists, write_list
+from fanion.bundle.signing import ensure_signing_keys, rotate_signing_keys
 from fanion.errors import StoreError
 from fanion.model.api_key import HASH_BYTES, KeyRecord
 
@@ -129,6 +130,7 @@ class Store:
                     key = layout.definition_key(number, file)
                     self._put(transaction, "definitions", key, layout.seal(key, source))
                 self._switch(transaction, current, environments, number)
+                ensure_signing_keys(transaction, self._environment.databases)
             self.word.raise_to(number)
             self._sweep()
         return number
@@ -191,6 +193,15 @@ class Store:
                 number = self._renumber(transaction, current)
             self.word.raise_to(number)
         return number, found[0].record
+
+    def rotate_signing_key(self) -> int:
+        """Signs trace tokens with a new key from the new generation on, which is returned."""
+        with self._environment.publishing():
+            with self._writing() as transaction:
+                rotate_signing_keys(transaction, self._environment.databases)
+                number = self._renumber(transaction, self._current(transaction))
+            self.word.raise_to(number)
+        return number
 
     def stored_keys(self) -> list[StoredKey]:
         """Every stored key, revoked ones too, by environment and id."""

@@ -1,4 +1,5 @@
-"""`fanion keys create|list|revoke`: API keys beside those that the definitions name.
+"""`fanion keys create|list|revoke|rotate-signing`: API keys beside those that the definitions name, and the
+keys that traces are signed with.
 
 A raw key is printed once, on standard output and alone, so that a script can take it; everything else about
 it goes to standard error. Afterwards only its first characters are shown.
@@ -38,7 +39,7 @@ data_option = click.option(
 
 @click.group()
 def command() -> None:
-    """Create, list and revoke API keys. A running server follows at its next request."""
+    """Create, list and revoke API keys, rotate the signing key. A running server follows at its next request."""
 
 
 @command.command()
@@ -110,6 +111,19 @@ def revoke(data: Path, key_id: str) -> None:
     with _open(data) as store:
         generation, record = store.revoke_key(key_id)
         click.echo(f"key {record.id} of environment {record.environment} is revoked; generation {generation}")
+        store.keep_copy()
+
+
+@command.command(name="rotate-signing")
+@data_option
+def rotate_signing(data: Path) -> None:
+    """Sign evaluation traces with a new key from now on; traces already issued stay valid until they expire.
+
+    A second rotation within their time ends those that the key before last signed.
+    """
+    with _open(data) as store:
+        generation = store.rotate_signing_key()
+        click.echo(f"evaluation traces are signed with a new key; generation {generation}")
         store.keep_copy()
 
 

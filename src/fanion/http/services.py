@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from fanion.config import Config
 from fanion.http.stamps import RequestIds, UtcClock
 from fanion.model.api_key import KeyRecord
+from fanion.model.signing import SigningKeys
 
 
 class Environment(Protocol):
@@ -33,6 +34,10 @@ class Snapshot(Protocol):
 
     def key(self, raw_key: bytes, /) -> KeyRecord | None:
         """The record of a key that opens something now."""
+
+    @property
+    def signing_keys(self) -> SigningKeys | None:
+        """What trace tokens are signed with; None before a store has any."""
 
     def view(self, environment: str, /) -> Any | None:
         """The environment, or None when the generation doesn't hold it."""
