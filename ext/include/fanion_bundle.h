@@ -33,6 +33,18 @@ enum fanion_section_kind {
     FANION_SECTION_ROPES,
     FANION_SECTION_DOCUMENTS,
     FANION_SECTION_META,
+    FANION_SECTION_NUMBERS,
+    FANION_SECTION_TARGETS,
+    FANION_SECTION_VECTORS,
+    FANION_SECTION_KEYED,
+    FANION_SECTION_MODELS,
+    FANION_SECTION_ALTERNATIVES,
+    FANION_SECTION_TERMS,
+    FANION_SECTION_VALUES,
+    FANION_SECTION_OVERLAYS,
+    FANION_SECTION_ROWS,
+    FANION_SECTION_ROW_OUTCOMES,
+    FANION_SECTION_PATCHES,
     FANION_SECTION_COUNT
 };
 
@@ -73,7 +85,15 @@ typedef struct {
     uint32_t reserved;
 } fanion_decision;
 
-enum fanion_node_type { FANION_TEST, FANION_HASH, FANION_RANGES, FANION_WEIGHTS, FANION_OUTCOME };
+enum fanion_node_type {
+    FANION_TEST,
+    FANION_HASH,
+    FANION_RANGES,
+    FANION_WEIGHTS,
+    FANION_OUTCOME,
+    FANION_SCORES,
+    FANION_KEYED
+};
 
 /* A node is 32 bytes. Targets are node numbers of the same decision, always higher than the node's own. */
 typedef struct {
@@ -107,8 +127,8 @@ typedef struct {
 
 typedef struct {
     uint8_t type, reserved[3];
-    uint32_t first, count; /* into RANGES or WEIGHTS */
-    uint32_t on_none;      /* ranges only */
+    uint32_t first, count; /* into RANGES or WEIGHTS; one record of MODELS or KEYED */
+    uint32_t on_none;      /* ranges and keyed only */
     uint32_t reserved2[4];
 } fanion_branch;
 
@@ -184,7 +204,7 @@ typedef struct {
     uint32_t decision;
     uint32_t fragment_first; /* + the outcome's number */
     uint32_t client_safe;
-    uint32_t reserved;
+    uint32_t row; /* 1 + its row within the table's overlay; 0: none, FANION_NONE: a guest */
 } fanion_entry;
 
 typedef struct {
@@ -197,6 +217,67 @@ typedef fanion_text fanion_rope;
 typedef struct {
     fanion_text name, content;
 } fanion_document;
+
+typedef struct {
+    fanion_text key;
+    uint32_t first, count; /* into NUMBERS */
+    fanion_text note;
+} fanion_vector;
+
+typedef struct {
+    uint32_t piece_first, piece_count;   /* the key */
+    uint32_t vector_first, vector_count; /* by the bytes of their keys, ascending */
+    uint32_t fallback;                   /* vector, or FANION_NONE */
+    uint32_t count_slot;                 /* FANION_NONE: there are `count` alternatives */
+    uint32_t count;                      /* else the highest number that the slot may give */
+    uint32_t target_first;               /* into TARGETS: `count` of them, one where there is a slot */
+} fanion_keyed;
+
+typedef struct {
+    double gamma, floor;
+    uint32_t first, count; /* into ALTERNATIVES */
+} fanion_model;
+
+typedef struct {
+    double base;
+    uint32_t term_first, term_count;
+    uint32_t target, reserved;
+} fanion_alternative;
+
+typedef struct {
+    double coefficient, missing;
+    uint32_t slot, kind;   /* kind: FANION_TERM_* */
+    uint32_t first, count; /* text terms: into VALUES, by their bytes, ascending */
+} fanion_term;
+
+#define FANION_TERM_NUMBER 0u
+#define FANION_TERM_TEXT 1u
+
+typedef struct {
+    fanion_text text;
+    double value;
+} fanion_value;
+
+/* The rows of one table. Row outcome n of a row is `outcome_first` + the number of the decision's outcome. */
+typedef struct {
+    uint32_t table, row_first, row_count, view_count;
+} fanion_overlay;
+
+typedef struct {
+    uint32_t decision, outcome_first;
+    uint32_t slot; /* FANION_NONE: none */
+    uint32_t reserved;
+} fanion_row;
+
+typedef struct {
+    uint32_t fragment_first; /* one per view */
+    uint32_t patch_first, patch_count;
+    uint32_t note;
+} fanion_row_outcome;
+
+typedef struct {
+    uint32_t entry, fragment; /* entry: within the table */
+} fanion_patch;
 
 static_assert(sizeof(fanion_section) == 16, "on disk");
 static_assert(sizeof(fanion_bundle_header) == 32 + 16 * FANION_SECTION_COUNT, "on disk");
@@ -219,5 +300,15 @@ static_assert(sizeof(fanion_table) == 32, "on disk");
 static_assert(sizeof(fanion_entry) == 32, "on disk");
 static_assert(sizeof(fanion_fragment) == 8, "on disk");
 static_assert(sizeof(fanion_document) == 16, "on disk");
+static_assert(sizeof(fanion_vector) == 24, "on disk");
+static_assert(sizeof(fanion_keyed) == 32, "on disk");
+static_assert(sizeof(fanion_model) == 24, "on disk");
+static_assert(sizeof(fanion_alternative) == 24, "on disk");
+static_assert(sizeof(fanion_term) == 32, "on disk");
+static_assert(sizeof(fanion_value) == 16, "on disk");
+static_assert(sizeof(fanion_overlay) == 16, "on disk");
+static_assert(sizeof(fanion_row) == 16, "on disk");
+static_assert(sizeof(fanion_row_outcome) == 16, "on disk");
+static_assert(sizeof(fanion_patch) == 8, "on disk");
 
 #endif

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from fanion.model.choice import Alternative, KeyedWeights, NumberTerm, Scores, TextTerm, Vector
 from fanion.model.context import EvaluationContext, TypedContext
 from fanion.model.program import (
     Comparator,
@@ -227,6 +228,51 @@ class Maker:
         modulus = self.r.choice([1, 7, 1000, 10_000, 2**31])
         return Hash(kind, tuple(pieces), self.r.choice(allowed), modulus, target(), missing)
 
+    def weights(self, count: int) -> tuple[float, ...]:
+        return tuple(self.r.choice([0.0, 0.1, 0.25, 0.5, 1.0, 3.0, -1.0]) for _ in range(count))
+
+    def scores(self, slots: int, target: Any) -> Scores:
+        numbers = [0.0, -0.5, 0.1, 2.0, 1e300, -1e300]
+        alternatives = []
+        for _ in range(self.r.choice([1, 2, 3, 5, 70])):
+            terms: list[NumberTerm | TextTerm] = []
+            for _ in range(self.r.randrange(3)):
+                missing = self.r.choice(numbers)
+                if self.r.random() < 0.5:
+                    terms.append(NumberTerm(self.r.randrange(slots), self.r.choice(numbers), missing))
+                else:
+                    texts = sorted(set(self.r.choices(TEXTS, k=self.r.randrange(6))), key=str.encode)
+                    values = tuple((text, self.r.choice(numbers)) for text in texts)
+                    terms.append(TextTerm(self.r.randrange(slots), values, missing))
+            alternatives.append(Alternative(self.r.choice(numbers), tuple(terms), target()))
+        gamma, floor = self.r.choice([0.0, 0.2, 1.0, -1.0]), self.r.choice([0.0, -0.1, 0.05, 0.9])
+        return Scores(tuple(alternatives), gamma, floor)
+
+    def keyed(self, slots: int, target: Any) -> KeyedWeights:
+        pieces = tuple(
+            Piece(PieceKind.TEXT, slot=self.r.randrange(slots))
+            if self.r.random() < 0.7
+            else Piece(PieceKind.LITERAL, self.r.choice(["", "_", "y" * 600]))
+            for _ in range(self.r.randrange(4))
+        )
+        keys = sorted(
+            set(self.r.choices([*TEXTS, "pro_free", "1_1"], k=self.r.randrange(30))), key=str.encode
+        )
+        vectors = tuple(Vector(key, self.weights(self.r.randrange(1, 5)), f"note {key}") for key in keys)
+        fallback = Vector("", self.weights(self.r.randrange(1, 4))) if self.r.random() < 0.5 else None
+        if self.r.random() < 0.5:
+            return KeyedWeights(
+                pieces,
+                vectors,
+                fallback,
+                (target(),),
+                target(),
+                self.r.randrange(slots),
+                self.r.choice([3, 150]),
+            )
+        targets = tuple(target() for _ in range(self.r.randrange(1, 5)))
+        return KeyedWeights(pieces, vectors, fallback, targets, target())
+
     def decision(self, key: str, slots: int, asked: list[Decision]) -> Decision:
         count = self.r.randrange(2, 14)
         nodes: list[Node] = []
@@ -235,7 +281,7 @@ class Maker:
             def target(at: int = at) -> int:
                 return self.r.randrange(at + 1, count)
 
-            pick = self.r.randrange(10)
+            pick = self.r.randrange(12)
             if at == count - 1 or pick == 0:
                 number = sum(isinstance(n, Outcome) for n in nodes)
                 resolution = Resolution.ERROR if self.r.random() < 0.15 else Resolution.MATCHED
@@ -250,6 +296,10 @@ class Maker:
                     for low in (self.r.randrange(-1, 9000) for _ in range(self.r.randrange(4)))
                 )
                 nodes.append(Ranges(ranges, target()))
+            elif pick == 10:
+                nodes.append(self.scores(slots, target))
+            elif pick == 11:
+                nodes.append(self.keyed(slots, target))
             else:
                 weights = tuple(self.r.choice([0.0, 0.1, 0.25, 0.5]) for _ in range(self.r.randrange(1, 5)))
                 nodes.append(Weights(weights, tuple(target() for _ in weights)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fanion._core.evaluate import Bundle
 from fanion.bundle.compiler import compile_bundle
-from fanion.engine.reference import evaluate
+from fanion.engine.reference import choose
 from tests.property.programs import Maker, answer_external
 
 PROGRAMS = int(os.environ.get("FANION_PROPERTY_PROGRAMS", "1000"))
@@ -28,6 +28,14 @@ def test_core_and_twin_agree_on_random_programs_and_contexts(source: random.Rand
         context = make.context()
         typed = tuple((c.type, c.key, c.attributes) for c in context.contexts)
         for number in range(len(lowered.decisions)):
-            expected = evaluate(lowered, number, context, answer_external)
+            expected, chosen = choose(lowered, number, context, answer_external)
             found = bundle.evaluate(number, context.members, context.attributes, typed)
             assert found == expected, (lowered.decisions, context)
+            choice, probability, vector = bundle.chosen()
+            assert (choice, repr(probability)) == (chosen.choice, repr(chosen.probability)), lowered.decisions
+            if vector < 0:
+                assert chosen.vector is None
+            else:
+                assert chosen.vector is not None
+                weights = list(chosen.vector.weights)
+                assert bundle.vector(vector) == (chosen.vector.key, weights, chosen.vector.note)

@@ -4,6 +4,7 @@ from cpython.buffer cimport Py_buffer
 from libc.stdint cimport uint32_t, uint64_t
 
 from fanion._core.layout cimport (
+    fanion_alternative,
     fanion_bundle_header,
     fanion_comparator,
     fanion_decision,
@@ -11,14 +12,23 @@ from fanion._core.layout cimport (
     fanion_entry,
     fanion_external,
     fanion_fragment,
+    fanion_keyed,
+    fanion_model,
     fanion_node,
+    fanion_overlay,
+    fanion_patch,
     fanion_piece,
     fanion_range,
+    fanion_row,
+    fanion_row_outcome,
     fanion_set,
     fanion_set_item,
     fanion_slot,
     fanion_table,
+    fanion_term,
     fanion_text,
+    fanion_value,
+    fanion_vector,
     fanion_version_record,
     fanion_weight,
 )
@@ -45,7 +55,19 @@ cdef struct bundle_sections:
     const fanion_text *ropes
     const fanion_document *documents
     const char *meta
-    uint32_t counts[19]  # records per section, by section number
+    const double *numbers
+    const uint32_t *targets
+    const fanion_vector *vectors
+    const fanion_keyed *keyed
+    const fanion_model *models
+    const fanion_alternative *alternatives
+    const fanion_term *terms
+    const fanion_value *values
+    const fanion_overlay *overlays
+    const fanion_row *rows
+    const fanion_row_outcome *row_outcomes
+    const fanion_patch *patches
+    uint32_t counts[31]  # records per section, by section number
 
 
 cdef class BundleView:

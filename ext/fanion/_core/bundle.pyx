@@ -8,11 +8,14 @@ from libc.string cimport memcmp, memset
 from fanion._core.hash cimport fanion_hash_xxh64
 from fanion._core.layout cimport *
 
-cdef uint32_t[19] RECORD_SIZES = [
+cdef uint32_t[31] RECORD_SIZES = [
     1, sizeof(fanion_slot), sizeof(fanion_decision), sizeof(fanion_node), sizeof(fanion_piece),
     sizeof(fanion_range), sizeof(fanion_weight), sizeof(fanion_set), sizeof(fanion_set_item),
     sizeof(fanion_version_record), sizeof(fanion_comparator), sizeof(fanion_external), sizeof(fanion_table),
     sizeof(fanion_entry), 4, sizeof(fanion_fragment), sizeof(fanion_text), sizeof(fanion_document), 1,
+    8, 4, sizeof(fanion_vector), sizeof(fanion_keyed), sizeof(fanion_model), sizeof(fanion_alternative),
+    sizeof(fanion_term), sizeof(fanion_value), sizeof(fanion_overlay), sizeof(fanion_row),
+    sizeof(fanion_row_outcome), sizeof(fanion_patch),
 ]
 
 
@@ -72,7 +75,7 @@ cdef int map_sections(BundleView view) except -1:
     cdef const fanion_bundle_header *header = <const fanion_bundle_header *> view.buffer.buf
     cdef const char *base = <const char *> view.buffer.buf
     cdef uint64_t size = <uint64_t> view.buffer.len, place
-    cdef const void *starts[19]
+    cdef const void *starts[31]
     cdef int n
     if size < sizeof(fanion_bundle_header):
         raise Refused(f"{size} bytes, a bundle has at least {sizeof(fanion_bundle_header)}")
@@ -82,11 +85,11 @@ cdef int map_sections(BundleView view) except -1:
         raise Refused("the first 8 bytes are not a bundle's")
     if header.version != FANION_BUNDLE_VERSION:
         raise NewerVersion(f"bundle format {header.version}, this version reads {FANION_BUNDLE_VERSION}")
-    if header.total_size != size or header.section_count != 19:
+    if header.total_size != size or header.section_count != 31:
         raise Refused(f"{size} bytes, the header says {header.total_size}")
     if fanion_hash_xxh64(base + 32, size - 32) != header.checksum:
         raise Refused("the checksum does not match")
-    for n in range(19):
+    for n in range(31):
         place = header.sections[n].offset
         if header.sections[n].size != RECORD_SIZES[n] or place % 8 or place > size or (
             <uint64_t> header.sections[n].count * RECORD_SIZES[n] > size - place
@@ -113,6 +116,18 @@ cdef int map_sections(BundleView view) except -1:
     view.s.ropes = <const fanion_text *> starts[16]
     view.s.documents = <const fanion_document *> starts[17]
     view.s.meta = <const char *> starts[18]
+    view.s.numbers = <const double *> starts[19]
+    view.s.targets = <const uint32_t *> starts[20]
+    view.s.vectors = <const fanion_vector *> starts[21]
+    view.s.keyed = <const fanion_keyed *> starts[22]
+    view.s.models = <const fanion_model *> starts[23]
+    view.s.alternatives = <const fanion_alternative *> starts[24]
+    view.s.terms = <const fanion_term *> starts[25]
+    view.s.values = <const fanion_value *> starts[26]
+    view.s.overlays = <const fanion_overlay *> starts[27]
+    view.s.rows = <const fanion_row *> starts[28]
+    view.s.row_outcomes = <const fanion_row_outcome *> starts[29]
+    view.s.patches = <const fanion_patch *> starts[30]
     view.slot_count = view.s.counts[FANION_SECTION_SLOTS]
     view.external_count = view.s.counts[FANION_SECTION_EXTERNALS]
     return 0
@@ -132,9 +147,11 @@ cdef class Verifier:
     cdef int verify(self) except -1:
         self.slots()
         self.constants()
+        self.vectors()
         self.decisions()
         self.fragments()
         self.tables()
+        self.overlays()
         return 0
 
     cdef int span(self, int section, uint64_t first, uint64_t count, const char *what) except -1:
@@ -232,14 +249,7 @@ cdef class Verifier:
             self.target(n, one, at, node.hash.on_done)
             if node.hash.on_missing != FANION_NONE:
                 self.target(n, one, at, node.hash.on_missing)
-            self.span(FANION_SECTION_PIECES, node.hash.piece_first, node.hash.piece_count, b"decision")
-            for k in range(node.hash.piece_first, node.hash.piece_first + node.hash.piece_count):
-                if self.s.pieces[k].kind == PIECE_LITERAL:
-                    self.place(self.s.pieces[k].literal, b"hash literal")
-                elif self.s.pieces[k].kind > PIECE_BYTE_LENGTH:
-                    raise Refused(f"decision {n} has a hash piece of kind {self.s.pieces[k].kind}")
-                else:
-                    self.slot(n, self.s.pieces[k].slot, FANION_NEEDS_TEXT)
+            self.pieces(n, node.hash.piece_first, node.hash.piece_count)
             if node.hash.hash > HASH_MURMUR3_32 or node.hash.reduction > REDUCE_UNIT53 or (
                 node.hash.reduction != REDUCE_UNIT53
                 and not 0 < node.hash.modulus <= <uint64_t> 1 << 31
@@ -256,8 +266,79 @@ cdef class Verifier:
                 raise Refused(f"decision {n} has no weights")
             for k in range(node.branch.first, node.branch.first + node.branch.count):
                 self.target(n, one, at, self.s.weights[k].target)
+        elif node.type == FANION_SCORES:
+            self.scores(n, one, at, node.branch.first)
+        elif node.type == FANION_KEYED:
+            self.target(n, one, at, node.branch.on_none)
+            self.keyed(n, one, at, node.branch.first)
         elif node.type != FANION_OUTCOME:
             raise Refused(f"decision {n} has a node of type {node.type}")
+        return 0
+
+    cdef int pieces(self, uint32_t n, uint32_t first, uint32_t count) except -1:
+        cdef uint32_t k
+        self.span(FANION_SECTION_PIECES, first, count, b"decision")
+        for k in range(first, first + count):
+            if self.s.pieces[k].kind == PIECE_LITERAL:
+                self.place(self.s.pieces[k].literal, b"literal")
+            elif self.s.pieces[k].kind > PIECE_BYTE_LENGTH:
+                raise Refused(f"decision {n} has a piece of kind {self.s.pieces[k].kind}")
+            else:
+                self.slot(n, self.s.pieces[k].slot, FANION_NEEDS_TEXT)
+        return 0
+
+    cdef int vectors(self) except -1:
+        cdef uint32_t n
+        for n in range(self.s.counts[FANION_SECTION_VECTORS]):
+            self.current = n
+            self.place(self.s.vectors[n].key, b"vector")
+            self.place(self.s.vectors[n].note, b"vector")
+            self.span(FANION_SECTION_NUMBERS, self.s.vectors[n].first, self.s.vectors[n].count, b"vector")
+        for n in range(self.s.counts[FANION_SECTION_VALUES]):
+            self.current = n
+            self.place(self.s.values[n].text, b"value")
+        return 0
+
+    cdef int scores(self, uint32_t n, const fanion_decision *one, uint32_t at, uint32_t number) except -1:
+        cdef uint32_t k, j
+        cdef const fanion_model *model
+        cdef const fanion_alternative *alternative
+        cdef const fanion_term *term
+        self.span(FANION_SECTION_MODELS, number, 1, b"decision")
+        model = &self.s.models[number]
+        self.span(FANION_SECTION_ALTERNATIVES, model.first, model.count, b"model")
+        if not 0 < model.count <= ALTERNATIVES_MAX:
+            raise Refused(f"decision {n} scores {model.count} alternatives")
+        for k in range(model.first, model.first + model.count):
+            alternative = &self.s.alternatives[k]
+            self.target(n, one, at, alternative.target)
+            self.span(FANION_SECTION_TERMS, alternative.term_first, alternative.term_count, b"alternative")
+            for j in range(alternative.term_first, alternative.term_first + alternative.term_count):
+                term = &self.s.terms[j]
+                if term.kind > FANION_TERM_TEXT:
+                    raise Refused(f"decision {n} has a term of kind {term.kind}")
+                self.slot(n, term.slot, FANION_NEEDS_TEXT if term.kind == FANION_TERM_TEXT else 0)
+                self.span(FANION_SECTION_VALUES, term.first, term.count, b"term")
+        return 0
+
+    cdef int keyed(self, uint32_t n, const fanion_decision *one, uint32_t at, uint32_t number) except -1:
+        cdef uint32_t k, targets
+        cdef const fanion_keyed *keyed
+        self.span(FANION_SECTION_KEYED, number, 1, b"decision")
+        keyed = &self.s.keyed[number]
+        self.pieces(n, keyed.piece_first, keyed.piece_count)
+        self.span(FANION_SECTION_VECTORS, keyed.vector_first, keyed.vector_count, b"decision")
+        if keyed.fallback != FANION_NONE:
+            self.span(FANION_SECTION_VECTORS, keyed.fallback, 1, b"decision")
+        if not 0 < keyed.count <= ALTERNATIVES_MAX:
+            raise Refused(f"decision {n} weighs {keyed.count} alternatives")
+        targets = keyed.count
+        if keyed.count_slot != FANION_NONE:
+            targets = 1
+            self.slot(n, keyed.count_slot, 0)
+        self.span(FANION_SECTION_TARGETS, keyed.target_first, targets, b"decision")
+        for k in range(keyed.target_first, keyed.target_first + targets):
+            self.target(n, one, at, self.s.targets[k])
         return 0
 
     cdef int target(self, uint32_t n, const fanion_decision *one, uint32_t at, uint32_t target) except -1:
@@ -357,4 +438,43 @@ cdef class Verifier:
                 raise Refused(f"entry {n} has no such decision")
             at = self.s.decisions[entry.decision].outcome_count
             self.span(FANION_SECTION_FRAGMENTS, entry.fragment_first, at, b"entry")
+        return 0
+
+    cdef int overlays(self) except -1:
+        cdef uint32_t n, at
+        cdef const fanion_overlay *overlay
+        cdef const fanion_entry *entry
+        for n in range(self.s.counts[FANION_SECTION_OVERLAYS]):
+            self.current = n
+            overlay = &self.s.overlays[n]
+            self.span(FANION_SECTION_TABLES, overlay.table, 1, b"overlay")
+            self.span(FANION_SECTION_ROWS, overlay.row_first, overlay.row_count, b"overlay")
+            if not 0 < overlay.view_count <= HOLES_MAX:
+                raise Refused(f"overlay {n} has {overlay.view_count} views")
+            for at in range(self.s.tables[overlay.table].entry_count):
+                entry = &self.s.entries[self.s.tables[overlay.table].entry_first + at]
+                if entry.row != FANION_NONE and entry.row > overlay.row_count:
+                    raise Refused(f"entry {at} of overlay {n} names row {entry.row}")
+            for at in range(overlay.row_first, overlay.row_first + overlay.row_count):
+                self.current = at
+                self.row(overlay, &self.s.rows[at])
+        return 0
+
+    cdef int row(self, const fanion_overlay *overlay, const fanion_row *row) except -1:
+        cdef uint32_t n, at, count
+        cdef const fanion_row_outcome *outcome
+        if row.decision >= self.s.counts[FANION_SECTION_DECISIONS]:
+            raise Refused(f"row {self.current} has no such decision")
+        if row.slot != FANION_NONE:
+            self.slot(row.decision, row.slot, FANION_NEEDS_TEXT)
+        count = self.s.decisions[row.decision].outcome_count
+        self.span(FANION_SECTION_ROW_OUTCOMES, row.outcome_first, count, b"row")
+        for n in range(row.outcome_first, row.outcome_first + count):
+            outcome = &self.s.row_outcomes[n]
+            self.span(FANION_SECTION_FRAGMENTS, outcome.fragment_first, overlay.view_count, b"row")
+            self.span(FANION_SECTION_PATCHES, outcome.patch_first, outcome.patch_count, b"row")
+            for at in range(outcome.patch_first, outcome.patch_first + outcome.patch_count):
+                self.span(FANION_SECTION_FRAGMENTS, self.s.patches[at].fragment, 1, b"patch")
+                if self.s.patches[at].entry >= self.s.tables[overlay.table].entry_count:
+                    raise Refused(f"patch {at} names entry {self.s.patches[at].entry}")
         return 0

@@ -1,46 +1,13 @@
 """The decision kernel and the object that runs it on a bundle."""
 
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport uint32_t
 
 from fanion._core.bundle cimport BundleView
 from fanion._core.emit_json cimport output
-from fanion._core.layout cimport fanion_decision, fanion_entry, fanion_fragment, fanion_node, fanion_outcome
+from fanion._core.layout cimport fanion_entry, fanion_fragment, fanion_node, fanion_outcome
+from fanion._core.machine cimport external_cell, frame, machine, memo_cell
 from fanion._core.match cimport cell
-
-
-# An asked decision's outcome, valid while `stamp` is the request's.
-ctypedef struct memo_cell:
-    uint32_t stamp
-    uint32_t node      # absolute number of the outcome node
-
-
-# An external leaf's answer, valid while `stamp` is the request's.
-ctypedef struct external_cell:
-    uint32_t stamp
-    uint32_t passed
-
-
-ctypedef struct frame:
-    const fanion_decision *decision
-    const fanion_node *nodes     # the decision's first node
-    uint32_t at                  # node to run next
-    int64_t bucket               # -1 until a hash set it
-    double unit
-
-
-# One run, resumable: when it stops at an unbound slot or an external leaf, supply that and run again.
-ctypedef struct machine:
-    frame frames[32]
-    int depth
-    uint32_t wanted              # the slot or external leaf it stopped at
-
-
-cdef enum run_status:
-    RUN_DONE
-    RUN_UNBOUND
-    RUN_EXTERNAL
-    RUN_NO_MEMORY
 
 
 cdef class Bundle(BundleView):
@@ -58,8 +25,6 @@ cdef class Bundle(BundleView):
     cdef uint32_t *seen              # owned; per entry: stamp of the last emit_map that wrote it
     cdef uint32_t stamp              # of the current request; never 0
     cdef output out                  # owned
-    cdef char *scratch               # owned; hash input that does not fit the stack
-    cdef size_t scratch_capacity
     cdef machine machine
     # Borrowed from the caller of the current request.
     cdef PyObject *members
@@ -71,6 +36,7 @@ cdef class Bundle(BundleView):
     cdef int bind(self, uint32_t slot) except -1
     cdef int bind_keys(self, uint32_t slot) except -1
     cdef int run(self) noexcept nogil
+    cdef int choose(self, machine *m, frame *f, const fanion_node *node) noexcept nogil
     cdef int hash(self, frame *f, const fanion_node *node) noexcept nogil
     cdef int answer_external(self) except -1
     cdef const fanion_outcome *decide(self, uint32_t decision) except NULL

@@ -12,12 +12,13 @@ from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy, memset
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from fanion._core.bundle import Refused
 
-from fanion._core.bind cimport bind_value, fanion_integer_text, walk
+from fanion._core.bind cimport bind_value, walk
+from fanion._core.choice cimport choose_keyed, choose_scored
 from fanion._core.emit_json cimport put, put_json_text
 from fanion._core.hash cimport (
     fanion_hash_murmur3_32,
@@ -26,10 +27,8 @@ from fanion._core.hash cimport (
     fanion_hash_xxh64,
 )
 from fanion._core.layout cimport *
+from fanion._core.machine cimport *
 from fanion._core.match cimport leaf
-
-cdef enum:
-    STACK_BYTES = 512    # hash input up to this size is put together on the stack
 
 
 cdef void *allocate(size_t count, size_t size) except NULL:
@@ -89,7 +88,7 @@ cdef class Bundle(BundleView):
         free(self.externals)
         free(self.seen)
         free(self.out.data)
-        free(self.scratch)
+        free(self.machine.scratch)
 
     cdef int read_meta(self) except -1:
         try:
@@ -236,6 +235,22 @@ cdef class Bundle(BundleView):
             found.append((outcome.number, self.machine.frames[0].bucket))
         return found
 
+    def chosen(self):
+        """(choice or -1, probability, vector or -1) of the decision that was evaluated last."""
+        cdef const frame *f = &self.machine.frames[0]
+        return f.choice, f.probability, -1 if f.vector == FANION_NONE else <int64_t> f.vector
+
+    def vector(self, uint32_t number):
+        """(key, weights, note) of the weights that `chosen` named."""
+        cdef const fanion_vector *found
+        cdef uint32_t n
+        self.require()
+        if number >= self.s.counts[FANION_SECTION_VECTORS]:
+            raise IndexError(f"vector {number} of {self.s.counts[FANION_SECTION_VECTORS]}")
+        found = &self.s.vectors[number]
+        weights = [self.s.numbers[found.first + n] for n in range(found.count)]
+        return self.text(found.key), weights, self.text(found.note)
+
     def repeat(self, uint32_t decision, uint32_t count, dict members, dict attributes, tuple contexts):
         """For benches: binds once, then runs the kernel alone `count` times. Returns the last outcome number."""
         cdef uint32_t _, outcome = 0
@@ -299,14 +314,9 @@ cdef class Bundle(BundleView):
 
     cdef const fanion_outcome *decide(self, uint32_t number) except NULL:
         """Runs a decision, binding slots as it reads them; frame 0 of the machine then holds its registers."""
-        cdef const fanion_decision *decision = &self.s.decisions[number]
         cdef int status
         self.machine.depth = 0
-        self.machine.frames[0].decision = decision
-        self.machine.frames[0].nodes = &self.s.nodes[decision.node_first]
-        self.machine.frames[0].at = 0
-        self.machine.frames[0].bucket = -1
-        self.machine.frames[0].unit = 0.0
+        enter(&self.machine.frames[0], &self.s, &self.s.decisions[number])
         status = self.run()
         while status != RUN_DONE:
             if status == RUN_UNBOUND:
@@ -398,11 +408,7 @@ cdef class Bundle(BundleView):
                     if memo.stamp != self.stamp:
                         m.depth += 1
                         f = &m.frames[m.depth]
-                        f.decision = asked
-                        f.nodes = &self.s.nodes[asked.node_first]
-                        f.at = 0
-                        f.bucket = -1
-                        f.unit = 0.0
+                        enter(f, &self.s, asked)
                         continue
                     if self.s.nodes[memo.node].outcome.resolution == RESOLUTION_ERROR:
                         way = EXIT_MISMATCH
@@ -442,52 +448,44 @@ cdef class Bundle(BundleView):
                         way = <int> self.s.ranges[n].target
                         break
                 f.at = node.branch.on_none if way < 0 else <uint32_t> way
-            else:
+            elif node.type == FANION_WEIGHTS:
                 f.at = branch_weights(self, node, f.unit)
+            else:
+                way = self.choose(m, f, node)
+                if way != RUN_DONE:
+                    return way
+
+    cdef int choose(self, machine *m, frame *f, const fanion_node *node) noexcept nogil:
+        """Scores or weights under a key; a run_status."""
+        if node.type == FANION_SCORES:
+            return choose_scored(&self.s, self.cells, self.stamp, m, f, &self.s.models[node.branch.first])
+        return choose_keyed(
+            &self.s, self.cells, self.stamp, m, f, &self.s.keyed[node.branch.first], node.branch.on_none
+        )
 
     cdef int hash(self, frame *f, const fanion_node *node) noexcept nogil:
         """Puts the input together, hashes and reduces it into the frame; a run_status."""
         cdef char[STACK_BYTES] stack
-        cdef char *input = stack
-        cdef char *grown
-        cdef const fanion_piece *piece
-        cdef const cell *value
-        cdef size_t total = 0, length = 0
-        cdef uint32_t n
+        cdef char *input = NULL
+        cdef size_t length = 0
         cdef uint64_t low, high = 0
-        for n in range(node.hash.piece_first, node.hash.piece_first + node.hash.piece_count):
-            piece = &self.s.pieces[n]
-            if piece.kind == PIECE_LITERAL:
-                total += piece.literal.length
-                continue
-            value = &self.cells[piece.slot]
-            if value.stamp != self.stamp:
-                self.machine.wanted = piece.slot
-                return RUN_UNBOUND
-            if value.text == NULL and node.hash.on_missing != FANION_NONE:
-                f.at = node.hash.on_missing
-                return RUN_DONE
-            total += 20 if piece.kind == PIECE_BYTE_LENGTH else (value.length if value.text != NULL else 0)
-        if total > STACK_BYTES:
-            if total > self.scratch_capacity:
-                grown = <char *> realloc(self.scratch, total)
-                if grown == NULL:
-                    return RUN_NO_MEMORY
-                self.scratch = grown
-                self.scratch_capacity = total
-            input = self.scratch
-        for n in range(node.hash.piece_first, node.hash.piece_first + node.hash.piece_count):
-            piece = &self.s.pieces[n]
-            if piece.kind == PIECE_LITERAL:
-                memcpy(input + length, self.s.blob + piece.literal.offset, piece.literal.length)
-                length += piece.literal.length
-                continue
-            value = &self.cells[piece.slot]
-            if piece.kind == PIECE_BYTE_LENGTH:
-                length += fanion_integer_text(value.length if value.text != NULL else 0, input + length)
-            elif value.text != NULL:
-                memcpy(input + length, value.text, value.length)
-                length += value.length
+        cdef int status = join(
+            &self.s,
+            self.cells,
+            self.stamp,
+            &self.machine,
+            node.hash.piece_first,
+            node.hash.piece_count,
+            node.hash.on_missing != FANION_NONE,
+            stack,
+            &input,
+            &length,
+        )
+        if status == RUN_MISSING:
+            f.at = node.hash.on_missing
+            return RUN_DONE
+        if status != RUN_DONE:
+            return status
         f.at = node.hash.on_done
         if node.hash.hash == HASH_XXH64:
             low = fanion_hash_xxh64(input, length)

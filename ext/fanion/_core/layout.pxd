@@ -32,11 +32,27 @@ cdef extern from "fanion_bundle.h" nogil:
         FANION_SECTION_ROPES
         FANION_SECTION_DOCUMENTS
         FANION_SECTION_META
+        FANION_SECTION_NUMBERS
+        FANION_SECTION_TARGETS
+        FANION_SECTION_VECTORS
+        FANION_SECTION_KEYED
+        FANION_SECTION_MODELS
+        FANION_SECTION_ALTERNATIVES
+        FANION_SECTION_TERMS
+        FANION_SECTION_VALUES
+        FANION_SECTION_OVERLAYS
+        FANION_SECTION_ROWS
+        FANION_SECTION_ROW_OUTCOMES
+        FANION_SECTION_PATCHES
         FANION_TEST
         FANION_HASH
         FANION_RANGES
         FANION_WEIGHTS
         FANION_OUTCOME
+        FANION_SCORES
+        FANION_KEYED
+        FANION_TERM_NUMBER
+        FANION_TERM_TEXT
 
     const uint64_t FANION_BUNDLE_MAGIC
     const uint32_t FANION_NONE
@@ -49,7 +65,7 @@ cdef extern from "fanion_bundle.h" nogil:
         uint64_t magic
         uint32_t version, section_count
         uint64_t total_size, checksum
-        fanion_section sections[19]
+        fanion_section sections[31]
 
     ctypedef struct fanion_text:
         uint32_t offset, length
@@ -140,13 +156,50 @@ cdef extern from "fanion_bundle.h" nogil:
 
     ctypedef struct fanion_entry:
         fanion_text key, json
-        uint32_t decision, fragment_first, client_safe
+        uint32_t decision, fragment_first, client_safe, row
 
     ctypedef struct fanion_fragment:
         uint32_t rope_first, rope_count
 
     ctypedef struct fanion_document:
         fanion_text name, content
+
+    ctypedef struct fanion_vector:
+        fanion_text key
+        uint32_t first, count
+        fanion_text note
+
+    ctypedef struct fanion_keyed:
+        uint32_t piece_first, piece_count, vector_first, vector_count
+        uint32_t fallback, count_slot, count, target_first
+
+    ctypedef struct fanion_model:
+        double gamma, floor
+        uint32_t first, count
+
+    ctypedef struct fanion_alternative:
+        double base
+        uint32_t term_first, term_count, target
+
+    ctypedef struct fanion_term:
+        double coefficient, missing
+        uint32_t slot, kind, first, count
+
+    ctypedef struct fanion_value:
+        fanion_text text
+        double value
+
+    ctypedef struct fanion_overlay:
+        uint32_t table, row_first, row_count, view_count
+
+    ctypedef struct fanion_row:
+        uint32_t decision, outcome_first, slot
+
+    ctypedef struct fanion_row_outcome:
+        uint32_t fragment_first, patch_first, patch_count, note
+
+    ctypedef struct fanion_patch:
+        uint32_t entry, fragment
 
 
 # The words of `fanion.model.program`, by the numbers that the bundle holds.
@@ -222,3 +275,10 @@ cdef enum:
     TEXT_BYTES_MAX = 65536
     STRINGS_MAX = 1000
     HOLES_MAX = 16
+    ALTERNATIVES_MAX = 10000
+
+    ROW_HOLE_BUCKET = 0
+    ROW_HOLE_PROBABILITY = 1
+    ROW_HOLE_CHOICE = 2
+    ROW_HOLE_UNIT = 3
+    ROW_HOLE_UNASKED = 4

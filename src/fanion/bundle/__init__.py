@@ -8,11 +8,11 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
     offset  size  member
          0     8  magic       89 46 41 4E 49 4F 4E 0A  ("\\x89FANION\\n")
          8     4  version     of the format: 1
-        12     4  sections    how many entries the table below has: 19
+        12     4  sections    how many entries the table below has: 31
         16     8  total size  of the bundle in bytes; the value in the store is exactly this long
         24     8  checksum    xxh64, seed 0, of bytes 32 .. total size
-        32    16  section 0   {u64 offset, u32 count, u32 record size}; then sections 1 .. 18
-       336     -  the sections themselves, in the order of the table
+        32    16  section 0   {u64 offset, u32 count, u32 record size}; then sections 1 .. 30
+       528     -  the sections themselves, in the order of the table
 
     section         record  what it holds
      0 blob              1  every text, literal, fragment piece and document, back to back, equal ones once
@@ -28,12 +28,24 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
     10 comparators      40  bounds of version requirements
     11 externals        16  leaves answered outside the kernel: operator, slot, operand
     12 tables           32  one per dialect: name, entries, key index, the fragment for absent keys
-    13 entries          32  key, key as JSON, decision, first fragment, client_safe
+    13 entries          32  key, key as JSON, decision, first fragment, client_safe, row
     14 index             4  open addressing by xxh64 of the key: entry number + 1, 0 = empty
     15 fragments         8  a run of ropes: one fragment per outcome of an entry's decision
     16 ropes             8  piece of the blob, or a hole that the request fills
     17 documents        16  whole answers and records by name
     18 meta              1  JSON: environment, identifiers, list names
+    19 numbers           8  doubles: the weights of vectors
+    20 targets           4  runs of node numbers
+    21 vectors          24  weights under a key, with a note; the keys of one choice in ascending order
+    22 keyed            32  choices by weights under a key that the request makes
+    23 models           24  choices by scores: temperature, floor, alternatives
+    24 alternatives     24  base score, terms, target
+    25 terms            32  a number's coefficient or the values of texts, and what a missing one counts
+    26 values           16  {text, double}, ascending within a term
+    27 overlays         16  the rows of a table (layers; see `fanion.model.layers`)
+    28 rows             16  decision, its outcomes, a slot
+    29 row outcomes     16  a fragment per view, patches, note
+    30 patches           8  {entry, fragment}
 
 Reading. A bundle is verified whole, once, when it is mapped: magic, version, size, checksum, then every
 offset, count, target and number against its range. After that the kernel uses them without a check. A bundle
@@ -48,6 +60,9 @@ Decisions written here
     2026-11-21  One table per dialect with ready fragments. Options: render per request, one fragment per
                 (value, dialect), or ropes. Ropes share a value between its wrappers, and an answer is a few
                 memcpy calls.
+    2026-11-21  Values of layers are patches over entries. Options: a decision per parameter that asks all
+                layers, or patches. Layers may override any key that is asked for and later ones win, so a
+                decision per parameter would ask every layer; patches touch what an outcome overrides.
     2026-11-21  Sets up to eight items are scanned, larger ones hashed: below eight, a scan of lengths and
                 bytes beats hashing the attribute.
     2026-11-21  The kernel asks for a slot when a node reads it. Options: bind all slots of a decision before

@@ -13,8 +13,11 @@ import msgspec
 import xxhash
 
 from fanion.bundle import format as f
+from fanion.bundle.choices import write_keyed, write_scores
 from fanion.bundle.format import Section
+from fanion.bundle.overlays import write_overlay
 from fanion.errors import ProgramError
+from fanion.model.choice import KeyedWeights, Scores
 from fanion.model.program import (
     DECISION_DEPTH_MAX,
     EXTERNAL_OPS,
@@ -29,6 +32,7 @@ from fanion.model.program import (
     Lowered,
     Op,
     Outcome,
+    Piece,
     PieceKind,
     Ranges,
     Reduction,
@@ -100,7 +104,7 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
     Raises ProgramError where the program breaks a rule or a limit of the format; the message names the
     decision and the node.
     """
-    writer = _Writer(lowered)
+    writer = Writer(lowered)
     for decision in lowered.decisions:
         writer.add_decision(decision)
     documents = dict(lowered.documents)
@@ -113,7 +117,7 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
     return writer.finish()
 
 
-class _Writer:
+class Writer:
     """The sections while they grow. Methods named add_x append records; others return what a record needs."""
 
     def __init__(self, lowered: Lowered) -> None:
@@ -177,6 +181,10 @@ class _Writer:
                     row = self.ranges(node, number, count)
                 case Weights():
                     row = self.weights(node, number, count)
+                case Scores():
+                    row = write_scores(self, node, number, count)
+                case KeyedWeights():
+                    row = write_keyed(self, node, number, count)
                 case Outcome():
                     row = f.OUTCOME.pack(
                         f.NodeType.OUTCOME, node.resolution, node.variant, node.rule, outcomes
@@ -325,17 +333,22 @@ class _Writer:
         if node.modulus > 2**31 and node.reduction is not Reduction.UNIT53:
             raise self.refuse(f"modulus {node.modulus}", f"at most {2**31}")
         missing = f.NONE if node.on_missing == -1 else self.target(node.on_missing, number, count)
+        pieces = self.pieces(node.pieces)
+        done = self.target(node.on_done, number, count)
+        head = (f.NodeType.HASH, node.hash, node.reduction, 0)
+        return f.HASH.pack(*head, *pieces, done, missing, 0, node.modulus)
+
+    def pieces(self, pieces: tuple[Piece, ...]) -> tuple[int, int]:
+        """Number of the first, and how many."""
         first = len(self.rows[Section.PIECES])
-        for piece in node.pieces:
+        for piece in pieces:
             if piece.kind is PieceKind.LITERAL:
                 self.rows[Section.PIECES].append(f.PIECE.pack(piece.kind, f.NONE, *self.text(piece.literal)))
             else:
                 slot = self.slot(piece.slot)
                 self.needs[slot] |= f.NEEDS_TEXT
                 self.rows[Section.PIECES].append(f.PIECE.pack(piece.kind, slot, 0, 0))
-        done = self.target(node.on_done, number, count)
-        head = (f.NodeType.HASH, node.hash, node.reduction, 0)
-        return f.HASH.pack(*head, first, len(node.pieces), done, missing, 0, node.modulus)
+        return first, len(pieces)
 
     def ranges(self, node: Ranges, number: int, count: int) -> bytes:
         first = len(self.rows[Section.RANGES])
@@ -362,7 +375,7 @@ class _Writer:
         entry_first = len(self.rows[Section.ENTRIES])
         capacity = 1 << max(2, (2 * len(table.entries)).bit_length())
         index = [0] * capacity
-        for number, entry in enumerate(table.entries):
+        for place, entry in enumerate(table.entries):
             self.where = f"table {name!r}, key {entry.key!r}"
             if not 0 <= entry.decision < len(self.outcome_counts):
                 raise self.refuse(f"decision {entry.decision}", f"there are {len(self.outcome_counts)}")
@@ -372,11 +385,14 @@ class _Writer:
             key = entry.key.encode()
             json = self.blob(msgspec.json.encode(entry.key))
             fragment = self.fragment(entry.fragments)
+            if not -1 <= entry.row < len(table.rows):
+                raise self.refuse(f"row {entry.row}", f"there are {len(table.rows)}")
+            row = f.NONE if entry.guest else entry.row + 1
             self.rows[Section.ENTRIES].append(
-                f.ENTRY.pack(*self.blob(key), *json, entry.decision, fragment, entry.client_safe, 0)
+                f.ENTRY.pack(*self.blob(key), *json, entry.decision, fragment, entry.client_safe, row)
             )
             at = _free_place(index, xxhash.xxh64_intdigest(key), lambda place: place == 0)
-            index[at] = number + 1
+            index[at] = place + 1
         self.where = f"table {name!r}"
         if len({entry.key for entry in table.entries}) != len(table.entries):
             raise self.refuse("a key stands twice", "keys are unique in a table")
@@ -384,7 +400,9 @@ class _Writer:
         self.rows[Section.INDEX] += [f.NUMBER.pack(number) for number in index]
         absent = self.fragment((table.absent,))
         counts = (entry_first, len(table.entries), index_first, capacity - 1)
+        number = len(self.rows[Section.TABLES])
         self.rows[Section.TABLES].append(f.TABLE.pack(*self.text(name), *counts, absent, 0))
+        write_overlay(self, number, table)
 
     def fragment(self, fragments: tuple[Fragment, ...]) -> int:
         """The number of the first of these fragments, stored as a run."""

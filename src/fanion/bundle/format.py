@@ -22,6 +22,11 @@ SET_ITEMS_MAX = 100_000
 SET_LINEAR = 8
 """Sets up to this many items are scanned, larger ones probed."""
 HOLES_MAX = 16
+ALTERNATIVES_MAX = 10_000
+"""Of one model or set of weights: what choosing may cost."""
+VECTORS_MAX = 1_000_000
+TERMS_MAX = 100_000
+"""Of one model: its score is computed anew for every request."""
 
 NEEDS_TEXT = 1
 NEEDS_NUMBER = 2
@@ -51,6 +56,18 @@ class Section(enum.IntEnum):
     ROPES = 16
     DOCUMENTS = 17
     META = 18
+    NUMBERS = 19
+    TARGETS = 20
+    VECTORS = 21
+    KEYED = 22
+    MODELS = 23
+    ALTERNATIVES = 24
+    TERMS = 25
+    VALUES = 26
+    OVERLAYS = 27
+    ROWS = 28
+    ROW_OUTCOMES = 29
+    PATCHES = 30
 
 
 class NodeType(enum.IntEnum):
@@ -59,6 +76,8 @@ class NodeType(enum.IntEnum):
     RANGES = 2
     WEIGHTS = 3
     OUTCOME = 4
+    SCORES = 5
+    KEYED = 6
 
 
 HEADER = Struct("<QIIQQ")
@@ -83,6 +102,20 @@ FRAGMENT = Struct("<II")
 ROPE = Struct("<II")
 DOCUMENT = Struct("<IIII")
 NUMBER = Struct("<I")
+DOUBLE = Struct("<d")
+VECTOR = Struct("<IIIIII")
+KEYED = Struct("<IIIIIIII")
+MODEL = Struct("<ddII")
+ALTERNATIVE = Struct("<dIIII")
+TERM = Struct("<ddIIII")
+VALUE = Struct("<IId")
+OVERLAY = Struct("<IIII")
+ROW = Struct("<IIII")
+ROW_OUTCOME = Struct("<IIII")
+PATCH = Struct("<II")
+
+TERM_NUMBER = 0
+TERM_TEXT = 1
 
 INT64_OPERAND = Struct("<q")
 DOUBLE_OPERAND = Struct("<d")
@@ -109,4 +142,16 @@ RECORD_SIZES = {
     Section.ROPES: ROPE.size,
     Section.DOCUMENTS: DOCUMENT.size,
     Section.META: 1,
+    Section.NUMBERS: DOUBLE.size,
+    Section.TARGETS: NUMBER.size,
+    Section.VECTORS: VECTOR.size,
+    Section.KEYED: KEYED.size,
+    Section.MODELS: MODEL.size,
+    Section.ALTERNATIVES: ALTERNATIVE.size,
+    Section.TERMS: TERM.size,
+    Section.VALUES: VALUE.size,
+    Section.OVERLAYS: OVERLAY.size,
+    Section.ROWS: ROW.size,
+    Section.ROW_OUTCOMES: ROW_OUTCOME.size,
+    Section.PATCHES: PATCH.size,
 }

@@ -12,7 +12,10 @@ from typing import Any
 import msgspec
 
 from fanion.bundle import format as f
+from fanion.bundle.choices import read_keyed, read_scores
 from fanion.bundle.format import NodeType, Section
+from fanion.bundle.overlays import read_overlay
+from fanion.model.choice import KeyedWeights, Scores
 from fanion.model.program import (
     EXTERNAL_OPS,
     Comparator,
@@ -64,7 +67,7 @@ class BundleReader:
         offset, count, size = self.spans[section]
         return bytes(self.buffer[offset : offset + count * size])
 
-    def _row(self, section: Section, layout: Any, number: int) -> tuple[Any, ...]:
+    def row(self, section: Section, layout: Any, number: int) -> tuple[Any, ...]:
         offset, count, size = self.spans[section]
         if not 0 <= number < count:
             raise IndexError(f"{section.name.lower()} {number} of {count}")
@@ -75,7 +78,7 @@ class BundleReader:
         start = self.spans[Section.BLOB][0] + offset
         return bytes(self.buffer[start : start + length])
 
-    def _text(self, offset: int, length: int) -> str:
+    def text(self, offset: int, length: int) -> str:
         return self._blob(offset, length).decode()
 
     # -- the program
@@ -92,40 +95,45 @@ class BundleReader:
         )
 
     def slot(self, number: int) -> Slot:
-        name, size, kind, kind_size, source, profile, dotted, _, _ = self._row(Section.SLOTS, f.SLOT, number)
-        texts = self._text(name, size), self._text(kind, kind_size)
+        name, size, kind, kind_size, source, profile, dotted, _, _ = self.row(Section.SLOTS, f.SLOT, number)
+        texts = self.text(name, size), self.text(kind, kind_size)
         return Slot(Source(source), texts[0], texts[1], bool(dotted), Profile(profile))
 
     def decision(self, number: int) -> Decision:
-        key, size, first, count, *_ = self._row(Section.DECISIONS, f.DECISION, number)
-        return Decision(self._text(key, size), tuple(self._node(first + n) for n in range(count)))
+        key, size, first, count, *_ = self.row(Section.DECISIONS, f.DECISION, number)
+        return Decision(self.text(key, size), tuple(self._node(first + n) for n in range(count)))
 
     def documents(self) -> Iterator[tuple[str, bytes]]:
         for number in range(self.count(Section.DOCUMENTS)):
-            name, name_size, content, size = self._row(Section.DOCUMENTS, f.DOCUMENT, number)
-            yield self._text(name, name_size), self._blob(content, size)
+            name, name_size, content, size = self.row(Section.DOCUMENTS, f.DOCUMENT, number)
+            yield self.text(name, name_size), self._blob(content, size)
 
     def _node(self, number: int) -> Node:
-        kind = NodeType(self._row(Section.NODES, f.BRANCH, number)[0])
+        kind = NodeType(self.row(Section.NODES, f.BRANCH, number)[0])
         match kind:
             case NodeType.TEST:
                 return self._test(number)
             case NodeType.HASH:
                 return self._hash(number)
             case NodeType.RANGES:
-                _, first, count, on_none = self._row(Section.NODES, f.BRANCH, number)
-                rows = (self._row(Section.RANGES, f.RANGE, first + n) for n in range(count))
+                _, first, count, on_none = self.row(Section.NODES, f.BRANCH, number)
+                rows = (self.row(Section.RANGES, f.RANGE, first + n) for n in range(count))
                 return Ranges(tuple(Range(low, high, target) for low, high, target, _ in rows), on_none)
             case NodeType.WEIGHTS:
-                _, first, count, _ = self._row(Section.NODES, f.BRANCH, number)
-                pairs = [self._row(Section.WEIGHTS, f.WEIGHT, first + n) for n in range(count)]
+                _, first, count, _ = self.row(Section.NODES, f.BRANCH, number)
+                pairs = [self.row(Section.WEIGHTS, f.WEIGHT, first + n) for n in range(count)]
                 return Weights(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))
+            case NodeType.SCORES:
+                return read_scores(self, self.row(Section.NODES, f.BRANCH, number)[1])
+            case NodeType.KEYED:
+                _, first, _, on_none = self.row(Section.NODES, f.BRANCH, number)
+                return read_keyed(self, first, on_none)
             case NodeType.OUTCOME:
-                _, resolution, variant, rule, _ = self._row(Section.NODES, f.OUTCOME, number)
+                _, resolution, variant, rule, _ = self.row(Section.NODES, f.OUTCOME, number)
                 return Outcome(Resolution(resolution), variant, rule)
 
     def _test(self, number: int) -> Test:
-        row = self._row(Section.NODES, f.TEST, number)
+        row = self.row(Section.NODES, f.TEST, number)
         op, relation, flags, slot = Op(row[1]), Relation(row[2]), row[3], row[4]
         return Test(
             op=op,
@@ -160,36 +168,40 @@ class BundleReader:
             case Op.STRING_IN | Op.TEXT_IN:
                 return self._set(first)
         if op in EXTERNAL_OPS:
-            return self._text(*self._row(Section.EXTERNALS, f.EXTERNAL, first)[2:])
-        return self._text(first, second)
+            return self.text(*self.row(Section.EXTERNALS, f.EXTERNAL, first)[2:])
+        return self.text(first, second)
 
     def _set(self, number: int) -> tuple[str, ...]:
-        first, capacity, _, _ = self._row(Section.SETS, f.SET, number)
-        rows = (self._row(Section.SET_ITEMS, f.SET_ITEM, first + n) for n in range(capacity))
-        return tuple(sorted(self._text(row[0], row[1]) for row in rows if row[1] != f.NONE))
+        first, capacity, _, _ = self.row(Section.SETS, f.SET, number)
+        rows = (self.row(Section.SET_ITEMS, f.SET_ITEM, first + n) for n in range(capacity))
+        return tuple(sorted(self.text(row[0], row[1]) for row in rows if row[1] != f.NONE))
 
     def _version(self, number: int) -> Version:
-        row = self._row(Section.VERSIONS, f.VERSION_RECORD, number)
-        return Version(row[0], row[1], row[2], self._text(row[3], row[4]), self._text(row[5], row[6]))
+        row = self.row(Section.VERSIONS, f.VERSION_RECORD, number)
+        return Version(row[0], row[1], row[2], self.text(row[3], row[4]), self.text(row[5], row[6]))
 
     def _comparator(self, number: int) -> Comparator:
-        low, high, has_pre, _, *triple = self._row(Section.COMPARATORS, f.COMPARATOR, number)
+        low, high, has_pre, _, *triple = self.row(Section.COMPARATORS, f.COMPARATOR, number)
         bound = None if high == f.NONE else self._version(high)
         return Comparator(self._version(low), bound, (triple[0], triple[1], triple[2]) if has_pre else None)
 
     def _hash(self, number: int) -> Hash:
-        _, kind, reduction, _, first, count, done, missing, _, modulus = self._row(
+        _, kind, reduction, _, first, count, done, missing, _, modulus = self.row(
             Section.NODES, f.HASH, number
         )
+        pieces = self.pieces(first, count)
+        exit_missing = -1 if missing == f.NONE else missing
+        return Hash(HashKind(kind), pieces, Reduction(reduction), modulus, done, exit_missing)
+
+    def pieces(self, first: int, count: int) -> tuple[Piece, ...]:
         pieces = []
         for n in range(count):
-            piece, slot, offset, length = self._row(Section.PIECES, f.PIECE, first + n)
+            piece, slot, offset, length = self.row(Section.PIECES, f.PIECE, first + n)
             if piece == PieceKind.LITERAL:
-                pieces.append(Piece(PieceKind.LITERAL, self._text(offset, length)))
+                pieces.append(Piece(PieceKind.LITERAL, self.text(offset, length)))
             else:
                 pieces.append(Piece(PieceKind(piece), slot=slot))
-        exit_missing = -1 if missing == f.NONE else missing
-        return Hash(HashKind(kind), tuple(pieces), Reduction(reduction), modulus, done, exit_missing)
+        return tuple(pieces)
 
     # -- tables
 
@@ -197,20 +209,24 @@ class BundleReader:
         """Every dialect's table, fragments in pieces."""
         found = {}
         for number in range(self.count(Section.TABLES)):
-            name, size, first, count, _, _, absent, _ = self._row(Section.TABLES, f.TABLE, number)
+            name, size, first, count, _, _, absent, _ = self.row(Section.TABLES, f.TABLE, number)
             entries = tuple(self._entry(first + n) for n in range(count))
-            found[self._text(name, size)] = Table(entries, self._fragment(absent))
+            found[self.text(name, size)] = Table(
+                entries, self.fragment(absent), rows=read_overlay(self, number)
+            )
         return found
 
     def _entry(self, number: int) -> Entry:
-        row = self._row(Section.ENTRIES, f.ENTRY, number)
-        outcomes = self._row(Section.DECISIONS, f.DECISION, row[4])[4]
-        fragments = tuple(self._fragment(row[5] + n) for n in range(outcomes))
-        return Entry(self._text(*row[:2]), row[4], fragments, bool(row[6]))
+        row = self.row(Section.ENTRIES, f.ENTRY, number)
+        outcomes = self.row(Section.DECISIONS, f.DECISION, row[4])[4]
+        fragments = tuple(self.fragment(row[5] + n) for n in range(outcomes))
+        guest = row[7] == f.NONE
+        place = -1 if guest else row[7] - 1
+        return Entry(self.text(*row[:2]), row[4], fragments, bool(row[6]), place, guest)
 
-    def _fragment(self, number: int) -> Fragment:
-        first, count = self._row(Section.FRAGMENTS, f.FRAGMENT, number)
-        ropes = (self._row(Section.ROPES, f.ROPE, first + n) for n in range(count))
+    def fragment(self, number: int) -> Fragment:
+        first, count = self.row(Section.FRAGMENTS, f.FRAGMENT, number)
+        ropes = (self.row(Section.ROPES, f.ROPE, first + n) for n in range(count))
         return tuple(
             Hole(length) if offset == f.NONE else self._blob(offset, length) for offset, length in ropes
         )
@@ -260,6 +276,15 @@ def _describe_node(node: Node, slots: tuple[Slot, ...]) -> str:
         case Weights():
             rows = ", ".join(f"{w:g} {t}" for w, t in zip(node.weights, node.targets, strict=True))
             return f"weights -> {rows}"
+        case Scores():
+            targets = ", ".join(f"{len(a.terms)} terms {a.target}" for a in node.alternatives)
+            return f"scores, gamma {node.gamma:g}, floor {node.floor:g} -> {targets}"
+        case KeyedWeights():
+            shown = ", ".join(str(target) for target in node.targets)
+            count = (
+                f"{slot_text(slots[node.count_slot])} of" if node.count_slot >= 0 else f"{len(node.targets)}"
+            )
+            return f"weights under a key ({len(node.vectors)} known), {count} -> {shown}, else {node.on_none}"
         case Outcome():
             rule = "" if node.rule < 0 else f", rule {node.rule}"
             return f"outcome {node.resolution.name}, variant {node.variant}{rule}"

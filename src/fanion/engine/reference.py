@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import xxhash
 
+from fanion.engine.choice import Chosen, count_of, draw, pick, probabilities, score
 from fanion.engine.murmur import murmur3_32, murmur3_x64_128
+from fanion.model.choice import KeyedWeights, Scores
 from fanion.model.context import EvaluationContext
 from fanion.model.program import (
     TEXT_BYTES_MAX,
@@ -26,6 +28,7 @@ from fanion.model.program import (
     Lowered,
     Op,
     Outcome,
+    Piece,
     PieceKind,
     Profile,
     Ranges,
@@ -85,6 +88,14 @@ def trace(
     """As `evaluate`, with the path: (decision, node) in the order in which they ran."""
     run = _Run(lowered, context, external)
     return run.decide(decision), run.path
+
+
+def choose(
+    lowered: Lowered, decision: int, context: EvaluationContext, external: External | None = None
+) -> tuple[Result, Chosen]:
+    """As `evaluate`, with the registers that choosing nodes set."""
+    run = _Run(lowered, context, external)
+    return run.decide(decision), run.chosen.get(decision, Chosen())
 
 
 def bind(slot: Slot, context: EvaluationContext) -> Value:
@@ -190,6 +201,7 @@ class _Run:
         self.values: dict[int, Value] = {}
         self.results: dict[int, tuple[Result, Outcome]] = {}
         self.path: list[tuple[int, int]] = []
+        self.chosen: dict[int, Chosen] = {}
 
     def value(self, slot: int) -> Value:
         if slot not in self.values:
@@ -227,23 +239,46 @@ class _Run:
                     bucket = reduced
             elif isinstance(node, Ranges):
                 at = next((r.target for r in node.ranges if r.low <= bucket <= r.high), node.on_none)
+            elif isinstance(node, Weights):
+                at = node.targets[draw(node.weights, unit)]
             else:
-                at = _weighted(node, unit)
+                at = self.alternative(decision, node, unit)
 
-    def hash(self, node: Hash) -> int | None:
-        """The reduced hash, or None where a slot has no text and the node has a missing exit."""
+    def alternative(self, decision: int, node: Scores | KeyedWeights, unit: float) -> int:
+        if isinstance(node, Scores):
+            scores = [score(one, self.value) for one in node.alternatives]
+            shares = probabilities(scores, node.gamma, node.floor)
+            number = draw(shares, unit)
+            self.chosen[decision] = Chosen(number, shares[number])
+            return node.alternatives[number].target
+        count = count_of(node, self.value)
+        key = self.join(node.pieces, strict=True)
+        if count is None or not key:
+            return node.on_none
+        chosen = self.chosen[decision] = pick(node, key, count, unit)
+        return node.targets[chosen.choice if node.count_slot < 0 else 0]
+
+    def join(self, pieces: tuple[Piece, ...], *, strict: bool) -> str | None:
+        """The pieces' text. A slot without one counts as empty, or where `strict` makes the whole None."""
         parts: list[str] = []
-        for piece in node.pieces:
+        for piece in pieces:
             text = piece.literal
             if piece.kind is not PieceKind.LITERAL:
                 bound = self.value(piece.slot).text
                 if bound is None:
-                    if node.on_missing >= 0:
+                    if strict:
                         return None
                     bound = ""
                 text = bound if piece.kind is PieceKind.TEXT else str(len(bound.encode()))
             parts.append(text)
-        return reduce_hash(hash_text("".join(parts).encode(), node.hash), node.reduction, node.modulus)
+        return "".join(parts)
+
+    def hash(self, node: Hash) -> int | None:
+        """The reduced hash, or None where a slot has no text and the node has a missing exit."""
+        joined = self.join(node.pieces, strict=node.on_missing >= 0)
+        if joined is None:
+            return None
+        return reduce_hash(hash_text(joined.encode(), node.hash), node.reduction, node.modulus)
 
     def test(self, node: Test) -> int:
         passed = self.leaf(node)
@@ -342,15 +377,6 @@ def _compare_text(node: Test, text: str) -> bool:
         case Op.STRING_ENDS | Op.TEXT_ENDS:
             return text.endswith(operand)
     raise AssertionError(f"operator {node.op!r} has no text form")
-
-
-def _weighted(node: Weights, unit: float) -> int:
-    total = 0.0
-    for weight, target in zip(node.weights, node.targets, strict=True):
-        total += weight
-        if unit < total:
-            return target
-    return node.targets[-1]
 
 
 def hash_text(data: bytes, kind: HashKind) -> int:

@@ -19,6 +19,9 @@ import enum
 
 import msgspec
 
+from fanion.model.choice import KeyedWeights, Scores
+from fanion.model.layers import Layer, Row
+
 DECISION_DEPTH_MAX = 32
 """How deep decisions may ask each other; the kernel's stack has this many frames."""
 
@@ -279,7 +282,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False, tag="outcome"):
     rule: int = -1
 
 
-Node = Test | Hash | Ranges | Weights | Outcome
+Node = Test | Hash | Ranges | Weights | Scores | KeyedWeights | Outcome
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -325,7 +328,8 @@ class Lowered(msgspec.Struct, frozen=True):
 
     `documents`: answers stored whole, and records a dialect needs at request time (JSON), by name.
     `identifiers`: the environment's ids, one set per dialect, e.g. {"feather": {"environment": "env_01hx",
-    "organisation": "org_01hx"}}. `lists`: names of list segments that LIST_MEMBER operands may use.
+    "organisation": "org_01hx"}}. `lists`: names of list segments that LIST_MEMBER operands may use. `layers`:
+    in the order in which they lay their values over the parameters.
     """
 
     environment: str
@@ -335,6 +339,7 @@ class Lowered(msgspec.Struct, frozen=True):
     documents: dict[str, bytes] = {}
     identifiers: dict[str, dict[str, str]] = {}
     lists: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] = ()
 
 
 class Hole(msgspec.Struct, frozen=True):
@@ -348,20 +353,28 @@ Fragment = tuple[bytes | Hole, ...]
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One row of a dialect's table: the key asked for, its JSON form, and a fragment per outcome."""
+    """A key that a dialect serves, and a fragment per outcome of its decision.
+
+    Only with rows: `row` is the row that the entry belongs to (-1: none); `guest` marks a key that the table
+    has no value for, served where the caller brings one.
+    """
 
     key: str
     decision: int
     fragments: tuple[Fragment, ...]
     client_safe: bool = False
+    row: int = -1
+    guest: bool = False
 
 
 class Table(msgspec.Struct, frozen=True):
     """What one dialect serves. `absent` answers unknown keys and, so that nothing leaks, restricted ones.
 
     `documents`: records that the dialect needs at request time (JSON), by names that begin with its own.
+    `rows`: see `fanion.model.layers`.
     """
 
     entries: tuple[Entry, ...]
     absent: Fragment
     documents: dict[str, bytes] = {}
+    rows: tuple[Row, ...] = ()

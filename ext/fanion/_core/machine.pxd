@@ -1,0 +1,141 @@
+"""The machine that the kernel runs: its frames and registers, and how texts of several pieces are joined."""
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport realloc
+from libc.string cimport memcpy
+
+from fanion._core.bundle cimport bundle_sections
+from fanion._core.layout cimport (
+    FANION_NONE,
+    PIECE_BYTE_LENGTH,
+    PIECE_LITERAL,
+    fanion_decision,
+    fanion_node,
+    fanion_piece,
+)
+from fanion._core.match cimport cell
+
+
+cdef extern from "fanion_number.h" nogil:
+    size_t fanion_integer_text(int64_t value, char *out)
+
+cdef enum:
+    STACK_BYTES = 512    # texts up to this size are put together on the stack
+
+
+# An asked decision's outcome, valid while `stamp` is the request's.
+ctypedef struct memo_cell:
+    uint32_t stamp
+    uint32_t node      # absolute number of the outcome node
+
+
+# An external leaf's answer, valid while `stamp` is the request's.
+ctypedef struct external_cell:
+    uint32_t stamp
+    uint32_t passed
+
+
+ctypedef struct frame:
+    const fanion_decision *decision
+    const fanion_node *nodes     # the decision's first node
+    uint32_t at                  # node to run next
+    int64_t bucket               # -1 until a hash set it
+    double unit
+    int64_t choice               # index of the alternative, -1 until one was chosen
+    double probability           # its share
+    uint32_t vector              # the weights used, FANION_NONE for none or equal ones
+
+
+# One run, resumable: when it stops at an unbound slot or an external leaf, supply that and run again.
+ctypedef struct machine:
+    frame frames[32]
+    int depth
+    uint32_t wanted              # the slot or external leaf it stopped at
+    char *scratch                # owned by the bundle; what does not fit the stack
+    size_t scratch_capacity
+
+
+cdef enum run_status:
+    RUN_DONE
+    RUN_UNBOUND
+    RUN_EXTERNAL
+    RUN_NO_MEMORY
+    RUN_MISSING                  # a piece without a text form; never leaves the kernel
+
+
+cdef inline void enter(frame *f, const bundle_sections *s, const fanion_decision *decision) noexcept nogil:
+    """Puts a frame at the start of a decision."""
+    f.decision = decision
+    f.nodes = &s.nodes[decision.node_first]
+    f.at = 0
+    f.bucket = -1
+    f.unit = 0.0
+    f.choice = -1
+    f.probability = 0.0
+    f.vector = FANION_NONE
+
+
+cdef inline char *borrow(machine *m, size_t size) noexcept nogil:
+    """The scratch space, at least `size` bytes; NULL where memory ran out. Valid until the next call."""
+    cdef char *grown
+    if size > m.scratch_capacity:
+        grown = <char *> realloc(m.scratch, size)
+        if grown == NULL:
+            return NULL
+        m.scratch = grown
+        m.scratch_capacity = size
+    return m.scratch
+
+
+cdef inline int join(
+    const bundle_sections *s,
+    const cell *cells,
+    uint32_t stamp,
+    machine *m,
+    uint32_t first,
+    uint32_t count,
+    bint strict,
+    char *stack,
+    char **joined,
+    size_t *size,
+) noexcept nogil:
+    """Puts pieces together, in `stack` or in the scratch space; a run_status.
+
+    A slot without a text form counts as empty text; where `strict`, it makes the whole RUN_MISSING.
+    """
+    cdef const fanion_piece *piece
+    cdef const cell *value
+    cdef size_t total = 0, length = 0
+    cdef char *out = stack
+    cdef uint32_t n
+    for n in range(first, first + count):
+        piece = &s.pieces[n]
+        if piece.kind == PIECE_LITERAL:
+            total += piece.literal.length
+            continue
+        value = &cells[piece.slot]
+        if value.stamp != stamp:
+            m.wanted = piece.slot
+            return RUN_UNBOUND
+        if value.text == NULL and strict:
+            return RUN_MISSING
+        total += 20 if piece.kind == PIECE_BYTE_LENGTH else (value.length if value.text != NULL else 0)
+    if total > STACK_BYTES:
+        out = borrow(m, total)
+        if out == NULL:
+            return RUN_NO_MEMORY
+    for n in range(first, first + count):
+        piece = &s.pieces[n]
+        if piece.kind == PIECE_LITERAL:
+            memcpy(out + length, s.blob + piece.literal.offset, piece.literal.length)
+            length += piece.literal.length
+            continue
+        value = &cells[piece.slot]
+        if piece.kind == PIECE_BYTE_LENGTH:
+            length += fanion_integer_text(value.length if value.text != NULL else 0, out + length)
+        elif value.text != NULL:
+            memcpy(out + length, value.text, value.length)
+            length += value.length
+    joined[0] = out
+    size[0] = length
+    return RUN_DONE

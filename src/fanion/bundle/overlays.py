@@ -1,0 +1,82 @@
+"""Writing and reading back the rows of a table (`fanion.model.layers`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fanion.bundle import format as f
+from fanion.bundle.format import Section
+from fanion.model.layers import Patch, Row, RowOutcome
+from fanion.model.program import Table
+
+if TYPE_CHECKING:
+    from fanion.bundle.compiler import Writer
+    from fanion.bundle.inspect import BundleReader
+
+
+def write_overlay(writer: Writer, number: int, table: Table) -> None:
+    """The rows of table `number`, where it has any."""
+    if not table.rows:
+        return
+    views = len(table.rows[0].outcomes[0].views) if table.rows[0].outcomes else 0
+    if not 0 < views <= f.HOLES_MAX:
+        raise writer.refuse(f"{views} views of a row", f"1 to {f.HOLES_MAX}")
+    row_first = len(writer.rows[Section.ROWS])
+    records = []
+    for at, row in enumerate(table.rows):
+        writer.where = f"row {at}"
+        records.append(_row(writer, row, views, len(table.entries)))
+    writer.rows[Section.ROWS] += records
+    writer.rows[Section.OVERLAYS].append(f.OVERLAY.pack(number, row_first, len(records), views))
+
+
+def _row(writer: Writer, row: Row, views: int, entries: int) -> bytes:
+    if not 0 <= row.decision < len(writer.outcome_counts):
+        raise writer.refuse(f"decision {row.decision}", f"there are {len(writer.outcome_counts)}")
+    expected = writer.outcome_counts[row.decision]
+    if len(row.outcomes) != expected:
+        raise writer.refuse(f"{len(row.outcomes)} outcomes", f"as many as the decision: {expected}")
+    slot = f.NONE
+    if row.slot >= 0:
+        slot = writer.slot(row.slot)
+        writer.needs[slot] |= f.NEEDS_TEXT
+    outcomes = []
+    for outcome in row.outcomes:
+        if len(outcome.views) != views:
+            raise writer.refuse(f"{len(outcome.views)} views", f"in every row {views}")
+        patch_first = len(writer.rows[Section.PATCHES])
+        for patch in outcome.patches:
+            if not 0 <= patch.entry < entries:
+                raise writer.refuse(f"a patch of entry {patch.entry}", f"there are {entries}")
+            writer.rows[Section.PATCHES].append(f.PATCH.pack(patch.entry, writer.fragment((patch.fragment,))))
+        span = (patch_first, len(outcome.patches), outcome.note)
+        outcomes.append(f.ROW_OUTCOME.pack(writer.fragment(outcome.views), *span))
+    first = len(writer.rows[Section.ROW_OUTCOMES])
+    writer.rows[Section.ROW_OUTCOMES] += outcomes
+    return f.ROW.pack(row.decision, first, slot, 0)
+
+
+def read_overlay(reader: BundleReader, table: int) -> tuple[Row, ...]:
+    """The rows of a table, in order."""
+    for number in range(reader.count(Section.OVERLAYS)):
+        of, first, count, views = reader.row(Section.OVERLAYS, f.OVERLAY, number)
+        if of == table:
+            return tuple(_read_row(reader, first + n, views) for n in range(count))
+    return ()
+
+
+def _read_row(reader: BundleReader, number: int, views: int) -> Row:
+    decision, first, slot, _ = reader.row(Section.ROWS, f.ROW, number)
+    count = reader.row(Section.DECISIONS, f.DECISION, decision)[4]
+    outcomes = []
+    for n in range(first, first + count):
+        fragment, patch_first, patches, note = reader.row(Section.ROW_OUTCOMES, f.ROW_OUTCOME, n)
+        rows = [reader.row(Section.PATCHES, f.PATCH, patch_first + k) for k in range(patches)]
+        outcomes.append(
+            RowOutcome(
+                tuple(reader.fragment(fragment + view) for view in range(views)),
+                tuple(Patch(entry, reader.fragment(patch)) for entry, patch in rows),
+                note,
+            )
+        )
+    return Row(decision, tuple(outcomes), -1 if slot == f.NONE else slot)
