@@ -8,6 +8,7 @@ a 400 when the text isn't JSON at all, else a 422 with the place.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
@@ -97,17 +98,21 @@ _drain = deque[Any](maxlen=0).extend
 
 
 class Body(Generic[T]):
-    """One kind of body: the closed decoder, the open one, and what types can't say."""
+    """One kind of body: the closed decoder, the open one, and what types can't say. `holds_map`: a member of
+    it takes names of the caller's choice, so its closed decoder alone doesn't bound how many."""
 
-    def __init__(self, closed: Any, opened: Any, limits: Limits, check: Callable[[T, bytes], None]) -> None:
+    def __init__(
+        self, closed: Any, opened: Any, limits: Limits, check: Callable[[T, bytes], None], *, holds_map: bool
+    ) -> None:
         self._closed = msgspec.json.Decoder(closed)
         self._opened = msgspec.json.Decoder(opened)
         self._limits = limits
         self._check = check
+        self._map_bytes_free = MAP_BYTES_FREE if holds_map else sys.maxsize
 
     def read(self, body: bytes) -> T:
         """Raises Fault INVALID_JSON or INVALID_SHAPE."""
-        if len(body) > MAP_BYTES_FREE and body.count(b":") > self._limits.json_keys_max:
+        if len(body) > self._map_bytes_free and body.count(b":") > self._limits.json_keys_max:
             check_bounds(body, self._limits)
         try:
             document: T = self._closed.decode(body)
@@ -135,18 +140,20 @@ class Schema:
         batch: Any = Annotated[list[Event], Meta(min_length=1, max_length=events_max)]
         batch_closed: Any = Annotated[list[EventClosed], Meta(min_length=1, max_length=events_max)]
         self._limits = limits
-        self.one: Body[Any] = Body(OneClosed, One, limits, self._check_context)
+        self.one: Body[Any] = Body(OneClosed, One, limits, self._check_context, holds_map=True)
         self.bulk: Body[Any] = Body(
             _closed("BulkClosed", flags=keys, context=ContextClosed),
             _opened("Bulk", flags=keys, context=Context),
             limits,
             self._check_context,
+            holds_map=True,
         )
         self.events: Body[Any] = Body(
             _closed("EventsClosed", events=batch_closed),
             _opened("Events", events=batch),
             limits,
             self._check_events,
+            holds_map=False,
         )
         self.raw_events = msgspec.json.Decoder(RawEvents)
 
