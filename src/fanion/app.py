@@ -78,8 +78,10 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
 
     `notes`: lines printed once the server answers; `{url}` in them is its address.
     """
+    from fanion.auth.limiter import Limiter
     from fanion.bundle.recovery import open_verified
     from fanion.http.server import Supervisor, pick_port
+    from fanion.telemetry.metrics import Metrics
     from fanion.worker import Worker  # before the fork: workers share what is imported
 
     check_directory(data, memory_allowed=demo or config.journal.ack == "buffered")
@@ -89,6 +91,8 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         generation = store.generation()
         store.check_readers()
         store.close()
+        Limiter.prepare(data, config.limiter.slots)
+        Metrics.prepare(data)
         if problem is not None:
             print(f"the store was damaged ({problem}); serving its copy", flush=True)
         keeper, port = pick_port(config.server.host, config.server.port)

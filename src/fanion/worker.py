@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fanion.auth.clock import ExpiryClock
 from fanion.auth.limiter import Limiter
 from fanion.bundle.reload import Reloader
 from fanion.bundle.store import Store
@@ -84,6 +85,7 @@ class Worker:
         self._closers: list[Callable[[], None]] = []
         self._reloader: Reloader[View]
         self._metrics: Metrics
+        self._clock: ExpiryClock
         self._timer: asyncio.TimerHandle | None = None
 
     def application(self) -> Callable[..., Awaitable[None]]:
@@ -111,11 +113,13 @@ class Worker:
         config, loop = self._config, asyncio.get_running_loop()
         metrics = self._metrics = self._keep(Metrics.open(self._data))
         store = self._keep(Store.open(self._data, map_bytes=config.store.map_bytes))
+        self._clock = ExpiryClock(store.published_at())
         reloader: Reloader[View] = self._keep(
             Reloader(
                 store,
                 store.word,
                 self._make_view,
+                now=self._clock.now,
                 report=self._report_store,
                 key_cache_entries=config.store.key_cache_entries,
             )
@@ -159,6 +163,7 @@ class Worker:
 
     def _tick(self, loop: asyncio.AbstractEventLoop, reloader: Reloader[View], parent: int) -> None:
         reloader.tick()
+        self._clock.tick()
         confirmed_ago_s = time.monotonic() - reloader.serving.confirmed_at
         self._metrics.served(reloader.serving.number, time.time() - confirmed_ago_s)
         if os.getppid() != parent:

@@ -78,7 +78,8 @@ def test_table_of_another_size_is_refused_with_advice(tmp_path: Path) -> None:
     Limiter.open(tmp_path, 1024).close()
     with pytest.raises(ServeError, match="stop every server"):
         Limiter.open(tmp_path, 2048)
-    assert Limiter.open(tmp_path, 2048, replace=True).take(1, 1.0, 1) == 0.0
+    Limiter.prepare(tmp_path, 2048)
+    assert Limiter.open(tmp_path, 2048).take(1, 1.0, 1) == 0.0
 
 
 def test_scope_parts_do_not_run_into_each_other() -> None:

@@ -39,18 +39,24 @@ class Limiter:
         cost above the burst counts as the burst."""
 
     @classmethod
-    def open(cls, directory: Path, slots: int = 65_536, *, replace: bool = False) -> Limiter:
-        """Opens or makes DIR/shared/limiter. Raises ServeError.
+    def open(cls, directory: Path, slots: int = 65_536) -> Limiter:
+        """Opens or makes DIR/shared/limiter. Raises ServeError, also for a table of another size."""
+        return cls(_open_table(directory, slots, replace=False))
 
-        `replace`: a table of another size is made anew; only for the process that starts the others.
-        """
-        folder = directory / "shared"
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            return cls(LimiterTable(str(folder / FILE_NAME), slots, replace=replace))
-        except (OSError, ValueError) as error:
-            raise ServeError(f"the rate limiter can't be used: {error}") from error
+    @classmethod
+    def prepare(cls, directory: Path, slots: int = 65_536) -> None:
+        """Makes a table of another size anew. Only before any worker. Raises ServeError."""
+        _open_table(directory, slots, replace=True).close()
 
     def close(self) -> None:
         """Unmaps the table; `take` raises ValueError from here on."""
         self._table.close()
+
+
+def _open_table(directory: Path, slots: int, *, replace: bool) -> LimiterTable:
+    folder = directory / "shared"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return LimiterTable(str(folder / FILE_NAME), slots, replace=replace)
+    except (OSError, ValueError) as error:
+        raise ServeError(f"the rate limiter can't be used: {error}") from error

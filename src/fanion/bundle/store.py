@@ -85,13 +85,19 @@ class Store:
 
     def generation(self) -> int:
         """The number of the committed generation; 0 before the first publish."""
+        return self._committed().generation
+
+    def published_at(self) -> float:
+        """When the last publish was, Unix seconds; 0.0 before the first."""
+        return self._committed().published_at
+
+    def _committed(self) -> Manifest:
         with self._reading():
             transaction = self._environment.begin()
             try:
-                manifest = layout.read_manifest(transaction, self._environment.databases)
+                return self._current(transaction)
             finally:
                 transaction.abort()
-        return 0 if manifest is None else manifest.generation
 
     def pin(self) -> PinnedGeneration:
         """Holds on to the committed generation until released. At most two a process should be alive."""

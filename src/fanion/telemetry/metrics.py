@@ -128,6 +128,16 @@ class Metrics:
             )
         return cls(file, row)
 
+    @classmethod
+    def prepare(cls, directory: Path) -> None:
+        """Makes a file of another shape (of an earlier version) anew. Only before any worker. Raises ServeError."""
+        folder = directory / "shared"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            MetricFile(str(folder / "metrics"), SLOTS, CELLS, replace=True).close()
+        except (OSError, ValueError) as error:
+            raise ServeError(f"the metrics can't be counted: {error}") from error
+
     def answered(self, dialect: str, endpoint: str, status: int) -> None:
         """Counts one answer. The request path's only call."""
         cell = self._cells.get((dialect, endpoint, status))
