@@ -145,6 +145,18 @@ class JournalWriter:
         session = self._session
         return (session.slot.writer, session.recovered.epoch) if session else (-1, 0)
 
+    @property
+    def first_sequence(self) -> int:
+        """The first sequence of this claim: the log holds all below it; 0 while the journal is not open."""
+        session = self._session
+        return session.recovered.next_sequence if session else 0
+
+    @property
+    def next_sequence(self) -> int:
+        """What `append` would return now; 0 while the journal is not open."""
+        ring = self._ring
+        return ring.head_sequence + 1 if ring is not None else 0
+
     def close(self) -> None:
         """Drains and syncs what the ring holds, and releases the slot; what can't be written stays in the ring."""
         if self._closed:
