@@ -23,7 +23,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from fanion.definitions.loading import SOURCES, Loaded, MemberList, load, load_stored
+from fanion.definitions.loading import SOURCES, Loaded, load, load_stored
+from fanion.definitions.members import MemberList
 
 DEMO: Final = Path(__file__).with_name("demo.yaml")
 """The demo world that `fanion serve --demo` publishes."""

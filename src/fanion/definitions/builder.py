@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from fanion.definitions.members import MemberList
 from fanion.model.program import (
     Answer,
     Decision,
@@ -40,6 +41,7 @@ class Builder:
         self.decisions: list[Decision] = []
         self.parameters: list[Parameter] = []
         self.lists: dict[str, None] = {}
+        self.members: list[tuple[MemberList, str]] = []
         self.tests: dict[tuple[str, str, str], Any] = {}
         """Lowered conditions by attribute, operator and text: the same ones come again and again."""
         self._slot_numbers: dict[Slot, int] = {}
@@ -81,6 +83,10 @@ class Builder:
         """Say that LIST_MEMBER operands use this list."""
         self.lists[name] = None
         return name
+
+    def list_members(self, entry: MemberList, path: str) -> None:
+        """Members of a list as a source file gives them at `path`; without any, the store's own are kept."""
+        self.members.append((entry, path))
 
     def taken(self, key: str, source: str) -> str | None:
         """The source that already owns this parameter key, where that is a clash; the key is taken

@@ -28,6 +28,10 @@ class Files:
         """The file's bytes; OSError when it can't be read."""
         raise NotImplementedError
 
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        raise NotImplementedError
+
     def has_list(self, name: str) -> bool:
         """Whether a list's file is there; the stored copy does not hold those, the store has the members."""
         raise NotImplementedError
@@ -69,6 +73,9 @@ class DiskFiles(Files):
             raise OSError(f"larger than {FILE_BYTES_MAX} bytes")
         return data
 
+    def exists(self, name: str) -> bool:
+        return Path(name).is_file()
+
     def has_list(self, name: str) -> bool:
         return Path(name).is_file()
 
@@ -86,6 +93,9 @@ class StoredFiles(Files):
             if prefix + name in self.stored:
                 return self.stored[prefix + name]
         raise OSError("not in the store")
+
+    def exists(self, name: str) -> bool:
+        return ROOT + name in self.stored or REFERRED + name in self.stored
 
     def has_list(self, name: str) -> bool:
         return True

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fanion.definitions import feather, redpennon_lowering
+from fanion.definitions import feather, redpennon_lowering, stitchd
 from fanion.definitions.builder import Builder
 from fanion.definitions.checks import ProjectChecks
 from fanion.definitions.documents import DocumentError, read_document
@@ -19,6 +19,7 @@ from fanion.definitions.files import REFERRED, ROOT, DiskFiles, Files, StoredFil
 from fanion.definitions.keys import KeyDefinition, KeyReader
 from fanion.definitions.limits import FLAGS_MAX, SOURCES_MAX
 from fanion.definitions.lowering import NativeLowering, list_name
+from fanion.definitions.members import MemberList
 from fanion.definitions.native import OrganisationWorld, Placed, ProjectWorld, gather
 from fanion.definitions.report import Report, join, shown
 from fanion.definitions.source import SourceFile, SourceFormat
@@ -30,16 +31,9 @@ from fanion.model.program import Lowered
 SOURCES: Final[dict[str, SourceFormat]] = {
     feather.NAME: feather.FORMAT,
     redpennon_lowering.FORMAT.name: redpennon_lowering.FORMAT,
+    stitchd.FORMAT.name: stitchd.FORMAT,
 }
 """The formats that `sources` of an environment may name. A new format is its module and its line here."""
-
-
-class MemberList(msgspec.Struct, frozen=True):
-    """One side of a list segment: members written out, and a file of one member per line (plain or gzip)."""
-
-    name: str
-    members: tuple[str, ...] = ()
-    file: str | None = None
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -131,7 +125,9 @@ class _Loading:
             document = self.document(name, reports[name])
             if document is not None:
                 documents.append((name, document))
-        world_files = {name for name, document in documents for name in _references(name, document)}
+        world_files = {
+            name for own, document in documents for name in _references(own, document) if name != own
+        }
         skipped = {name for name in world_files if not given.get(name, True)}
         for name, report in reports.items():
             if name not in skipped:
@@ -153,7 +149,11 @@ class _Loading:
         if isinstance(document, dict) and "organisations" not in document:
             for source in SOURCES.values():
                 if source.recognises(document):
-                    placed = source.placed(name, document)
+                    placed = (
+                        source.placed(name, document)
+                        if source.placed_among is None
+                        else source.placed_among(name, document, self.files.exists)
+                    )
                     if placed is None:
                         found = f"a {source.name} file, which does not say its environment"
                         report.problem(
@@ -251,6 +251,11 @@ class _Loading:
         NativeLowering(project, name, builder, self.report).run()
         for known, source, parsed in sources:
             known.lower(parsed, source, builder, self.report)
+            for entry, path in builder.members:
+                if entry.file is not None and not self.files.has_list(entry.file):
+                    self.report.problem(source.name, path, f"{entry.file} can't be read", "a file of members")
+                self.lists.append(entry)
+            builder.members.clear()
         return builder.finish()
 
     # -- lists and the store's copy

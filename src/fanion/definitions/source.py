@@ -17,6 +17,9 @@ from fanion.definitions.builder import Builder
 from fanion.definitions.report import Report
 from fanion.model.definition import File
 
+Exists = Callable[[str], bool]
+"""Whether the publication can read a file of this name."""
+
 
 class SourceFile(msgspec.Struct, frozen=True):
     """A file of another format as referred to: its name for messages, its bytes, and further files by
@@ -37,12 +40,14 @@ def _unplaced(_name: str, _document: Any) -> File | None:
 
 class SourceFormat(msgspec.Struct, frozen=True):
     """`parse` returns whatever `lower` takes, or None when the file can't be used (then a problem is
-    reported). `roles`: the further files that a reference may, and those that it must, name."""
+    reported). `placed_among`, where set, is asked instead of `placed` and may look which files there are.
+    `roles`: the further files that a reference may, and those that it must, name."""
 
     name: str
     parse: Callable[[SourceFile, Report], Any]
     lower: Callable[[Any, SourceFile, Builder, Report], None]
     recognises: Callable[[Any], bool] = _never
     placed: Callable[[str, Any], File | None] = _unplaced
+    placed_among: Callable[[str, Any, Exists], File | None] | None = None
     roles: frozenset[str] = frozenset()
     required_roles: frozenset[str] = frozenset()
