@@ -1,4 +1,4 @@
-"""Feather's golden cases (tests/golden/feather) through lowering and the reference twin."""
+"""Feather's golden cases (tests/golden/feather): lowered, by the reference twin and by the compiled core."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import re2
 
+from fanion.bundle.compiler import compile_bundle
 from fanion.definitions import feather
 from fanion.definitions.builder import Builder
 from fanion.definitions.report import Report
 from fanion.definitions.source import SourceFile
+from fanion.engine.evaluator import open_environment
 from fanion.engine.reference import evaluate
+from fanion.http.dialects.feather.emit import render
 from fanion.model.context import EvaluationContext
 from fanion.model.program import Answer, Lowered, Op, Resolution
 
@@ -76,3 +79,21 @@ def test_golden_case_is_answered_as_written(group: dict[str, Any]) -> None:
         bucket = expected.pop("bucket", None)
         assert (shown, type(shown["value"])) == (expected, type(expected["value"])), case["context"]
         assert bucket in (None, result.bucket), case["context"]
+
+
+@pytest.mark.parametrize("group", groups())
+def test_golden_case_is_emitted_as_written_by_the_core(group: dict[str, Any]) -> None:
+    key = group.get("key", "flag")
+    lowered = lower({key: group["flag"]})
+    bundle = open_environment("env_test", compile_bundle(lowered, {"feather": render}))
+    table = bundle.table("feather")
+    for case in group["cases"]:
+        context = context_of(case["context"])
+        answer = bundle.emit_one(table, key, context.members, context.attributes, None, False, b"{", b"}")
+        expected = dict(case["expected"])
+        bucket = expected.pop("bucket", None)
+        shown = json.loads(answer)
+        assert (shown, type(shown["value"])) == (expected, type(expected["value"])), case["context"]
+        resolved = bundle.resolve(table, key, context.members, context.attributes, None, False)
+        assert resolved is not None
+        assert bucket in (None, resolved[2]), case["context"]
