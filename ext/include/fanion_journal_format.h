@@ -28,7 +28,7 @@ enum { FANION_KIND_EVENTS = 1, FANION_KIND_PADDING = 2, FANION_KIND_INDEX = 3 };
 typedef struct {
     uint64_t magic;
     uint32_t version;
-    uint32_t checksum;       /* CRC-32C over the other 112 bytes from `machine` on */
+    uint32_t checksum;       /* CRC-32C over the other 124 bytes */
     uint8_t machine[16];     /* machine id */
     uint64_t salt;           /* random per life of the file; low half marks records, high half seeds checksums */
     uint64_t ordinal;        /* place in the writer's chain of segments, from 1 */
@@ -95,7 +95,8 @@ static inline int fanion_record_verify(const uint8_t *bytes, uint64_t available,
 }
 
 static inline uint32_t fanion_header_checksum(const fanion_segment_header *header) {
-    return fanion_crc32c(0, header->machine, sizeof(fanion_segment_header) - offsetof(fanion_segment_header, machine));
+    uint32_t before = fanion_crc32c(0, header, offsetof(fanion_segment_header, checksum));
+    return fanion_crc32c(before, header->machine, sizeof *header - offsetof(fanion_segment_header, machine));
 }
 
 /* Fills one page with the header and its copy. */

@@ -34,7 +34,7 @@
 typedef struct {
     uint64_t magic;
     uint32_t version;
-    uint32_t checksum;      /* CRC-32C from `machine` to the end */
+    uint32_t checksum;      /* CRC-32C over the other 60 bytes */
     uint8_t machine[16];
     uint64_t salt;          /* of the records in this ring; new at each claim */
     uint64_t epoch;

@@ -63,15 +63,16 @@ Order of writing
 
 States after a crash, as a reader and recovery find them. "Expected" is the sequence that must come next, "limit"
 the least first sequence of any later segment of the writer, or the writer's durable end. Each case matches one row.
-    | # | at the expected place | and | treatment |
-    |---|---|---|---|
-    | 1 | expected >= limit | | end: what stands here does not exist (given-up or torn part) |
-    | 2 | valid record, expected sequence, kind 1 | expected < limit | a record |
-    | 3 | valid record, expected sequence, kind 3 | | end of a sealed segment |
-    | 4 | anything else | a later valid record within the limit, and the expected one is known to have been durable (limit, seal, slot, ring, or a later record's pending count) | damage: reported with its place, reading goes on at the later record |
-    | 5 | anything else | no later valid record, but the expected one is known to have been durable | damage to the end of the segment: reported |
-    | 6 | anything else, not zeros, or a later valid record | the expected one is not known to have been durable | torn tail: cut here |
-    | 7 | zeros or the end of the file | as 6, and nothing valid behind | end of the log |
+    1  expected >= limit: the end; what stands here does not exist (given up, or torn).
+    2  a valid record of kind 1 with the expected sequence: a record.
+    3  a valid record of kind 3 with the expected sequence: the end of a sealed segment.
+    Else the expected record is not here. Was it durable? It was if the limit, the seal, the slot, the ring's durable
+    word or a later record's pending count says so.
+    4  it was, and a later valid record stands behind, within the limit: damage, reported with its place; reading
+       goes on at the later record.
+    5  it was, and nothing valid stands behind: damage to the end of the segment, reported.
+    6  it was not, and these bytes aren't zeros, or a later valid record stands behind: a torn tail, cut here.
+    7  it was not, these are zeros or the end of the file, and nothing valid stands behind: the end of the log.
     A file whose two header copies are invalid is reported and not read. Of two files with the same (writer,
     ordinal, epoch, first sequence) one is read, the compressed one if there is one. A gap before a segment's first
     sequence is reported. Names mean nothing, so swapped names change nothing.

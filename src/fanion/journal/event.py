@@ -108,7 +108,7 @@ def _traffical(event: Fields) -> Fields:
     layers = [layer for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
     named = [layer for layer in layers if _text(layer.get("policyId"))]
     if len(named) == 1:
-        fields["flag_key"] = _text(named[0].get("policyKey")) or _text(named[0]["policyId"])
+        fields["flag_key"] = _text(named[0].get("policyKey")) or named[0]["policyId"]
         fields["variant"] = _text(named[0].get("allocationName"))
     return fields | {"value": event.get("assignments")}
 

@@ -11,9 +11,9 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from fanion._core import journal_format, ring
+from fanion._core import ring
 from fanion.errors import JournalError
-from fanion.journal.log_segment import HEADER, PAGE, SegmentHeader, new_salt, parse_header
+from fanion.journal.log_segment import HEADER, PAGE, SegmentHeader, checksum_around, new_salt, parse_header
 from fanion.journal.settings import MIB, JournalSettings
 from fanion.journal.storage import Storage, read_file, write_all
 
@@ -199,7 +199,7 @@ def make_ring(storage: Storage, path: Path, capacity: int) -> int:
 def pack_ring_identity(identity: RingIdentity) -> bytes:
     fields = (identity.machine, identity.salt, identity.epoch, identity.capacity, identity.writer, 0)
     plain = RING_IDENTITY.pack(RING_MAGIC, RING_VERSION, 0, *fields)
-    return plain[:12] + journal_format.crc32c(plain[16:]).to_bytes(4, "little") + plain[16:]
+    return plain[:12] + checksum_around(plain).to_bytes(4, "little") + plain[16:]
 
 
 def parse_ring_identity(data: bytes) -> RingIdentity | None:
@@ -209,7 +209,7 @@ def parse_ring_identity(data: bytes) -> RingIdentity | None:
     _, version, checksum, machine, salt, epoch, capacity, writer, _ = RING_IDENTITY.unpack(
         data[: RING_IDENTITY.size]
     )
-    if checksum != journal_format.crc32c(data[16 : RING_IDENTITY.size]):
+    if checksum != checksum_around(data[: RING_IDENTITY.size]):
         return None
     if version != RING_VERSION:
         raise JournalError(f"a ring of format version {version}; this server reads {RING_VERSION}")

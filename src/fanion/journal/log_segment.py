@@ -34,6 +34,11 @@ PENDING_UNKNOWN = 0xFFFFFF
 KIND_EVENTS, KIND_PADDING, KIND_INDEX = 1, 2, 3
 
 
+def checksum_around(packed: bytes, seed: int = 0) -> int:
+    """CRC-32C of a packed struct without bytes 12-15, where all of the journal's headers keep it."""
+    return journal_format.crc32c(packed[16:], journal_format.crc32c(packed[:12], seed))
+
+
 class SegmentHeader(msgspec.Struct, frozen=True):
     """The fields of fanion_segment_header, which explains them."""
 
@@ -58,7 +63,7 @@ class SegmentHeader(msgspec.Struct, frozen=True):
     def pack(self) -> bytes:
         fields = (self.machine, self.salt, self.ordinal, self.epoch, self.first_sequence, self.life)
         plain = HEADER.pack(SEGMENT_MAGIC, VERSION, 0, *fields, self.created_ns, self.writer, self.flags)
-        checksum = journal_format.crc32c(plain[16:])
+        checksum = checksum_around(plain)
         return plain[:12] + checksum.to_bytes(4, "little") + plain[16:]
 
     def page(self) -> bytes:
@@ -78,7 +83,7 @@ def parse_header(page: bytes) -> SegmentHeader | None:
         if len(part) < HEADER.size:
             continue
         magic, version, checksum, *fields = HEADER.unpack(part)
-        if magic != SEGMENT_MAGIC or checksum != journal_format.crc32c(part[16:]):
+        if magic != SEGMENT_MAGIC or checksum != checksum_around(part):
             continue
         if version != VERSION:
             raise JournalError(f"a log segment of format version {version}; this server reads {VERSION}")

@@ -31,7 +31,7 @@ from fanion.journal.log_segment import (
     list_segments,
 )
 from fanion.journal.seal import read_index, read_seal
-from fanion.journal.slot import list_slots, read_slot, ring_path
+from fanion.journal.slot import is_owned, list_slots, read_slot, ring_path
 from fanion.journal.storage import Storage, write_all
 
 EVENTS_HEADER = struct.Struct("<HHIIB3x")
@@ -278,17 +278,20 @@ class JournalReader:
             return SEQUENCE_END, 0
         if state.clean:
             return state.next_sequence, state.next_sequence
+        durable = -1
         with contextlib.suppress(OSError, JournalError):
             fd = self._storage.open(ring_path(self._directory, writer), write=False)
             try:
                 head = self._storage.pread(fd, RING_HEAD_BYTES, 0)
             finally:
                 self._storage.close(fd)
-            identity = parse_ring_identity(head)
-            if identity is not None:
+            if parse_ring_identity(head) is not None:
                 durable = read_control(head, "durable")
-                return durable + 1, durable + 1
-        return SEQUENCE_END, state.next_sequence
+        proven = max(durable + 1, state.next_sequence)
+        # Without an owner the word is only a lower bound: the machine may have ended before its page was written.
+        return (
+            proven if durable >= 0 and is_owned(self._storage, self._directory, writer) else SEQUENCE_END
+        ), proven
 
     def _report(self, defect: Defect) -> None:
         if defect not in self.defects:

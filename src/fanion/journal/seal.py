@@ -22,6 +22,7 @@ from fanion.journal.log_segment import (
     Scanner,
     SegmentHeader,
     Source,
+    checksum_around,
 )
 from fanion.journal.storage import Storage, write_all
 
@@ -59,7 +60,7 @@ class Seal(msgspec.Struct, frozen=True):
             self.payload_bytes,
         )
         plain = SEAL.pack(SEAL_MAGIC, 1, 0, *body)
-        checksum = journal_format.crc32c(plain[16:], salt >> 32)
+        checksum = checksum_around(plain, salt >> 32)
         return (plain[:12] + checksum.to_bytes(4, "little") + plain[16:]).ljust(PAGE, b"\0")
 
 
@@ -69,7 +70,7 @@ def read_seal(source: Source, header: SegmentHeader) -> Seal | None:
     if len(data) < SEAL.size or data[:8] != SEAL_MAGIC:
         return None
     _, _, checksum, *fields = SEAL.unpack(data)
-    if checksum != journal_format.crc32c(data[16:], header.salt >> 32):
+    if checksum != checksum_around(data, header.salt >> 32):
         return None
     return Seal(*fields)
 

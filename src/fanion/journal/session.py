@@ -100,10 +100,10 @@ class Session:
                     self.seal(ready, first_sequence, self.ring.durable + 1)
                 elif not started:
                     self.storage.unlink(ready.path)
-            for ready in self.made.values():
+            while self.made:
+                _, ready = self.made.popitem()
                 self.storage.close(ready.fd)
                 self.maker.recycle(ready.path, keep=self.settings.pool_segments)
-            self.made.clear()
             clean = drained and self.ring.failure == 0
             if clean:
                 self.slot.write(
@@ -120,9 +120,8 @@ class Session:
 
     def abandon(self) -> None:
         """Closes what is open without touching a file: recovery will find it as it is."""
-        for ready in self.made.values():
-            self.storage.close(ready.fd)
-        self.made.clear()
+        while self.made:
+            self.storage.close(self.made.popitem()[0])
         self.storage.close(self.ring_fd)
         self.slot.release()
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from fanion._core import journal_format
 from fanion.errors import JournalError
+from fanion.journal.log_segment import checksum_around
 from fanion.journal.storage import Storage, write_all
 
 SLOT = struct.Struct("<8sII16sQQQQII")
@@ -35,7 +35,7 @@ class SlotState(msgspec.Struct, frozen=True):
     def pack(self) -> bytes:
         fields = (self.machine, self.counter, self.epoch, self.next_sequence, self.ring_bytes)
         plain = SLOT.pack(MAGIC, VERSION, 0, *fields, self.writer, self.clean)
-        return plain[:12] + journal_format.crc32c(plain[16:]).to_bytes(4, "little") + plain[16:]
+        return plain[:12] + checksum_around(plain).to_bytes(4, "little") + plain[16:]
 
 
 def parse_slot(data: bytes) -> SlotState | None:
@@ -48,7 +48,7 @@ def parse_slot(data: bytes) -> SlotState | None:
         _, version, checksum, machine, counter, epoch, next_sequence, ring_bytes, writer, clean = SLOT.unpack(
             part
         )
-        if checksum != journal_format.crc32c(part[16:]):
+        if checksum != checksum_around(part):
             continue
         if version != VERSION:
             raise JournalError(f"a journal slot of format version {version}; this server reads {VERSION}")
@@ -78,6 +78,18 @@ def read_slot(storage: Storage, directory: Path, writer: int) -> SlotState | Non
         return None
     try:
         return parse_slot(storage.pread(fd, COPY + SLOT.size, 0))
+    finally:
+        storage.close(fd)
+
+
+def is_owned(storage: Storage, directory: Path, writer: int) -> bool:
+    """Whether a living process has the slot."""
+    try:
+        fd = storage.open(slot_path(directory, writer), write=False)
+    except FileNotFoundError:
+        return False
+    try:
+        return storage.locked(fd)
     finally:
         storage.close(fd)
 

@@ -102,6 +102,15 @@ class Storage:
             return False
         return True
 
+    def locked(self, fd: int) -> bool:
+        """Whether another open file has the lock; looks by taking a shared one for a moment."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        return False
+
     def mapping(self, fd: int) -> int:
         """The descriptor to map for a ring file."""
         return fd

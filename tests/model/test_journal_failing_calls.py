@@ -1,0 +1,87 @@
+"""Fails the first, second, third ... system call of a whole history until none is left to fail.
+
+The history appends, rotates, seals, ends, recovers and closes. Whatever call fails, with whatever error: nothing
+acknowledged is lost, nothing is there twice, and the journal goes on by itself once the disk does.
+"""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from fanion.journal.session import adopt
+from tests.model.journal_world import JOURNAL, SETTINGS, World, check_recovered, new_disk, read_all
+from tests.model.simulated_disk import SimulatedStorage
+
+
+@pytest.mark.parametrize("always", [False, True], ids=["once", "for-ever"])
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EFBIG, errno.EMFILE, errno.EROFS])
+def test_any_call_may_fail(error: int, always: bool) -> None:
+    number = 0
+    while True:
+        number += (
+            1 if number < 40 else 3
+        )  # every one of the first, then every third: rounds repeat from there
+        storage = SimulatedStorage(new_disk(), number)
+        storage.fail_errno = error
+        storage.fail_always = always
+        storage.fail_at = number
+        world = World(storage)
+        world.open()
+        history(world)
+        hit = bool(storage.failed_call)
+        storage.fail_at = -1
+        storage.clock += 2_000_000_000
+        assert world.drain(), (number, storage.failed_call, world.steward.health)
+        assert world.acknowledged == len(world.sent)
+        check_recovered(storage.power_off(number), world.sent, world.acknowledged)
+        storage = storage.kill()
+        assert len(read_all(storage)[0]) == len(world.sent)
+        check_recovered(storage, world.sent, world.acknowledged)
+        storage.disk.close()
+        if not hit:
+            break
+    assert number > 40
+
+
+def history(world: World) -> None:
+    """Enough for three segments and the pool."""
+    for n in range(60):
+        if world.steward.session is None:
+            world.storage.clock += 2_000_000_000
+            world.tick()
+            continue
+        world.append(bytes([n]) * 3000)
+        if n % 3 == 2:
+            world.drain(8)
+            world.tick()
+
+
+def test_recovery_may_fail_at_any_call_and_be_tried_again() -> None:
+    number = 0
+    while True:
+        number += 1
+        storage = SimulatedStorage(new_disk(), number)
+        world = World(storage).open()
+        for n in range(12):
+            world.append(bytes([n]) * 3000)
+            if n == 5:
+                world.drain()
+        storage = storage.kill()
+        storage.fail_at = number
+        try:
+            adopt(storage, JOURNAL, 0, SETTINGS)
+        except OSError:
+            pass
+        hit = bool(storage.failed_call)
+        storage.fail_at = -1
+        check_recovered(storage.power_off(number), world.sent, world.acknowledged)
+        adopt(storage.kill(), JOURNAL, 0, SETTINGS)
+        records, reader = read_all(storage)
+        assert [record.body for record in records] == list(world.sent.values())
+        assert reader.defects == []
+        storage.disk.close()
+        if not hit:
+            break
+    assert number > 10
