@@ -84,7 +84,10 @@ def free_port() -> int:
 def running(arguments: list[str], url: str) -> Iterator[None]:
     """A server process on core 0, up before and gone after."""
     pin = ["taskset", "-c", "0"] if shutil.which("taskset") and (os.cpu_count() or 1) > 1 else []
-    process = subprocess.Popen([*pin, sys.executable, *arguments], stdout=subprocess.DEVNULL)
+    log = {"FANION_LOG_LEVEL": "warning"}
+    process = subprocess.Popen(
+        [*pin, sys.executable, *arguments], stdout=subprocess.DEVNULL, env=os.environ | log
+    )
     try:
         for _ in range(200):
             time.sleep(0.05)
