@@ -65,6 +65,7 @@ def test_aliases_count_all_that_they_repeat(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ('{"a": 1, "a": 2}', "the key stands twice"),
         ('{"a": NaN}', "NaN"),
+        ('{"a": -1e999}', "'-1e999'"),
         ('{"a": "\\ud800"}', "a lone surrogate"),
         ('{"a": }', "not JSON"),
         ("[" * 100_000, "nesting too deep"),

@@ -109,6 +109,14 @@ def test_what_the_contract_gives_a_meaning_is_warned_about_and_kept(tmp_path: Pa
     assert list(parameters(loaded)) == ["f"]
 
 
+@pytest.mark.parametrize("percentage", [1e308, -1e308, 2**70])
+def test_percentages_far_out_of_range_are_clamped(tmp_path: Path, percentage: float) -> None:
+    loaded = publish(tmp_path, {"f": config(rules=[rule(rolloutPercentage=percentage)])})
+    assert warned(loaded) == {"f.rules[0].rolloutPercentage"}
+    resolution = parameters(loaded)["f"].answers[0].resolution
+    assert resolution is (Resolution.SPLIT if percentage > 0 else Resolution.DEFAULT)
+
+
 @pytest.mark.parametrize(
     ("bundle", "place"),
     [
@@ -116,6 +124,7 @@ def test_what_the_contract_gives_a_meaning_is_warned_about_and_kept(tmp_path: Pa
         ("[]", "document"),
         ('{"a": {}, "a": {}}', "key 'a'"),
         ('{"a": NaN}', "document"),
+        ('{"a": 1e999}', "document"),
     ],
 )
 def test_bundle_that_is_no_bundle_is_refused(tmp_path: Path, bundle: str, place: str) -> None:

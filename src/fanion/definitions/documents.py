@@ -9,6 +9,7 @@ no NaN. A document that breaks them is one `DocumentError` with its line.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, Final, NoReturn
 
@@ -66,7 +67,9 @@ def parse_json(text: str) -> Any:
     Depth is bounded by the interpreter here, and by each format's own check of what may nest.
     """
     try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        document = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+        )
         if "\\ud" in text or "\\uD" in text:
             json.dumps(document, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -94,6 +97,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 )
             seen.add(key)
     return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise DocumentError("document", shown(text), "numbers that a double can hold")
+    return number
 
 
 def _refuse_constant(text: str) -> NoReturn:

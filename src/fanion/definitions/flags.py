@@ -63,7 +63,7 @@ class End(msgspec.Struct, frozen=True, gc=False):
 
 def rollout_limit(percentage: float) -> int:
     """Buckets below this are in: round(percentage * 100), clamped (contract 4.3)."""
-    return max(0, min(BUCKETS, round(percentage * 100)))
+    return round(max(0.0, min(100.0, percentage)) * 100)
 
 
 def lower_rules(

@@ -133,7 +133,13 @@ class _Collector:
         try:
             return msgspec.convert(value, kind)
         except (msgspec.ValidationError, RecursionError) as error:
-            return self.refuse(path, shown(value), _allowed(kind, str(error)))
+            found = "a key" if _is_secret(kind) else shown(value)
+            return self.refuse(path, found, _allowed(kind, str(error)))
+
+
+def _is_secret(kind: Any) -> bool:
+    notes = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return any(isinstance(note, msgspec.Meta) and bool((note.extra or {}).get("secret")) for note in notes)
 
 
 def _allowed(kind: Any, message: str) -> str:

@@ -30,6 +30,8 @@ FlagKey = Annotated[str, Meta(pattern=r"^[a-z0-9_-]+$(?!\n)", max_length=128)]
 VariableKey = Annotated[str, Meta(pattern=r"^[a-z0-9_.-]+$(?!\n)", max_length=128)]
 RuleId = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1024)]
+Secret = Annotated[str, Meta(min_length=8, max_length=512, extra={"secret": True})]
+"""Text that no message shows."""
 Percentage = Annotated[float, Meta(ge=0, le=100)]
 Scalar = bool | int | float | str
 Value = bool | int | float | str | dict[str, Any] | list[Any]
@@ -209,7 +211,7 @@ class Key(Strict, frozen=True, gc=False):
     """An API key. `key` is `sha256:` and 64 hex digits (of the raw key's UTF-8), or `env:NAME` to read the
     raw key from a variable at publish, or the raw key itself, which is warned about and never stored."""
 
-    key: Annotated[str, Meta(min_length=8, max_length=512)]
+    key: Secret
     kind: KeyKind = "server"
     name: Text = ""
     prefix: Annotated[str, Meta(max_length=8)] = ""
