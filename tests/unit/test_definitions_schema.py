@@ -28,7 +28,8 @@ def test_unknown_members_are_refused_everywhere() -> None:
 def test_the_demo_uses_only_members_that_the_schema_knows() -> None:
     schema = make_schema()
     document = parse_yaml(definitions.DEMO.read_text())
-    (organisation,) = document["organisations"].values()
-    (project,) = organisation["projects"].values()
-    for name, part in (("File", document), ("Organisation", organisation), ("Project", project)):
-        assert part.keys() <= schema["$defs"][name]["properties"].keys()
+    assert document.keys() <= schema["$defs"]["File"]["properties"].keys()
+    for organisation in document["organisations"].values():
+        assert organisation.keys() <= schema["$defs"]["Organisation"]["properties"].keys()
+        for project in organisation["projects"].values():
+            assert project.keys() <= schema["$defs"]["Project"]["properties"].keys()
