@@ -34,6 +34,7 @@ from fanion.http.server import Notice
 from fanion.http.services import Services
 from fanion.journal.settings import JournalSettings
 from fanion.journal.writer import JournalWriter
+from fanion.telemetry.journal import JournalNumbers
 from fanion.telemetry.metrics import STORE_FAULTS, Metrics
 
 log = logging.getLogger("fanion.worker")
@@ -127,6 +128,8 @@ class Worker:
         self._reloader = reloader
         limiter = self._keep(Limiter.open(self._data, config.limiter.slots))
         journal = self._keep(JournalWriter.open(self._data, journal_settings(config), loop))
+        journal_numbers = JournalNumbers(metrics)
+        metrics.add_collector(lambda: journal_numbers.update(journal.metrics()))
         services = Services(config, reloader, journal, limiter, metrics)
         watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
         watch.start()
@@ -166,6 +169,7 @@ class Worker:
         self._clock.tick()
         confirmed_ago_s = time.monotonic() - reloader.serving.confirmed_at
         self._metrics.served(reloader.serving.number, time.time() - confirmed_ago_s)
+        self._metrics.collect()
         if os.getppid() != parent:
             signal.raise_signal(signal.SIGTERM)  # the supervisor is gone, and its death signal went astray
         self._timer = loop.call_later(self._config.store.tick_s, self._tick, loop, reloader, parent)

@@ -12,8 +12,9 @@ import pytest
 
 from fanion.errors import ServeError
 from fanion.telemetry import metrics as module
+from fanion.telemetry.journal import COUNTERS, GAUGES, JournalNumbers
 from fanion.telemetry.logs import JsonLine, logging_config
-from fanion.telemetry.metrics import Metric, Metrics, Sample
+from fanion.telemetry.metrics import Metric, Metrics
 
 LATENCY = Metric("fanion_test_seconds", "histogram", "A test.", ("op",), scale=1e-6, bounds=(1_000, 50_000))
 
@@ -71,10 +72,45 @@ def test_histogram_is_cumulative_and_in_the_unit_of_its_name(tmp_path: Path) -> 
     ]
 
 
-def test_sources_are_asked_when_the_text_is(tmp_path: Path) -> None:
-    metrics = Metrics.open(tmp_path)
-    metrics.add_source(lambda: [Sample(LATENCY, ("ring",), 0.25, [1, 0, 2])])
-    assert 'fanion_test_seconds_count{op="ring"} 3' in lines(metrics)
+def ring_numbers(**changed: object) -> dict[str, object]:
+    """What a journal writer reports, with bounds of its own."""
+    numbers: dict[str, object] = dict.fromkeys(COUNTERS, 0) | dict.fromkeys(GAUGES, 7)
+    histograms = {"receipt_to_durable": [0] * 5, "sync_time": [0] * 5, "latency_us": 0, "sync_us": 0}
+    return numbers | histograms | {"bounds_us": [400, 900, 49_152, 53_248, 10**9]} | changed
+
+
+def test_journal_numbers_are_taken_over_once_and_survive_a_new_claim(tmp_path: Path) -> None:
+    one, other = Metrics.open(tmp_path), Metrics.open(tmp_path)
+    current: dict[str, object] = {}
+    numbers = JournalNumbers(one)
+    JournalNumbers(other)
+    one.add_collector(lambda: numbers.update(current))
+    one.collect()
+    current = ring_numbers(records=5, receipt_to_durable=[1, 0, 2, 1, 1], latency_us=250_000)
+    for _ in range(3):
+        one.collect()
+    found = lines(other)
+    assert "fanion_journal_records_total 5" in found
+    assert "fanion_journal_ring_used_bytes 7" in found
+    assert [line.partition("durable_seconds")[2] for line in found if "receipt_to_durable" in line] == [
+        '_bucket{le="0.0005"} 1',
+        '_bucket{le="0.001"} 1',
+        '_bucket{le="0.002"} 1',
+        '_bucket{le="0.003"} 1',
+        '_bucket{le="0.005"} 1',
+        '_bucket{le="0.01"} 1',
+        '_bucket{le="0.025"} 1',
+        '_bucket{le="0.05"} 3',
+        '_bucket{le="0.1"} 4',
+        '_bucket{le="0.25"} 4',
+        '_bucket{le="1"} 4',
+        '_bucket{le="5"} 4',
+        '_bucket{le="+Inf"} 5',
+        "_sum 0.25",
+        "_count 5",
+    ]
+    current = ring_numbers(records=2, receipt_to_durable=[2, 0, 0, 0, 0], latency_us=600)
+    assert "fanion_journal_records_total 7" in lines(one)
 
 
 def test_every_metric_is_announced_once_before_its_samples(tmp_path: Path) -> None:
@@ -90,13 +126,13 @@ def test_every_metric_is_announced_once_before_its_samples(tmp_path: Path) -> No
 def test_series_beyond_the_room_are_counted_as_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CELLS", 8)
+    monkeypatch.setattr(module, "CELLS", 9)
     metrics = Metrics.open(tmp_path)
     for status in range(200, 230):
         metrics.answered("feather", "evaluate", status)
     found = lines(metrics)
-    assert sum("responses_total" in line for line in found) == 5
-    assert "fanion_metrics_dropped_total 25" in found
+    assert sum("responses_total" in line for line in found) == 3
+    assert "fanion_metrics_dropped_total 27" in found
     assert metrics.histogram(LATENCY, ("sync",)) is None
 
 

@@ -2,8 +2,8 @@
 
 Counting is a dictionary look-up and one atomic add. The numbers live in DIR/shared/metrics until the machine
 boots, so a worker that dies or a server that starts again loses none and Prometheus sees no reset. A gauge
-counts only while its worker lives. What another part keeps itself (the journal's rings do) is read through
-`add_source` when /metrics is asked for.
+counts only while its worker lives. What another part counts itself (the journal's rings do) is taken over by
+a collector, once a second and before every /metrics.
 
 Label values come from our own tables (dialects, endpoints, statuses), never from a request: the file has
 room for `CELLS` cells, and what doesn't fit is counted in `fanion_metrics_dropped_total`.
@@ -43,7 +43,7 @@ class Metric(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What a source reports: a metric, its label values, and a number (histogram: counts per bucket, sum)."""
+    """A metric, its label values, and a number (a histogram's sum, with its counts per bucket)."""
 
     metric: Metric
     labels: tuple[str, ...]
@@ -92,9 +92,7 @@ CATALOGUE: tuple[Metric, ...] = (
     STORE_FAULTS,
     DROPPED,
 )
-"""Every metric of our own rows, in the order of /metrics; sources bring their own `Metric`s."""
-
-Source = Callable[[], Iterable[Sample]]
+"""What every server counts, in the order of /metrics; a part adds its own with `know`."""
 
 
 class Metrics:
@@ -104,9 +102,10 @@ class Metrics:
         self._file = file
         self._row = row
         self._cells: dict[object, int] = {}
-        self._sources: list[Source] = []
-        self._by_name = {metric.name: metric for metric in CATALOGUE}
+        self._collectors: list[Callable[[], None]] = []
+        self._by_name: dict[str, Metric] = {}
         self._dropped = file.series(DROPPED.name)
+        self.know(CATALOGUE)
         self._clear_gauges()
         self.set(WORKERS, 1)
         self.add(WORKER_STARTS)
@@ -138,6 +137,13 @@ class Metrics:
         except (OSError, ValueError) as error:
             raise ServeError(f"the metrics can't be counted: {error}") from error
 
+    def know(self, catalogue: Iterable[Metric]) -> None:
+        """Adds metrics; those without labels are there from now on, at 0."""
+        for metric in catalogue:
+            self._by_name[metric.name] = metric
+            if not metric.labels:
+                self._cell(metric, ())
+
     def answered(self, dialect: str, endpoint: str, status: int) -> None:
         """Counts one answer. The request path's only call."""
         cell = self._cells.get((dialect, endpoint, status))
@@ -160,9 +166,24 @@ class Metrics:
         cell = self._cell(metric, labels)
         return None if cell == self._dropped else Histogram(self._row, cell, metric.bounds)
 
-    def add_source(self, source: Source) -> None:
-        """Numbers that another part keeps for all workers; asked at every `text`."""
-        self._sources.append(source)
+    def add_counts(
+        self, metric: Metric, counts: Sequence[int], total: int, labels: tuple[str, ...] = ()
+    ) -> None:
+        """Adds to a histogram what was counted elsewhere: one count per bucket, and the sum, in cell units."""
+        cell = self._cell(metric, labels)
+        if cell != self._dropped:
+            for offset, count in enumerate((*counts, total)):
+                if count:
+                    self._row.add(cell + offset, count)
+
+    def add_collector(self, collector: Callable[[], None]) -> None:
+        """Called by `collect` and `text`, to take over what another part of this worker counts."""
+        self._collectors.append(collector)
+
+    def collect(self) -> None:
+        """Once a second, so that other workers' /metrics has this one's numbers."""
+        for collector in self._collectors:
+            collector()
 
     def served(self, generation: int, confirmed_unix_s: float) -> None:
         """Once a second: what this worker serves from, and when the store last confirmed it."""
@@ -171,12 +192,10 @@ class Metrics:
 
     def text(self) -> bytes:
         """Prometheus' text format, version 0.0.4, over all workers."""
-        samples: dict[Metric, list[Sample]] = {metric: [] for metric in CATALOGUE}
-        for sample in self._own_samples():
-            samples.setdefault(sample.metric, []).append(sample)
-        for source in self._sources:
-            for sample in source():
-                samples.setdefault(sample.metric, []).append(sample)
+        self.collect()
+        samples: dict[Metric, list[Sample]] = {metric: [] for metric in self._by_name.values()}
+        for sample in self._samples():
+            samples[sample.metric].append(sample)
         return "".join(line for metric, found in samples.items() for line in _lines(metric, found)).encode()
 
     def close(self) -> None:
@@ -203,7 +222,7 @@ class Metrics:
                 for offset in range(width):
                     self._row.set(cell + offset, 0)
 
-    def _own_samples(self) -> Iterator[Sample]:
+    def _samples(self) -> Iterator[Sample]:
         numbers = range(self._file.slots)
         alive = [n == self._row.number or self._file.is_locked_elsewhere(n) for n in numbers]
         gathers: dict[str, Callable[[Iterable[int]], int]] = {"sum": sum, "min": min, "max": max}
@@ -260,4 +279,4 @@ def _label_values(series: str) -> tuple[str, ...]:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(round(value, 9))
+    return str(int(value)) if value == int(value) else format(value, ".15g")
