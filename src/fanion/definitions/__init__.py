@@ -9,9 +9,35 @@ such a format has to offer. `loading` is the way through all of them; `schema` m
     loaded = definitions.load([path])       # raises DefinitionError with every problem
     loaded.environments, loaded.keys, loaded.warnings, loaded.sources, loaded.lists
 
+The native format in short (all of it: `fanion.schema.json`; a world of it: `demo.yaml`):
+
+    organisations:
+      org_1:
+        projects:
+          shop:
+            environments:
+              production: {id: env_1, keys: [{key: "sha256:…", kind: server}]}
+            segments:
+              staff: {conditions: [{attribute: email, operator: ends_with, value: "@shop.example"}]}
+            flags:
+              new-checkout:
+                type: boolean
+                default_value: false
+                rules:
+                  - {id: staff, conditions: [{segment: staff}], value: true}
+                  - {id: ramp, value: true, rollout_percentage: 12.5}
+                environments: {staging: {default_value: true}}
+
+A rollout or split takes XXH64 of `flag key:rule id:subject`; the subject is `userId`, else `anonymousId`,
+looked up as in a condition (the member, else the attribute), and an empty one doesn't count. The limit of a
+rollout is Python's `round(percentage * 100)` buckets of 10,000.
+
 A native flag is asked through every dialect by one table: a dialect hands its user's identity over as the
 context member `userId` (an anonymous one as `anonymousId`), all else as attributes under its own names, and
 turns the resolution into its own reason.
+
+Decision, 2026-11: definitions carry hashes of keys (or the name of a variable); a raw key is allowed, since
+trying things out needs one, but warned about, and the store's copy of the file has its hash instead.
 
 Decision, 2026-11: a flag has Feather's shape. The other three systems' rules are no subset of one another
 (typing, missing attributes, layers), so they are formats of their own beside the native one instead of
