@@ -161,6 +161,31 @@ class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 65_536
 
 
+class RedPennon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an organisation may do through Red Pennon's API where its definition doesn't say otherwise."""
+
+    rate_per_s: Annotated[
+        float,
+        Meta(ge=0, le=1e9, description="requests a second of one organisation; 0: no limit"),
+    ] = 0.0
+    burst: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000_000, description="requests that an organisation may send at once"),
+    ] = 100
+    batch_keys_max: Annotated[
+        int,
+        Meta(ge=1, le=10_000, description="variables of one batch evaluation"),
+    ] = 100
+    batch_events_max: Annotated[
+        int,
+        Meta(ge=1, le=10_000, description="events of one batch"),
+    ] = 1_000
+    trace_ttl_s: Annotated[
+        float,
+        Meta(ge=1, le=86_400, description="seconds for which an evaluation's trace verifies an event"),
+    ] = 300.0
+
+
 class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where bundles and keys are kept."""
 
@@ -207,6 +232,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: Server = Server()
     limits: Limits = Limits()
     limiter: Limiter = Limiter()
+    redpennon: RedPennon = RedPennon()
     store: Store = Store()
     journal: Journal = Journal()
     log: Log = Log()
