@@ -24,8 +24,8 @@ from fanion.errors import FanionError, StoreError
 from fanion.http.dialect import Dialect, Endpoint, Fault, HeaderList, Headers, Kind, Reply
 from fanion.http.health import Operations
 from fanion.http.request import (
+    BROKEN_TEXT,
     BodyWatch,
-    Disconnected,
     Receive,
     check_headers,
     read_rest,
@@ -79,7 +79,7 @@ def make_handler(
                 await send(reply[0])
                 await send({"type": "http.response.body", "body": reply[1]})
                 return
-            if len(headers) != len(pairs) or b"host" not in headers:
+            if len(headers) != len(pairs) or not headers.get(b"host"):
                 check_headers(pairs, scope["http_version"])
             dialect = target.dialect
             raw_key = dialect.credentials(headers)
@@ -109,7 +109,7 @@ def make_handler(
                     body = message.get("body", b"")
                     if len(body) != length and message.get("more_body", True):
                         if message["type"] != "http.request":
-                            raise Disconnected
+                            raise Fault(Kind.BAD_REQUEST, BROKEN_TEXT)
                         body = await read_rest(receive, body, watch, task, bytes_max, body_timeout_s)
                     if b"content-encoding" in headers:
                         body = undo_encoding(headers, body, bytes_max)
@@ -123,8 +123,6 @@ def make_handler(
             reply = endpoint.handler(snapshot, record, body, tail, headers)
             if reply.__class__ is not tuple:
                 reply = await reply
-        except Disconnected:
-            return
         except BaseException as error:
             reply = _explain(error, services, router, watch, scope, headers, endpoint)
         start, payload = reply

@@ -28,10 +28,6 @@ INFLATE_FREE_BYTES = 65_536
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
-class Disconnected(Exception):  # noqa: N818  # an ordinary end
-    """The caller left before its body was complete. There is no one to answer."""
-
-
 class BodyWatch:
     """The requests of this worker that wait for bytes, and since when."""
 
@@ -72,7 +68,7 @@ async def read_rest(
     bytes_max: int,
     body_timeout_s: float,
 ) -> bytes:
-    """The body whose first piece is `first`. Raises Fault TOO_LARGE, TIMEOUT or BAD_REQUEST, Disconnected."""
+    """The body whose first piece is `first`. Raises Fault TOO_LARGE, TIMEOUT or BAD_REQUEST."""
     pieces = [first]
     size = len(first)
     began = time.monotonic()
@@ -87,7 +83,7 @@ async def read_rest(
         finally:
             del watch.waiting[task]
         if message["type"] != "http.request":
-            raise Disconnected
+            raise Fault(Kind.BAD_REQUEST, BROKEN_TEXT)
         piece = message.get("body", b"")
         pieces.append(piece)
         size += len(piece)
@@ -95,6 +91,10 @@ async def read_rest(
             if size > bytes_max:
                 raise Fault(Kind.TOO_LARGE, too_large_text(bytes_max))
             return b"".join(pieces)
+
+
+BROKEN_TEXT = "The request body ended early, or its chunks are not framed as HTTP asks."
+"""The server says "disconnected" for both; whoever has left doesn't read it."""
 
 
 def too_large_text(bytes_max: int) -> str:
@@ -109,7 +109,7 @@ def check_headers(headers: HeaderList, http_version: str) -> None:
         if name in seen and name in SINGLE:
             raise Fault(Kind.BAD_REQUEST, f"The header {name.decode()} was sent more than once.")
         seen.add(name)
-    if b"host" not in seen and http_version != "1.0":
+    if http_version != "1.0" and not any(name == b"host" and value for name, value in headers):
         raise Fault(Kind.BAD_REQUEST, "The Host header is missing.")
 
 

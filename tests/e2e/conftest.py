@@ -1,0 +1,49 @@
+"""One server for the tests that only ask; those that change or kill one start their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.server import WORLD, Running, publish, start
+
+
+@pytest.fixture(scope="session")
+def shared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("e2e") / "data"
+    publish(data, WORLD)
+    return data
+
+
+@pytest.fixture(scope="session")
+def server(shared_data: Path) -> Iterator[Running]:
+    """Two workers, durable acknowledgements, the default limits."""
+    running = start(shared_data.with_name("log"), "--workers", "2", "--ack", "buffered", data=shared_data)
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory of the test's own, with the world published."""
+    publish(tmp_path / "data", WORLD)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Starts servers that end with the test."""
+    started: list[Running] = []
+
+    def begin(
+        *arguments: str, data: Path | None = None, environment: dict[str, str] | None = None
+    ) -> Running:
+        running = start(tmp_path / "log", *arguments, data=data, environment=environment)
+        started.append(running)
+        return running
+
+    yield begin
+    for running in started:
+        running.stop()

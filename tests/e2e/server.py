@@ -1,0 +1,197 @@
+"""A real `fanion serve` on a free port, and the few ways to talk to it that the tests need."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fanion import app
+from fanion.config import Config
+from fanion.definitions import load
+
+READY = re.compile(r"on http://[^ ]*:(\d+)$")
+START_TIMEOUT_S = 30.0
+
+SERVER_KEY = "sk_e2e_server"
+CLIENT_KEY = "pk_e2e_client"
+OTHER_KEY = "sk_other_server"
+WORLD = Path(__file__).with_name("world.yaml")
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Running:
+    """A started server. `output`: what it printed; `log`: the file with its log lines."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, output: list[str], log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.output = output
+        self.log = log
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        document: object = None,
+        *,
+        body: bytes | None = None,
+        key: str | None = SERVER_KEY,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """One request on a connection of its own."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            return self.ask_on(connection, method, path, document, body=body, key=key, headers=headers)
+
+    def ask_on(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        document: object = None,
+        *,
+        body: bytes | None = None,
+        key: str | None = SERVER_KEY,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        sent = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
+        if document is not None:
+            body = json.dumps(document).encode()
+        connection.request(method, path, body, sent)
+        response = connection.getresponse()
+        return Answer(
+            response.status,
+            {name.lower(): value for name, value in response.getheaders()},
+            response.read(),
+        )
+
+    def bulk(self, *flags: str, key: str = SERVER_KEY, **context: Any) -> dict[str, Any]:
+        answer = self.ask("POST", "/v1/evaluate/bulk", {"flags": list(flags), "context": context}, key=key)
+        assert answer.status == 200, answer
+        results: dict[str, Any] = answer.json()["results"]
+        return results
+
+    def value(self, flag: str, key: str = SERVER_KEY, **context: Any) -> Any:
+        return self.bulk(flag, key=key, **context)[flag]["value"]
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def talk(self, request: bytes, *, then_close: bool = False) -> bytes:
+        """Sends raw bytes and reads until the server closes or says nothing for two seconds."""
+        with self.connect() as connection:
+            connection.settimeout(2)
+            with contextlib.suppress(OSError):
+                connection.sendall(request)
+                if then_close:
+                    connection.shutdown(socket.SHUT_WR)
+            return read_all(connection)
+
+    def takes_events(self) -> bool:
+        """Whether every worker is ready; the journal opens after the first evaluations are served. So many
+        connections that each worker gets some."""
+        asked = (self.ask("GET", "/readyz", key=None).status for _ in range(20))
+        return all(status == 200 for status in asked)
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers."""
+        pid = self.process.pid
+        with contextlib.suppress(OSError):
+            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return []
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ends the server and returns its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(timeout=30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+
+def read_all(connection: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        while piece := connection.recv(65_536):
+            received += piece
+    return received
+
+
+def publish(directory: Path, *paths: Path) -> int:
+    return app.publish(directory, load(list(paths)), Config())
+
+
+def start(
+    log: Path, *arguments: str, data: Path | None = None, environment: dict[str, str] | None = None
+) -> Running:
+    """Starts `fanion serve` and waits until it says that it answers."""
+    command = command_line(*arguments, data=data)
+    variables = {**os.environ, "FANION_LIMITER_BAD_KEYS_PER_MINUTE": "0", **(environment or {})}
+    with log.open("ab") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=variables)
+    output: list[str] = []
+    for line in lines_of(process, time.monotonic() + START_TIMEOUT_S):
+        output.append(line)
+        if found := READY.search(line):
+            running = Running(process, int(found.group(1)), output, log)
+            if "FANION_SERVER_OPERATIONS_HOST" not in variables:
+                wait_until(running.takes_events)
+            return running
+    process.kill()
+    process.communicate()
+    raise AssertionError(f"the server did not start: {output} {log.read_text()}")
+
+
+def command_line(*arguments: str, data: Path | None = None) -> list[str]:
+    place = ["--data", str(data)] if data is not None else []
+    port = [] if "--port" in arguments else ["--port", "0"]
+    return [sys.executable, "-m", "fanion", "serve", *place, *port, *arguments]
+
+
+def lines_of(process: subprocess.Popen[bytes], until: float) -> Iterator[str]:
+    """The lines that a process prints, until it ends or the time is up."""
+    assert process.stdout is not None
+    descriptor, rest = process.stdout.fileno(), b""
+    while (left := until - time.monotonic()) > 0:
+        if not select.select([descriptor], [], [], left)[0]:
+            return
+        piece = os.read(descriptor, 65_536)
+        if not piece:
+            return
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from (line.decode() for line in lines)
+
+
+def run(arguments: Sequence[str], timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
+    """A command of `fanion`, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "fanion", *arguments], capture_output=True, text=True, timeout=timeout_s
+    )
+
+
+def wait_until(condition: Any, timeout_s: float = 20.0) -> None:
+    """Polls until the condition holds; a hang is a failure."""
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.01)

@@ -1,0 +1,238 @@
+"""Processes: starting, stopping, dying. The rows are those of the fault table."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fanion.journal.reader import JournalReader
+from tests.e2e.server import Running, run, wait_until
+from tests.e2e.test_e2e_feather import event
+
+EVENTS = "/v1/telemetry/events"
+
+
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return False
+
+
+def bodies_in(data: Path) -> list[bytes]:
+    return [bytes(record.body) for record in JournalReader(data).read()]
+
+
+def test_p6_sigterm_answers_what_is_in_flight_and_exits_0(data: Path, serve: Callable[..., Running]) -> None:
+    running = serve("--workers", "2", data=data)
+    acknowledged = 0
+    for number in range(20):
+        answer = running.ask("POST", EVENTS, {"events": [event(flagKey=f"flag-{number}")]})
+        acknowledged += answer.status == 202
+    began = time.monotonic()
+    assert running.stop() == 0
+    assert time.monotonic() - began < 5
+    assert len(bodies_in(data)) == acknowledged == 20
+
+
+def test_p6_sigterm_does_not_wait_for_a_body_that_never_comes(
+    data: Path, serve: Callable[..., Running]
+) -> None:
+    running = serve("--workers", "1", data=data)
+    with running.connect() as slow, running.connect() as idle:
+        head = b"POST /v1/evaluate HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer sk_e2e_server\r\n"
+        slow.sendall(head + b"Content-Length: 100\r\n\r\n{")
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        idle.recv(1000)
+        began = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - began < 5
+
+
+def test_p8_workers_end_with_their_supervisor(data: Path, serve: Callable[..., Running]) -> None:
+    running = serve("--workers", "2", data=data)
+    workers = running.workers()
+    assert len(workers) == 2
+    began = time.monotonic()
+    running.stop(signal.SIGKILL)
+    wait_until(lambda: not any(is_alive(pid) for pid in workers), timeout_s=10)
+    assert time.monotonic() - began < 5
+    again = serve("--workers", "1", data=data)
+    assert again.value("plain") is True
+
+
+def test_s14_a_second_server_on_the_same_directory_refuses(data: Path, serve: Callable[..., Running]) -> None:
+    running = serve("--workers", "1", data=data)
+    began = time.monotonic()
+    refused = run(["serve", "--data", str(data), "--port", "0"])
+    assert time.monotonic() - began < 5
+    assert refused.returncode == 1
+    assert f"supervisor pid {running.process.pid}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert running.value("plain") is True
+
+
+def test_p1_a_killed_worker_is_replaced_again_and_again(data: Path, serve: Callable[..., Running]) -> None:
+    running = serve("--workers", "2", "--ack", "buffered", data=data)
+    for _ in range(4):
+        victim = running.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda gone=victim: gone not in running.workers() and len(running.workers()) == 2)
+        wait_until(lambda: answers(running))
+    assert running.process.poll() is None
+
+
+def answers(running: Running) -> bool:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return running.ask("GET", "/readyz", key=None).status == 200
+    return False
+
+
+def test_p3_what_was_acknowledged_before_a_kill_of_everything_is_in_the_journal_once(
+    data: Path, serve: Callable[..., Running]
+) -> None:
+    running = serve("--workers", "2", data=data)
+    acknowledged: list[str] = []
+    stop = threading.Event()
+
+    def send(name: int) -> None:
+        number = 0
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+            with contextlib.closing(connection):
+                while not stop.is_set():
+                    marker = f"marker-{name}-{number}"
+                    number += 1
+                    batch = {"events": [event(flagKey=marker)]}
+                    if running.ask_on(connection, "POST", EVENTS, batch).status == 202:
+                        acknowledged.append(marker)
+
+    threads = [threading.Thread(target=send, args=(name,)) for name in range(3)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(acknowledged) > 200)
+    workers = running.workers()
+    running.process.kill()
+    for pid in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    wait_until(lambda: not any(is_alive(pid) for pid in workers))
+    serve("--workers", "2", data=data).stop()
+    kept = b"\n".join(bodies_in(data)).decode()
+    counts = {marker: kept.count(f'"{marker}"') for marker in acknowledged}
+    assert set(counts.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--data", "/nonexistent/fanion"], "there is no such data directory"),
+        ([], "--data DIR is needed"),
+        (["--demo", "--data", "/tmp"], "--demo brings its own"),
+        (["--demo", "--port", "99999"], "server.port"),
+        (["--demo", "--workers", "-1"], "server.workers"),
+        (["--demo", "--host", "192.0.2.1", "--port", "0"], "can't listen on 192.0.2.1"),
+    ],
+)
+def test_a_start_that_cannot_work_says_why_without_a_traceback(arguments: list[str], text: str) -> None:
+    refused = run(["serve", *arguments])
+    assert refused.returncode in (1, 2)
+    assert text in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_an_empty_data_directory_is_named(tmp_path: Path) -> None:
+    refused = run(["serve", "--data", str(tmp_path), "--port", "0", "--ack", "buffered"])
+    assert refused.returncode == 1
+    assert "there is no store" in refused.stderr
+
+
+def test_a_port_in_use_is_named(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = run(["serve", "--data", str(data), "--port", str(port)])
+    assert refused.returncode == 1
+    assert f"port {port}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_port_of_another_server_is_in_use(data: Path, serve: Callable[..., Running]) -> None:
+    running = serve("--workers", "1", data=data)
+    refused = run(["serve", "--demo", "--port", str(running.port)])
+    assert refused.returncode == 1
+    assert f"port {running.port}" in refused.stderr
+
+
+def test_the_demo_prints_lines_that_work_as_they_are(serve: Callable[..., Running]) -> None:
+    running = serve("--demo", "--workers", "1")
+    body = {
+        "flags": ["new-checkout", "checkout-copy"],
+        "context": {"userId": "user_123", "attributes": {"country": "DE"}},
+    }
+    answer = running.ask("POST", "/v1/evaluate/bulk", body, key="sk_demo_server").json()
+    assert answer["results"] == {
+        "new-checkout": {"value": True, "reason": "DEFAULT"},
+        "checkout-copy": {"value": "variant-b", "reason": "ROLLOUT", "ruleId": "rule-1", "variant": "b"},
+    }
+    assert answer["meta"]["environmentId"] == "env_01hx"
+    context = running.ask("GET", "/v1/sdk/context", key="pk_demo_client").json()
+    assert context == {"orgId": "org_01hx", "environmentId": "env_01hx"}
+
+
+def test_operations_move_to_their_own_address(data: Path, serve: Callable[..., Running]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    own = {"FANION_SERVER_OPERATIONS_HOST": "127.0.0.1", "FANION_SERVER_OPERATIONS_PORT": str(port)}
+    running = serve("--workers", "2", data=data, environment=own)
+    assert running.ask("GET", "/healthz", key=None).status == 404
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b'{"status":"ok"}'
+
+
+def test_unknown_keys_are_slowed_down_by_source_and_known_ones_are_not(
+    data: Path, serve: Callable[..., Running]
+) -> None:
+    limit = {"FANION_LIMITER_BAD_KEYS_PER_MINUTE": "5"}
+    running = serve("--workers", "2", data=data, environment=limit)
+    statuses = [running.ask("GET", "/v1/sdk/context", key=f"sk_guess_{n}").status for n in range(8)]
+    assert statuses[:5] == [401] * 5
+    assert 429 in statuses
+    assert running.ask("GET", "/v1/sdk/context").status == 200
+
+
+def test_a_key_s_rate_is_counted_over_all_workers(data: Path, serve: Callable[..., Running]) -> None:
+    limit = {"FANION_LIMITER_FEATHER_RATE_PER_S": "0.01", "FANION_LIMITER_FEATHER_BURST": "10"}
+    running = serve("--workers", "2", data=data, environment=limit)
+    answers = [running.ask("GET", "/v1/sdk/context") for _ in range(30)]
+    assert [answer.status for answer in answers].count(200) == 10
+    limited = next(answer for answer in answers if answer.status == 429)
+    assert limited.json()["error"]["code"] == "RATE_LIMITED"
+    assert int(limited.headers["retry-after"]) >= 1
+
+
+def test_events_are_on_disk_when_they_are_acknowledged_and_foreign_ones_never(
+    data: Path, serve: Callable[..., Running]
+) -> None:
+    running = serve("--workers", "2", data=data)
+    batch = [event(flagKey="kept-1"), event(flagKey="foreign", orgId="org_other"), event(flagKey="kept-2")]
+    assert running.ask("POST", EVENTS, {"events": batch}).status == 202
+    kept = b"".join(bodies_in(data))
+    assert b"kept-1" in kept
+    assert b"kept-2" in kept
+    assert b"foreign" not in kept
+    before = len(bodies_in(data))
+    assert running.ask("POST", EVENTS, {"events": [event(orgId="org_other")]}).status == 202
+    assert running.ask("POST", EVENTS, {"events": [event(), event(reason="NONE")]}).status == 422
+    assert len(bodies_in(data)) == before
