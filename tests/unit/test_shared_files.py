@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fanion._core.shared import HEADER_BYTES, GenerationWord, Histogram, LimiterTable, MetricFile, SharedFile
+from fanion._core.counters import Histogram, MetricFile
+from fanion._core.shared import HEADER_BYTES, GenerationWord, LimiterTable, SharedFile
 
 SPAWN = multiprocessing.get_context("spawn")
 SECOND_NS = 1_000_000_000

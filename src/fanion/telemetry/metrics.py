@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from fanion._core.shared import Histogram, MetricFile, MetricSlot
+from fanion._core.counters import Histogram, MetricFile, MetricSlot
 from fanion.errors import ServeError
 
 SLOTS = 264
