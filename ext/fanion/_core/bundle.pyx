@@ -36,7 +36,7 @@ cdef class BundleView:
         PyObject_GetBuffer(buffer, &self.buffer, PyBUF_SIMPLE)
         self.held = True
         map_sections(self)
-        Verifier(self).verify()
+        _Verifier(self).verify()
 
     def __dealloc__(self):
         if self.held:
@@ -133,7 +133,7 @@ cdef int map_sections(BundleView view) except -1:
     return 0
 
 
-cdef class Verifier:
+cdef class _Verifier:
     """Walks every record of a mapped bundle once and raises Refused at the first that leaves its range."""
 
     cdef BundleView view
