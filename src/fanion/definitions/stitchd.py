@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import Any, Final, TypeVar
-from uuid import UUID
 
 from fanion.definitions import limits
 from fanion.definitions.builder import Builder
@@ -33,6 +32,7 @@ from fanion.definitions.stitchd_files import (
     RuleSegment,
     SegmentFile,
     World,
+    environment_text,
 )
 from fanion.definitions.stitchd_lowering import NAME, StitchdLowering
 from fanion.definitions.structure import BROKEN, build
@@ -58,14 +58,6 @@ _KINDS: Final[dict[str, tuple[type, str]]] = {
     "string": (str, "text"),
     "str": (str, "text"),
 }
-
-
-def environment_text(id: str) -> str:
-    """An environment id as the hash takes it: a UUID in lower case with hyphens, anything else as it is."""
-    try:
-        return str(UUID(id)) if len(id) in (32, 36) else id
-    except ValueError:
-        return id
 
 
 def recognises(document: Any) -> bool:

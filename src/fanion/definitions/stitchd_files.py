@@ -9,6 +9,7 @@ values are plain objects here; `stitchd_conditions` reads the former.
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
@@ -216,6 +217,20 @@ class EventFile(Strict, frozen=True):
     """`event_definitions.json`."""
 
     events: list[Event] = []
+
+
+def is_uuid(id: str) -> bool:
+    """Whether a text is a UUID, in any case, with its hyphens or without."""
+    try:
+        UUID(id)
+    except ValueError:
+        return False
+    return len(id) in (32, 36)
+
+
+def environment_text(id: str) -> str:
+    """An environment id as the hash takes it: a UUID in lower case with hyphens, anything else as it is."""
+    return str(UUID(id)) if is_uuid(id) else id
 
 
 class World(msgspec.Struct, frozen=True):

@@ -39,7 +39,14 @@ from fanion.definitions.stitchd_conditions import (
     ready_not,
     size,
 )
-from fanion.definitions.stitchd_files import ListSegment, Members, RuleSegment, World
+from fanion.definitions.stitchd_files import (
+    ListSegment,
+    Members,
+    RuleSegment,
+    World,
+    environment_text,
+    is_uuid,
+)
 from fanion.definitions.stitchd_flags import FlagLowering
 from fanion.definitions.stitchd_rollouts import variant_number
 from fanion.definitions.stitchd_versions import comparator
@@ -105,10 +112,10 @@ class StitchdLowering:
         said = self.world.environment
         if ids is None:
             return said or self.builder.environment
-        own = ids.get("environment", "")
+        own = environment_text(ids.get("environment", ""))
         if said is None or own == said:
             return own
-        if own and own != self.builder.environment:
+        if is_uuid(own) or own != self.builder.environment:
             self.report.problem(
                 self.source.name, "environment_id", shown(said), f"{own}, the environment's id for stitchd"
             )

@@ -90,7 +90,10 @@ class Placing(msgspec.Struct, frozen=True):
             low = high
         nodes.append(Ranges(tuple(ranges), uncovered))
         for _, variant in self.shares:
-            flag.end(self.resolution, flag.default if variant is None else variant, rule)
+            if variant is not None:
+                flag.end(self.resolution, variant, rule)
+            else:
+                flag.end(self.resolution if rule >= 0 else Resolution.DEFAULT, flag.default, rule)
         flag.end(self.resolution, flag.default, rule)
 
 
