@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fanion.config import Config
+from fanion.errors import JournalFullError
 from fanion.http.stamps import RequestIds, UtcClock
 from fanion.model.api_key import KeyRecord
 from fanion.model.signing import SigningKeys
@@ -68,6 +69,48 @@ class Journal(Protocol):
     def durable(self, sequence: int, /) -> asyncio.Future[None]: ...
 
 
+class Reservation(Protocol):
+    """Ids that were reserved for the record that is appended next; see `fanion.journal.window`."""
+
+    @property
+    def dispositions(self) -> bytes:
+        """A byte per id: 0 new, 2 repeated."""
+
+    @property
+    def hashes(self) -> bytes:
+        """16 bytes per id, for the record."""
+
+    def commit(self, sequence: int, /) -> None: ...
+
+    def release(self) -> None: ...
+
+
+class EventWindow(Protocol):
+    """Tells a new id from a repeated one over all workers; see `fanion.journal.window`."""
+
+    def reserve(self, scope: bytes, ids: list[str | bytes | None], /) -> Any:
+        """A `Reservation`; JournalFullError when repeats can't be told now."""
+
+    async def settle(self, reservation: Any, /) -> None: ...
+
+
+class ClosedWindow:
+    """Where no window was opened: nothing that needs one can be kept."""
+
+    def reserve(self, scope: bytes, ids: list[str | bytes | None], /) -> Any:
+        raise JournalFullError("the event-id window is not open")
+
+    async def settle(self, reservation: Any, /) -> None:
+        raise JournalFullError("the event-id window is not open")
+
+
+class ActiveUsers(Protocol):
+    """Who was let in this month, over all workers; see `fanion.auth.governance`."""
+
+    def admit(self, organisation: str, user: str, cap: int, /) -> bool:
+        """Whether the user is known this month or fits under the cap; counts a new one."""
+
+
 class Limiter(Protocol):
     """Rates counted over all workers; see `fanion.auth.limiter`."""
 
@@ -82,13 +125,17 @@ class Counters(Protocol):
 
 @dataclass(slots=True)
 class Services:
-    """The parts of one worker. `draining` is set once at SIGTERM."""
+    """The parts of one worker. `draining` is set once at SIGTERM. `event_ids` remembers the ids of events,
+    `replays` tokens that were used."""
 
     config: Config
     snapshots: Snapshots
     journal: Journal
     limiter: Limiter
     counters: Counters
+    event_ids: EventWindow = field(default_factory=ClosedWindow)
+    replays: EventWindow = field(default_factory=ClosedWindow)
+    active_users: ActiveUsers | None = None
     ids: RequestIds = field(default_factory=RequestIds)
     clock: UtcClock = field(default_factory=UtcClock)
     draining: bool = False

@@ -1,0 +1,149 @@
+"""Red Pennon's results, rendered when definitions are published (contract sections 2, 3 and 6).
+
+A fragment is a result without its `{"key":...,`. It ends in one of two ways:
+
+    ...,"evaluation_trace":null}                   nothing to trace: it is whole
+    ...,"evaluation_trace":"rpe_v1:SSSSSSSSSSSS    the beginning of a token, with the variation's scope in it
+
+The second is finished by the request: `ANONYMOUS` cuts the token off again, a signer appends the rest of it. So
+an evaluation runs once, and what a token is scoped to needs no table.
+
+Native flags are variables whose feature is the flag itself; a boolean's values without names are variations `on`
+and `off`. A flag that is off serves nothing here, as targeting that is OFF.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from fanion.auth.trace import MARK, scope_of
+from fanion.model.program import Answer, Entry, Fragment, Lowered, Parameter, Resolution, Table
+
+NAME: Final = "redpennon"
+SOURCES: Final = frozenset({"native", NAME})
+CATALOGUE: Final = "redpennon.catalogue"
+SETTINGS: Final = "redpennon"
+
+REASONS: Final = {
+    Resolution.MATCHED: "targeting_rule_matched",
+    Resolution.SPLIT: "targeting_rule_matched",
+    Resolution.DEFAULT: "no_rule_matched",
+    Resolution.OFF: "targeting_disabled",
+    Resolution.MISSING: "variable_not_found",
+    Resolution.RESTRICTED: "variable_not_found",
+    Resolution.ERROR: "targeting_disabled",
+    Resolution.NO_VALUE: "no_rule_matched",
+}
+UNSERVED: Final = frozenset({Resolution.OFF, Resolution.MISSING, Resolution.RESTRICTED, Resolution.ERROR})
+BOOLEANS: Final = {"true": "on", "false": "off"}
+DELETED: Final = "feature_deleted"
+
+UNTRACED: Final = b'"evaluation_trace":null}'
+TOKEN_CUT: Final = len(b'"' + MARK) + 12
+"""Bytes of a fragment's end that are the beginning of a token, its quote included."""
+ANONYMOUS: Final = b"null}"
+
+ABSENT: Final[Fragment] = (
+    b'"value":',
+    b"null",
+    b',"variation":null,"reason":"variable_not_found","feature":null,' + UNTRACED,
+)
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What an evaluation has to know of its environment. `native`: there are native flags, which read the user
+    under other names."""
+
+    native: bool
+
+
+class Catalogue(msgspec.Struct, frozen=True):
+    """What an event is held against. `variables`: key -> (feature's number, shown to client keys)."""
+
+    features: list[tuple[str, list[str]]]
+    variables: dict[str, tuple[int, bool]]
+
+
+def render(lowered: Lowered) -> Table:
+    """Red Pennon's table of an environment, with its settings and its catalogue."""
+    shown = [parameter for parameter in lowered.parameters if parameter.source in SOURCES]
+    scopes = _Scopes(lowered.environment)
+    settings = Settings(native=any(parameter.source != NAME for parameter in shown))
+    return Table(
+        entries=tuple(
+            Entry(
+                key=parameter.key,
+                decision=parameter.decision,
+                fragments=tuple(fragment(parameter, answer, scopes) for answer in parameter.answers),
+                client_safe=parameter.client_safe,
+            )
+            for parameter in shown
+        ),
+        absent=ABSENT,
+        documents={
+            SETTINGS: msgspec.json.encode(settings),
+            CATALOGUE: msgspec.json.encode(catalogue(shown)),
+        },
+    )
+
+
+def catalogue(shown: list[Parameter]) -> Catalogue:
+    """Every variable but those of deleted features, which events don't know any more."""
+    numbers: dict[tuple[str, str], int] = {}
+    features: list[tuple[str, list[str]]] = []
+    variables: dict[str, tuple[int, bool]] = {}
+    for parameter in shown:
+        if any(answer.detail == DELETED for answer in parameter.answers):
+            continue
+        feature = (parameter.source, parameter.group)
+        if feature not in numbers:
+            numbers[feature] = len(features)
+            features.append((parameter.group, variations(parameter)))
+        variables[parameter.key] = (numbers[feature], parameter.client_safe)
+    return Catalogue(features, variables)
+
+
+def variations(parameter: Parameter) -> list[str]:
+    """All variations of a parameter's feature."""
+    if parameter.variants:
+        return list(parameter.variants)
+    values = {answer.value for answer in parameter.answers}
+    return list(BOOLEANS.values()) if values <= BOOLEANS.keys() else []
+
+
+def fragment(parameter: Parameter, answer: Answer, scopes: _Scopes) -> Fragment:
+    """One result. The value stands alone, so that a bundle stores it once for all dialects."""
+    reason = answer.detail or REASONS[answer.resolution]
+    if reason == "no_rule_matched" and parameter.source != NAME and len(parameter.answers) == 1:
+        reason = "default_variation"
+    served = answer.value is not None and answer.resolution not in UNSERVED
+    value = answer.value if served and answer.value is not None else "null"
+    variation = answer.variant if served else None
+    if served and variation is None and not parameter.variants:
+        variation = BOOLEANS.get(value)
+    feature = parameter.group
+    head = f',"variation":{quoted(variation)},"reason":"{reason}","feature":{quoted(feature)},'
+    if variation is None:
+        return (b'"value":', value.encode(), head.encode() + UNTRACED)
+    scope = scopes.of(feature, variation)
+    return (b'"value":', value.encode(), head.encode() + b'"evaluation_trace":"' + MARK + scope)
+
+
+class _Scopes:
+    """Scopes of an environment, each hashed once: variables of one feature share them."""
+
+    def __init__(self, environment: str) -> None:
+        self._environment = environment
+        self._known: dict[tuple[str, str], bytes] = {}
+
+    def of(self, feature: str, variation: str) -> bytes:
+        known = self._known.get((feature, variation))
+        if known is None:
+            known = self._known[feature, variation] = scope_of(self._environment, feature, variation)
+        return known
+
+
+def quoted(text: str | None) -> str:
+    return msgspec.json.encode(text).decode()

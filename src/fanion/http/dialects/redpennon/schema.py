@@ -1,0 +1,210 @@
+"""Red Pennon's request bodies: read as plain JSON, then checked by hand in the contract's order (sections 2 to 5).
+
+Typed decoders can't say which of two defects comes first, and the texts name the first. A refusal is a Fault
+INVALID_JSON or INVALID_SHAPE whose message is the answer's text. Unknown members are ignored everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any, Final, NamedTuple, NoReturn
+
+import msgspec
+
+from fanion.config import Limits
+from fanion.http.dialect import Fault, Kind
+from fanion.http.dialects.redpennon.emit import Catalogue
+from fanion.http.json_bounds import check_bounds, check_numbers
+
+EVENT_ID_CHARACTERS_MAX: Final = 200
+
+REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
+_decode = msgspec.json.Decoder().decode
+_instant = datetime.fromisoformat
+
+User = dict[str, Any]
+
+
+def invalid(text: str) -> NoReturn:
+    raise Fault(Kind.INVALID_SHAPE, text)
+
+
+class Bodies:
+    """Reads bodies within the limits in force."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._depth_max = limits.json_depth_max
+        self._keys_max = limits.json_keys_max
+        self._digits_max = limits.json_integer_digits_max
+
+    def decode(self, body: bytes) -> Any:
+        """Plain JSON within depth, members and digits. Raises Fault INVALID_JSON."""
+        if body.count(b"{") + body.count(b"[") > self._depth_max or body.count(b":") > self._keys_max:
+            check_bounds(body, self._limits)
+        elif len(body) > self._digits_max:
+            check_numbers(body, self._limits)
+        try:
+            return _decode(body)
+        except REFUSED:
+            raise Fault(Kind.INVALID_JSON, "not JSON") from None
+
+    def one(self, body: bytes) -> User:
+        """The user of a single evaluation; {} for an anonymous one."""
+        document = self.decode(body)
+        if document.__class__ is not dict:
+            invalid('"user" must be an object.')
+        return self.user(document, body)
+
+    def many(self, body: bytes) -> tuple[list[str], User]:
+        """Keys as sent, and the user."""
+        document = self.decode(body)
+        if document.__class__ is not dict or "keys" not in document:
+            invalid('"keys" field is required.')
+        keys = document["keys"]
+        if keys.__class__ is not list:
+            invalid('"keys" must be a list.')
+        for key in keys:
+            if key.__class__ is not str:
+                invalid('"keys" must be a list of strings.')
+        return keys, self.user(document, body)
+
+    def user(self, document: dict[str, Any], body: bytes) -> User:
+        user = document.get("user")
+        if user is None:
+            return {}
+        if user.__class__ is not dict:
+            invalid('"user" must be an object.')
+        if LONG_INTEGER.search(body) is not None:
+            _refuse_long_integers(user)
+        if len(body) > self._limits.json_string_bytes_max:
+            _refuse_long_texts(user, self._limits.json_string_bytes_max)
+        checked: User = user
+        return checked
+
+    def events(self, body: bytes) -> list[Any]:
+        """The batch, its events unchecked."""
+        document = self.decode_batch(body)
+        if document.__class__ is not dict or "events" not in document:
+            invalid('"events" field is required.')
+        events = document["events"]
+        if events.__class__ is not list:
+            invalid('"events" must be a list.')
+        batch: list[Any] = events
+        for event in batch:
+            if event.__class__ is dict and len(event) > self._keys_max:
+                raise Fault(Kind.INVALID_JSON, "too many members")
+        return batch
+
+    def decode_batch(self, body: bytes) -> Any:
+        """As `decode`, for a body whose brackets and members are many because its events are."""
+        brackets = body.translate(None, NO_BRACKETS)
+        for _ in range(self._depth_max):
+            if not brackets:
+                break
+            brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if brackets:  # too deep, or brackets in a text: this one tells them apart
+            check_bounds(body, self._limits)
+        elif len(body) > self._digits_max:
+            check_numbers(body, self._limits)
+        try:
+            return _decode(body)
+        except REFUSED:
+            raise Fault(Kind.INVALID_JSON, "not JSON") from None
+
+
+def _values(user: User) -> list[Any]:
+    custom = user.get("custom_data")
+    return [*user.values(), *(custom.values() if custom.__class__ is dict else ())]
+
+
+def _refuse_long_integers(user: User) -> None:
+    for value in _values(user):
+        if value.__class__ is int and not -(2**63) <= value < 2**63:
+            invalid('"user" must not hold integers beyond 64 bits.')
+
+
+def _refuse_long_texts(user: User, bytes_max: int) -> None:
+    for value in _values(user):
+        if value.__class__ is str and len(value.encode()) > bytes_max:
+            invalid(f'"user" must not hold texts of more than {bytes_max} bytes.')
+
+
+def identity_of(user: User) -> str | None:
+    """Who is asked for: the id, else the email; None for an anonymous user. Other things than text are none."""
+    found = user.get("id")
+    if found.__class__ is str and found:
+        return str(found)
+    found = user.get("email")
+    return str(found) if found.__class__ is str and found else None
+
+
+class Checked(NamedTuple):
+    """What de-duplication and traces need of an event that passed every rule."""
+
+    name: str
+    feature: str
+    variation: str
+    event_id: str | None
+    trace: str | None
+    user: str | None
+
+
+def check_events(events: list[Any], catalogue: Catalogue, *, client: bool) -> list[Checked]:
+    """Rules 3 to 10 of section 4, event by event; the first bad event ends it. Raises Fault INVALID_SHAPE."""
+    return [_check_event(event, number, catalogue, client) for number, event in enumerate(events)]
+
+
+def _check_event(event: Any, number: int, catalogue: Catalogue, client: bool) -> Checked:
+    if event.__class__ is not dict:
+        invalid(f"events[{number}] must be an object.")
+    name, variable, variation = event.get("event"), event.get("variable"), event.get("variation")
+    if name.__class__ is not str or not name.strip():
+        invalid(f"events[{number}].event is required.")
+    if variable.__class__ is not str or not variable.strip():
+        invalid(f"events[{number}].variable is required.")
+    if variation.__class__ is not str or not variation.strip():
+        invalid(f"events[{number}].variation is required.")
+    known = catalogue.variables.get(variable.lower())
+    if known is None or (client and not known[1]):
+        invalid(f"events[{number}].variable resolves to unknown variable.")
+    feature, variations = catalogue.features[known[0]]
+    if variation not in variations:
+        invalid(f"events[{number}].variation is not defined on feature.")
+    user = event.get("user")
+    if user is not None and user.__class__ is not dict:
+        invalid(f"events[{number}].user must be an object.")
+    value = event.get("value")
+    if value is not None and value.__class__ is not int and value.__class__ is not float:
+        invalid(f"events[{number}].value must be numeric when set.")
+    _check_time(event.get("occurred_at"), number)
+    event_id = event.get("event_id")
+    if event_id is not None:
+        if event_id.__class__ is not str:
+            invalid(f"events[{number}].event_id must be a string.")
+        if len(event_id) > EVENT_ID_CHARACTERS_MAX:
+            invalid(f"events[{number}].event_id must be at most {EVENT_ID_CHARACTERS_MAX} characters.")
+    trace = event.get("evaluation_trace")
+    return Checked(
+        name,
+        feature,
+        variation,
+        event_id or None,
+        trace if trace.__class__ is str else None,
+        identity_of(user) if user else None,
+    )
+
+
+def _check_time(occurred_at: Any, number: int) -> None:
+    if occurred_at is None:
+        return
+    if occurred_at.__class__ is str:
+        try:
+            _instant(occurred_at)
+            return
+        except ValueError:
+            pass
+    invalid(f"events[{number}].occurred_at must be ISO-8601 when set.")
