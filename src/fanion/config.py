@@ -215,6 +215,22 @@ class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["durable", "buffered"],
         Meta(description="answer events once on disk (durable), or once no dead process loses them"),
     ] = "durable"
+    event_ids: Annotated[
+        int,
+        Meta(
+            ge=1_024,
+            le=2**32,
+            description="event ids remembered at least, 64 bytes each; older ones are taken again",
+        ),
+    ] = 4_194_304
+    used_traces: Annotated[
+        int,
+        Meta(
+            ge=1_024,
+            le=2**32,
+            description="used evaluation traces remembered at least, 64 bytes each; to cover their lifetime",
+        ),
+    ] = 1_048_576
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
