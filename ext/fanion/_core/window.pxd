@@ -1,0 +1,89 @@
+# cython: language_level=3
+"""The event-id window's C declarations; what each word means stands in ext/include/fanion_window.h."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from fanion._core.shared cimport SharedFile
+
+
+cdef extern from "fanion_siphash.h" nogil:
+    ctypedef struct fanion_siphash_key:
+        uint64_t k0, k1
+    void fanion_siphash(fanion_siphash_key key, const void *data, size_t length, int wide, uint64_t *out) noexcept
+
+
+cdef extern from "fanion_journal_format.h" nogil:
+    int FANION_KIND_EVENTS
+    ctypedef struct fanion_record_header:
+        uint32_t length, kind_pending
+        uint64_t sequence
+    ctypedef struct fanion_events_header:
+        uint16_t dialect_bytes, environment_bytes
+        uint32_t dispositions, ids
+    uint64_t fanion_record_span(uint64_t length) noexcept
+
+
+cdef extern from "fanion_window.h" nogil:
+    uint32_t FANION_WINDOW_WRITERS
+    int FANION_WINDOW_NEW
+    int FANION_WINDOW_DUPLICATE
+    ctypedef struct fanion_line:
+        uint64_t word
+    ctypedef struct fanion_window_writer:
+        uint64_t settled, attached
+    ctypedef struct fanion_window_control:
+        fanion_line claims, state, early_turns
+        fanion_window_writer writers[1024]
+    ctypedef struct fanion_window:
+        fanion_window_control *control
+        uint64_t capacity, table_slots
+    ctypedef struct fanion_window_entry:
+        uint64_t place, locator
+    uint64_t fanion_window_bytes(uint64_t capacity) noexcept
+    fanion_window fanion_window_attach(void *body, uint64_t capacity) noexcept
+    uint64_t fanion_window_life(const fanion_window *window) noexcept
+    uint64_t fanion_window_writer_of(uint64_t locator) noexcept
+    uint64_t fanion_window_above(uint64_t locator, uint64_t sequence) noexcept
+    bint fanion_window_is_settled(const fanion_window *window, uint64_t locator) noexcept
+    bint fanion_window_holds(const fanion_window *window, fanion_window_entry entry) noexcept
+    void fanion_window_void(const fanion_window *window, fanion_window_entry entry) noexcept
+    void fanion_window_reserve(
+        const fanion_window *window, const uint64_t *hashes, uint64_t count, uint64_t writer, uint64_t sequence,
+        uint8_t *dispositions, fanion_window_entry *entries,
+    ) noexcept
+    uint64_t fanion_window_sweep(const fanion_window *window, uint64_t writer, uint64_t end) noexcept
+    uint64_t fanion_u64_load_acquire(const uint64_t *word) noexcept
+    uint64_t fanion_u64_load_relaxed(const uint64_t *word) noexcept
+    void fanion_u64_store_release(uint64_t *word, uint64_t value) noexcept
+    void fanion_u64_raise_acq_rel(uint64_t *word, uint64_t value) noexcept
+
+
+cdef class IdWindow(SharedFile):
+    cdef fanion_window window       # borrowed from the map, until closed
+    cdef fanion_siphash_key key     # of all hashes; the journal's records carry them, so it lives as long as those
+    cdef uint64_t open_sequence     # the record that the open reservations are for
+    cdef Py_ssize_t open_count      # reservations neither committed nor released
+    cdef readonly uint64_t leaked   # reservations that were dropped without either, and released then
+
+    cdef int check_writer(self, unsigned int writer) except -1
+    cdef uint64_t insert_record(
+        self, const uint8_t *bytes, uint64_t available, unsigned int writer, bint extra, uint64_t above,
+        bint count_only,
+    ) noexcept nogil
+    cdef uint64_t insert_ids(
+        self, const uint8_t *hashes, uint64_t total, unsigned int writer, uint64_t sequence
+    ) noexcept nogil
+
+
+cdef class Reservation:
+    cdef IdWindow owner             # keeps the map alive; NULL pointers never outlive it
+    cdef fanion_window_entry *entries
+    cdef Py_ssize_t count
+    cdef uint64_t writer
+    cdef bint open
+    cdef readonly uint64_t sequence
+    cdef readonly bytes dispositions
+    cdef readonly bytes hashes
+
+    cdef int finish(self, bint keep) except -1
+    cdef void give_back(self) noexcept

@@ -1,0 +1,360 @@
+# cython: language_level=3
+"""The event-id window: a mapped index of the journal that tells a new event id from a repeated one.
+
+One `IdWindow` per process and file; the algorithm, its orders and what a crash leaves behind stand in
+`fanion_window.h`. A reservation belongs to the event loop's thread and to exactly one record, the next one: reserve,
+append and commit (or release) with nothing awaited in between, so that a locator's sequence can't become another
+record's. `reserve` allocates its answer and nothing else.
+
+The file is forgotten at a reboot and when the journal's identity or the key changes (`fingerprint`); then `ready` is
+False until who holds the rebuild lock has put the journal's ids back.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy
+
+KIND_WINDOW = 4
+WRITERS = FANION_WINDOW_WRITERS
+KEY_BYTES = 16
+NEW = FANION_WINDOW_NEW
+DUPLICATE = FANION_WINDOW_DUPLICATE
+CAPACITY_MIN = 1024
+CAPACITY_MAX = 1 << 32
+BATCH_MAX = 65_536
+
+
+def siphash(bytes key not None, bytes data not None, *, bint wide=False):
+    """SipHash-2-4 of `data`: 8 bytes, or 16 when `wide`. `key` has 16 bytes."""
+    cdef uint64_t out[2]
+    fanion_siphash(read_key(key), <const char *> data, len(data), wide, out)
+    return PyBytes_FromStringAndSize(<char *> out, 16 if wide else 8)
+
+
+cdef fanion_siphash_key read_key(bytes key) except *:
+    cdef fanion_siphash_key made
+    if len(key) != 16:
+        raise ValueError(f"a key of {len(key)} bytes; 16 are needed")
+    memcpy(&made, <const char *> key, 16)
+    return made
+
+
+cdef int hash_id(fanion_siphash_key key, object id, uint64_t *out) except -1:
+    """Two words; both 0 for None."""
+    cdef Py_ssize_t length
+    cdef const char *text
+    if id is None:
+        out[0] = out[1] = 0
+        return 0
+    if isinstance(id, bytes):
+        fanion_siphash(key, PyBytes_AS_STRING(id), len(id), 1, out)
+        return 0
+    try:
+        text = PyUnicode_AsUTF8AndSize(id, &length)
+    except UnicodeEncodeError:
+        return hash_id(key, id.encode("utf-8", "surrogatepass"), out)
+    fanion_siphash(key, text, length, 1, out)
+    return 0
+
+
+@cython.final
+cdef class IdWindow(SharedFile):
+    """The window in `path`. `capacity`: ids that it remembers at least. `key`: 16 secret bytes of the data directory.
+
+    `fingerprint`: what the window is an index of; a file of another one is refused, or made anew with `replace`
+    (only for the one process that starts before the others). ValueError and OSError as `SharedFile`'s.
+    """
+
+    def __init__(
+        self, str path, uint64_t capacity, bytes key not None, uint64_t fingerprint=0, *, bint replace=False,
+    ):
+        if not CAPACITY_MIN <= capacity <= CAPACITY_MAX:
+            raise ValueError(f"a window of {capacity} ids; {CAPACITY_MIN} to {CAPACITY_MAX} are allowed")
+        self.key = read_key(key)
+        SharedFile.__init__(
+            self, path, KIND_WINDOW, 1, fanion_window_bytes(capacity), fingerprint ^ capacity, replace=replace,
+            per_boot=True,
+        )
+        self.window = fanion_window_attach(self.body, capacity)
+
+    def reserve(self, bytes scope not None, list ids not None, unsigned int writer, uint64_t sequence):
+        """Reserves `ids` (None: an event without one) in `scope` for the record (writer, sequence).
+
+        Reservations of one record may stand beside each other; one for another record is a RuntimeError until
+        they are committed or released.
+        """
+        cdef uint64_t scope_key[2]
+        cdef Py_ssize_t count = PyList_GET_SIZE(ids)
+        cdef Py_ssize_t index
+        self.check_writer(writer)
+        if count > BATCH_MAX or count > <Py_ssize_t> self.window.capacity:
+            raise ValueError(f"{count} ids in one reservation; {min(BATCH_MAX, self.window.capacity)} are allowed")
+        if self.open_count and self.open_sequence != sequence:
+            raise RuntimeError(
+                f"a reservation for record {self.open_sequence} is open while one for {sequence} is wanted; append "
+                "and commit (or release) before anything is awaited"
+            )
+        fanion_siphash(self.key, PyBytes_AS_STRING(scope), len(scope), 1, scope_key)
+        cdef fanion_siphash_key key = fanion_siphash_key(scope_key[0], scope_key[1])
+        cdef Reservation made = Reservation.__new__(Reservation)
+        made.owner = self
+        made.writer = writer
+        made.sequence = sequence
+        made.hashes = PyBytes_FromStringAndSize(NULL, count * 16)
+        made.dispositions = PyBytes_FromStringAndSize(NULL, count)
+        cdef uint64_t *hashes = <uint64_t *> PyBytes_AS_STRING(made.hashes)
+        for index in range(count):
+            hash_id(key, <object> PyList_GET_ITEM(ids, index), hashes + 2 * index)
+        made.entries = <fanion_window_entry *> PyMem_Malloc((count + 1) * sizeof(fanion_window_entry))
+        if made.entries == NULL:
+            raise MemoryError
+        fanion_window_reserve(
+            &self.window, hashes, count, writer, sequence, <uint8_t *> PyBytes_AS_STRING(made.dispositions),
+            made.entries,
+        )
+        made.count = count
+        made.open = True
+        self.open_sequence = sequence
+        self.open_count += 1
+        return made
+
+    def insert(self, const uint8_t[::1] hashes not None, unsigned int writer, uint64_t sequence):
+        """Puts back the ids of a record that the journal has (16 bytes each, zeros: none); how many were new."""
+        cdef uint64_t fresh = 0
+        self.check_writer(writer)
+        if hashes.shape[0] % 16:
+            raise ValueError(f"{hashes.shape[0]} bytes of ids; 16 each are needed")
+        if hashes.shape[0]:
+            with nogil:
+                fresh = self.insert_ids(&hashes[0], hashes.shape[0] // 16, writer, sequence)
+        return fresh
+
+    def insert_run(
+        self, const uint8_t[::1] data not None, uint64_t start, uint64_t end, unsigned int writer, *, bint extra,
+        uint64_t above=0, bint count_only=False,
+    ):
+        """Puts back the ids of the verified journal records in data[start:end] that have a sequence over `above`.
+
+        A record's first ids are its events', as many as it has dispositions (all of them when it has none); with
+        `extra` the others are meant. Returns how many ids the records hold. Does not hold the GIL meanwhile.
+        """
+        cdef uint64_t total = 0
+        self.check_writer(writer)
+        if start > end or end > <uint64_t> data.shape[0]:
+            raise ValueError(f"records from {start} to {end} in {data.shape[0]} bytes")
+        with nogil:
+            while start + sizeof(fanion_record_header) <= end:
+                total += self.insert_record(&data[start], end - start, writer, extra, above, count_only)
+                start += fanion_record_span((<const fanion_record_header *> &data[start]).length)
+        return total
+
+    cdef uint64_t insert_record(
+        self, const uint8_t *bytes, uint64_t available, unsigned int writer, bint extra, uint64_t above,
+        bint count_only,
+    ) noexcept nogil:
+        cdef const fanion_record_header *record = <const fanion_record_header *> bytes
+        cdef fanion_events_header head
+        cdef uint64_t first
+        cdef uint64_t count
+        cdef uint64_t own
+        if record.sequence <= above or record.kind_pending & 0xFF != FANION_KIND_EVENTS:
+            return 0
+        if record.length < sizeof(head) or available < sizeof(fanion_record_header) + record.length:
+            return 0
+        memcpy(&head, bytes + sizeof(fanion_record_header), sizeof(head))
+        first = sizeof(head) + head.dialect_bytes + head.environment_bytes + head.dispositions
+        if first + <uint64_t> head.ids * 16 > record.length:
+            return 0
+        own = min(head.dispositions, head.ids) if head.dispositions else head.ids
+        count = head.ids - own if extra else own
+        if not count_only:
+            first += sizeof(fanion_record_header) + (own * 16 if extra else 0)
+            self.insert_ids(bytes + first, count, writer, record.sequence)
+        return count
+
+    cdef uint64_t insert_ids(
+        self, const uint8_t *hashes, uint64_t total, unsigned int writer, uint64_t sequence
+    ) noexcept nogil:
+        cdef uint64_t words[512]
+        cdef uint8_t dispositions[256]
+        cdef fanion_window_entry entries[256]
+        cdef uint64_t done = 0
+        cdef uint64_t count
+        cdef uint64_t index
+        cdef uint64_t fresh = 0
+        while done < total:
+            count = min(total - done, <uint64_t> 256)
+            memcpy(words, hashes + done * 16, count * 16)
+            fanion_window_reserve(&self.window, words, count, writer, sequence, dispositions, entries)
+            for index in range(count):
+                fresh += dispositions[index] == FANION_WINDOW_NEW and entries[index].locator != 0
+            done += count
+        return fresh
+
+    def attach(self, unsigned int writer, uint64_t end):
+        """Makes the calling process the writer's owner; `end`: the last sequence that its journal holds.
+
+        Voids what a dead owner left above it, and returns how many entries that were. Before the first
+        reservation; looks at the whole window unless the last owner detached. Does not hold the GIL meanwhile.
+        """
+        self.check_writer(writer)
+        cdef fanion_window_writer *row = &self.window.control.writers[writer]
+        cdef uint64_t voided = 0
+        cdef bint unclean = fanion_u64_load_acquire(&row.attached) != 0
+        if unclean or fanion_u64_load_acquire(&row.settled) > end:
+            with nogil:
+                voided = fanion_window_sweep(&self.window, writer, end)
+        fanion_u64_store_release(&row.settled, end)
+        fanion_u64_store_release(&row.attached, 1)
+        return voided
+
+    def detach(self, unsigned int writer, uint64_t end):
+        """Gives the writer up; `end`: its last sequence, all of it safe."""
+        self.settle(writer, end)
+        fanion_u64_store_release(&self.window.control.writers[writer].attached, 0)
+
+    def settle(self, unsigned int writer, uint64_t sequence):
+        """Says that the writer's records up to `sequence` are as safe as the server promises. Never lowered."""
+        self.check_writer(writer)
+        fanion_u64_raise_acq_rel(&self.window.control.writers[writer].settled, sequence)
+
+    def settled(self, unsigned int writer):
+        self.check_writer(writer)
+        return fanion_u64_load_acquire(&self.window.control.writers[writer].settled)
+
+    def is_attached(self, unsigned int writer):
+        """Whether the writer has an owner, or had one that died."""
+        self.check_writer(writer)
+        return fanion_u64_load_acquire(&self.window.control.writers[writer].attached) != 0
+
+    @property
+    def ready(self):
+        """Whether the window holds what the journal says."""
+        self.check_open()
+        return fanion_u64_load_acquire(&self.window.control.state.word) == 1
+
+    def mark_ready(self):
+        """After the rebuild. Pairs with `ready`."""
+        self.check_open()
+        fanion_u64_store_release(&self.window.control.state.word, 1)
+
+    @property
+    def open_reservations(self):
+        """Reservations of this process that are neither committed nor released."""
+        return self.open_count
+
+    @property
+    def capacity(self):
+        return self.window.capacity
+
+    def counters(self):
+        """claims: slots ever taken; evicted: ids that the window no longer has; early_turns: turn-overs before
+        their time (0 in practice); leaked: reservations of this process that nobody finished."""
+        self.check_open()
+        cdef uint64_t life = fanion_window_life(&self.window)
+        return {
+            "claims": fanion_u64_load_acquire(&self.window.control.claims.word),
+            "evicted": (life - 1) * self.window.capacity if life > 1 else 0,
+            "early_turns": fanion_u64_load_relaxed(&self.window.control.early_turns.word),
+            "leaked": self.leaked,
+        }
+
+    cdef int check_writer(self, unsigned int writer) except -1:
+        self.check_open()
+        if writer >= FANION_WINDOW_WRITERS:
+            raise ValueError(f"writer {writer}; 0 to {FANION_WINDOW_WRITERS - 1} are allowed")
+        return 0
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Reservation:
+    """The ids of one request. `dispositions`: a byte per id, 0 new, 2 duplicate (also of an earlier one in the same
+    request). `hashes`: 16 bytes per id, for the journal's record; zeros where there was none.
+
+    Dropped without commit or release, it is released, and counted as leaked.
+    """
+
+    def __dealloc__(self):
+        if self.open:
+            self.owner.leaked += 1
+            self.owner.open_count -= 1
+            if self.owner.base != NULL:
+                self.give_back()
+        PyMem_Free(self.entries)
+
+    def commit(self, uint64_t sequence):
+        """The record `sequence` holds these ids. RuntimeError when it isn't the one they were reserved for: then
+        something was appended in between, and a crash there would have lost this request's events."""
+        self.finish(True)
+        if sequence != self.sequence:
+            raise RuntimeError(
+                f"reserved for record {self.sequence}, appended as {sequence}; append and commit (or release) before "
+                "anything is awaited"
+            )
+
+    def release(self):
+        """Nothing of this request was kept: its ids are free again."""
+        self.finish(False)
+
+    cdef int finish(self, bint keep) except -1:
+        if not self.open:
+            raise RuntimeError("the reservation was committed or released before")
+        self.owner.check_open()
+        self.open = False
+        self.owner.open_count -= 1
+        if not keep:
+            self.give_back()
+        return 0
+
+    cdef void give_back(self) noexcept:
+        cdef const uint8_t *dispositions = <const uint8_t *> PyBytes_AS_STRING(self.dispositions)
+        cdef Py_ssize_t index
+        for index in range(self.count):
+            if dispositions[index] == FANION_WINDOW_NEW and self.entries[index].locator != 0:
+                fanion_window_void(&self.owner.window, self.entries[index])
+
+    @property
+    def duplicates(self):
+        """How many of the ids are repetitions."""
+        return self.dispositions.count(b"\x02")
+
+    @property
+    def waits(self):
+        """[(writer, sequence)]: records that duplicates repeat and that aren't safe yet, each once."""
+        cdef const uint8_t *dispositions = <const uint8_t *> PyBytes_AS_STRING(self.dispositions)
+        cdef Py_ssize_t index
+        cdef uint64_t locator
+        cdef uint64_t settled
+        self.owner.check_open()
+        found = {}
+        for index in range(self.count):
+            locator = self.entries[index].locator
+            if dispositions[index] == FANION_WINDOW_DUPLICATE and locator != 0:
+                writer = fanion_window_writer_of(locator)
+                settled = fanion_u64_load_acquire(&self.owner.window.control.writers[writer].settled)
+                if fanion_window_above(locator, settled):
+                    found[writer, settled + fanion_window_above(locator, settled)] = None
+        return list(found)
+
+    def check(self):
+        """True: every duplicate repeats a record that is safe. False: some record isn't safe yet.
+        None: some record never came to be, so the request must be sent again."""
+        cdef const uint8_t *dispositions = <const uint8_t *> PyBytes_AS_STRING(self.dispositions)
+        cdef Py_ssize_t index
+        cdef bint safe = True
+        self.owner.check_open()
+        for index in range(self.count):
+            if dispositions[index] == FANION_WINDOW_DUPLICATE and self.entries[index].locator != 0:
+                if not fanion_window_is_settled(&self.owner.window, self.entries[index].locator):
+                    safe = False
+                elif fanion_window_holds(&self.owner.window, self.entries[index]):
+                    self.entries[index].locator = 0
+                    continue
+                if not fanion_window_holds(&self.owner.window, self.entries[index]):
+                    return None
+        return safe

@@ -1,0 +1,137 @@
+"""Putting an event-id window together from the journal: all of it, one writer's tail, or a dead writer's end.
+
+Ids are read from the records' own bytes in verified runs; no body is parsed. A rebuild reads the newest segments
+that hold as many ids as the window remembers, counts them from the newest back, and inserts them oldest first, so
+that what is forgotten first is what was kept first. Each may be repeated: an id that is there stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from fanion._core.window import WRITERS, IdWindow
+from fanion.errors import JournalError
+from fanion.journal.compression import open_source
+from fanion.journal.log_segment import Damage, Run, Scanner, Segment
+from fanion.journal.reader import JournalReader, segment_limits
+from fanion.journal.session import adopt
+from fanion.journal.settings import JournalSettings
+from fanion.journal.slot import Slot, list_slots, read_slot
+from fanion.journal.storage import Storage
+
+MOVED_MAX = 100
+"""Times that a listing is made anew because a file of it was gone when it was to be opened."""
+
+
+class Part(NamedTuple):
+    """One segment, and the sequences that exist in it."""
+
+    segment: Segment
+    limit: int
+    proven: int
+
+
+def rebuild(
+    window: IdWindow, storage: Storage, directory: Path, settings: JournalSettings, *, extra: bool
+) -> None:
+    """Inserts the newest ids of the journal, as many as the window remembers, and settles their records.
+
+    `extra`: the ids beyond the events' own. Rings of dead writers are drained first. OSError or JournalError when
+    the journal can't be read now; nothing is marked as ready here.
+    """
+    journal = directory / "journal"
+    for writer in list_slots(storage, journal):
+        state = read_slot(storage, journal, writer)
+        if state is not None and not state.clean:
+            adopt(storage, journal, writer, settings)
+    for attempt in range(MOVED_MAX):
+        try:
+            _rebuild(window, storage, directory, extra=extra)
+            return
+        except FileNotFoundError:
+            if attempt == MOVED_MAX - 1:
+                raise
+
+
+def _rebuild(window: IdWindow, storage: Storage, directory: Path, *, extra: bool) -> None:
+    chosen: list[Part] = []
+    total = 0
+    for part in sorted(_parts(storage, directory), key=lambda part: _age(part.segment), reverse=True):
+        chosen.append(part)
+        total += sum(
+            window.insert_run(run.buffer, run.start, run.end, _writer(part), extra=extra, count_only=True)
+            for run in _runs(storage, part)
+        )
+        if total >= window.capacity:
+            break
+    for part in reversed(chosen):
+        last = 0
+        for run in _runs(storage, part):
+            window.insert_run(run.buffer, run.start, run.end, _writer(part), extra=extra)
+            last = run.next_sequence - 1
+        window.settle(_writer(part), last)
+
+
+def complete_writer(
+    window: IdWindow, storage: Storage, directory: Path, writer: int, end: int, *, extra: bool
+) -> None:
+    """Inserts the ids of the writer's records between what the window knows to be safe and `end`, the end that
+    recovery found. After a crash they are there already; not so when the window was rebuilt before the recovery."""
+    known = window.settled(writer)
+    if not window.ready or known >= end:
+        return
+    for part in _parts(storage, directory):
+        if _writer(part) == writer and part.limit > known + 1:
+            for run in _runs(storage, part):
+                if run.next_sequence > known + 1:
+                    window.insert_run(run.buffer, run.start, run.end, writer, extra=extra, above=known)
+
+
+def heal_writer(window: IdWindow, storage: Storage, directory: Path, writer: int, *, extra: bool) -> bool:
+    """Voids what a dead writer left above its end, if its ring was drained and it has no new owner. True: done."""
+    slot = Slot.take(storage, directory / "journal", writer, create=False)
+    if slot is None:
+        return False
+    try:
+        if slot.state is None or not slot.state.clean:
+            return False
+        end = slot.state.next_sequence - 1
+        complete_writer(window, storage, directory, writer, end, extra=extra)
+        window.attach(writer, end)
+        window.detach(writer, end)
+        return True
+    finally:
+        slot.release()
+
+
+def _parts(storage: Storage, directory: Path) -> Iterator[Part]:
+    """Every started segment, in the order of each writer's chain."""
+    reader = JournalReader(directory, storage=storage)
+    for segments, end, proven in reader.chains():
+        if segments[0].header.writer >= WRITERS:
+            raise JournalError(f"journal writer {segments[0].header.writer}; the window takes {WRITERS}")
+        for segment, limit in zip(segments, segment_limits(segments, end), strict=True):
+            if limit > segment.header.first_sequence:
+                yield Part(segment, limit, proven if limit == end else limit)
+
+
+def _runs(storage: Storage, part: Part) -> Iterator[Run]:
+    """The verified records of one segment; what is damaged is the reader's to report, not ours."""
+    header = part.segment.header
+    with open_source(storage, part.segment.path, header) as source:
+        scanner = Scanner(
+            source, header.salt, header.first_sequence, limit=part.limit, proven=min(part.proven, part.limit)
+        )
+        for found in scanner:
+            if not isinstance(found, Damage):
+                yield found
+
+
+def _writer(part: Part) -> int:
+    return part.segment.header.writer
+
+
+def _age(segment: Segment) -> tuple[int, int]:
+    return segment.header.created_ns, segment.header.ordinal

@@ -1,0 +1,206 @@
+"""The window alone: what is new, what is repeated, what is forgotten, and what a dead owner leaves behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fanion._core.window import IdWindow, siphash
+
+KEY = bytes(range(16))
+
+
+@pytest.fixture
+def window(tmp_path: Path) -> IdWindow:
+    made = IdWindow(str(tmp_path / "window"), 1024, KEY)
+    made.attach(0, 0)
+    return made
+
+
+def keep(
+    window: IdWindow, ids: list[str | bytes | None], sequence: int, writer: int = 0, scope: bytes = b"p"
+) -> bytes:
+    reservation = window.reserve(scope, ids, writer, sequence)
+    reservation.commit(sequence)
+    return reservation.dispositions
+
+
+def test_siphash_is_the_published_one() -> None:
+    assert siphash(KEY, bytes(range(15))).hex() == "e545be4961ca29a1"
+    assert siphash(KEY, b"", wide=True).hex() == "a3817f04ba25a8e66df67214c7550293"
+    assert siphash(KEY, bytes(range(15)), wide=True).hex() == "5493e99933b0a8117e08ec0f97cfc3d9"
+
+
+def test_repeated_id_is_told_apart_by_scope_and_not_by_type(window: IdWindow) -> None:
+    assert keep(window, ["a", "b", "é", ""], 1) == b"\0\0\0\0"
+    assert keep(window, ["b", "c", b"a", "é".encode(), ""], 2) == b"\2\0\2\2\2"
+    assert keep(window, ["a", "b"], 3, scope=b"q") == b"\0\0"
+
+
+def test_same_id_twice_in_one_request_is_kept_once_and_waits_for_nothing(window: IdWindow) -> None:
+    reservation = window.reserve(b"p", ["a", "b", "a", None, None], 0, 1)
+    assert reservation.dispositions == b"\0\0\2\0\0"
+    assert reservation.hashes[:16] == reservation.hashes[32:48]
+    assert reservation.hashes[48:] == bytes(32)
+    assert (reservation.waits, reservation.check(), reservation.duplicates) == ([], True, 1)
+    reservation.commit(1)
+
+
+def test_id_with_a_lone_surrogate_is_an_id_like_any_other(window: IdWindow) -> None:
+    assert keep(window, ["\ud800"], 1) == b"\0"
+    assert keep(window, ["\ud800", "\ud801"], 2) == b"\2\0"
+
+
+def test_refused_request_leaves_nothing_behind(window: IdWindow) -> None:
+    for _ in range(50):
+        window.reserve(b"p", ["a", "b"], 0, 1).release()
+    assert window.counters()["claims"] == 2
+    assert keep(window, ["a", "b"], 1) == b"\0\0"
+
+
+def test_dropped_reservation_is_released_and_counted(window: IdWindow) -> None:
+    window.reserve(b"p", ["a"], 0, 1)
+    assert (window.open_reservations, window.leaked) == (0, 1)
+    assert keep(window, ["a"], 1) == b"\0"
+
+
+def test_duplicate_waits_until_its_record_is_safe(window: IdWindow) -> None:
+    keep(window, ["a", "b"], 7)
+    reservation = window.reserve(b"p", ["a", "b", "c"], 0, 8)
+    reservation.commit(8)
+    assert (reservation.waits, reservation.check()) == ([(0, 7)], False)
+    window.settle(0, 6)
+    assert reservation.check() is False
+    window.settle(0, 7)
+    assert (reservation.waits, reservation.check()) == ([], True)
+
+
+def test_dead_owner_leaves_only_what_its_journal_holds(tmp_path: Path, window: IdWindow) -> None:
+    keep(window, ["a"], 1)
+    keep(window, ["b"], 2)
+    other = IdWindow(str(tmp_path / "window"), 1024, KEY)
+    other.attach(5, 0)
+    retry = other.reserve(b"p", ["a", "b"], 5, 1)
+    retry.release()
+    assert retry.check() is False
+    assert other.attach(0, 1) == 1
+    assert retry.check() is None
+    assert keep(other, ["a", "b"], 1, writer=5) == b"\2\0"
+
+
+def test_clean_owner_is_not_looked_for(window: IdWindow) -> None:
+    keep(window, ["a"], 1)
+    window.detach(0, 1)
+    assert not window.is_attached(0)
+    assert window.attach(0, 1) == 0
+    assert keep(window, ["a"], 2) == b"\2"
+
+
+def test_journal_that_went_back_takes_its_ids_along(window: IdWindow) -> None:
+    keep(window, ["a"], 1)
+    keep(window, ["b"], 2)
+    window.detach(0, 2)
+    assert window.attach(0, 1) == 1
+    assert keep(window, ["a", "b"], 2) == b"\2\0"
+
+
+def test_window_remembers_its_size_and_forgets_at_most_as_much_again(window: IdWindow) -> None:
+    for number in range(10_240):
+        assert keep(window, [f"id-{number}"], number + 1) == b"\0"
+        if number >= 1023:
+            probe = window.reserve(b"p", [f"id-{number - 1022}"], 0, number + 2)
+            assert probe.dispositions == b"\2", number
+            probe.release()
+    assert keep(window, ["id-0"], 20_000) == b"\0"
+    assert window.counters() == {"claims": 10_241, "evicted": 9 * 1024, "early_turns": 0, "leaked": 0}
+
+
+def test_request_as_large_as_the_window_is_told_apart_and_a_larger_one_refused(tmp_path: Path) -> None:
+    window = IdWindow(str(tmp_path / "small"), 1024, KEY)
+    window.attach(0, 0)
+    for round in range(1, 700):
+        ids: list[str | bytes | None] = [f"{round}-{number}" for number in range(1019)]
+        assert keep(window, ids + ids[-5:], round) == b"\0" * 1019 + b"\2" * 5
+    assert window.counters()["early_turns"] == 0
+    with pytest.raises(ValueError, match="1025 ids"):
+        window.reserve(b"p", [None] * 1025, 0, 700)
+
+
+def test_second_record_is_refused_while_a_reservation_is_open(window: IdWindow) -> None:
+    first = window.reserve(b"p", ["a"], 0, 1)
+    window.reserve(b"q", ["a"], 0, 1).commit(1)
+    with pytest.raises(RuntimeError, match="before anything is awaited"):
+        window.reserve(b"p", ["b"], 0, 2)
+    with pytest.raises(RuntimeError, match="appended as 3"):
+        first.commit(3)
+    with pytest.raises(RuntimeError, match="committed or released before"):
+        first.release()
+
+
+def test_window_of_another_size_key_or_journal_is_refused_or_made_anew(tmp_path: Path) -> None:
+    path = str(tmp_path / "window")
+    window = IdWindow(path, 1024, KEY, 1)
+    assert not window.ready
+    window.mark_ready()
+    assert IdWindow(path, 1024, KEY, 1).ready
+    for capacity, fingerprint in ((1025, 1), (1024, 2)):
+        with pytest.raises(ValueError, match="other settings"):
+            IdWindow(path, capacity, KEY, fingerprint)
+    assert not IdWindow(path, 1024, KEY, 2, replace=True).ready
+
+
+@pytest.mark.parametrize("capacity", [0, 1023, 1 << 33])
+def test_impossible_sizes_are_refused(tmp_path: Path, capacity: int) -> None:
+    with pytest.raises(ValueError, match="are allowed"):
+        IdWindow(str(tmp_path / "window"), capacity, KEY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bounds_of_writer_batch_and_key_are_told(tmp_path: Path, window: IdWindow) -> None:
+    with pytest.raises(ValueError, match="writer 1023"):
+        window.reserve(b"p", ["a"], 1023, 1)
+    large = IdWindow(str(tmp_path / "large"), 100_000, KEY)
+    with pytest.raises(ValueError, match="65537 ids"):
+        large.reserve(b"p", [None] * 65_537, 0, 1)
+    assert keep(large, [None] * 65_536, 1) == bytes(65_536)
+    with pytest.raises(ValueError, match="16 are needed"):
+        IdWindow(str(tmp_path / "other"), 1024, b"short")
+    with pytest.raises(ValueError, match="16 each"):
+        window.insert(bytes(15), 0, 1)
+
+
+def test_inserted_hashes_are_the_ids_of_later_requests(window: IdWindow) -> None:
+    reservation = window.reserve(b"p", ["a", None, "b"], 0, 1)
+    reservation.release()
+    assert window.insert(reservation.hashes, 3, 9) == 2
+    assert window.insert(reservation.hashes, 3, 9) == 0
+    again = window.reserve(b"p", ["b"], 0, 1)
+    assert (again.dispositions, again.waits) == (b"\2", [(3, 9)])
+    again.release()
+
+
+def test_sequences_near_their_end_are_compared_as_they_are(window: IdWindow) -> None:
+    for start in (2**31 - 2, 2**32 - 2, 2**46 - 2, 2**63 - 8):
+        window.attach(0, start)
+        keep(window, [f"{start}"], start + 4)
+        reservation = window.reserve(b"p", [f"{start}"], 0, start + 5)
+        reservation.release()
+        assert reservation.waits == [(0, start + 4)]
+        window.settle(0, start + 4)
+        assert reservation.check() is True
+
+
+def test_closed_window_says_so_and_a_reservation_may_outlive_it(tmp_path: Path) -> None:
+    window = IdWindow(str(tmp_path / "window"), 1024, KEY)
+    reservation = window.reserve(b"p", [os.urandom(8)], 0, 1)
+    window.close()
+    for call in (
+        reservation.check,
+        reservation.release,
+        lambda: reservation.waits,
+        lambda: window.settled(0),
+    ):
+        with pytest.raises(ValueError, match="is closed"):
+            call()
