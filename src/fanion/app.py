@@ -12,6 +12,7 @@ import gzip
 import os
 import resource
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from fanion.config import Config
 from fanion.directory import check_directory, lock_directory
 from fanion.http.dialect import Dialect
 from fanion.http.dialects.feather import DIALECT as FEATHER
+from fanion.http.dialects.redpennon import DIALECT as REDPENNON
 from fanion.model.program import Lowered, Table
 
 if TYPE_CHECKING:
@@ -29,9 +31,13 @@ if TYPE_CHECKING:
     from fanion.http.server import Notice
 
 
+FIRST_WORKERS_S = 5.0
+"""A worker that starts later than this after the server takes the place of one that died."""
+
+
 def dialects() -> tuple[Dialect, ...]:
     """Every API that this server speaks. The order decides shared paths and the shape of a path of nobody."""
-    return (FEATHER,)
+    return (FEATHER, REDPENNON)
 
 
 def renderers() -> dict[str, Callable[[Lowered], Table]]:
@@ -98,9 +104,11 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         keeper, port = pick_port(config.server.host, config.server.port)
         url = f"http://{url_host(config.server.host)}:{port}"
         raise_file_limit()
+        started = time.monotonic()
 
         def make_application(notify: Callable[[Notice], None]) -> Any:
-            return Worker(data, config, dialects(), notify).application()
+            successor = time.monotonic() - started > FIRST_WORKERS_S
+            return Worker(data, config, dialects(), notify, successor=successor).application()
 
         def on_ready() -> None:
             print(f"fanion serves generation {generation} of {data} on {url}", flush=True)

@@ -1,7 +1,8 @@
 """One worker process: an ASGI application whose lifespan builds and takes down everything else.
 
-Start: counters -> store -> reloader -> limiter -> journal -> application; closed in the reverse order, once no
-request is left. All of it is opened here, after the fork, and belongs to this process and its event loop.
+Start: counters -> store -> reloader -> limiter -> windows -> journal -> application; closed in the reverse
+order, once no request is left. All of it is opened here, after the fork, and belongs to this process and its
+event loop.
 
 SIGTERM: the HTTP server stops accepting, bodies that haven't arrived are waited for `BODY_GRACE_S` and no longer,
 what is in flight is answered, the journal is drained. Half way through `server.stop_timeout_s` whatever is
@@ -21,11 +22,12 @@ from typing import Any, TypeVar
 
 from fanion.auth.clock import ExpiryClock
 from fanion.auth.limiter import Limiter
+from fanion.bundle.recovery import open_verified
 from fanion.bundle.reload import Reloader
 from fanion.bundle.store import Store
 from fanion.config import Config
 from fanion.engine.evaluator import open_environment
-from fanion.errors import FanionError
+from fanion.errors import FanionError, JournalError
 from fanion.http.app import make_handler
 from fanion.http.dialect import Dialect
 from fanion.http.health import Operations, OperationsListener
@@ -33,6 +35,7 @@ from fanion.http.request import BodyWatch
 from fanion.http.server import Notice
 from fanion.http.services import Services
 from fanion.journal.settings import JournalSettings
+from fanion.journal.window import IDS, REPLAYS, EventWindow
 from fanion.journal.writer import JournalWriter
 from fanion.telemetry.journal import JournalNumbers
 from fanion.telemetry.metrics import STORE_FAULTS, Metrics
@@ -43,6 +46,9 @@ Part = TypeVar("Part")
 
 BODY_GRACE_S = 1.0
 """At SIGTERM, how long a body that is on its way is waited for."""
+
+
+PREPARE_RETRY_S = 1.0
 
 
 class View:
@@ -59,6 +65,17 @@ def journal_settings(config: Config) -> JournalSettings:
     return JournalSettings(ack=config.journal.ack).check()
 
 
+async def prepare(window: EventWindow, journal: JournalWriter) -> None:
+    """Makes a window ready, however long the journal takes to be read; batches with ids are refused until then."""
+    while True:
+        try:
+            await window.prepare(journal)
+            return
+        except JournalError as error:
+            log.error("the event-id window is not ready", extra={"reason": str(error)})
+            await asyncio.sleep(PREPARE_RETRY_S)
+
+
 def reasons_not_ready(services: Services, reloader: Reloader[View], journal: JournalWriter) -> list[str]:
     """Why this worker should get no requests, one line each."""
     reasons = []
@@ -69,6 +86,8 @@ def reasons_not_ready(services: Services, reloader: Reloader[View], journal: Jou
     state = journal.state()
     if not state.ok:
         reasons.append(f"journal: {state.reason}")
+    if not (services.event_ids.ready and services.replays.ready):
+        reasons.append("journal: event ids are being read from it")
     return reasons
 
 
@@ -76,12 +95,20 @@ class Worker:
     """`application` is what the HTTP server calls."""
 
     def __init__(
-        self, data: Path, config: Config, dialects: Sequence[Dialect], notify: Callable[[Notice], None]
+        self,
+        data: Path,
+        config: Config,
+        dialects: Sequence[Dialect],
+        notify: Callable[[Notice], None],
+        *,
+        successor: bool = False,
     ) -> None:
+        """`successor`: takes the place of a worker that died, so the store is read through before it is used."""
         self._data = data
         self._dialects = dialects
         self._config = config
         self._notify = notify
+        self._successor = successor
         self._handle: Callable[..., Awaitable[None]] = self._lifespan
         self._closers: list[Callable[[], None]] = []
         self._reloader: Reloader[View]
@@ -113,7 +140,7 @@ class Worker:
     async def _start(self) -> None:
         config, loop = self._config, asyncio.get_running_loop()
         metrics = self._metrics = self._keep(Metrics.open(self._data))
-        store = self._keep(Store.open(self._data, map_bytes=config.store.map_bytes))
+        store = self._keep(self._open_store())
         self._clock = ExpiryClock(store.published_at())
         reloader: Reloader[View] = self._keep(
             Reloader(
@@ -127,10 +154,17 @@ class Worker:
         )
         self._reloader = reloader
         limiter = self._keep(Limiter.open(self._data, config.limiter.slots))
-        journal = self._keep(JournalWriter.open(self._data, journal_settings(config), loop))
+        settings = journal_settings(config)
+        event_ids, replays = (
+            self._keep(EventWindow.open(self._data, size, name=name, settings=settings))
+            for name, size in ((IDS, config.journal.event_ids), (REPLAYS, config.journal.used_traces))
+        )
+        journal = self._keep(JournalWriter.open(self._data, settings, loop))
+        for window in (event_ids, replays):
+            self._keep(loop.create_task(prepare(window, journal)), lambda task: task.cancel() and None)
         journal_numbers = JournalNumbers(metrics)
         metrics.add_collector(lambda: journal_numbers.update(journal.metrics()))
-        services = Services(config, reloader, journal, limiter, metrics)
+        services = Services(config, reloader, journal, limiter, metrics, event_ids, replays)
         watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
         watch.start()
         operations = Operations(
@@ -144,6 +178,15 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch)
         self._tick(loop, reloader, os.getppid())
         self._handle = make_handler(services, self._dialects, operations, watch)
+
+    def _open_store(self) -> Store:
+        map_bytes = self._config.store.map_bytes
+        if not self._successor:
+            return Store.open(self._data, map_bytes=map_bytes)
+        store, problem = open_verified(self._data, map_bytes=map_bytes)
+        if problem is not None:
+            self._report_store("", f"damaged, serving its copy: {problem}")
+        return store
 
     def _keep(self, part: Part, close: Callable[[Part], None] | None = None) -> Part:
         """Remembers to close a part; parts are closed in the reverse order."""

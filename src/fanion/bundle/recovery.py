@@ -1,7 +1,8 @@
 """Opening a store that may be damaged: the newest that verifies is served.
 
-Only the process that starts a server calls this, before any worker: it needs the store to itself to put the
-copy in the place of a damaged file. The damaged file is kept beside it under another name.
+Called by the process that starts a server, before any worker, and by a worker that takes a dead one's place,
+since a damaged page may be what it died of. Putting the copy in the place of a damaged file needs the store to
+oneself: a worker fails to start while others live, and is started again. The damaged file is kept beside it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from pathlib import Path
 from fanion.bundle.environment import check_owner, copy_path, hold_lock, put_in_place, store_path
 from fanion.bundle.store import MAP_BYTES, Store
 from fanion.bundle.verify import DATA_FILE, verify
-from fanion.errors import StoreError, StoreMissingError, StoreVersionError
+from fanion.errors import StoreError, StoreMissingError
+
+OTHERS_END_WAIT_S = 5.0
+"""Workers that still map the damaged file die of it at their next look, within a second or so."""
 
 
 def open_verified(
@@ -32,27 +36,19 @@ def open_verified(
         return Store.open(directory, write=write, map_bytes=map_bytes), None
     copy_problem = verify(copy_path(directory), deep=True)
     if copy_problem is not None:
-        _raise_if_newer(directory, map_bytes)
         raise StoreError(f"the store can't be used: {problem}; nor can its copy: {copy_problem}")
     _put_copy_in_place(directory)
     _raise_number(directory, map_bytes)
     return Store.open(directory, write=write, map_bytes=map_bytes), problem
 
 
-def _raise_if_newer(directory: Path, map_bytes: int) -> None:
-    """A store of a newer format doesn't verify either, and is not damaged."""
-    try:
-        Store.open(directory, map_bytes=map_bytes).close()
-    except (StoreVersionError, StoreMissingError):
-        raise
-    except StoreError:
-        pass
-
-
 def _put_copy_in_place(directory: Path) -> None:
+    """Unless another process has done so while this one waited for the store to be its own."""
     path = store_path(directory)
-    lock = hold_lock(path / "use.lock", fcntl.LOCK_EX, wait_s=1.0)
+    lock = hold_lock(path / "use.lock", fcntl.LOCK_EX, OTHERS_END_WAIT_S)
     try:
+        if verify(path) is None:
+            return
         if (path / DATA_FILE).exists():
             (path / DATA_FILE).replace(path / f"damaged-{time.time_ns()}.mdb")
         (path / "lock.mdb").unlink(missing_ok=True)

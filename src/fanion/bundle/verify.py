@@ -3,7 +3,8 @@
 LMDB has no checksums: a truncated file ends the process (SIGBUS), a damaged page may (SIGSEGV), and a flipped
 byte is returned silently. So: `check_file` compares sizes from the file's own header, without mapping;
 `verify` walks every page that a server would touch, in a child, comparing the checksums that we keep.
-`python -m fanion.bundle.verify DIR` is that child: exit 0 whole, 1 damaged (said on standard output).
+`python -m fanion.bundle.verify DIR` is that child: exit 0 whole, 1 damaged, 3 of a newer format (said on
+standard output).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fanion.errors import StoreError, StoreMissingError, StoreVersionError
 
 DATA_FILE = "data.mdb"
 CHILD_TIMEOUT_S = 600
+NEWER_STATUS = 3
 META_MAGIC = 0xBEEFC0DE
 META_VERSION = 1
 META_FLAG = 0x08
@@ -78,7 +80,8 @@ def _read_meta(pages: bytes, start: int) -> tuple[int, int, int] | None:
 def verify(directory: Path, *, deep: bool = False) -> str | None:
     """None when the store in `directory` is whole, else what is wrong with it. `deep`: long lists too.
 
-    Runs in a child process, since reading a damaged file may kill the reader.
+    Runs in a child process, since reading a damaged file may kill the reader. Raises StoreVersionError for a
+    newer format, which is no damage.
     """
     command = [sys.executable, "-m", "fanion.bundle.verify", str(directory), *(["deep"] if deep else [])]
     try:
@@ -88,6 +91,8 @@ def verify(directory: Path, *, deep: bool = False) -> str | None:
     if child.returncode == 0:
         return None
     said = child.stdout.decode(errors="replace").strip()
+    if child.returncode == NEWER_STATUS:
+        raise StoreVersionError(said)
     if said:
         return said
     return f"{directory}: the process that read it through ended with status {child.returncode}"
@@ -165,7 +170,7 @@ def main() -> None:
         walk(Path(sys.argv[1]), deep=sys.argv[2:] == ["deep"])
     except StoreError as error:
         print(error)
-        sys.exit(1)
+        sys.exit(NEWER_STATUS if isinstance(error, StoreVersionError) else 1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+"""A worker that takes a dead one's place: the store is read through first, and its copy served when damaged."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fanion.bundle.environment import hold_lock
+from fanion.bundle.recovery import open_verified
+from fanion.bundle.store import Publication, Store
+from fanion.config import Config
+from fanion.errors import StoreError
+from fanion.telemetry.metrics import Metrics
+from fanion.worker import Worker
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    with Store.open(tmp_path / "data", create=True) as store:
+        store.publish(Publication(bundles={"a": os.urandom(50_000)}))
+        store.keep_copy()
+    return tmp_path / "data"
+
+
+def worker(data: Path, *, successor: bool) -> Worker:
+    made = Worker(data, Config(), (), lambda notice: None, successor=successor)
+    made._metrics = Metrics.open(data)
+    return made
+
+
+def test_successor_serves_the_copy_of_a_damaged_store_and_counts_the_fault(data: Path) -> None:
+    os.truncate(data / "store" / "data.mdb", 20_000)
+    with pytest.raises(StoreError, match="cut off"):
+        worker(data, successor=False)._open_store()
+    successor = worker(data, successor=True)
+    with successor._open_store() as store:
+        assert store.generation() == 2
+    assert b"fanion_store_faults_total 1\n" in successor._metrics.text()
+
+
+def test_successor_of_a_worker_that_died_of_something_else_changes_nothing(data: Path) -> None:
+    with worker(data, successor=True)._open_store() as store:
+        assert store.generation() == 1
+    assert not list((data / "store").glob("damaged-*"))
+
+
+def test_copy_is_not_put_in_place_under_processes_that_read_the_store(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    monkeypatch.setattr("fanion.bundle.recovery.OTHERS_END_WAIT_S", 0.0)
+    other = hold_lock(data / "store" / "use.lock", fcntl.LOCK_SH)
+    os.truncate(data / "store" / "data.mdb", 20_000)
+    with pytest.raises(StoreError, match="held by another process"):
+        open_verified(data)
+    os.close(other)
+    store, problem = open_verified(data)
+    assert problem is not None
+    store.close()
