@@ -46,7 +46,8 @@ from fanion.model.text import parse_version
 Renderer = Callable[[Lowered], Table]
 T = TypeVar("T")
 
-_OPERAND_TYPES: dict[Op, type] = {
+# Look-ups by operator are lists: an enumeration's own hash is a Python function.
+_OPERAND_TYPE_OF: dict[Op, type] = {
     Op.EQ_BOOL: bool,
     Op.EQ_INT64: int,
     Op.EQ_DOUBLE: float,
@@ -97,6 +98,13 @@ _TEXT_OPS = frozenset(
     }
 )
 
+_OPERAND_TYPES = [_OPERAND_TYPE_OF.get(op, type(None)) for op in Op]
+_TAKES_ELEMENTS = [op in _ELEMENT_OPS for op in Op]
+_NEEDS = [
+    f.NEEDS_NUMBER | f.NEEDS_TEXT if op is Op.ORDER_TEXT else f.NEEDS_TEXT * (op in _TEXT_OPS) for op in Op
+]
+_IS_EXTERNAL = [op in EXTERNAL_OPS for op in Op]
+
 
 def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes:
     """The bundle of one environment, with a table for each renderer.
@@ -122,7 +130,7 @@ class Writer:
 
     def __init__(self, lowered: Lowered) -> None:
         self.lowered = lowered
-        self.rows: dict[Section, list[bytes]] = {section: [] for section in Section}
+        self.rows: list[list[bytes]] = [[] for _ in Section]
         self.blob_offsets: dict[bytes, int] = {}
         self.blob_size = 0
         self.needs = [0] * len(lowered.slots)
@@ -134,10 +142,12 @@ class Writer:
         self.depths: list[int] = []
         self.outcome_counts: list[int] = []
         self.memos: dict[int, int] = {}
-        self.where = ""
+        self.tests: dict[Test, bytes] = {}
+        self.where: tuple[object, ...] = ()
 
     def refuse(self, found: str, allowed: str) -> ProgramError:
-        return ProgramError(f"environment {self.lowered.environment}: {self.where}: {found}; {allowed}")
+        place = " ".join(map(str, self.where))
+        return ProgramError(f"environment {self.lowered.environment}: {place}: {found}; {allowed}")
 
     # -- texts
 
@@ -161,20 +171,25 @@ class Writer:
 
     def add_decision(self, decision: Decision) -> None:
         index = len(self.depths)
-        self.where = f"decision {decision.key!r}"
+        self.where = ("decision", decision.key)
         count = len(decision.nodes)
         if not 0 < count <= f.NODES_PER_DECISION_MAX or index >= f.DECISIONS_MAX:
             raise self.refuse(f"{count} nodes", f"1 to {f.NODES_PER_DECISION_MAX}")
         node_first = len(self.rows[Section.NODES])
         depth, outcomes = 1, 0
         for number, node in enumerate(decision.nodes):
-            self.where = f"decision {decision.key!r}, node {number}"
+            self.where = ("decision", decision.key, "node", number)
             match node:
                 case Test():
                     row = self.test(node, number, count)
                     if isinstance(node.operand, DecisionVariant):
                         asked = self.ask(node.operand.decision, index)
                         depth = max(depth, 1 + self.depths[asked])
+                case Outcome():
+                    row = f.OUTCOME.pack(
+                        f.NodeType.OUTCOME, node.resolution, node.variant, node.rule, outcomes
+                    )
+                    outcomes += 1
                 case Hash():
                     row = self.hash(node, number, count)
                 case Ranges():
@@ -185,13 +200,8 @@ class Writer:
                     row = write_scores(self, node, number, count)
                 case KeyedWeights():
                     row = write_keyed(self, node, number, count)
-                case Outcome():
-                    row = f.OUTCOME.pack(
-                        f.NodeType.OUTCOME, node.resolution, node.variant, node.rule, outcomes
-                    )
-                    outcomes += 1
             self.rows[Section.NODES].append(row)
-        self.where = f"decision {decision.key!r}"
+        self.where = ("decision", decision.key)
         if not isinstance(decision.nodes[-1], Outcome):
             raise self.refuse("the last node is no outcome", "every path must end in one")
         if depth > DECISION_DEPTH_MAX:
@@ -225,24 +235,29 @@ class Writer:
 
     def test(self, node: Test, number: int, count: int) -> bytes:
         exits = (node.on_true, node.on_false, node.on_missing, node.on_mismatch)
-        targets = [self.target(target, number, count) for target in exits]
+        if not number < min(exits) <= max(exits) < count:
+            for target in exits:
+                self.target(target, number, count)
+        row = self.tests.get(node)  # flags ask much the same; what depends on its place was just looked at
+        if row is None:
+            row = self.tests[node] = self.new_test(node, exits)
+        return row
+
+    def new_test(self, node: Test, exits: tuple[int, ...]) -> bytes:
         flags = f.ANY_ELEMENT * node.any_element + f.FOLD * node.fold
-        if node.any_element and node.op not in _ELEMENT_OPS:
+        if node.any_element and not _TAKES_ELEMENTS[node.op]:
             raise self.refuse(f"any_element with {node.op.name}", "only text comparisons look into lists")
         if node.fold and node.op is not Op.TEXT_IN:
             raise self.refuse(f"fold with {node.op.name}", "only TEXT_IN folds case")
         slot = f.NONE
         if node.op is not Op.DECISION_IS:
             slot = self.slot(node.slot)
-            if node.op in _TEXT_OPS:
-                self.needs[slot] |= f.NEEDS_TEXT
-            if node.op is Op.ORDER_TEXT:
-                self.needs[slot] |= f.NEEDS_NUMBER | f.NEEDS_TEXT
-        return f.TEST.pack(f.NodeType.TEST, node.op, node.relation, flags, slot, *targets, self.operand(node))
+            self.needs[slot] |= _NEEDS[node.op]
+        return f.TEST.pack(f.NodeType.TEST, node.op, node.relation, flags, slot, *exits, self.operand(node))
 
     def operand(self, node: Test) -> bytes:
         operand = node.operand
-        expected = _OPERAND_TYPES.get(node.op, type(None))
+        expected = _OPERAND_TYPES[node.op]
         if type(operand) is not expected:
             raise self.refuse(f"{node.op.name} with operand {operand!r}", f"needs {expected.__name__}")
         match operand:
@@ -269,13 +284,13 @@ class Writer:
     def text_operand(self, node: Test, operand: str) -> bytes:
         if len(operand.encode()) > TEXT_BYTES_MAX:
             raise self.refuse(f"an operand of {len(operand.encode())} bytes", f"at most {TEXT_BYTES_MAX}")
-        if node.op in EXTERNAL_OPS:
+        if _IS_EXTERNAL[node.op]:
             key = (node.op, node.slot, operand)
             if key not in self.externals:
                 self.externals[key] = len(self.externals)
                 self.rows[Section.EXTERNALS].append(f.EXTERNAL.pack(node.op, node.slot, *self.text(operand)))
             return f.PAIR_OPERAND.pack(self.externals[key], 0)
-        if node.op in (Op.EQ_VERSION, Op.ORDER_VERSION):
+        if node.op is Op.EQ_VERSION or node.op is Op.ORDER_VERSION:
             version = parse_version(operand)
             if version is None:
                 raise self.refuse(f"{node.op.name} with operand {operand!r}", "needs a SemVer 2.0 version")
@@ -376,7 +391,7 @@ class Writer:
         capacity = 1 << max(2, (2 * len(table.entries)).bit_length())
         index = [0] * capacity
         for place, entry in enumerate(table.entries):
-            self.where = f"table {name!r}, key {entry.key!r}"
+            self.where = ("table", name, "key", entry.key)
             if not 0 <= entry.decision < len(self.outcome_counts):
                 raise self.refuse(f"decision {entry.decision}", f"there are {len(self.outcome_counts)}")
             expected = self.outcome_counts[entry.decision]
@@ -393,7 +408,7 @@ class Writer:
             )
             at = _free_place(index, xxhash.xxh64_intdigest(key), lambda place: place == 0)
             index[at] = place + 1
-        self.where = f"table {name!r}"
+        self.where = ("table", name)
         if len({entry.key for entry in table.entries}) != len(table.entries):
             raise self.refuse("a key stands twice", "keys are unique in a table")
         index_first = len(self.rows[Section.INDEX])
@@ -438,7 +453,7 @@ class Writer:
 
     def finish(self) -> bytes:
         self.write_slots()
-        self.where = "bundle"
+        self.where = ("bundle",)
         meta = {
             "environment": self.lowered.environment,
             "identifiers": self.lowered.identifiers,

@@ -24,7 +24,7 @@ def write_overlay(writer: Writer, number: int, table: Table) -> None:
     row_first = len(writer.rows[Section.ROWS])
     records = []
     for at, row in enumerate(table.rows):
-        writer.where = f"row {at}"
+        writer.where = ("row", at)
         records.append(_row(writer, row, views, len(table.entries)))
     writer.rows[Section.ROWS] += records
     writer.rows[Section.OVERLAYS].append(f.OVERLAY.pack(number, row_first, len(records), views))
