@@ -13,7 +13,8 @@
 
 #include "fanion_atomics.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(FANION_CRC32C_BY_TABLE)
+#define FANION_CRC32C_INSTRUCTION 1
 #include <nmmintrin.h>
 #endif
 
@@ -34,7 +35,7 @@ static inline void fanion_crc32c_prepare(void) {
         }
     }
     uint32_t kind = 1;
-#if defined(__x86_64__)
+#ifdef FANION_CRC32C_INSTRUCTION
     if (__builtin_cpu_supports("sse4.2")) kind = 2;
 #endif
     fanion_u32_store_release(&fanion_crc32c_ready, kind);
@@ -56,7 +57,7 @@ static inline uint32_t fanion_crc32c_by_table(uint32_t crc, const uint8_t *p, si
     return crc;
 }
 
-#if defined(__x86_64__)
+#ifdef FANION_CRC32C_INSTRUCTION
 __attribute__((target("sse4.2"))) static inline uint32_t fanion_crc32c_by_instruction(
     uint32_t crc, const uint8_t *p, size_t length) {
     uint64_t state = crc;
@@ -80,7 +81,7 @@ static inline uint32_t fanion_crc32c(uint32_t seed, const void *bytes, size_t le
         kind = fanion_u32_load_acquire(&fanion_crc32c_ready);
     }
     uint32_t crc = ~seed;
-#if defined(__x86_64__)
+#ifdef FANION_CRC32C_INSTRUCTION
     if (kind == 2) return ~fanion_crc32c_by_instruction(crc, (const uint8_t *)bytes, length);
 #endif
     return ~fanion_crc32c_by_table(crc, (const uint8_t *)bytes, length);

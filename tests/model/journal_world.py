@@ -1,7 +1,8 @@
-"""A journal on a simulated disk, driven step by step: the writer without its thread, the steward without its own."""
+"""A journal on a simulated disk, driven step by step: writer and steward without their threads."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from fanion._core.journal_writer import BLOCKED, IDLE
@@ -67,10 +68,9 @@ class World:
         return result
 
     def tick(self) -> None:
-        try:
+        # As the steward's own thread: what a round could not do is done in a later one.
+        with contextlib.suppress(OSError, JournalError):
             self.steward.tick()
-        except (OSError, JournalError):
-            pass  # as the steward's own thread: this round's duty is done in a later one
 
     def drain(self, rounds: int = 200) -> bool:
         """Steps and ticks until all is durable; False when that doesn't come about."""

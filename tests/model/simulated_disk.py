@@ -90,7 +90,7 @@ class Disk:
         rest = []
         for operation in self.pending:
             name = operation[2] or operation[1]
-            if os.path.dirname(name) == directory:
+            if str(Path(name).parent) == directory:
                 self.apply(self.synced_names, operation)
             else:
                 rest.append(operation)

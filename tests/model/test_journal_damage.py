@@ -131,7 +131,7 @@ def test_both_headers_damaged_is_told_and_the_file_is_left_alone() -> None:
 
 
 def test_flips_of_an_unsealed_segment_never_give_a_wrong_record() -> None:
-    """The last group is not known to have been durable, so a flip in it cuts; before it, a flip costs one record."""
+    """The last group is not known to have been durable, so a flip in it cuts; any other costs one record."""
     spans = places()
     storage = build(clean=False)
     remove_ring(storage)

@@ -6,6 +6,7 @@ acknowledged is lost, nothing is there twice, and the journal goes on by itself 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 
 import pytest
@@ -70,10 +71,8 @@ def test_recovery_may_fail_at_any_call_and_be_tried_again() -> None:
                 world.drain()
         storage = storage.kill()
         storage.fail_at = number
-        try:
+        with contextlib.suppress(OSError):
             adopt(storage, JOURNAL, 0, SETTINGS)
-        except OSError:
-            pass
         hit = bool(storage.failed_call)
         storage.fail_at = -1
         check_recovered(storage.power_off(number), world.sent, world.acknowledged)

@@ -6,11 +6,11 @@ thread or process. After fork: reopen. Copying happens under the GIL; it is one 
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
-from posix.unistd cimport write
+from posix.unistd cimport write as write_fd
 
 
 cdef packed struct EventsHeader:  # fanion_events_header, whose size is asserted in C
@@ -78,7 +78,8 @@ cdef class Ring:
             raise ValueError("dialect and environment end at 65,535 bytes; ids are 16 bytes each")
         PyObject_GetBuffer(body, &view, PyBUF_SIMPLE)
         try:
-            length = sizeof(EventsHeader) + dialect_bytes + environment_bytes + len(dispositions) + len(ids) + view.len
+            length = sizeof(EventsHeader) + dialect_bytes + environment_bytes + view.len
+            length += len(dispositions) + len(ids)
             if length > self.record_max:
                 fanion_u64_count_relaxed(&self.ring.counters.refused, 1)
                 return -1
@@ -132,7 +133,7 @@ cdef class Ring:
     cdef void wake(self) noexcept:
         cdef uint64_t one = 1
         if self.wake_fd >= 0:
-            write(self.wake_fd, &one, 8)
+            write_fd(self.wake_fd, &one, 8)
 
     def set_refuse(self, uint64_t reasons):
         fanion_u64_store_release(&self.ring.control.refuse.word, reasons)

@@ -66,8 +66,8 @@ the least first sequence of any later segment of the writer, or the writer's dur
     1  expected >= limit: the end; what stands here does not exist (given up, or torn).
     2  a valid record of kind 1 with the expected sequence: a record.
     3  a valid record of kind 3 with the expected sequence: the end of a sealed segment.
-    Else the expected record is not here. Was it durable? It was if the limit, the seal, the slot, the ring's durable
-    word or a later record's pending count says so.
+    Else the expected record is not here. Was it durable? It was if the limit, the seal, the slot, the ring's
+    durable word or a later record's pending count says so.
     4  it was, and a later valid record stands behind, within the limit: damage, reported with its place; reading
        goes on at the later record.
     5  it was, and nothing valid stands behind: damage to the end of the segment, reported.

@@ -159,7 +159,7 @@ def expand(record: Record) -> Iterator[Expanded]:
     received_at = iso_from_ns(record.received_ns)
     for index, sent in enumerate(split_events(record)):
         code = record.dispositions[index] if index < len(record.dispositions) else 0
-        fields = lower(sent) if isinstance(sent, dict) else {"kind": "metric"}
+        fields: Fields = lower(sent) if isinstance(sent, dict) else {"kind": "metric"}
         if fields.get("sent_at") is None:
             fields["sent_at"] = received_at if record.dialect in ("redpennon", "stitchd") else None
         event = Event(

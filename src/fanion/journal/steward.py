@@ -65,7 +65,7 @@ class Steward:
         self._carried: list[tuple[int, bytes]] = []
         self._open_at = self._adopt_at = self._retain_at = self._make_at = 0
         self._retry_ns = RETRY_FIRST_NS
-        self._failing_since = 0
+        self._failing_since = self._behind_since = 0
         self._make_error = ""
         self._stopping = threading.Event()
         self.detached = threading.Event()
@@ -158,7 +158,11 @@ class Steward:
         try:
             session.offer_segment(zeroed=not urgent)
             self._make_error = ""
-            self._retry_ns = RETRY_FIRST_NS
+            if session.ring.failure:  # the last one failed in the writer's hands: not again at once
+                self._make_at = now + self._retry_ns
+                self._retry_ns = min(self._retry_ns * 2, RETRY_LAST_NS)
+            else:
+                self._retry_ns = RETRY_FIRST_NS
         except (OSError, JournalError) as error:
             self._make_error = f"no segment can be made ready: {error}"
             self._make_at = now + self._retry_ns
@@ -183,9 +187,11 @@ class Steward:
             refuse |= REFUSE_FAILURE
             reasons.append(f"the disk fails: {describe_failure(ring.failure)}")
         behind = ring.head_sequence > ring.durable
-        if behind and now - ring.heartbeat_ns > stall_ns:
+        self._behind_since = (self._behind_since or now) if behind else 0
+        moved = max(ring.heartbeat_ns, self._behind_since)
+        if behind and now - moved > stall_ns:
             refuse |= REFUSE_STALL
-            reasons.append(f"the writer has not moved for {(now - ring.heartbeat_ns) / 1e9:.1f} s")
+            reasons.append(f"the writer has not moved for {(now - moved) / 1e9:.1f} s")
         free = self._storage.free_bytes(self._directory)
         needed = self._settings.reserve_bytes + 2 * self._settings.segment_bytes
         if free < needed:
@@ -195,10 +201,9 @@ class Steward:
             refuse |= REFUSE_FAILURE
             reasons.append(self._make_error)
         ring.set_refuse(refuse)
-        if refuse & (REFUSE_FAILURE | REFUSE_STALL) and behind:
-            waited = now - max(self._failing_since, ring.heartbeat_ns if refuse & REFUSE_STALL else 0)
-            if waited > stall_ns or not self._failing_since:
-                self._owner.fail_waiting("; ".join(reasons))
+        failing_ns = now - self._failing_since if self._failing_since else 0
+        if refuse & REFUSE_STALL or (refuse & REFUSE_FAILURE and failing_ns > stall_ns):
+            self._owner.fail_waiting("; ".join(reasons))
         if not reasons and not self._recovered:
             reasons.append("rings of earlier workers are being drained")
         self.health = Health(not reasons, "; ".join(reasons))
