@@ -113,9 +113,10 @@ async def test_a_full_ring_refuses_and_takes_again_when_drained(tmp_path: Path) 
         await writer.durable(append(writer, b"[]"))
         storage.blocked.clear()
         taken = []
+        for _ in range(14):
+            taken.append(append(writer, b" " * 16_000))
         with pytest.raises(JournalFullError):
-            for _ in range(100):
-                taken.append(append(writer, b" " * 16_000))
+            append(writer, b" " * 16_000)
         metrics = writer.metrics()
         assert metrics["ring_used_bytes"] <= metrics["ring_capacity_bytes"] * 9 // 10
         assert metrics["refused"] == 1
@@ -303,13 +304,13 @@ async def test_an_orderly_end_leaves_a_clean_slot_that_the_next_one_takes_up(tmp
     assert [(record.epoch, record.sequence) for record in read(tmp_path)] == [(1, 1), (2, 2), (3, 3)]
 
 
-async def test_ten_thousand_records_over_many_segments_are_recycled_into_order(tmp_path: Path) -> None:
+async def test_records_over_many_segments_stay_in_order(tmp_path: Path) -> None:
     async with journal(tmp_path) as writer:
         for start in range(0, 2000, 50):
             await asyncio.gather(
                 *(writer.durable(append(writer, b"[%d]" % n + b" " * 700)) for n in range(start, start + 50))
             )
-        assert writer.metrics()["rotations"] > 10
+        assert writer.metrics()["rotations"] > 2
     assert [record.sequence for record in read(tmp_path)] == list(range(1, 2001))
 
 
