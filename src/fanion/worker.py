@@ -76,6 +76,10 @@ async def prepare(window: EventWindow, journal: JournalWriter) -> None:
             await asyncio.sleep(PREPARE_RETRY_S)
 
 
+def cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
 def reasons_not_ready(services: Services, reloader: Reloader[View], journal: JournalWriter) -> list[str]:
     """Why this worker should get no requests, one line each."""
     reasons = []
@@ -161,7 +165,7 @@ class Worker:
         )
         journal = self._keep(JournalWriter.open(self._data, settings, loop))
         for window in (event_ids, replays):
-            self._keep(loop.create_task(prepare(window, journal)), lambda task: task.cancel() and None)
+            self._keep(loop.create_task(prepare(window, journal)), cancel)
         journal_numbers = JournalNumbers(metrics)
         metrics.add_collector(lambda: journal_numbers.update(journal.metrics()))
         services = Services(config, reloader, journal, limiter, metrics, event_ids, replays)
@@ -176,7 +180,7 @@ class Worker:
             listener = self._keep(OperationsListener(operations), OperationsListener.stop)
             await listener.start(config.server.operations_host, config.server.operations_port)
         loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch)
-        self._tick(loop, reloader, os.getppid())
+        self._tick(loop, reloader, journal, os.getppid())
         self._handle = make_handler(services, self._dialects, operations, watch)
 
     def _open_store(self) -> Store:
@@ -207,7 +211,14 @@ class Worker:
         self._metrics.add(STORE_FAULTS)
         log.error("the store has a fault", extra={"environment": environment, "reason": problem})
 
-    def _tick(self, loop: asyncio.AbstractEventLoop, reloader: Reloader[View], parent: int) -> None:
+    def _tick(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        reloader: Reloader[View],
+        journal: JournalWriter,
+        parent: int,
+    ) -> None:
+        self._timer = loop.call_later(self._config.store.tick_s, self._tick, loop, reloader, journal, parent)
         reloader.tick()
         self._clock.tick()
         confirmed_ago_s = time.monotonic() - reloader.serving.confirmed_at
@@ -215,7 +226,10 @@ class Worker:
         self._metrics.collect()
         if os.getppid() != parent:
             signal.raise_signal(signal.SIGTERM)  # the supervisor is gone, and its death signal went astray
-        self._timer = loop.call_later(self._config.store.tick_s, self._tick, loop, reloader, parent)
+        state = journal.state()
+        if state.fatal:
+            log.error("the journal needs a new process", extra={"reason": state.reason})
+            signal.raise_signal(signal.SIGTERM)  # the supervisor starts another worker
 
     def _terminate(self, loop: asyncio.AbstractEventLoop, services: Services, watch: BodyWatch) -> None:
         """SIGTERM. Granian hears the SIGINT: it stops accepting and waits for the requests in flight."""

@@ -346,7 +346,15 @@ def test_every_answer_is_counted_by_endpoint_and_status() -> None:
     caller = Caller()
     caller.call("POST", BULK, encode({"flags": ["open"], "context": {}}))
     caller.call("POST", BULK, b"{")
-    assert caller.parts.counters.seen == [
+    caller.call("POST", "/v1/nothing")
+    caller.call("DELETE", BULK)
+    caller.call("OPTIONS", BULK)
+    assert caller.parts.counters.seen[2:] == [
+        ("feather", "none", 404),
+        ("feather", "none", 405),
+        ("feather", "none", 204),
+    ]
+    assert caller.parts.counters.seen[:2] == [
         ("feather", "evaluate_bulk", 200),
         ("feather", "evaluate_bulk", 400),
     ]

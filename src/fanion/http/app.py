@@ -38,6 +38,9 @@ from fanion.model.api_key import KeyRecord
 
 log = logging.getLogger("fanion.http")
 
+NO_ENDPOINT = "none"
+"""How metrics name what reached no endpoint: unknown paths, other methods, preflights."""
+
 Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -70,12 +73,13 @@ def make_handler(
             else:
                 other, tail = _find(router, scope, headers)
                 if other is None:
-                    await _answer_nobody(router, operations, scope, headers, send)
+                    await _answer_nobody(services, router, operations, scope, headers, send)
                     return
                 target = other
             endpoint = target.methods.get(scope["method"])
             if endpoint is None:
                 reply = _other_method(target, scope["method"])
+                answered(target.dialect.name, NO_ENDPOINT, reply[0]["status"])
                 await send(reply[0])
                 await send({"type": "http.response.body", "body": reply[1]})
                 return
@@ -139,13 +143,14 @@ def _find(router: Router, scope: Scope, headers: Headers) -> tuple[Target | None
 
 
 async def _answer_nobody(
-    router: Router, operations: Operations, scope: Scope, headers: Headers, send: Send
+    services: Services, router: Router, operations: Operations, scope: Scope, headers: Headers, send: Send
 ) -> None:
     """Operations, or a 404 in the shape that the request suggests."""
     reply = operations.answer(scope, headers)
     if reply is None:
         dialect = router.answering(scope["raw_path"], headers)
         reply = dialect.refuse(Fault(Kind.NOT_FOUND, "There is no such path."))
+        services.counters.answered(dialect.name, NO_ENDPOINT, reply[0]["status"])
     await send(reply[0])
     await send({"type": "http.response.body", "body": reply[1]})
 

@@ -1,0 +1,165 @@
+"""The ground a server stands on: its directory, its port, its share of the machine, its operations socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from fanion import app, directory
+from fanion.directory import check_directory, filesystem_of, lock_directory
+from fanion.errors import ServeError
+from fanion.http.health import Operations, OperationsListener, is_loopback
+from fanion.http.server import pick_port
+
+
+def test_a_locked_directory_is_refused_until_it_is_let_go(tmp_path: Path) -> None:
+    lock = lock_directory(tmp_path)
+    with pytest.raises(ServeError, match=f"supervisor pid {os.getpid()}"):
+        lock_directory(tmp_path)
+    os.close(lock)
+    os.close(lock_directory(tmp_path))
+
+
+def test_a_lock_lives_as_long_as_any_process_that_inherited_it(tmp_path: Path) -> None:
+    lock = lock_directory(tmp_path)
+    inherited = os.dup(lock)
+    os.close(lock)
+    with pytest.raises(ServeError, match="another server"):
+        lock_directory(tmp_path)
+    os.close(inherited)
+    os.close(lock_directory(tmp_path))
+
+
+def test_the_lock_file_is_private(tmp_path: Path) -> None:
+    os.close(lock_directory(tmp_path))
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "memory_allowed", "text"),
+    [
+        ("ext4", False, ""),
+        ("tmpfs", True, ""),
+        ("tmpfs", False, "forgets at a reboot"),
+        ("nfs4", True, "a local file system is needed"),
+        ("fuse.sshfs", True, "a local file system is needed"),
+        ("", False, ""),
+    ],
+)
+def test_a_file_system_is_judged_by_its_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filesystem: str, memory_allowed: bool, text: str
+) -> None:
+    monkeypatch.setattr(directory, "filesystem_of", lambda _: filesystem)
+    if text:
+        with pytest.raises(ServeError, match=text):
+            check_directory(tmp_path, memory_allowed=memory_allowed)
+    else:
+        check_directory(tmp_path, memory_allowed=memory_allowed)
+
+
+def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ServeError, match="not a directory"):
+        check_directory(tmp_path / "file", memory_allowed=True)
+    with pytest.raises(ServeError, match="there is no such data directory"):
+        check_directory(tmp_path / "nothing", memory_allowed=True)
+
+
+def test_the_file_system_of_a_directory_is_found_in_the_mounts(tmp_path: Path) -> None:
+    device = tmp_path.stat().st_dev
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "1 0 999:1 / / rw shared:1 - xfs /dev/a rw\n"
+        f"2 1 {os.major(device)}:{os.minor(device)} / {tmp_path} rw shared:2 master:1 - btrfs /dev/b rw\n"
+    )
+    assert filesystem_of(tmp_path, mounts) == "btrfs"
+    assert filesystem_of(tmp_path, tmp_path / "nothing") == ""
+
+
+def test_a_free_port_is_picked_and_shared_with_workers() -> None:
+    keeper, port = pick_port("127.0.0.1", 0)
+    with keeper, socket.create_server(("127.0.0.1", port), reuse_port=True) as worker:
+        assert worker.getsockname()[1] == port
+
+
+def test_a_port_in_use_is_refused_even_if_it_is_shared() -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServeError, match=f"port {port}"):
+            pick_port("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(ServeError, match=r"192\.0\.2\.1"):
+        pick_port("192.0.2.1", 0)
+
+
+def test_cores_are_bounded_by_the_cgroup_s_quota(tmp_path: Path) -> None:
+    assert 1 <= app.usable_cores() <= (os.cpu_count() or 1)
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert app._quota_v2(tmp_path / "cpu.max") == 1.5
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert app._quota_v2(tmp_path / "cpu.max") is None
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("10.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
+        ("", False),
+        ("localhost", False),
+    ],
+)
+def test_the_loopback_address_is_known_in_all_its_forms(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+async def exchange(request: bytes) -> bytes:
+    operations = Operations(lambda: ["journal: full"], lambda: b"fanion_up 1\n", public=False)
+    listener = OperationsListener(operations)
+    keeper, port = pick_port("127.0.0.1", 0)
+    with keeper:
+        await listener.start("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        received = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        listener.stop()
+    return received
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status", "body"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"200 OK", b'{"status":"ok"}'),
+        (b"GET /metrics HTTP/1.0\r\n\r\n", b"200 OK", b"fanion_up 1\n"),
+        (
+            b"GET /readyz?verbose HTTP/1.1\r\n\r\n",
+            b"503 Service Unavailable",
+            b'"reasons":["journal: full"]}',
+        ),
+        (b"HEAD /healthz HTTP/1.1\r\n\r\n", b"200 OK", b""),
+        (b"POST /healthz HTTP/1.1\r\n\r\n", b"405 Method Not Allowed", b'{"error":"the method must be GET"}'),
+        (b"GET / HTTP/1.1\r\n\r\n", b"404 Not Found", b"}"),
+    ],
+)
+def test_the_operations_socket_answers_one_request(request_head: bytes, status: bytes, body: bytes) -> None:
+    received = asyncio.run(exchange(request_head))
+    assert received.startswith(b"HTTP/1.1 " + status)
+    assert received.endswith(body)
+
+
+@pytest.mark.parametrize("request_head", [b"nonsense\r\n\r\n", b"\xff \xff\r\n\r\n", b"a" * 20_000])
+def test_the_operations_socket_closes_on_what_is_no_request(request_head: bytes) -> None:
+    received = asyncio.run(exchange(request_head))
+    assert received == b"" or received.startswith(b"HTTP/1.1 404 ")
