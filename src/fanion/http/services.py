@@ -88,6 +88,10 @@ class Reservation(Protocol):
 class EventWindow(Protocol):
     """Tells a new id from a repeated one over all workers; see `fanion.journal.window`."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether repeats can be told now."""
+
     def reserve(self, scope: bytes, ids: list[str | bytes | None], /) -> Any:
         """A `Reservation`; JournalFullError when repeats can't be told now."""
 
@@ -96,6 +100,8 @@ class EventWindow(Protocol):
 
 class ClosedWindow:
     """Where no window was opened: nothing that needs one can be kept."""
+
+    ready = True
 
     def reserve(self, scope: bytes, ids: list[str | bytes | None], /) -> Any:
         raise JournalFullError("the event-id window is not open")
