@@ -21,6 +21,7 @@ from fanion.bundle.compiler import compile_bundle
 from fanion.bundle.store import Publication, Store
 from fanion.config import Config
 from fanion.directory import check_directory, lock_directory
+from fanion.errors import DefinitionError, StoreError
 from fanion.http.dialect import Dialect
 from fanion.http.dialects.feather import DIALECT as FEATHER
 from fanion.http.dialects.redpennon import DIALECT as REDPENNON
@@ -67,6 +68,28 @@ def publish(
     return generation
 
 
+def upgrade_bundles(store: Store) -> int | None:
+    """Compiles again what an older Fanion compiled; the new generation, or None. Raises StoreError."""
+    from fanion.bundle.upgrade import upgrade
+    from fanion.definitions import load_stored
+
+    compilers = renderers()
+
+    def recompile(sources: dict[str, bytes]) -> dict[str, bytes]:
+        try:
+            loaded = load_stored(sources)
+        except DefinitionError as error:
+            raise StoreError(
+                f"what the store keeps can't be compiled by this Fanion; publish again:\n{error}"
+            ) from error
+        return {lowered.environment: compile_bundle(lowered, compilers) for lowered in loaded.environments}
+
+    generation = upgrade(store, recompile)
+    if generation is not None:
+        store.keep_copy()
+    return generation
+
+
 def members_of(entry: MemberList) -> Iterator[bytes]:
     """A list's members: those written out, then one per line of its file."""
     for member in entry.members:
@@ -87,17 +110,22 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     from fanion.auth.limiter import Limiter
     from fanion.bundle.recovery import open_verified
     from fanion.http.server import Supervisor, pick_port
+    from fanion.journal.window import IDS, REPLAYS, EventWindow
     from fanion.telemetry.metrics import Metrics
     from fanion.worker import Worker  # before the fork: workers share what is imported
 
     check_directory(data, memory_allowed=demo or config.journal.ack == "buffered")
     lock = lock_directory(data)
     try:
-        store, problem = open_verified(data, map_bytes=config.store.map_bytes)
+        store, problem = open_verified(data, write=True, map_bytes=config.store.map_bytes)
+        if upgrade_bundles(store) is not None:
+            print("the store's bundles had an older format and were compiled again", flush=True)
         generation = store.generation()
         store.check_readers()
         store.close()
         Limiter.prepare(data, config.limiter.slots)
+        EventWindow.open(data, config.journal.event_ids, name=IDS, replace=True).close()
+        EventWindow.open(data, config.journal.used_traces, name=REPLAYS, replace=True).close()
         Metrics.prepare(data)
         if problem is not None:
             print(f"the store was damaged ({problem}); serving its copy", flush=True)

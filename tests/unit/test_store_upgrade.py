@@ -1,0 +1,100 @@
+"""A server of a new bundle format makes its own bundles from the sources that the store keeps."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fanion import app
+from fanion.bundle import upgrade as module
+from fanion.bundle.format import VERSION
+from fanion.bundle.store import Publication, Store
+from fanion.bundle.upgrade import upgrade
+from fanion.config import Config
+from fanion.definitions import DEMO, load
+from fanion.errors import StoreError, StoreVersionError
+from fanion.model.api_key import KeyRecord, hash_key
+
+
+def bundle(text: bytes, version: int = VERSION) -> bytes:
+    return b"\x89FANION\n" + struct.pack("<I", version) + text
+
+
+def record(environment: str) -> KeyRecord:
+    return KeyRecord(id="key_1", environment=environment, organisation="o", kind="server")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "data", create=True) as opened:
+        yield opened
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    pinned = store.pin()
+    try:
+        return {name: bytes(pinned.bundle(name) or b"") for name in pinned.environments()}
+    finally:
+        pinned.release()
+
+
+def test_store_of_this_format_is_left_alone(store: Store) -> None:
+    store.publish(Publication(bundles={"a": bundle(b"x")}))
+    assert upgrade(store, lambda sources: {}) is None
+    assert store.generation() == 1
+
+
+def test_outdated_bundles_are_made_again_with_their_own_sources_keys_and_lists(store: Store) -> None:
+    old = VERSION - 1
+    store.publish(
+        Publication(
+            bundles={"a": bundle(b"a", old), "b": bundle(b"b", old)},
+            keys={hash_key(b"k"): record("a")},
+            definitions={"flags.yaml": b"first"},
+            lists={"a": {"l": [b"member"]}},
+        )
+    )
+    store.publish(Publication(bundles={"b": bundle(b"b", old)}, definitions={"flags.yaml": b"second"}))
+    store.publish(Publication(bundles={"c": bundle(b"c")}, definitions={"flags.yaml": b"third"}))
+
+    def recompile(sources: dict[str, bytes]) -> dict[str, bytes]:
+        return {name: bundle(b"new " + sources["flags.yaml"]) for name in "abc"}
+
+    assert upgrade(store, recompile) == 5
+    assert contents(store) == {"a": bundle(b"new first"), "b": bundle(b"new second"), "c": bundle(b"c")}
+    pinned = store.pin()
+    assert pinned.key(hash_key(b"k")) is not None
+    assert pinned.member("a", "l", b"member")
+    assert pinned.definitions("a") == {"flags.yaml": b"first"}
+    assert pinned.definitions("b") == {"flags.yaml": b"second"}
+    pinned.release()
+    assert upgrade(store, recompile) is None
+    store.publish(Publication(bundles={"a": bundle(b"later")}))
+    pinned = store.pin()
+    assert pinned.key(hash_key(b"k")) is None
+    pinned.release()
+
+
+def test_bundle_of_a_newer_format_is_refused_with_advice(store: Store) -> None:
+    store.publish(Publication(bundles={"a": bundle(b"a", VERSION + 1)}))
+    with pytest.raises(StoreVersionError, match="run the newer Fanion"):
+        upgrade(store, lambda sources: {})
+
+
+def test_environment_that_the_sources_do_not_give_is_named(store: Store) -> None:
+    store.publish(Publication(bundles={"a": bundle(b"a", VERSION - 1)}))
+    with pytest.raises(StoreError, match="environment a can't be compiled"):
+        upgrade(store, lambda sources: {})
+    assert store.generation() == 1
+
+
+def test_demo_is_compiled_again_to_the_same_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.publish(tmp_path / "data", load([DEMO]), Config())
+    with Store.open(tmp_path / "data", write=True) as store:
+        before = contents(store)
+        monkeypatch.setattr(module, "outdated", lambda pinned: list(pinned.environments()))
+        assert app.upgrade_bundles(store) == 2
+        assert contents(store) == before
