@@ -19,12 +19,14 @@ Do not change a layout here without a new STORE_FORMAT.
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 import lmdb
 import msgspec
 import xxhash
+from xxhash import xxh3_128_digest
 
 from fanion.errors import StoreError
 from fanion.model.api_key import HASH_BYTES, KeyRecord
@@ -35,6 +37,8 @@ DATABASES = ("meta", "bundles", "api_keys", "key_sets", "definitions", "lists")
 
 BUNDLE_ROOM_MIN = 4096
 """Values up to half a page share pages and are only 2-aligned; the kernel wants 8."""
+
+LIST_NUMBER_BYTES = 8
 
 NAME_BYTES_MAX = 400
 """Bytes of an environment's id or a file's name in an LMDB key."""
@@ -49,10 +53,12 @@ class Origin(enum.IntEnum):
 
 
 class ListEntry(msgspec.Struct, frozen=True, array_like=True):
-    """A list segment's rows: all that begin with `number`."""
+    """A list segment's rows: all that begin with `number`. `source`: a digest of what they were published from;
+    empty once a command has changed them."""
 
     number: int
     count: int
+    source: str = ""
 
 
 class EnvironmentEntry(msgspec.Struct, frozen=True):
@@ -111,7 +117,7 @@ def definition_key(publication: int, name: str) -> bytes:
 
 
 def list_key(number: int, member: bytes) -> bytes:
-    return number.to_bytes(8, "big") + xxhash.xxh3_128_digest(member)
+    return number.to_bytes(LIST_NUMBER_BYTES, "big") + xxhash.xxh3_128_digest(member)
 
 
 def read_manifest(transaction: Any, databases: dict[str, Any], name: bytes = b"current") -> Manifest | None:
@@ -152,6 +158,8 @@ class PinnedGeneration:
         manifest = read_manifest(transaction, databases)
         self.manifest = EMPTY if manifest is None else manifest
         self.number = self.manifest.generation
+        self._list_prefixes: dict[tuple[str, str], bytes | None] = {}
+        self._get_row = functools.partial(transaction.get, db=databases["lists"])
 
     def environments(self) -> tuple[str, ...]:
         """Ids of the environments that this generation serves, sorted."""
@@ -220,21 +228,47 @@ class PinnedGeneration:
 
     def member(self, environment: str, list_name: str, member: bytes) -> bool:
         """Whether a list segment of the environment holds `member`; False for an unknown list."""
-        entry = self.manifest.environments.get(environment)
-        rows = None if entry is None else entry.lists.get(list_name)
-        if rows is None:
+        try:
+            prefix = self._list_prefixes[environment, list_name]
+        except KeyError:
+            return self._first_member(environment, list_name, member)
+        if prefix is None:
             return False
-        found = self._open().get(list_key(rows.number, member), db=self._databases["lists"])
-        return found is not None and bytes(found) == member
+        found = self._get_row(prefix + xxh3_128_digest(member))
+        return found is not None and found == member
+
+    def _first_member(self, environment: str, list_name: str, member: bytes) -> bool:
+        """Remembers where the rows of every list of the environment begin; empty lists are not looked up."""
+        self._open()
+        entry = self.manifest.environments.get(environment)
+        for name, rows in {} if entry is None else entry.lists.items():
+            prefix = rows.number.to_bytes(LIST_NUMBER_BYTES, "big") if rows.count else None
+            self._list_prefixes[environment, name] = prefix
+        if (environment, list_name) not in self._list_prefixes:
+            return False
+        return self.member(environment, list_name, member)
+
+    def members(self, environment: str, list_name: str) -> Iterator[bytes]:
+        """Every member of a list segment, in the order of the hashes. Raises StoreError for an unknown list."""
+        entry = self.manifest.environments.get(environment)
+        if entry is None or list_name not in entry.lists:
+            raise StoreError(f"environment {environment} has no list {list_name}")
+        start = entry.lists[list_name].number.to_bytes(LIST_NUMBER_BYTES, "big")
+        cursor = self._open().cursor(self._databases["lists"])
+        if cursor.set_range(start):
+            for key, member in cursor:
+                if key[:LIST_NUMBER_BYTES] != start:
+                    return
+                yield bytes(member)
 
     def check_list(self, rows: ListEntry) -> None:
         """Reads all rows of a list: each is bound to its key by a hash, so a changed byte shows. StoreError."""
-        start = rows.number.to_bytes(8, "big")
+        start = rows.number.to_bytes(LIST_NUMBER_BYTES, "big")
         count = 0
         cursor = self._open().cursor(self._databases["lists"])
         if cursor.set_range(start):
             for key, member in cursor:
-                if key[:8] != start:
+                if key[:LIST_NUMBER_BYTES] != start:
                     break
                 if bytes(key) != list_key(rows.number, bytes(member)):
                     raise StoreError(f"list {rows.number} is damaged")
@@ -268,6 +302,7 @@ class PinnedGeneration:
             except BufferError:
                 return False
             del self._views[name]
+        self._list_prefixes.clear()
         self._transaction.abort()
         self._transaction = None
         return True

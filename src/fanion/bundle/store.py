@@ -30,13 +30,13 @@ from fanion.bundle.generation import (
     EMPTY,
     NAME_BYTES_MAX,
     EnvironmentEntry,
-    ListEntry,
     Manifest,
     Origin,
     PinnedGeneration,
     StoredKey,
 )
-from fanion.bundle.lists import sweep_lists, write_list
+from fanion.bundle.list_writer import ListWriter
+from fanion.bundle.lists import sweep_lists
 from fanion.bundle.signing import ensure_signing_keys, rotate_signing_keys
 from fanion.errors import StoreError
 from fanion.model.api_key import HASH_BYTES, KeyRecord
@@ -52,13 +52,17 @@ class Publication(msgspec.Struct, frozen=True):
 
     `bundles`: environment -> compiled bundle. `keys`: SHA-256 -> record; they replace the keys that these
     environments' earlier definitions named, while keys made by command stay. `definitions`: file name -> source.
-    `lists`: environment -> list name -> members. `removed`: environments to serve no longer.
+    `lists`: environment -> list name -> members; one whose digest in `list_sources` is the stored one is not
+    written again. `kept_lists`: environment -> lists that stay as the store has them (empty when it has none).
+    `removed`: environments to serve no longer.
     """
 
     bundles: dict[str, bytes]
     keys: dict[bytes, KeyRecord] = {}
     definitions: dict[str, bytes] = {}
     lists: dict[str, dict[str, Iterable[bytes]]] = {}
+    list_sources: dict[str, dict[str, str]] = {}
+    kept_lists: dict[str, tuple[str, ...]] = {}
     removed: tuple[str, ...] = ()
 
 
@@ -113,7 +117,7 @@ class Store:
         """Stores one publication and returns its generation. All of it or nothing. Raises StoreError."""
         _check(publication)
         with self._environment.publishing():
-            entries = self._write_lists(publication, progress)
+            entries = ListWriter(self).write_publication(publication, progress)
             with self._writing() as transaction:
                 current = self._current(transaction)
                 number = self._next_number(current)
@@ -308,25 +312,6 @@ class Store:
                 )
             self._put(transaction, "api_keys", key_hash, layout.seal_key(key_hash, Origin.DEFINED, record))
 
-    def _write_lists(
-        self, publication: Publication, progress: Progress | None
-    ) -> dict[str, dict[str, ListEntry]]:
-        """The rows of every list, under numbers that nothing names yet."""
-        entries: dict[str, dict[str, ListEntry]] = {}
-        for environment, lists in publication.lists.items():
-            for name, members in lists.items():
-                with self._writing() as transaction:
-                    current = self._current(transaction)
-                    number = current.lists_made + 1
-                    manifest = msgspec.structs.replace(current, lists_made=number)
-                    sealed = layout.seal(b"current", msgspec.json.encode(manifest))
-                    self._put(transaction, "meta", b"current", sealed)
-                count = write_list(
-                    self._writing, self._environment.databases["lists"], number, members, progress
-                )
-                entries.setdefault(environment, {})[name] = ListEntry(number, count)
-        return entries
-
     def _sweep(self) -> None:
         """Removes what neither the current nor the previous generation names."""
         with self._writing() as transaction:
@@ -372,6 +357,7 @@ class Store:
 
 
 def _padded(bundle: bytes) -> bytes:
+    """As it is stored: on pages of its own, and so 16-aligned."""
     return bundle if len(bundle) >= BUNDLE_ROOM_MIN else bundle.ljust(BUNDLE_ROOM_MIN, b"\0")
 
 
@@ -391,7 +377,7 @@ def _check(publication: Publication) -> None:
             raise StoreError(
                 f"key {record.id} is for environment {record.environment}, which isn't published here"
             )
-    for name in publication.lists.keys() - publication.bundles.keys():
+    for name in (publication.lists.keys() | publication.kept_lists.keys()) - publication.bundles.keys():
         raise StoreError(f"there are lists for environment {name}, which isn't published here")
     for name in publication.bundles.keys() & set(publication.removed):
         raise StoreError(f"environment {name} can't be published and removed at once")

@@ -1,0 +1,149 @@
+"""Writes list segments: those of a publication, and what `fanion lists` changes without one.
+
+A publication's list is written beside the live one and named by the publish itself. Lists whose members the
+definitions don't give, and those whose source is the one that was stored last, are carried over as they are.
+A command's change is a generation of its own, in place for single members; it holds wherever the same rows
+are named, so rolling back does not undo it unless it goes back past a publish that replaced the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fanion.bundle import generation as layout
+from fanion.bundle.environment import store_path
+from fanion.bundle.generation import EnvironmentEntry, ListEntry, Manifest
+from fanion.bundle.lists import ROWS_PER_TRANSACTION, add_rows, remove_rows, write_list
+from fanion.errors import StoreError
+
+if TYPE_CHECKING:
+    from fanion.bundle.store import Publication, Store
+
+Progress = Callable[[str, int], None] | None
+Change = Callable[[Any, Any, int, Iterable[bytes]], int]
+
+
+class ListWriter:
+    """The lists of one store. Used by one command at a time: everything here takes the publish lock, or runs under
+    it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def write_publication(
+        self, publication: Publication, progress: Progress
+    ) -> dict[str, dict[str, ListEntry]]:
+        """The entries of every environment that is published; new rows are under numbers that nothing names yet.
+        Under the publish lock."""
+        with self._store._writing() as transaction:
+            current = self._store._current(transaction)
+        written: dict[str, dict[str, ListEntry]] = {}
+        for environment in publication.bundles:
+            entry = current.environments.get(environment)
+            have = {} if entry is None else entry.lists
+            entries = written[environment] = {}
+            for name in publication.kept_lists.get(environment, ()):
+                entries[name] = have[name] if name in have else self._new_list((), "", None)
+            sources = publication.list_sources.get(environment, {})
+            for name, members in publication.lists.get(environment, {}).items():
+                source = sources.get(name, "")
+                if source and name in have and have[name].source == source:
+                    entries[name] = have[name]
+                else:
+                    entries[name] = self._new_list(members, source, progress)
+        return written
+
+    def add(self, environment: str, name: str, members: Iterable[bytes]) -> tuple[int, int]:
+        """Adds members; returns the generation and how many were new. Raises StoreError."""
+        return self._change(environment, name, members, add_rows, 1)
+
+    def remove(self, environment: str, name: str, members: Iterable[bytes]) -> tuple[int, int]:
+        """Takes members out; returns the generation and how many there were. Raises StoreError."""
+        return self._change(environment, name, members, remove_rows, -1)
+
+    def replace(
+        self, environment: str, name: str, members: Iterable[bytes], progress: Progress = None
+    ) -> tuple[int, int]:
+        """Gives a list new members, all at once; returns the generation and their number. Raises StoreError."""
+        store = self._store
+        with store._environment.publishing():
+            with store._writing() as transaction:
+                old = self._entry(store._current(transaction), environment, name)
+            new = self._new_list(members, "", progress)
+            with store._writing() as transaction:
+                number = self._rename(transaction, old, new)
+            store.word.raise_to(number)
+            store._sweep()
+        return number, new.count
+
+    def _change(
+        self, environment: str, name: str, members: Iterable[bytes], change: Change, sign: int
+    ) -> tuple[int, int]:
+        store = self._store
+        changed = 0
+        rest = iter(members)
+        with store._environment.publishing():
+            chunk = list(islice(rest, ROWS_PER_TRANSACTION))
+            while True:
+                with store._writing() as transaction:
+                    entry = self._entry(store._current(transaction), environment, name)
+                    database = store._environment.databases["lists"]
+                    count = change(transaction, database, entry.number, chunk)
+                    changed += count
+                    new = ListEntry(entry.number, entry.count + sign * count)
+                    number = self._rename(transaction, entry, new)
+                store.word.raise_to(number)
+                if not (chunk := list(islice(rest, ROWS_PER_TRANSACTION))):
+                    return number, changed
+
+    def _entry(self, manifest: Manifest, environment: str, name: str) -> ListEntry:
+        found = manifest.environments.get(environment)
+        if found is None:
+            known = ", ".join(sorted(manifest.environments)) or "none yet"
+            raise StoreError(f"there is no environment {environment}; there are: {known}")
+        if name not in found.lists:
+            known = ", ".join(sorted(found.lists)) or "none"
+            raise StoreError(f"environment {environment} has no list {name}; it has: {known}")
+        return found.lists[name]
+
+    def _rename(self, transaction: Any, old: ListEntry, new: ListEntry) -> int:
+        """Puts `new` wherever the rows of `old` are named, under a new generation, whose number is returned."""
+        store = self._store
+        current = store._current(transaction)
+        number = store._next_number(current)
+        for key in (b"current", b"previous"):
+            manifest = layout.read_manifest(transaction, store._environment.databases, key)
+            if manifest is None:
+                continue
+            environments = {
+                name: _renamed(entry, old.number, new) for name, entry in manifest.environments.items()
+            }
+            changed = msgspec.structs.replace(manifest, environments=environments)
+            if key == b"current":
+                changed = msgspec.structs.replace(changed, generation=number)
+            store._put(transaction, "meta", key, layout.seal(key, msgspec.json.encode(changed)))
+        return number
+
+    def _new_list(self, members: Iterable[bytes], source: str, progress: Progress) -> ListEntry:
+        store = self._store
+        with store._writing() as transaction:
+            current = store._current(transaction)
+            number = current.lists_made + 1
+            manifest = msgspec.structs.replace(current, lists_made=number)
+            sealed = layout.seal(b"current", msgspec.json.encode(manifest))
+            store._put(transaction, "meta", b"current", sealed)
+        database = store._environment.databases["lists"]
+        scratch = store_path(store.directory)
+        count = write_list(store._writing, database, number, members, progress, scratch)
+        return ListEntry(number, count, source)
+
+
+def _renamed(entry: EnvironmentEntry, number: int, new: ListEntry) -> EnvironmentEntry:
+    if all(rows.number != number for rows in entry.lists.values()):
+        return entry
+    lists = {name: new if rows.number == number else rows for name, rows in entry.lists.items()}
+    return msgspec.structs.replace(entry, lists=lists)
