@@ -8,12 +8,11 @@ This module and `worker` alone may import every part; adding a dialect is one li
 
 from __future__ import annotations
 
-import gzip
 import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from fanion.http.dialects.redpennon import DIALECT as REDPENNON
 from fanion.model.program import Lowered, Table
 
 if TYPE_CHECKING:
-    from fanion.definitions import Loaded, MemberList
+    from fanion.definitions import Loaded
     from fanion.http.server import Notice
 
 
@@ -49,17 +48,28 @@ def renderers() -> dict[str, Callable[[Lowered], Table]]:
 def publish(
     directory: Path, loaded: Loaded, config: Config, progress: Callable[[str, int], None] | None = None
 ) -> int:
-    """Compiles and stores a publication; returns its generation. Raises ProgramError or StoreError."""
+    """Compiles and stores a publication; returns its generation. Raises ProgramError, StoreError, and
+    DefinitionError where a file of list members can't be read."""
+    from fanion.definitions.members import read_members, source_digest
+
     compilers = renderers()
-    files = {entry.name: entry for entry in loaded.lists}
+    given = {entry.name: entry for entry in loaded.lists}
+    named = {lowered.environment: lowered.lists for lowered in loaded.environments if lowered.lists}
     publication = Publication(
         bundles={lowered.environment: compile_bundle(lowered, compilers) for lowered in loaded.environments},
         keys={key.hash: key.record for key in loaded.keys},
         definitions=loaded.sources,
         lists={
-            lowered.environment: {name: members_of(files[name]) for name in lowered.lists}
-            for lowered in loaded.environments
-            if lowered.lists
+            environment: {name: read_members(given[name]) for name in names if name in given}
+            for environment, names in named.items()
+        },
+        list_sources={
+            environment: {name: source_digest(given[name]) for name in names if name in given}
+            for environment, names in named.items()
+        },
+        kept_lists={
+            environment: tuple(name for name in names if name not in given)
+            for environment, names in named.items()
         },
     )
     with Store.open(directory, create=True, map_bytes=config.store.map_bytes) as store:
@@ -88,18 +98,6 @@ def upgrade_bundles(store: Store) -> int | None:
     if generation is not None:
         store.keep_copy()
     return generation
-
-
-def members_of(entry: MemberList) -> Iterator[bytes]:
-    """A list's members: those written out, then one per line of its file."""
-    for member in entry.members:
-        yield member.encode()
-    if entry.file is not None:
-        path = Path(entry.file)
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-            for line in lines:
-                if member_bytes := line.strip():
-                    yield member_bytes
 
 
 def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str] = ()) -> None:

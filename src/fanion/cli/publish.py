@@ -59,10 +59,15 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...]) -> Non
         tasks = {
             "environments": progress.add_task("environments", total=len(loaded.environments)),
             "list members": progress.add_task("list members", total=None, visible=bool(loaded.lists)),
+            "list rows": progress.add_task("list rows stored", total=None, visible=False),
         }
-        generation = app.publish(
-            data, loaded, config, lambda what, count: progress.advance(tasks[what], count)
-        )
+
+        def advance(what: str, count: int) -> None:
+            if what == "list rows":
+                progress.update(tasks[what], total=progress.tasks[1].completed, visible=True)
+            progress.advance(tasks[what], count)
+
+        generation = app.publish(data, loaded, config, advance)
     _warn_of_revoked(data, loaded)
     Console().print(_table(loaded, generation))
 

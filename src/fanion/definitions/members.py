@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Final
 
 import msgspec
+import xxhash
 
 from fanion.definitions.limits import MEMBER_BYTES_MAX
 from fanion.errors import DefinitionError, Problem
@@ -37,6 +38,23 @@ def read_members(entry: MemberList) -> Iterator[bytes]:
         yield member.encode()
     if entry.file is not None:
         yield from read_member_file(Path(entry.file))
+
+
+def source_digest(entry: MemberList) -> str:
+    """What tells a changed list from the same one: a digest of its members as written and of its file's bytes.
+
+    Raises DefinitionError where the file can't be read."""
+    digest = xxhash.xxh3_128(msgspec.json.encode(entry.members))
+    if entry.file is not None:
+        try:
+            with Path(entry.file).open("rb") as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+        except OSError as error:
+            raise _defect(
+                Path(entry.file), 1, f"can't be read ({error.strerror})", "a readable file"
+            ) from None
+    return digest.hexdigest()
 
 
 def read_member_file(path: Path) -> Iterator[bytes]:
