@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,14 @@ def test_variables_of_the_orchestrator_and_the_build_are_not_settings() -> None:
         "FANION_CONFIG": "/etc/fanion.toml",
     }
     assert load_config(environ=environ) == Config()
+
+
+def test_listed_settings_are_a_file_of_the_defaults(tmp_path: Path) -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "fanion", "serve", "--settings"], capture_output=True, text=True, check=True
+    ).stdout
+    assert load_config(file=write_file(tmp_path, listed), environ={}) == Config()
+    assert all(setting.variable in listed for setting in settings())
 
 
 def test_unknown_flag_is_refused() -> None:

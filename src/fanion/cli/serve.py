@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fanion.cli.settings import print_settings
 from fanion.config import find_file, load_config
 
 
@@ -22,6 +23,14 @@ from fanion.config import find_file, load_config
 @click.option("--demo", is_flag=True, help="Use a temporary data directory with the demo definitions.")
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), help="Settings file [default: DATA/fanion.toml]."
+)
+@click.option(
+    "--settings",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_settings,
+    help="List every setting, as fanion.toml has it, and exit.",
 )
 def command(
     data: Path | None,

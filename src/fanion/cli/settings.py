@@ -1,0 +1,24 @@
+"""`fanion serve --settings`: every setting with its default, what is allowed, and why it is there."""
+
+from __future__ import annotations
+
+import click
+
+from fanion.config import settings
+
+
+def print_settings(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """An eager option's callback: lists the settings as a `fanion.toml` of the defaults would stand, and ends."""
+    if not wanted or context.resilient_parsing:
+        return
+    group = ""
+    for setting in settings():
+        name, _, field = setting.name.partition(".")
+        if name != group:
+            click.echo(f"{'' if not group else chr(10)}[{name}]")
+            group = name
+        default = setting.default
+        shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
+        allowed = f"{setting.type}, {setting.allowed}" if setting.allowed else setting.type
+        click.echo(f"{field} = {shown}\n    # {setting.help}\n    # {allowed}; {setting.variable}")
+    context.exit()
