@@ -1,11 +1,13 @@
 """Counters of all workers in one mapped file; see `ext/fanion/_core/counters.pyx`."""
 
 from collections.abc import Sequence
+from typing import final
 
 from fanion._core.shared import SharedFile
 
 KIND_METRICS: int
 
+@final
 class MetricFile(SharedFile):
     slots: int
     cells: int
@@ -16,6 +18,7 @@ class MetricFile(SharedFile):
     def slot(self, number: int) -> MetricSlot: ...
     def column(self, cell: int) -> list[int]: ...
 
+@final
 class MetricSlot:
     number: int
     def add(self, cell: int, count: int = 1) -> None: ...
@@ -23,6 +26,7 @@ class MetricSlot:
     def get(self, cell: int) -> int: ...
     def values(self) -> list[int]: ...
 
+@final
 class Histogram:
     def __init__(self, slot: MetricSlot, first: int, bounds: Sequence[int]) -> None: ...
     def observe(self, value: int) -> None: ...
