@@ -135,8 +135,8 @@ def evaluate_one(services: Services, bodies: Bodies, signers: Signers, gate: Gat
     admit = gate.evaluation
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
-        user = read(body)
         at = served(snapshot, record)
+        user = read(body)
         identity = identity_of(user)
         refused = admit(at.governed, identity)
         if refused is not None:
@@ -162,8 +162,8 @@ def evaluate_many(services: Services, bodies: Bodies, signers: Signers, gate: Ga
     read = bodies.many
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
-        keys, user = read(body)
         at = served(snapshot, record)
+        keys, user = read(body)
         identity = identity_of(user)
         refused = gate.evaluation(at.governed, identity) or gate.batch(at.governed, len(keys))
         if refused is not None:

@@ -50,8 +50,8 @@ def take_events(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
     ) -> Reply | Awaitable[Reply]:
         received_ns = time.time_ns()
-        events = read(body)
         at = served(snapshot, record)
+        events = read(body)
         checked = check_events(events, at.catalogue, client=record.kind == "client") if events else []
         refused = gate.events(at.governed, len(events))
         if refused is not None:

@@ -1,0 +1,589 @@
+"""Red Pennon against a real server process: every row of the contract's tables, byte for byte where certain."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fanion.journal.event import Event, expand
+from fanion.journal.reader import JournalReader
+from tests.e2e.redpennon_world import (
+    CAPPED,
+    FEATHER_ONLY,
+    INACTIVE,
+    OPEN,
+    RATED,
+    SMALL,
+    STAGING,
+    SUSPENDED,
+    ask,
+    evaluate,
+    publish_world,
+)
+from tests.e2e.server import Answer, Running, start
+
+ONE = "/v1/variables/checkout-flow"
+MANY = "/v1/variables"
+EVENTS = "/v1/events"
+SMALL_WINDOWS = {"FANION_JOURNAL_EVENT_IDS": "65536", "FANION_JOURNAL_USED_TRACES": "65536"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("redpennon") / "data"
+    publish_world(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def pennon(data: Path) -> Iterator[Running]:
+    running = start(data.with_name("log"), "--workers", "2", data=data, environment=SMALL_WINDOWS)
+    yield running
+    assert running.stop() == 0
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    made = {"event": "purchase", "variable": "checkout-flow", "variation": "control", **changes}
+    return {name: value for name, value in made.items() if value is not ...}
+
+
+def send(server: Running, *events: Any, key: str = OPEN) -> Answer:
+    return ask(server, EVENTS, {"events": list(events)}, key=key)
+
+
+def kept(data: Path, **wanted: Any) -> list[Event]:
+    """The journal's events whose source has these members, in the order of their arrival at either worker."""
+    records = sorted(JournalReader(data).read(), key=lambda record: record.received_ns)
+    found = [one.event for record in records for one in expand(record)]
+    return [one for one in found if all(one.source.get(name) == value for name, value in wanted.items())]
+
+
+# -- keys, methods, paths
+
+UNAUTHORISED = b'{"error":"Invalid or missing API key."}'
+
+
+@pytest.mark.parametrize("path", [ONE, MANY, EVENTS])
+@pytest.mark.parametrize(
+    "key",
+    [None, "", "nonsense", "6b0e0f5e-7d5c-4f0a-9d0a-ffffffffffff", "00000000-0000", FEATHER_ONLY, OPEN[:-1]],
+)
+def test_missing_malformed_and_unknown_keys_look_the_same(
+    pennon: Running, path: str, key: str | None
+) -> None:
+    answer = ask(pennon, path, {}, key=key)
+    assert (answer.status, answer.body) == (401, UNAUTHORISED)
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_key_is_accepted_in_any_case_and_header_in_any_case(pennon: Running) -> None:
+    assert ask(pennon, ONE, {}, key=OPEN.upper()).status == 200
+    assert ask(pennon, ONE, {}, key=None, headers={"x-api-KEY": OPEN}).status == 200
+
+
+@pytest.mark.parametrize("path", [ONE, MANY, EVENTS])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+def test_other_methods_are_405_before_the_key_is_looked_at(pennon: Running, path: str, method: str) -> None:
+    for key in (OPEN, None):
+        answer = ask(pennon, path, method=method, key=key, headers={"X-API-Key": key or "?"})
+        assert (answer.status, answer.body) == (405, b'{"error":"Method not allowed."}')
+        assert "POST" in answer.headers["allow"]
+
+
+def test_paths_of_nobody_are_404_in_this_shape(pennon: Running) -> None:
+    for path in ("/v1", "/v1/variables/", "/v1/unknown", "/redpennon/v1/variables/", "/redpennon/else"):
+        answer = ask(pennon, path, {})
+        assert (answer.status, answer.body) == (404, b'{"error":"Not found."}')
+
+
+def test_same_routes_stand_under_the_prefix(pennon: Running) -> None:
+    assert ask(pennon, "/redpennon" + ONE, {}).json()["key"] == "checkout-flow"
+    assert ask(pennon, "/redpennon" + MANY, {"keys": []}).body == b'{"results":{}}'
+    assert ask(pennon, "/redpennon" + EVENTS, {"events": []}).body == b'{"accepted":0}'
+
+
+# -- shapes
+
+NOT_JSON = [
+    b"",
+    b"{",
+    b"nope",
+    b'{"user":}',
+    b"\xff\xfe",
+    b'{"user":{"id":"\xff"}}',
+    b"[" * 2000,
+    b'{"a":1}x',
+]
+
+
+@pytest.mark.parametrize("path", [ONE, MANY, EVENTS])
+@pytest.mark.parametrize("body", NOT_JSON)
+def test_bodies_that_are_not_json(pennon: Running, path: str, body: bytes) -> None:
+    answer = ask(pennon, path, body=body)
+    assert (answer.status, answer.body) == (400, b'{"error":"Invalid JSON."}')
+
+
+@pytest.mark.parametrize("nesting", [b"[" * 65 + b"]" * 65, b'{"a":' * 65 + b"1" + b"}" * 65])
+def test_nesting_over_the_limit_is_refused(pennon: Running, nesting: bytes) -> None:
+    for path, body in (
+        (ONE, b'{"user":{"custom_data":{"x":%b}}}'),
+        (MANY, b'{"keys":[],"user":{"x":%b}}'),
+        (EVENTS, b'{"events":[],"x":%b}'),
+    ):
+        answer = ask(pennon, path, body=body % nesting)
+        assert (answer.status, answer.body) == (400, b'{"error":"Invalid JSON."}')
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "text"),
+    [
+        (ONE, {"user": 1}, '"user" must be an object.'),
+        (ONE, {"user": []}, '"user" must be an object.'),
+        (ONE, {"user": "u"}, '"user" must be an object.'),
+        (ONE, [], '"user" must be an object.'),
+        (ONE, "text", '"user" must be an object.'),
+        (MANY, {}, '"keys" field is required.'),
+        (MANY, {"user": 1}, '"keys" field is required.'),
+        (MANY, [], '"keys" field is required.'),
+        (MANY, {"keys": "a"}, '"keys" must be a list.'),
+        (MANY, {"keys": None}, '"keys" must be a list.'),
+        (MANY, {"keys": {"a": 1}, "user": 1}, '"keys" must be a list.'),
+        (MANY, {"keys": [1]}, '"keys" must be a list of strings.'),
+        (MANY, {"keys": [], "user": []}, '"user" must be an object.'),
+        (EVENTS, {}, '"events" field is required.'),
+        (EVENTS, [], '"events" field is required.'),
+        (EVENTS, 1, '"events" field is required.'),
+        (EVENTS, {"events": None}, '"events" must be a list.'),
+        (EVENTS, {"events": {}}, '"events" must be a list.'),
+    ],
+)
+def test_wrong_shapes_have_the_documented_texts(pennon: Running, path: str, body: Any, text: str) -> None:
+    answer = ask(pennon, path, body)
+    assert (answer.status, answer.body) == (400, json.dumps({"error": text}, separators=(",", ":")).encode())
+
+
+def test_integers_beyond_64_bits_in_a_user_are_refused(pennon: Running) -> None:
+    body = b'{"user":{"custom_data":{"n":9223372036854775808}}}'
+    assert ask(pennon, ONE, body=body).status == 400
+    assert ask(pennon, ONE, body=body.replace(b"808}", b"807}")).status == 200
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"id": 1, "email": True, "audiences": "x", "custom_data": [1], "country": {}, "platform": None},
+        {"audiences": [1, {"a": 2}], "custom_data": {"a": {"b": 1}, "c": [1, "x"]}},
+        {"custom_data": "text", "unknown": [[1]]},
+        {"id": "x" * 100_000},
+    ],
+)
+def test_wrong_types_inside_a_user_never_fail(pennon: Running, user: Any) -> None:
+    answer = ask(pennon, ONE, {"user": user})
+    assert answer.status in (200, 400)
+    assert answer.status == 200 or "must not hold texts" in answer.json()["error"]
+
+
+# -- evaluation
+
+
+@pytest.mark.parametrize(
+    ("variable", "user", "value", "variation", "reason", "feature"),
+    [
+        ("checkout-flow", {"country": "DE"}, "A", "variant-a", "targeting_rule_matched", "checkout"),
+        ("checkout-flow", {"country": "FR"}, "C", "control", "no_rule_matched", "checkout"),
+        ("checkout-flow", None, "C", "control", "no_rule_matched", "checkout"),
+        ("plain", {}, "C", "control", "default_variation", "plain"),
+        ("done", {}, "A", "variant-a", "feature_complete", "done"),
+        (
+            "checkout-flow",
+            {"email": "dev@example.com"},
+            "A",
+            "variant-a",
+            "self_targeting_override",
+            "checkout",
+        ),
+        ("off", {}, None, None, "targeting_disabled", "off"),
+        ("old", {}, None, None, "feature_archived", "old"),
+        ("gone", {}, None, None, "feature_deleted", "gone"),
+        ("no-such-key", {}, None, None, "variable_not_found", None),
+        ("split", {}, "C", "control", "no_rule_matched", "split"),
+        ("t-bool", {}, True, "on", "default_variation", "types"),
+        ("t-number", {}, 2.5, "on", "default_variation", "types"),
+        ("t-json", {}, {"a": [1, None]}, "on", "default_variation", "types"),
+    ],
+)
+def test_every_reason_with_its_value(
+    pennon: Running,
+    variable: str,
+    user: Any,
+    value: Any,
+    variation: str | None,
+    reason: str,
+    feature: str | None,
+) -> None:
+    result = evaluate(pennon, variable, user)
+    trace = result.pop("evaluation_trace")
+    assert result == {
+        "key": variable,
+        "value": value,
+        "variation": variation,
+        "reason": reason,
+        "feature": feature,
+    }
+    identified = bool(user and (user.get("id") or user.get("email")))
+    assert (trace is not None) == (identified and variation is not None)
+
+
+def test_single_answer_is_written_in_the_documented_order(pennon: Running) -> None:
+    answer = ask(pennon, "/v1/variables/PLAIN", {})
+    assert answer.body == (
+        b'{"key":"plain","value":"C","variation":"control","reason":"default_variation","feature":"plain",'
+        b'"evaluation_trace":null}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "value"),
+    [
+        ("weird%2Fkey", "weird/key", "w"),
+        ("weird/key", "weird/key", "w"),
+        ("WEIRD%2fKEY", "weird/key", "w"),
+        ("a%20b", "a b", "s"),
+        ("q%3Fx%3D1", "q?x=1", "q"),
+        ("p%252Fq", "p%2fq", "p"),
+        ("caf%C3%A9", "café", "c"),
+        ("CAF%C3%89", "café", "c"),
+        ("%FF", "�", None),
+        ("..%2F..", "../..", None),
+        ("x" * 4000, "x" * 4000, None),
+    ],
+)
+def test_keys_are_decoded_once_and_folded(pennon: Running, path: str, key: str, value: Any) -> None:
+    result = ask(pennon, f"/v1/variables/{path}", {}).json()
+    assert (result["key"], result["value"]) == (key, value)
+
+
+def test_batch_is_keyed_by_the_keys_as_sent_in_their_order(pennon: Running) -> None:
+    keys = ["T-Number", "nope", "t-number", "nope", "checkout-flow", "Nope"]
+    answer = ask(pennon, MANY, {"keys": keys, "user": {"id": "u1", "country": "DE"}})
+    results = answer.json()["results"]
+    assert list(results) == ["T-Number", "nope", "t-number", "checkout-flow", "Nope"]
+    assert [one["key"] for one in results.values()] == [
+        "t-number",
+        "nope",
+        "t-number",
+        "checkout-flow",
+        "nope",
+    ]
+    assert results["nope"]["reason"] == "variable_not_found"
+    assert results["checkout-flow"]["evaluation_trace"].startswith("rpe_v1:")
+    single = evaluate(pennon, "checkout-flow", {"id": "u1", "country": "DE"})
+    assert {**results["checkout-flow"], "evaluation_trace": 0} == {**single, "evaluation_trace": 0}
+
+
+def test_empty_batch(pennon: Running) -> None:
+    assert ask(pennon, MANY, {"keys": []}).body == b'{"results":{}}'
+
+
+def test_split_is_by_id_else_email_and_the_same_everywhere(pennon: Running) -> None:
+    for user in ("a", "b", "c", "d", "e"):
+        by_id = evaluate(pennon, "split", {"id": user})["variation"]
+        assert by_id == evaluate(pennon, "split", {"email": user})["variation"]
+        assert by_id == evaluate(pennon, "split", {"id": user, "email": "other"})["variation"]
+
+
+@pytest.mark.parametrize(
+    ("user", "value"),
+    [
+        ({}, False),
+        ({"custom_data": {"plan": "pro"}}, True),
+        ({"plan": "pro"}, False),
+        ({"country": "DE"}, True),
+        ({"custom_data": {"country": "DE"}, "country": "FR"}, False),
+        ({"id": "u9"}, True),
+        ({"email": "u9"}, True),
+        ({"userId": "u9"}, False),
+        ({"custom_data": {"userId": "u9"}}, False),
+    ],
+)
+def test_native_flags_are_variables_too(pennon: Running, user: Any, value: bool) -> None:
+    result = evaluate(pennon, "native-flag", user)
+    assert (result["value"], result["variation"]) == (value, "on" if value else "off")
+    assert result["feature"] == "native-flag"
+
+
+def test_native_flag_that_is_off_serves_nothing(pennon: Running) -> None:
+    result = evaluate(pennon, "native-off", {"id": "u"})
+    assert (result["value"], result["reason"]) == (None, "targeting_disabled")
+
+
+# -- events: the ten rules
+
+BAD_EVENTS = [
+    (1, "events[0] must be an object."),
+    ([], "events[0] must be an object."),
+    (event(event=...), "events[0].event is required."),
+    (event(event=" \t"), "events[0].event is required."),
+    (event(event=None), "events[0].event is required."),
+    (event(event=7), "events[0].event is required."),
+    (event(variable=...), "events[0].variable is required."),
+    (event(variable=""), "events[0].variable is required."),
+    (event(variation=...), "events[0].variation is required."),
+    (event(variation="  "), "events[0].variation is required."),
+    (event(variable="nope"), "events[0].variable resolves to unknown variable."),
+    (event(variable="gone"), "events[0].variable resolves to unknown variable."),
+    (event(variation="nope"), "events[0].variation is not defined on feature."),
+    (event(variation="Control"), "events[0].variation is not defined on feature."),
+    (event(user=1), "events[0].user must be an object."),
+    (event(user=[]), "events[0].user must be an object."),
+    (event(value="1"), "events[0].value must be numeric when set."),
+    (event(value=True), "events[0].value must be numeric when set."),
+    (event(value={}), "events[0].value must be numeric when set."),
+    (event(occurred_at="yesterday"), "events[0].occurred_at must be ISO-8601 when set."),
+    (event(occurred_at=1), "events[0].occurred_at must be ISO-8601 when set."),
+    (event(event_id="x" * 201), "events[0].event_id must be at most 200 characters."),
+    (event(event_id=1), "events[0].event_id must be a string."),
+]
+
+
+@pytest.mark.parametrize(("bad", "text"), BAD_EVENTS)
+def test_bad_event_has_its_exact_text(pennon: Running, bad: Any, text: str) -> None:
+    answer = send(pennon, bad)
+    assert (answer.status, answer.body) == (400, json.dumps({"error": text}, separators=(",", ":")).encode())
+
+
+def test_first_bad_event_decides_and_the_order_within_one_is_the_tables(pennon: Running) -> None:
+    worse = event(event="", variable="", variation="", user=1, value="x", occurred_at="x", event_id="x" * 201)
+    fixes: list[tuple[str, Any]] = [
+        ("event", "e"),
+        ("variable", "plain"),
+        ("variation", "control"),
+        ("user", {}),
+        ("value", 1),
+        ("occurred_at", "2026-01-01"),
+        ("event_id", "id"),
+    ]
+    for name, good in fixes:
+        text = send(pennon, event(), worse, event(event="")).json()["error"]
+        assert text.startswith(f"events[1].{name} ")
+        worse = {**worse, name: good}
+    assert send(pennon, event(), worse, event(event="")).json()["error"] == "events[2].event is required."
+
+
+def test_one_bad_event_refuses_all_and_keeps_none(pennon: Running, data: Path) -> None:
+    assert send(pennon, event(event="none-kept"), event(event="")).status == 400
+    assert kept(data, event="none-kept") == []
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        event(),
+        event(variable="CHECKOUT-FLOW"),
+        event(variable="off"),
+        event(variable="old"),
+        event(variable="done", variation="variant-a"),
+        event(value=1.5, occurred_at="2026-02-01T10:30:00.123Z", user={"id": "u"}),
+        event(value=None, occurred_at=None, user=None, event_id=None, evaluation_trace=None),
+        event(value=10**30, occurred_at="2026-02-01T10:30:00+02:00"),
+        event(occurred_at="2026-02-01", event_id=""),
+        event(event_id="é" * 200, evaluation_trace=7, unknown={"a": 1}),
+        event(variable="native-flag", variation="on"),
+        event(variable="weird/key", variation="on"),
+    ],
+)
+def test_good_event_is_accepted(pennon: Running, good: dict[str, Any]) -> None:
+    answer = send(pennon, good)
+    assert (answer.status, answer.body) == (202, b'{"accepted":1}')
+
+
+def test_empty_batch_of_events(pennon: Running) -> None:
+    answer = ask(pennon, EVENTS, {"events": []})
+    assert (answer.status, answer.body) == (202, b'{"accepted":0}')
+
+
+def test_event_ids_count_once_per_environment_also_in_one_request(pennon: Running, data: Path) -> None:
+    first = send(
+        pennon, event(event="dedup", event_id="d1"), event(event="dedup", event_id="d1"), event(event="dedup")
+    )
+    assert (first.status, first.body) == (202, b'{"accepted":2,"duplicates":1}')
+    again = send(pennon, event(event="dedup", event_id="d1"), event(event="dedup", event_id="d2"))
+    assert again.body == b'{"accepted":1,"duplicates":1}'
+    only = send(pennon, event(event="dedup", event_id="d1"), event(event="dedup", event_id="d2"))
+    assert only.body == b'{"accepted":0,"duplicates":2}'
+    assert send(pennon, event(event="dedup", event_id="d1"), key=STAGING).body == b'{"accepted":1}'
+    assert [one.disposition for one in kept(data, event="dedup")] == [
+        *("kept", "duplicate", "kept"),
+        *("duplicate", "kept"),
+        "kept",
+    ]
+
+
+# -- traces
+
+
+def traced(server: Running, user: dict[str, Any], variable: str = "checkout-flow", key: str = OPEN) -> str:
+    trace = evaluate(server, variable, user, key)["evaluation_trace"]
+    assert isinstance(trace, str)
+    assert trace.startswith("rpe_v1:")
+    return trace
+
+
+def disposition(server: Running, data: Path, name: str, **changes: Any) -> tuple[bytes, str]:
+    answer = send(server, event(event=name, **changes))
+    assert answer.status == 202
+    return answer.body, kept(data, event=name)[-1].disposition
+
+
+def test_trace_of_an_evaluation_verifies_its_event(pennon: Running, data: Path) -> None:
+    user = {"id": "t1"}
+    assert disposition(pennon, data, "with-user", user=user, evaluation_trace=traced(pennon, user)) == (
+        b'{"accepted":1}',
+        "verified",
+    )
+    assert disposition(pennon, data, "without", evaluation_trace=traced(pennon, user))[1] == "verified"
+    batch = ask(pennon, MANY, {"keys": ["checkout-flow"], "user": user}).json()["results"]["checkout-flow"]
+    assert disposition(pennon, data, "batch", evaluation_trace=batch["evaluation_trace"])[1] == "verified"
+
+
+def test_traces_that_do_not_verify_give_the_same_answer(pennon: Running, data: Path) -> None:
+    user = {"id": "t2"}
+    good = traced(pennon, user)
+    tampered = good[:-1] + ("A" if good[-1] != "A" else "B")
+    bad: dict[str, dict[str, Any]] = {
+        "tampered": {"evaluation_trace": tampered},
+        "cut": {"evaluation_trace": good[:-4]},
+        "nonsense": {"evaluation_trace": "rpe_v1:nonsense"},
+        "no-token": {},
+        "other-environment": {"evaluation_trace": traced(pennon, user, key=STAGING)},
+        "other-variable": {"evaluation_trace": traced(pennon, user, "plain")},
+        "other-variation": {"evaluation_trace": good, "variation": "variant-a"},
+        "other-user": {"evaluation_trace": good, "user": {"id": "someone"}},
+        "other-email": {"evaluation_trace": good, "user": {"email": "t2"}, "variable": "plain"},
+    }
+    answers = {name: disposition(pennon, data, name, **changes) for name, changes in bad.items()}
+    assert set(answers.values()) == {(b'{"accepted":1}', "kept")}
+    assert disposition(pennon, data, "still-good", evaluation_trace=good)[1] == "verified"
+
+
+def test_trace_verifies_once_per_event_name(pennon: Running, data: Path) -> None:
+    trace = traced(pennon, {"id": "t3"})
+    found = [
+        disposition(pennon, data, name, evaluation_trace=trace) for name in ("buy", "buy", "view", "view")
+    ]
+    assert found == [
+        (b'{"accepted":1}', "verified"),
+        (b'{"accepted":1}', "kept"),
+        (b'{"accepted":1}', "verified"),
+        (b'{"accepted":1}', "kept"),
+    ]
+    trace = traced(pennon, {"id": "t3"})
+    both = send(
+        pennon, event(event="twice", evaluation_trace=trace), event(event="twice", evaluation_trace=trace)
+    )
+    assert both.body == b'{"accepted":2}'
+    assert [one.disposition for one in kept(data, event="twice")] == ["verified", "kept"]
+
+
+def test_duplicate_event_does_not_use_its_trace(pennon: Running, data: Path) -> None:
+    trace = traced(pennon, {"id": "t4"})
+    send(pennon, event(event="dup-trace", event_id="dt1"))
+    send(pennon, event(event="dup-trace", event_id="dt1", evaluation_trace=trace), event(event="dup-filler"))
+    assert disposition(pennon, data, "dup-trace", event_id="dt2", evaluation_trace=trace)[1] == "verified"
+
+
+# -- governance
+
+
+@pytest.mark.parametrize(
+    ("key", "code"), [(SUSPENDED, "organisation_suspended"), (INACTIVE, "organisation_inactive")]
+)
+def test_closed_organisations_get_their_code_on_all_three(pennon: Running, key: str, code: str) -> None:
+    for path, body in (
+        (ONE, {}),
+        (MANY, {"keys": ["plain"]}),
+        (EVENTS, {"events": [event()]}),
+        (EVENTS, {"events": []}),
+    ):
+        answer = ask(pennon, path, body, key=key)
+        assert (answer.status, answer.json()["code"]) == (403, code)
+        assert set(answer.json()) == {"error", "code"}
+
+
+@pytest.mark.parametrize("key", [SUSPENDED, INACTIVE])
+def test_validation_comes_before_governance(pennon: Running, key: str) -> None:
+    assert ask(pennon, ONE, {"user": 1}, key=key).json() == {"error": '"user" must be an object.'}
+    assert ask(pennon, MANY, {}, key=key).json() == {"error": '"keys" field is required.'}
+    for bad, text in BAD_EVENTS:
+        assert send(pennon, bad, key=key).json() == {"error": text}
+
+
+def test_batch_limits_are_the_definitions_and_come_after_validation(pennon: Running) -> None:
+    assert ask(pennon, MANY, {"keys": ["plain", "off"]}, key=SMALL).status == 200
+    refused = ask(pennon, MANY, {"keys": ["plain", "off", "done"]}, key=SMALL)
+    assert (refused.status, refused.json()["code"]) == (400, "batch_too_large")
+    assert send(pennon, event(), event(), key=SMALL).status == 202
+    refused = send(pennon, event(), event(), event(), key=SMALL)
+    assert (refused.status, refused.json()["code"]) == (400, "events_batch_too_large")
+    assert send(pennon, event(), event(), event(), event(event=""), key=SMALL).json() == {
+        "error": "events[3].event is required."
+    }
+
+
+def test_batch_limits_without_a_definition_are_100_and_1000(pennon: Running) -> None:
+    assert ask(pennon, MANY, {"keys": [f"k{n}" for n in range(100)]}).status == 200
+    assert ask(pennon, MANY, {"keys": ["k"] * 101}).json()["code"] == "batch_too_large"
+    assert send(pennon, *[event()] * 1000).json() == {"accepted": 1000}
+    assert send(pennon, *[event()] * 1001).json()["code"] == "events_batch_too_large"
+
+
+def test_rate_of_an_organisation_is_shared_by_workers_and_endpoints(pennon: Running) -> None:
+    assert ask(pennon, ONE, {}, key=RATED).status == 200
+    assert ask(pennon, MANY, {"keys": []}, key=RATED).status == 200
+    for path, body in ((ONE, {}), (MANY, {"keys": []}), (EVENTS, {"events": [event()]})):
+        refused = ask(pennon, path, body, key=RATED)
+        assert (refused.status, refused.body) == (
+            429,
+            b'{"error":"Rate limit exceeded. Retry after a short delay.","code":"rate_limit_exceeded"}',
+        )
+        assert 1 <= int(refused.headers["retry-after"]) <= 100
+
+
+def test_monthly_active_users_are_capped_and_known_ones_go_on(pennon: Running) -> None:
+    def status(user: Any) -> Any:
+        answer = ask(pennon, ONE, {"user": user}, key=CAPPED)
+        return answer.json().get("code", answer.status)
+
+    assert status({"id": "m1"}) == 200
+    assert send(pennon, event(user={"id": "never-counted"}), key=CAPPED).status == 202
+    assert status(None) == 200  # all anonymous traffic is one user
+    assert status({"id": "m2"}) == "monthly_active_users_exceeded"
+    assert ask(pennon, MANY, {"keys": [], "user": {"email": "m3"}}, key=CAPPED).status == 403
+    assert status({"id": "m1", "email": "whoever"}) == 200
+    assert status({}) == 200
+    assert status({"country": "DE"}) == 200
+    assert send(pennon, event(user={"id": "m9"}), key=CAPPED).status == 202
+
+
+# -- the connection
+
+
+def test_answer_is_one_segment_with_its_length_and_the_connection_stays(pennon: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", pennon.port, timeout=10)
+    for _ in range(3):
+        answer = pennon.ask_on(connection, "POST", ONE, {}, key=None, headers={"X-API-Key": OPEN})
+        assert int(answer.headers["content-length"]) == len(answer.body)
+        assert "transfer-encoding" not in answer.headers
+    connection.close()
+
+
+@pytest.mark.parametrize("path", [ONE, MANY])
+def test_body_over_the_limit_is_413_in_this_shape(pennon: Running, path: str) -> None:
+    answer = ask(pennon, path, body=b'{"user":{"id":"' + b"x" * 1024 * 1024 + b'"}}')
+    assert answer.status == 413
+    assert set(answer.json()) == {"error"}
