@@ -72,7 +72,9 @@ def test_killed_workers_lose_nothing_that_they_acknowledged(tmp_path: Path, ack:
     found = Counter(json.loads(record.body)[0] for record in reader.read())
     lost = acknowledged - found.keys()
     twice = [marker for marker, count in found.items() if count > 1]
-    print(f"seed {seed}: {len(acknowledged)} acknowledged, {len(found)} found, {len(lost)} lost, {len(twice)} twice")
+    print(
+        f"seed {seed}: {len(acknowledged)} acknowledged, {len(found)} found, {len(lost)} lost, {len(twice)} twice"
+    )
     assert acknowledged
     assert (lost, twice, reader.defects) == (set(), [], [])
 

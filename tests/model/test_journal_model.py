@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
 
+import msgspec
 import pytest
 
+from fanion.journal.retention import run_pass
 from fanion.journal.session import adopt
 from tests.model.journal_world import JOURNAL, SETTINGS, World, new_disk, read_all
 from tests.model.simulated_disk import Disk, SimulatedStorage
 
+COMPRESSING = msgspec.structs.replace(SETTINGS, compress=True)
 HISTORIES = int(os.environ.get("JOURNAL_HISTORIES", "60"))
 
 
@@ -101,8 +105,8 @@ def run_history(seed: int) -> None:
     spawn()
     for _ in range(rng.randrange(30, 120)):
         action = rng.choices(
-            ("append", "step", "kill", "power", "close", "spawn", "fail", "full", "check"),
-            (30, 25, 4, 2, 3, 5, 4, 2, 6),
+            ("append", "step", "kill", "power", "close", "spawn", "fail", "full", "check", "pass"),
+            (30, 25, 4, 2, 3, 5, 4, 2, 6, 5),
         )[0]
         if not workers:
             spawn()
@@ -138,6 +142,12 @@ def run_history(seed: int) -> None:
             worker.storage.fail_errno = errno.EIO if action == "fail" else errno.ENOSPC
         elif action == "check":
             model.check(disk)
+        elif action == "pass":
+            keeper = SimulatedStorage(disk, rng.randrange(1 << 30))
+            keeper.fail_at = keeper.calls + rng.randrange(1, 60) if rng.random() < 0.3 else -1
+            with contextlib.suppress(OSError):
+                run_pass(keeper, JOURNAL, COMPRESSING)
+            keeper.kill()
     storage = SimulatedStorage(disk, seed)
     for each in workers:
         each.kill()

@@ -1,4 +1,4 @@
-"""Reading segments of either kind, plain or compressed; and the bytes of the compressed kind.
+"""Compressed segments: their bytes, reading them, making them.
 
 A compressed segment has the first two pages of the plain one (the header with the flag set), then frames: sizes
 (compressed, plain; 32 bits each), CRC-32C of the compressed bytes, and one zstd frame of at most FRAME_BYTES of
@@ -7,17 +7,26 @@ the records. Offsets stay those of the plain segment, so that indexes and checkp
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import zstandard
 
 from fanion._core import journal_format
-from fanion.journal.log_segment import START, SegmentHeader, Source
-from fanion.journal.storage import Storage
+from fanion.journal.files import random_name
+from fanion.journal.log_segment import FLAG_COMPRESSED, PAGE, START, Segment, SegmentHeader, Source
+from fanion.journal.seal import Seal
+from fanion.journal.storage import Storage, write_all
 
 FRAME = struct.Struct("<III")
 FRAME_BYTES = 1 << 20
+SYNC_STEP_BYTES = 4 << 20
+"""Written bytes between two syncs: the writer's own fdatasync must not wait behind a large flush."""
+LEVEL = 3
+"""zstd's default: about 8 times smaller for event batches at 300 MB/s; higher levels gain a few per cent."""
 
 
 class CompressedSource(Source):
@@ -54,8 +63,7 @@ class CompressedSource(Source):
         for number, (plain, plain_size, *_) in enumerate(self._frames):
             if plain + plain_size <= offset or plain >= end:
                 continue
-            frame = self._frame(number)
-            parts.append(frame[max(offset - plain, 0) : end - plain])
+            parts.append(self._frame(number)[max(offset - plain, 0) : end - plain])
         return b"".join(parts)
 
     def _frame(self, number: int) -> bytes:
@@ -64,7 +72,8 @@ class CompressedSource(Source):
             data = self._storage.pread(self.fd, size, at)
             plain = bytes(plain_size)
             if journal_format.crc32c(data) == checksum:
-                plain = self._decompressor.decompress(data, max_output_size=plain_size)
+                with contextlib.suppress(zstandard.ZstdError):
+                    plain = self._decompressor.decompress(data, max_output_size=plain_size)
             self._cached = (number, plain)
         return self._cached[1]
 
@@ -72,3 +81,68 @@ class CompressedSource(Source):
 def open_source(storage: Storage, path: Path, header: SegmentHeader) -> Source:
     """The segment's bytes, whichever kind it is."""
     return CompressedSource(storage, path) if header.compressed else Source(storage, path)
+
+
+def compress_segment(
+    storage: Storage, segment: Segment, seal: Seal, step: Callable[[int], None] = lambda _: None
+) -> Path:
+    """Writes the compressed twin of a sealed segment, reads it back, and gives it its name; the plain file is left
+    to the caller. `step` is called with the bytes of each frame, to pace or to end (by raising)."""
+    draft = segment.path.with_name(f"compress-{random_name(storage)}.tmp")
+    target = segment.path.with_suffix(".zst")
+    header = msgspec.structs.replace(segment.header, flags=segment.header.flags | FLAG_COMPRESSED)
+    try:
+        with Source(storage, segment.path) as source:
+            end = seal.index_offset + _index_span(source, seal)
+            _write_frames(storage, draft, source, header, end, step)
+            _compare(storage, draft, source, end, step)
+        storage.rename(draft, target)
+        storage.sync_directory(target.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            storage.unlink(draft)
+        raise
+    return target
+
+
+def _index_span(source: Source, seal: Seal) -> int:
+    head = source.read(seal.index_offset, journal_format.RECORD_HEADER_BYTES)
+    return journal_format.record_span(int.from_bytes(head[8:12], "little"))
+
+
+def _write_frames(
+    storage: Storage,
+    draft: Path,
+    source: Source,
+    header: SegmentHeader,
+    end: int,
+    step: Callable[[int], None],
+) -> None:
+    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False, write_content_size=True)
+    fd = storage.open(draft, create=True)
+    try:
+        write_all(storage, fd, header.page() + source.read(PAGE, PAGE), 0)
+        at, synced = START, START
+        for offset in range(START, end, FRAME_BYTES):
+            plain = source.read(offset, min(FRAME_BYTES, end - offset))
+            packed = compressor.compress(plain)
+            write_all(
+                storage, fd, FRAME.pack(len(packed), len(plain), journal_format.crc32c(packed)) + packed, at
+            )
+            at += FRAME.size + len(packed)
+            if at - synced >= SYNC_STEP_BYTES:
+                storage.fdatasync(fd)
+                synced = at
+            step(len(plain))
+        storage.fdatasync(fd)
+    finally:
+        storage.close(fd)
+
+
+def _compare(storage: Storage, draft: Path, source: Source, end: int, step: Callable[[int], None]) -> None:
+    with CompressedSource(storage, draft) as packed:
+        for offset in range(START, end, FRAME_BYTES):
+            size = min(FRAME_BYTES, end - offset)
+            if packed.read(offset, size) != source.read(offset, size):
+                raise OSError(5, f"a compressed segment reads back differently at offset {offset}")
+            step(size)

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 from fanion._core import journal_format
 from fanion._core.ring import DATA_OFFSET
 from fanion.errors import JournalError
-from fanion.journal.retention import Retention
+from fanion.journal.retention import Upkeep
 from fanion.journal.session import Session, adopt, open_session
 from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import list_slots, read_slot, slot_path
@@ -26,7 +26,7 @@ from fanion.journal.storage import Storage
 
 TICK_MS = 100
 ADOPT_EVERY_NS = 300_000_000
-RETAIN_EVERY_NS = 30_000_000_000
+RETAIN_EVERY_NS = 2_000_000_000
 FAILURE_GRACE_NS = 250_000_000
 """A failure that a spare segment mends at once is nobody's business but the counters'."""
 RETRY_FIRST_NS = 50_000_000
@@ -70,7 +70,7 @@ class Steward:
         self._stopping = threading.Event()
         self.detached = threading.Event()
         self._thread: threading.Thread | None = None
-        self._retention = Retention(storage, directory, settings)
+        self._upkeep = Upkeep(storage, directory, settings)
 
     @property
     def running(self) -> bool:
@@ -87,7 +87,7 @@ class Steward:
             self.session.native.wake_steward()
         if self._thread is not None:
             self._thread.join()
-        self._retention.close()
+        self._upkeep.close()
 
     def open(self) -> None:
         """Opens the journal if that is possible now; else `health` says why not."""
@@ -141,7 +141,7 @@ class Steward:
             self._adopt(session)
             self._adopt_at = now + ADOPT_EVERY_NS
         if now >= self._retain_at:
-            self._retention.run(session.maker)
+            self._upkeep.run()
             self._retain_at = now + RETAIN_EVERY_NS
 
     def _make_ready(self, session: Session, now: int) -> None:

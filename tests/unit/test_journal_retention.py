@@ -1,0 +1,192 @@
+"""Retention, compression and recycling of finished segments, on the simulated disk and by the real process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fanion.errors import JournalError
+from fanion.journal.inspection import summarise, verify_segments
+from fanion.journal.log_segment import START, list_segments
+from fanion.journal.reader import JournalReader
+from fanion.journal.retention import run_pass
+from fanion.journal.settings import JournalSettings
+from tests.model.journal_world import DATA, JOURNAL, SETTINGS, World, new_disk, read_all
+from tests.model.simulated_disk import SimulatedStorage
+
+COMPRESSING = msgspec.structs.replace(SETTINGS, compress=True)
+HOUR_NS = 3_600_000_000_000
+
+
+def build(segments: int = 6, *, close: bool = True) -> SimulatedStorage:
+    storage = SimulatedStorage(new_disk(), 11)
+    world = World(storage).open()
+    while len([s for s in list_segments(storage, JOURNAL)[0] if s.header.started]) < segments:
+        world.append(b'["%d"]' % len(world.sent) + b" " * 3000)
+        assert world.drain()
+    if close:
+        assert world.close()
+    return storage
+
+
+def names(storage: SimulatedStorage, suffix: str) -> list[str]:
+    return [name for name in storage.list_directory(JOURNAL) if name.endswith(suffix)]
+
+
+def sequences(storage: SimulatedStorage) -> list[int]:
+    return [record.sequence for record in read_all(storage)[0]]
+
+
+def test_sealed_segments_are_compressed_recycled_and_read_as_before() -> None:
+    storage = build()
+    before = read_all(storage)[0]
+    passed = run_pass(storage, JOURNAL, COMPRESSING)
+    assert passed is not None
+    assert passed.compressed == 5
+    assert passed.bytes_after < passed.bytes_before / 5
+    assert len(names(storage, ".zst")) == 5
+    assert len(names(storage, ".free")) > 0
+    after, reader = read_all(storage)
+    assert after == before
+    assert reader.defects == []
+    assert sum(verify_segments(DATA, storage)) == len(before)
+    (line,) = summarise(DATA, storage)
+    assert (line.records, line.compressed, line.segments) == (len(before), 5, 6)
+    again = run_pass(storage, JOURNAL, COMPRESSING)
+    assert again is not None
+    assert (again.sealed, again.removed, again.compressed) == (0, 0, 0)
+
+
+def test_every_flipped_byte_of_a_compressed_segment_is_found() -> None:
+    storage = build(2)
+    run_pass(storage, JOURNAL, COMPRESSING)
+    before = read_all(storage)[0]
+    (name,) = names(storage, ".zst")
+    file = storage.disk.names[f"{JOURNAL}/{name}"]
+    whole = bytes(file.cache)
+    for at in range(START, len(whole), 3):
+        file.cache = bytearray(whole)
+        file.cache[at] ^= 0x10
+        records, reader = read_all(storage)
+        assert all(record in before for record in records), at
+        assert len(records) < len(before), at
+        assert reader.defects, at
+
+
+def test_a_pass_that_ends_anywhere_leaves_every_record_readable_once() -> None:
+    number = 0
+    while True:
+        number += 1
+        storage = build(3)
+        storage.fail_at = storage.calls + number
+        try:
+            run_pass(storage, JOURNAL, COMPRESSING)
+            break
+        except OSError:
+            storage.fail_at = -1
+        expected = list(range(1, sequences(storage)[-1] + 1))
+        for after in (storage.kill(), storage.power_off(number)):
+            assert sequences(after) == expected, number
+            run_pass(after, JOURNAL, COMPRESSING)
+            assert sequences(after) == expected, number
+            assert len(names(after, ".zst")) == 2
+            assert names(after, ".tmp") == []
+        storage.disk.close()
+    assert number > 20
+
+
+def test_segments_leave_by_age_from_the_oldest_and_never_the_last() -> None:
+    storage = build()
+    settings = msgspec.structs.replace(SETTINGS, retention_hours=1.0)
+    assert run_pass(storage, JOURNAL, settings).removed == 0  # type: ignore[union-attr]
+    storage.clock += 2 * HOUR_NS
+    assert run_pass(storage, JOURNAL, settings).removed == 5  # type: ignore[union-attr]
+    records, reader = read_all(storage)
+    assert reader.defects == []
+    assert records[0].sequence > 1
+    world = World(storage).open()
+    assert world.append(b"[1]") == records[-1].sequence + 1
+
+
+def test_segments_leave_by_total_size() -> None:
+    storage = build()
+    settings = msgspec.structs.replace(SETTINGS, retention_bytes=3 * SETTINGS.segment_bytes)
+    passed = run_pass(storage, JOURNAL, settings)
+    assert passed is not None
+    assert passed.removed == 3
+
+
+def test_a_registered_reader_keeps_what_it_has_not_passed_unless_forced() -> None:
+    storage = build()
+    reader = JournalReader(DATA, storage=storage, name="pipeline")
+    records = reader.read()
+    for _ in range(30):
+        next(records)
+    reader.commit()
+    storage.clock += 2 * HOUR_NS
+    settings = msgspec.structs.replace(SETTINGS, retention_hours=1.0)
+    assert run_pass(storage, JOURNAL, settings).removed == 1  # type: ignore[union-attr]
+    again = JournalReader(DATA, storage=storage, name="pipeline")
+    assert next(iter(again.read())).sequence == 30
+    forced = msgspec.structs.replace(settings, retention_forced=True)
+    assert run_pass(storage, JOURNAL, forced).removed == 4  # type: ignore[union-attr]
+
+
+def test_a_reader_in_the_middle_goes_on_across_compression_and_recycling() -> None:
+    storage = build(5, close=False)
+    reader = JournalReader(DATA, storage=storage)
+    records = reader.read()
+    seen = [next(records).sequence for _ in range(25)]
+    run_pass(storage, JOURNAL, COMPRESSING)
+    world = World(storage).open()
+    for n in range(80):
+        world.append(b"[%d]" % n + b" " * 3000)
+        assert world.drain()
+    seen += [record.sequence for record in records if record.writer == 0]
+    assert reader.defects == []
+    assert len(seen) > 60
+    assert seen == list(range(1, len(seen) + 1))
+
+
+def test_since_reads_only_what_can_hold_the_time() -> None:
+    storage = build(5)
+    all_records = read_all(storage)[0]
+    since = all_records[-3].received_ns
+    reads = 0
+    original = storage.pread
+
+    def counting(fd: int, size: int, offset: int) -> bytes:
+        nonlocal reads
+        part = original(fd, size, offset)
+        reads += len(part)
+        return part
+
+    storage.pread = counting  # type: ignore[method-assign]
+    reader = JournalReader(DATA, storage=storage, since_ns=since)
+    assert [record.sequence for record in reader.read()] == [record.sequence for record in all_records[-3:]]
+    assert reads < 2 * SETTINGS.segment_bytes + 5 * 10_000
+
+
+def test_one_pass_at_a_time() -> None:
+    storage = build(2)
+    fd = storage.open(JOURNAL / "retention.lock", create=True)
+    assert storage.lock(fd)
+    assert run_pass(storage, JOURNAL, COMPRESSING) is None
+
+
+@pytest.mark.parametrize("name", ["../up", "", "a b"])
+def test_a_readers_name_is_checked(name: str) -> None:
+    with pytest.raises(JournalError, match="allowed"):
+        JournalReader(DATA, storage=build(1), name=name)
+
+
+def test_the_process_makes_one_pass(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    options = msgspec.json.encode(JournalSettings()).decode()
+    command = [sys.executable, "-m", "fanion.journal.retention", str(tmp_path / "journal"), options]
+    assert subprocess.run(command, check=False).returncode == 0
+    assert (tmp_path / "journal" / "retention.lock").exists()
