@@ -8,6 +8,7 @@ This module and `worker` alone may import every part; adding a dialect is one li
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import tempfile
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from fanion.definitions import Loaded
     from fanion.http.server import Notice
 
+
+log = logging.getLogger("fanion.store")
 
 FIRST_WORKERS_S = 5.0
 """A worker that starts later than this after the server takes the place of one that died."""
@@ -74,8 +77,16 @@ def publish(
     )
     with Store.open(directory, create=True, map_bytes=config.store.map_bytes) as store:
         generation = store.publish(publication, progress)
-        store.keep_copy()
+        _keep_copy(store, generation)
     return generation
+
+
+def _keep_copy(store: Store, generation: int) -> None:
+    """The copy is a second line of defence: failing to make it does not undo a generation that stands."""
+    try:
+        store.keep_copy()
+    except StoreError as error:
+        log.warning("generation %d stands, but the store's copy is older: %s", generation, error)
 
 
 def upgrade_bundles(store: Store) -> int | None:
@@ -96,7 +107,7 @@ def upgrade_bundles(store: Store) -> int | None:
 
     generation = upgrade(store, recompile)
     if generation is not None:
-        store.keep_copy()
+        _keep_copy(store, generation)
     return generation
 
 
