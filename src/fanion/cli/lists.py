@@ -1,0 +1,263 @@
+"""`fanion lists show|add|remove|replace`: members of list segments, without publishing the definitions again.
+
+A list is named by its environment and segment; a segment of several context types, and its exclusions, by an
+option each. A running server follows at its next request. What a publish finds in its files replaces what was
+changed here; a list without members in the definitions is left to these commands.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from fanion.bundle.generation import EnvironmentEntry, PinnedGeneration
+from fanion.bundle.list_writer import ListWriter
+from fanion.bundle.store import Store
+from fanion.config import find_file, load_config
+from fanion.definitions.members import MemberList, read_members
+from fanion.errors import StoreError
+
+COPY_ROWS_MAX = 1_000_000
+"""Up to this many rows in the store, its copy is renewed after every change; beyond, by the next publish."""
+
+UNBROKEN_WIDTH = 400
+
+data_option = click.option(
+    "--data", required=True, type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory."
+)
+type_option = click.option("--type", "context_type", help="The context type, where the segment has several.")
+exclude_option = click.option("--exclude", is_flag=True, help="The exclusions instead of the inclusions.")
+file_option = click.option(
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="One member per line, or gzip.",
+)
+members_argument = click.argument("members", nargs=-1)
+
+
+@click.group()
+def command() -> None:
+    """Show and change the members of list segments. A running server follows at its next request."""
+
+
+@command.command()
+@data_option
+@click.argument("environment", required=False)
+@click.argument("segment", required=False)
+@type_option
+@exclude_option
+@click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="0: all of them.")
+def show(
+    data: Path,
+    environment: str | None,
+    segment: str | None,
+    context_type: str | None,
+    exclude: bool,
+    limit: int,
+) -> None:
+    """List the lists, of ENVIRONMENT or all; with SEGMENT, print its members, one per line."""
+    with _open(data, write=False) as store, _pinned(store) as pinned:
+        if environment is not None and segment is not None:
+            name = _find(pinned, environment, segment, context_type, exclude)
+            found = pinned.members(environment, name)
+            for member in islice(found, limit or None):
+                sys.stdout.buffer.write(member + b"\n")
+            return
+        table = Table()
+        for heading in ("environment", "list"):
+            table.add_column(heading, overflow="fold")
+        table.add_column("members", justify="right")
+        for id in pinned.environments():
+            if environment in (None, id):
+                for name, rows in sorted(pinned.manifest.environments[id].lists.items()):
+                    table.add_row(escape(id), escape(name.removeprefix(f"{id}/")), f"{rows.count:,}")
+    console = Console()
+    console.print(table) if console.is_terminal else Console(width=UNBROKEN_WIDTH).print(table)
+
+
+@command.command()
+@data_option
+@click.argument("environment")
+@click.argument("segment")
+@members_argument
+@file_option
+@type_option
+@exclude_option
+def add(
+    data: Path,
+    environment: str,
+    segment: str,
+    members: tuple[str, ...],
+    file: Path | None,
+    context_type: str | None,
+    exclude: bool,
+) -> None:
+    """Add MEMBERS, and those in a file, to a list of SEGMENT."""
+    with _open(data) as store:
+        name = _name(store, environment, segment, context_type, exclude)
+        generation, added = ListWriter(store).add(environment, name, _given(members, file))
+        _keep_copy(store)
+    click.echo(f"generation {generation}: {added:,} added to {name}")
+
+
+@command.command()
+@data_option
+@click.argument("environment")
+@click.argument("segment")
+@members_argument
+@file_option
+@type_option
+@exclude_option
+def remove(
+    data: Path,
+    environment: str,
+    segment: str,
+    members: tuple[str, ...],
+    file: Path | None,
+    context_type: str | None,
+    exclude: bool,
+) -> None:
+    """Take MEMBERS, and those in a file, out of a list of SEGMENT."""
+    with _open(data) as store:
+        name = _name(store, environment, segment, context_type, exclude)
+        generation, removed = ListWriter(store).remove(environment, name, _given(members, file))
+        _keep_copy(store)
+    click.echo(f"generation {generation}: {removed:,} removed from {name}")
+
+
+@command.command()
+@data_option
+@click.argument("environment")
+@click.argument("segment")
+@members_argument
+@file_option
+@type_option
+@exclude_option
+def replace(
+    data: Path,
+    environment: str,
+    segment: str,
+    members: tuple[str, ...],
+    file: Path | None,
+    context_type: str | None,
+    exclude: bool,
+) -> None:
+    """Give a list of SEGMENT these MEMBERS, and those in a file, instead of its own: seen all at once."""
+    with _open(data) as store:
+        name = _name(store, environment, segment, context_type, exclude)
+        with _progress() as progress:
+            tasks: dict[str, Any] = {
+                "list members": progress.add_task("members read", total=None),
+                "list rows": progress.add_task("rows stored", total=None),
+            }
+
+            def advance(what: str, count: int) -> None:
+                if what == "list rows":
+                    progress.update(tasks[what], total=progress.tasks[0].completed)
+                progress.advance(tasks[what], count)
+
+            given = _given(members, file)
+            generation, count = ListWriter(store).replace(environment, name, given, advance)
+        _keep_copy(store)
+    click.echo(f"generation {generation}: {name} has {count:,} members")
+
+
+def _open(data: Path, *, write: bool = True) -> Store:
+    config = load_config(file=find_file(data))
+    return Store.open(data, write=write, map_bytes=config.store.map_bytes)
+
+
+@contextmanager
+def _pinned(store: Store) -> Iterator[PinnedGeneration]:
+    pinned = store.pin()
+    try:
+        yield pinned
+    finally:
+        pinned.release()
+
+
+def _progress() -> Progress:
+    """Bars on a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _given(members: tuple[str, ...], file: Path | None) -> Iterable[bytes]:
+    """Members of the command line, then those of the file, streamed."""
+    return read_members(MemberList("", members, None if file is None else str(file)))
+
+
+def _keep_copy(store: Store) -> None:
+    """The copy of a store with long lists takes longer than a change should."""
+    with _pinned(store) as pinned:
+        environments = pinned.manifest.environments.values()
+        rows = sum(entry.count for environment in environments for entry in environment.lists.values())
+    if rows <= COPY_ROWS_MAX:
+        store.keep_copy()
+
+
+def _name(store: Store, environment: str, segment: str, context_type: str | None, exclude: bool) -> str:
+    with _pinned(store) as pinned:
+        return _find(pinned, environment, segment, context_type, exclude)
+
+
+def _find(
+    pinned: PinnedGeneration, environment: str, segment: str, context_type: str | None, exclude: bool
+) -> str:
+    """The one list that is meant. Raises StoreError where there is none, or more than one."""
+    entry = pinned.manifest.environments.get(environment)
+    if entry is None:
+        known = ", ".join(pinned.environments()) or "none yet"
+        raise StoreError(f"there is no environment {environment}; there are: {known}")
+    if segment in entry.lists:
+        return segment
+    side = "exclude" if exclude else "include"
+    found = sorted(name for name in entry.lists if _fits(name, environment, segment, context_type, side))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        types = ", ".join(_type_of(name, environment, segment, side) for name in found)
+        raise StoreError(f"segment {segment} has lists of several types ({types}); say --type")
+    known = _known(entry, environment) or "none"
+    raise StoreError(f"environment {environment} has no such list of {segment}; it has: {known}")
+
+
+def _fits(name: str, environment: str, segment: str, context_type: str | None, side: str) -> bool:
+    """Names are ENVIRONMENT/stitchd/SEGMENT/TYPE/SIDE or, for native ones, ORGANISATION/PROJECT/SEGMENT/SIDE."""
+    start, end = f"{environment}/stitchd/{segment}/", f"/{side}"
+    if name.startswith(start) and name.endswith(end) and len(name) > len(start) + len(end) - 1:
+        return context_type is None or name == f"{start}{context_type}{end}"
+    native = name.split("/")
+    return context_type is None and len(native) == 4 and native[2:] == [segment, side]
+
+
+def _type_of(name: str, environment: str, segment: str, side: str) -> str:
+    return name.removeprefix(f"{environment}/stitchd/{segment}/").removesuffix(f"/{side}")
+
+
+def _known(entry: EnvironmentEntry, environment: str) -> str:
+    return ", ".join(name.removeprefix(f"{environment}/") for name in sorted(entry.lists))

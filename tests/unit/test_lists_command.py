@@ -1,0 +1,78 @@
+"""`fanion lists` on a published store."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fanion import app
+from fanion.cli import group
+from fanion.config import Config
+from fanion.definitions import load
+from fanion.errors import StoreError
+from tests.unit.stitchd_worlds import ENVIRONMENT, flag
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    lists = [
+        {"id": "l1", "key": "beta", "context_type": "user", "include": ["u1"]},
+        {"id": "l2", "key": "both", "context_type": "user", "lists": {"org": {"include": ["acme"]}}},
+    ]
+    document = {"flags": [flag(environment_id=ENVIRONMENT)], "list_segments": lists}
+    (tmp_path / "flag_definitions.json").write_text(json.dumps(document))
+    app.publish(tmp_path / "data", load([tmp_path / "flag_definitions.json"]), Config())
+    return tmp_path / "data"
+
+
+def run(data: Path, verb: str, *arguments: str) -> Result:
+    return CliRunner().invoke(group, ["lists", verb, "--data", str(data), *arguments])
+
+
+def lines(data: Path, *arguments: str) -> set[str]:
+    result = run(data, "show", ENVIRONMENT, *arguments)
+    assert result.exit_code == 0, result.output
+    return set(result.output.splitlines())
+
+
+def test_members_are_added_removed_replaced_and_shown(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "more.gz"
+    file.write_bytes(gzip.compress(b"u3\nu4\n"))
+    added = run(data, "add", ENVIRONMENT, "beta", "u1", "u2", "--file", str(file))
+    assert added.output == f"generation 2: 3 added to {ENVIRONMENT}/stitchd/beta/user/include\n"
+    assert lines(data, "beta") == {"u1", "u2", "u3", "u4"}
+    assert "generation 3: 1 removed" in run(data, "remove", ENVIRONMENT, "beta", "u4", "u9").output
+    assert "generation 4: 1 added" in run(data, "add", ENVIRONMENT, "beta", "u2", "--exclude").output
+    assert lines(data, "beta", "--exclude") == {"u2"}
+    assert "has 1 members" in run(data, "replace", ENVIRONMENT, "beta", "u7").output
+    assert lines(data, "beta") == {"u7"}
+    overview = run(data, "show").output
+    assert f"{ENVIRONMENT}" in overview
+    assert "stitchd/beta/user/include" in overview
+
+
+def test_segment_of_several_types_wants_the_type_said(data: Path) -> None:
+    result = run(data, "add", ENVIRONMENT, "both", "x")
+    assert isinstance(result.exception, StoreError)
+    assert str(result.exception) == "segment both has lists of several types (org, user); say --type"
+    assert "1 added" in run(data, "add", ENVIRONMENT, "both", "x", "--type", "org").output
+    assert lines(data, "both", "--type", "org") == {"acme", "x"}
+    assert lines(data, "both", "--type", "org", "--limit", "1") < {"acme", "x"}
+
+
+def test_unknown_environment_and_list_say_what_there_is(data: Path) -> None:
+    assert f"there are: {ENVIRONMENT}" in str(run(data, "add", "other", "beta", "x").exception)
+    found = str(run(data, "add", ENVIRONMENT, "gamma", "x").exception)
+    assert "has no such list of gamma; it has: stitchd/beta/user/exclude, stitchd/beta/user/include" in found
+
+
+def test_publish_keeps_lists_that_its_files_leave_alone(data: Path, tmp_path: Path) -> None:
+    run(data, "add", ENVIRONMENT, "both", "kept", "--type", "user")
+    run(data, "add", ENVIRONMENT, "beta", "changed")
+    app.publish(data, load([tmp_path / "flag_definitions.json"]), Config())
+    assert lines(data, "both", "--type", "user") == {"kept"}
+    assert lines(data, "beta") == {"u1"}
