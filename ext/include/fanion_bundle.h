@@ -265,8 +265,8 @@ typedef struct {
 
 typedef struct {
     uint32_t decision, outcome_first;
-    uint32_t slot; /* FANION_NONE: none */
-    uint32_t reserved;
+    uint32_t slot;  /* FANION_NONE: none */
+    uint32_t group; /* the row whose entries count as this one's; mostly itself */
 } fanion_row;
 
 typedef struct {

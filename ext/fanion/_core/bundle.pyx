@@ -465,6 +465,8 @@ cdef class _Verifier:
         cdef const fanion_row_outcome *outcome
         if row.decision >= self.s.counts[FANION_SECTION_DECISIONS]:
             raise Refused(f"row {self.current} has no such decision")
+        if row.group >= overlay.row_count:
+            raise Refused(f"row {self.current} is of group {row.group}")
         if row.slot != FANION_NONE:
             self.slot(row.decision, row.slot, FANION_NEEDS_TEXT)
         count = self.s.decisions[row.decision].outcome_count

@@ -193,7 +193,7 @@ cdef extern from "fanion_bundle.h" nogil:
         uint32_t table, row_first, row_count, view_count
 
     ctypedef struct fanion_row:
-        uint32_t decision, outcome_first, slot
+        uint32_t decision, outcome_first, slot, group
 
     ctypedef struct fanion_row_outcome:
         uint32_t fragment_first, patch_first, patch_count, note

@@ -67,14 +67,8 @@ def write_keyed(writer: Writer, node: KeyedWeights, number: int, count: int) -> 
         )
     if len(node.vectors) > f.VECTORS_MAX:
         raise writer.refuse(f"{len(node.vectors)} sets of weights", f"at most {f.VECTORS_MAX}")
-    first = len(writer.rows[Section.VECTORS])
-    _ascending(writer, [vector.key.encode() for vector in node.vectors])
-    for vector in node.vectors:
-        _vector(writer, vector)
-    fallback = f.NONE
-    if node.fallback is not None:
-        fallback = len(writer.rows[Section.VECTORS])
-        _vector(writer, node.fallback)
+    first = _vectors(writer, node.vectors)
+    fallback = f.NONE if node.fallback is None else _vectors(writer, (node.fallback,))
     target_first = len(writer.rows[Section.TARGETS])
     targets = [writer.target(target, number, count) for target in node.targets]
     writer.rows[Section.TARGETS] += [f.NUMBER.pack(target) for target in targets]
@@ -84,6 +78,16 @@ def write_keyed(writer: Writer, node: KeyedWeights, number: int, count: int) -> 
     writer.rows[Section.KEYED].append(f.KEYED.pack(*record))
     on_none = writer.target(node.on_none, number, count)
     return f.BRANCH.pack(NodeType.KEYED, len(writer.rows[Section.KEYED]) - 1, 1, on_none)
+
+
+def _vectors(writer: Writer, vectors: tuple[Vector, ...]) -> int:
+    """Number of the first; equal ones, which several nodes may use, are stored once."""
+    if vectors not in writer.vectors:
+        _ascending(writer, [vector.key.encode() for vector in vectors])
+        writer.vectors[vectors] = len(writer.rows[Section.VECTORS])
+        for vector in vectors:
+            _vector(writer, vector)
+    return writer.vectors[vectors]
 
 
 def _vector(writer: Writer, vector: Vector) -> None:

@@ -17,7 +17,7 @@ from fanion.bundle.choices import write_keyed, write_scores
 from fanion.bundle.format import Section
 from fanion.bundle.overlays import write_overlay
 from fanion.errors import ProgramError
-from fanion.model.choice import KeyedWeights, Scores
+from fanion.model.choice import KeyedWeights, Scores, Vector
 from fanion.model.program import (
     DECISION_DEPTH_MAX,
     EXTERNAL_OPS,
@@ -139,6 +139,7 @@ class Writer:
         self.externals: dict[tuple[Op, int, str], int] = {}
         self.fragments: dict[tuple[Fragment, ...], int] = {}
         self.fragment_count = 0
+        self.vectors: dict[tuple[Vector, ...], int] = {}
         self.depths: list[int] = []
         self.outcome_counts: list[int] = []
         self.memos: dict[int, int] = {}

@@ -211,9 +211,8 @@ class BundleReader:
         for number in range(self.count(Section.TABLES)):
             name, size, first, count, _, _, absent, _ = self.row(Section.TABLES, f.TABLE, number)
             entries = tuple(self._entry(first + n) for n in range(count))
-            found[self.text(name, size)] = Table(
-                entries, self.fragment(absent), rows=read_overlay(self, number)
-            )
+            rows, views = read_overlay(self, number)
+            found[self.text(name, size)] = Table(entries, self.fragment(absent), rows=rows, views=views)
         return found
 
     def _entry(self, number: int) -> Entry:

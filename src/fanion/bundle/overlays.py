@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 
 
 def write_overlay(writer: Writer, number: int, table: Table) -> None:
-    """The rows of table `number`, where it has any."""
-    if not table.rows:
+    """The rows of table `number`, where it has views of any."""
+    views = table.views
+    if not views and not table.rows:
         return
-    views = len(table.rows[0].outcomes[0].views) if table.rows[0].outcomes else 0
     if not 0 < views <= f.HOLES_MAX:
         raise writer.refuse(f"{views} views of a row", f"1 to {f.HOLES_MAX}")
     row_first = len(writer.rows[Section.ROWS])
     records = []
     for at, row in enumerate(table.rows):
         writer.where = ("row", at)
-        records.append(_row(writer, row, views, len(table.entries)))
+        records.append(_row(writer, row, at, table))
     writer.rows[Section.ROWS] += records
     writer.rows[Section.OVERLAYS].append(f.OVERLAY.pack(number, row_first, len(records), views))
 
 
-def _row(writer: Writer, row: Row, views: int, entries: int) -> bytes:
+def _row(writer: Writer, row: Row, number: int, table: Table) -> bytes:
+    views, entries = table.views, len(table.entries)
     if not 0 <= row.decision < len(writer.outcome_counts):
         raise writer.refuse(f"decision {row.decision}", f"there are {len(writer.outcome_counts)}")
     expected = writer.outcome_counts[row.decision]
@@ -53,20 +54,23 @@ def _row(writer: Writer, row: Row, views: int, entries: int) -> bytes:
         outcomes.append(f.ROW_OUTCOME.pack(writer.fragment(outcome.views), *span))
     first = len(writer.rows[Section.ROW_OUTCOMES])
     writer.rows[Section.ROW_OUTCOMES] += outcomes
-    return f.ROW.pack(row.decision, first, slot, 0)
+    group = number if row.group < 0 else row.group
+    if group >= len(table.rows):
+        raise writer.refuse(f"group {group}", f"there are {len(table.rows)} rows")
+    return f.ROW.pack(row.decision, first, slot, group)
 
 
-def read_overlay(reader: BundleReader, table: int) -> tuple[Row, ...]:
-    """The rows of a table, in order."""
+def read_overlay(reader: BundleReader, table: int) -> tuple[tuple[Row, ...], int]:
+    """The rows of a table, in order, and how many views they have."""
     for number in range(reader.count(Section.OVERLAYS)):
         of, first, count, views = reader.row(Section.OVERLAYS, f.OVERLAY, number)
         if of == table:
-            return tuple(_read_row(reader, first + n, views) for n in range(count))
-    return ()
+            return tuple(_read_row(reader, first + n, n, views) for n in range(count)), views
+    return (), 0
 
 
-def _read_row(reader: BundleReader, number: int, views: int) -> Row:
-    decision, first, slot, _ = reader.row(Section.ROWS, f.ROW, number)
+def _read_row(reader: BundleReader, number: int, at: int, views: int) -> Row:
+    decision, first, slot, group = reader.row(Section.ROWS, f.ROW, number)
     count = reader.row(Section.DECISIONS, f.DECISION, decision)[4]
     outcomes = []
     for n in range(first, first + count):
@@ -79,4 +83,4 @@ def _read_row(reader: BundleReader, number: int, views: int) -> Row:
                 note,
             )
         )
-    return Row(decision, tuple(outcomes), -1 if slot == f.NONE else slot)
+    return Row(decision, tuple(outcomes), -1 if slot == f.NONE else slot, -1 if group == at else group)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fanion.definitions.members import MemberList
+from fanion.model.layers import Layer
 from fanion.model.program import (
     Answer,
     Decision,
@@ -41,6 +42,7 @@ class Builder:
         self.decisions: list[Decision] = []
         self.parameters: list[Parameter] = []
         self.lists: dict[str, None] = {}
+        self.layers: list[Layer] = []
         self.members: list[tuple[MemberList, str]] = []
         self.tests: dict[tuple[str, str, str], Any] = {}
         """Lowered conditions by attribute, operator and text: the same ones come again and again."""
@@ -126,4 +128,5 @@ class Builder:
             self.documents,
             self.identifiers,
             tuple(self.lists),
+            tuple(self.layers),
         )

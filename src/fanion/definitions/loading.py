@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fanion.definitions import feather, redpennon_lowering, stitchd
+from fanion.definitions import feather, redpennon_lowering, stitchd, traffical
 from fanion.definitions.builder import Builder
 from fanion.definitions.checks import ProjectChecks
 from fanion.definitions.documents import DocumentError, read_document
@@ -32,6 +32,7 @@ SOURCES: Final[dict[str, SourceFormat]] = {
     feather.NAME: feather.FORMAT,
     redpennon_lowering.FORMAT.name: redpennon_lowering.FORMAT,
     stitchd.FORMAT.name: stitchd.FORMAT,
+    traffical.FORMAT.name: traffical.FORMAT,
 }
 """The formats that `sources` of an environment may name. A new format is its module and its line here."""
 

@@ -82,8 +82,10 @@ class RowOutcome(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A layer in a table: one `RowOutcome` per outcome of `decision`; `slot` is for RowHole.UNIT."""
+    """A layer in a table: one `RowOutcome` per outcome of `decision`; `slot` is for RowHole.UNIT. `group`: the
+    row whose entries count as this one's, where that is another (two layers of one name)."""
 
     decision: int
     outcomes: tuple[RowOutcome, ...]
     slot: int = -1
+    group: int = -1

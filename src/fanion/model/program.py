@@ -371,10 +371,11 @@ class Table(msgspec.Struct, frozen=True):
     """What one dialect serves. `absent` answers unknown keys and, so that nothing leaks, restricted ones.
 
     `documents`: records that the dialect needs at request time (JSON), by names that begin with its own.
-    `rows`: see `fanion.model.layers`.
+    `rows`, and how many `views` each has (0: the table has no rows): see `fanion.model.layers`.
     """
 
     entries: tuple[Entry, ...]
     absent: Fragment
     documents: dict[str, bytes] = {}
     rows: tuple[Row, ...] = ()
+    views: int = 0

@@ -1,0 +1,16 @@
+from typing import Any
+
+from fanion._core.evaluate import Bundle
+
+class Overlay:
+    def __init__(self, bundle: Bundle, table: int) -> None: ...
+    def run(
+        self,
+        keys: list[str] | None,
+        guests: dict[str, bytes] | None,
+        members: dict[str, Any] | None,
+        attributes: dict[str, Any] | None,
+        contexts: tuple[tuple[str, str, dict[str, Any]], ...] | None,
+    ) -> tuple[int, ...]: ...
+    def text(self, slot: int) -> bytes: ...
+    def emit(self, heads: tuple[bytes, ...], unasked: bytes, chance: bytes) -> bytes: ...
