@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fanion.auth.active_users import ActiveUsers
 from fanion.auth.clock import ExpiryClock
 from fanion.auth.limiter import Limiter
 from fanion.bundle.recovery import open_verified
@@ -168,7 +169,8 @@ class Worker:
             self._keep(loop.create_task(prepare(window, journal)), cancel)
         journal_numbers = JournalNumbers(metrics)
         metrics.add_collector(lambda: journal_numbers.update(journal.metrics()))
-        services = Services(config, reloader, journal, limiter, metrics, event_ids, replays)
+        users = self._keep(ActiveUsers.open(self._data))
+        services = Services(config, reloader, journal, limiter, metrics, event_ids, replays, users)
         watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
         watch.start()
         operations = Operations(

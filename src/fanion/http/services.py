@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fanion.config import Config
-from fanion.errors import JournalFullError
+from fanion.errors import JournalFullError, StoreError
 from fanion.http.stamps import RequestIds, UtcClock
 from fanion.model.api_key import KeyRecord
 from fanion.model.signing import SigningKeys
@@ -111,10 +111,17 @@ class ClosedWindow:
 
 
 class ActiveUsers(Protocol):
-    """Who was let in this month, over all workers; see `fanion.auth.governance`."""
+    """Who was let in this month, over all workers; see `fanion.auth.active_users`."""
 
     def admit(self, organisation: str, user: str, cap: int, /) -> bool:
         """Whether the user is known this month or fits under the cap; counts a new one."""
+
+
+class NoActiveUsers:
+    """Where no sets were opened: whoever needs to be counted can't be let in."""
+
+    def admit(self, organisation: str, user: str, cap: int, /) -> bool:
+        raise StoreError("the active-user sets are not open")
 
 
 class Limiter(Protocol):
@@ -141,7 +148,7 @@ class Services:
     counters: Counters
     event_ids: EventWindow = field(default_factory=ClosedWindow)
     replays: EventWindow = field(default_factory=ClosedWindow)
-    active_users: ActiveUsers | None = None
+    active_users: ActiveUsers = field(default_factory=NoActiveUsers)
     ids: RequestIds = field(default_factory=RequestIds)
     clock: UtcClock = field(default_factory=UtcClock)
     draining: bool = False

@@ -11,7 +11,7 @@ none. A batch costs the rate one.
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -105,15 +105,14 @@ class Gate:
     def __init__(self, services: Services) -> None:
         self._settings: RedPennon = services.config.redpennon
         self._take = services.limiter.take
-        self._users: Any = services.active_users
+        self._admit = services.active_users.admit
 
     def evaluation(self, governed: Governed, user: str | None) -> Reply | None:
         """Before an evaluation; counts the user."""
         if governed.closed is not None:
             return governed.closed
-        if governed.cap is not None and not self._users.admit(
-            governed.organisation, user or ANONYMOUS, governed.cap
-        ):
+        cap = governed.cap
+        if cap is not None and not self._admit(governed.organisation, user or ANONYMOUS, cap):
             return USERS_EXCEEDED
         return self.rate(governed)
 
