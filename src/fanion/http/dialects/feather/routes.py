@@ -183,6 +183,7 @@ def _unavailable(flags: list[str], environment: str, now: bytes, request_id: byt
 def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awaitable[Reply]]:
     read = schema.events.read
     cut = schema.raw_events.decode
+    plainly_own = schema.flat_events.check
     journal = services.journal
     wait_for_disk = services.config.journal.ack == "durable"
 
@@ -190,16 +191,17 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
     ) -> Reply | Awaitable[Reply]:
         received_ns = time.time_ns()
-        events = read(body).events
         own = organisation_of(snapshot, record)
-        organisations = set(map(ORGANISATION, events))
-        whole = organisations == {own}
-        if not whole:
+        whole = True
+        if plainly_own(body, own.encode()) != 0:
+            events = read(body).events
+            organisations = set(map(ORGANISATION, events))
             if own not in organisations:
                 return ACCEPTED
-            spans = cut(body).events
-            kept = [bytes(span) for span, event in zip(spans, events, strict=True) if event.orgId == own]
-            body = b"[" + b",".join(kept) + b"]"
+            whole = len(organisations) == 1
+            if not whole:
+                spans = zip(cut(body).events, events, strict=True)
+                body = b"[" + b",".join([bytes(span) for span, event in spans if event.orgId == own]) + b"]"
         try:
             sequence = journal.append(
                 dialect=NAME, environment=record.environment, received_ns=received_ns, body=body, whole=whole

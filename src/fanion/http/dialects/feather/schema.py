@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from fanion._core.flat_batch import CHOICE, SCALAR, TEXT, TIME, FlatBatch
 from fanion.config import Limits
 from fanion.http.dialect import Fault, Kind
 from fanion.http.json_bounds import check_bounds, check_numbers, place_of
@@ -84,6 +85,11 @@ class RawEvents(msgspec.Struct):
     events: list[msgspec.Raw]
 
 
+SAMPLE_ORDER = (
+    *("flagKey", "flagId", "environmentId", "orgId", "value", "reason", "ruleId", "userIdHash"),
+    *("anonymousIdHash", "sdkType", "sdkVersion", "evaluatedAt"),
+)
+
 T = TypeVar("T")
 REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder may raise for a body; text that isn't UTF-8 comes as Python's own error."""
@@ -92,7 +98,7 @@ MAP_BYTES_FREE = 32_768
 first."""
 ORGANISATION = attrgetter("orgId")
 VALUE = attrgetter("value")
-TIME = attrgetter("evaluatedAt")
+EVALUATED_AT = attrgetter("evaluatedAt")
 _drain = deque[Any](maxlen=0).extend
 """Runs an iterator to its end without a Python loop."""
 
@@ -155,6 +161,9 @@ class Schema:
             self._check_events,
             holds_map=False,
         )
+        self.flat_events = FlatBatch("events", flat_fields(), events_max, "orgId")
+        """`check(body, organisation)` -> 0: a batch that `events` would accept too, all of it that organisation's;
+        anything else: ask `events`."""
         self.raw_events = msgspec.json.Decoder(RawEvents)
 
     def _check_context(self, document: Any, body: bytes) -> None:
@@ -184,13 +193,28 @@ class Schema:
 
 def _check_times(document: Any) -> None:
     try:
-        _drain(map(datetime.fromisoformat, map(TIME, document.events)))
+        _drain(map(datetime.fromisoformat, map(EVALUATED_AT, document.events)))
     except ValueError:
         for index, event in enumerate(document.events):
             try:
                 datetime.fromisoformat(event.evaluatedAt)
             except ValueError:
                 _refuse(f"events[{index}].evaluatedAt", "Expected an ISO 8601 time")
+
+
+def flat_fields() -> list[tuple[str, int, bool, Sequence[str]]]:
+    """`Event`'s fields for the quick check, in the order of the documentation's sample."""
+    times = {"evaluatedAt"}
+    fields = {field.name: field for field in msgspec.structs.fields(Event)}
+    made: list[tuple[str, int, bool, Sequence[str]]] = []
+    for name in SAMPLE_ORDER:
+        choices = [str(choice) for choice in get_args(fields[name].type)]
+        kind = TIME if name in times else SCALAR if name == "value" else TEXT
+        if get_origin(fields[name].type) is Literal:
+            made.append((name, CHOICE, fields[name].required, choices))
+        else:
+            made.append((name, kind, fields[name].required, ()))
+    return made
 
 
 def _closed(name: str, **fields: Any) -> type[msgspec.Struct]:
