@@ -187,6 +187,6 @@ def test_a_readers_name_is_checked(name: str) -> None:
 def test_the_process_makes_one_pass(tmp_path: Path) -> None:
     (tmp_path / "journal").mkdir()
     options = msgspec.json.encode(JournalSettings()).decode()
-    command = [sys.executable, "-m", "fanion.journal.retention", str(tmp_path / "journal"), options]
+    command = [sys.executable, "-m", "fanion.journal", str(tmp_path / "journal"), options]
     assert subprocess.run(command, check=False).returncode == 0
     assert (tmp_path / "journal" / "retention.lock").exists()

@@ -205,7 +205,7 @@ class Upkeep:
             return
         self._last_ns = now
         options = msgspec.json.encode(self._settings).decode()
-        command = [sys.executable, "-m", "fanion.journal.retention", str(self._directory), options]
+        command = [sys.executable, "-m", "fanion.journal", str(self._directory), options]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def close(self) -> None:
@@ -244,6 +244,3 @@ def main(arguments: list[str]) -> int:
             return 1
     return 0
 
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,169 @@
+"""Receipt -> durable under load, beside what the disk itself can do: `python -m bench.journal_latency`.
+
+One run, in this order: the disk's own fdatasync (64 KiB overwrites of a pre-zeroed file), the highest rate of
+one worker in both ack modes, then 20, 50 and 80 % of the durable rate, each paced by the wall and measured by the
+writer's own histogram (every record, upper bounds of buckets 12.5 % wide). The driver shares the machine with the
+journal, as a worker's event loop does. Goal at 80 %: p50 <= 3, p99 <= 5, p99.9 <= 25 ms, never above 50 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from fanion.errors import JournalFullError
+from fanion.journal import JournalSettings, JournalWriter
+
+EVENT = (
+    b'{"flagKey":"checkout-copy","flagId":"flag_01hx","environmentId":"env_01hx","orgId":"org_01hx",'
+    b'"value":"variant-b","reason":"ROLLOUT","ruleId":"rule_1","sdkType":"server","sdkVersion":"1.0.0",'
+    b'"evaluatedAt":"2026-01-01T00:00:00Z"}'
+)
+BODY = b'{"events":[' + b",".join([EVENT] * 100) + b"]}"
+QUANTILES = (0.5, 0.99, 0.999, 0.9999)
+PACE_S = 0.001
+SETTLE_S = 0.5
+
+
+def disk_latencies(directory: Path, samples: int) -> list[float]:
+    """Milliseconds of fdatasync after overwriting 64 KiB of a pre-zeroed file, sorted."""
+    path, block = directory / "probe", bytes(65536)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        for n in range(256):
+            os.pwrite(fd, block, n * len(block))
+        os.fsync(fd)
+        taken = []
+        for n in range(samples):
+            os.pwrite(fd, block, n % 256 * len(block))
+            before = time.perf_counter()
+            os.fdatasync(fd)
+            taken.append((time.perf_counter() - before) * 1e3)
+    finally:
+        os.close(fd)
+        path.unlink()
+    return sorted(taken)
+
+
+def quantile(ordered: Sequence[float], q: float) -> float:
+    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+
+
+def histogram_quantiles(counts: Sequence[int], bounds_us: Sequence[int]) -> tuple[list[float], float]:
+    """Milliseconds at QUANTILES, and the highest bucket's bound."""
+    total, results = sum(counts), []
+    for q in QUANTILES:
+        rank, seen = q * total, 0
+        for count, bound in zip(counts, bounds_us, strict=True):
+            seen += count
+            if seen >= rank:
+                results.append(bound / 1e3)
+                break
+    most = max((bound for count, bound in zip(counts, bounds_us, strict=True) if count), default=0)
+    return results, most / 1e3
+
+
+def append(journal: JournalWriter) -> int:
+    received_ns = time.time_ns()
+    return journal.append(
+        dialect="feather", environment="env_01hx", received_ns=received_ns, body=BODY, whole=True
+    )
+
+
+async def highest_rate(directory: Path, ack: str, seconds: float) -> float:
+    """Batches a second with 64 requests in flight, as a closed loop."""
+    settings = JournalSettings(ack="buffered" if ack == "buffered" else "durable")
+    journal = JournalWriter.open(directory, settings, asyncio.get_running_loop())
+    done, end = 0, time.perf_counter() + seconds
+
+    async def client() -> None:
+        nonlocal done
+        while time.perf_counter() < end:
+            try:
+                await journal.durable(append(journal))
+                done += 1
+            except JournalFullError:
+                await asyncio.sleep(0.001)
+            if ack == "buffered" and done % 16 == 0:
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(client() for _ in range(64)))
+    journal.close()
+    return done / seconds
+
+
+async def paced(directory: Path, rate: float, seconds: float) -> tuple[list[float], float, int]:
+    """Appends at a steady rate; (quantiles, most, refused)."""
+    journal = JournalWriter.open(directory, JournalSettings(), asyncio.get_running_loop())
+    refused = sent = 0
+    begin = time.perf_counter()
+    before: list[int] = []
+    while (elapsed := time.perf_counter() - begin) < seconds + SETTLE_S:
+        if not before and elapsed >= SETTLE_S:
+            before = journal.metrics()["receipt_to_durable"]
+        while sent < rate * elapsed:
+            sent += 1
+            try:
+                append(journal)
+            except JournalFullError:
+                refused += 1
+        await asyncio.sleep(PACE_S)
+    numbers = journal.metrics()
+    journal.close()
+    counts = [now - then for now, then in zip(numbers["receipt_to_durable"], before, strict=True)]
+    quantiles, most = histogram_quantiles(counts, numbers["bounds_us"])
+    return quantiles, most, refused
+
+
+async def run(directory: Path, seconds: float, samples: int) -> None:
+    disk = disk_latencies(directory, samples)
+    print(f"disk: fdatasync of 64 KiB  p50 {quantile(disk, 0.5):.2f}  p99 {quantile(disk, 0.99):.2f} ms")
+    rates = {}
+    for ack in ("durable", "buffered"):
+        with_ack = directory / ack
+        with_ack.mkdir()
+        rates[ack] = await highest_rate(with_ack, ack, seconds)
+        shutil.rmtree(with_ack)
+        megabytes = rates[ack] * len(BODY) / 1e6
+        print(f"highest rate, {ack:<8}    {rates[ack]:8.0f} batches of 100/s  {megabytes:6.0f} MB/s")
+    print("receipt -> durable, ms        p50     p99    p99.9  p99.99     max  refused")
+    for share in (0.2, 0.5, 0.8):
+        load = directory / f"paced-{share}"
+        load.mkdir()
+        quantiles, most, refused = await paced(load, rates["durable"] * share, seconds)
+        shutil.rmtree(load)
+        columns = "".join(f"{value:8.2f}" for value in (*quantiles, most))
+        print(f"  at {share:.0%} of durable {rates['durable'] * share:7.0f}/s {columns}  {refused:7d}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds per measurement")
+    parser.add_argument(
+        "--directory", type=Path, help="on the disk to measure; default: the current directory"
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="a fraction of a second each: does it run at all"
+    )
+    options = parser.parse_args()
+    seconds, samples = (0.3, 50) if options.smoke else (options.seconds, 2_000)
+    base = options.directory or Path.cwd()
+    directory = Path(tempfile.mkdtemp(prefix="journal-latency-", dir=base))
+    try:
+        uvloop.run(run(directory, seconds, samples))
+    finally:
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()

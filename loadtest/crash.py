@@ -1,0 +1,255 @@
+"""kill -9 under load against the real server: `python -m loadtest.crash --rounds 100`.
+
+Starts `fanion serve` on a data directory of its own with clients that send telemetry batches, each event under a
+fresh marker. Each round kills a random worker, or the whole process group, at a random moment. At the end the
+journal is read: every acknowledged event must be there exactly once; an unacknowledged one once or not at all.
+`--publish` publishes definitions all the time as well. Prints acknowledged, found, lost, twice and the longest time
+from a restart to the first answer; exits 1 when anything was lost or is there twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from fanion.journal.event import split_events
+from fanion.journal.reader import JournalReader
+from loadtest.smoke import free_port
+
+KEY = "sk_crash_server"
+WORLD = """
+fanion: 1
+organisations:
+  org_crash:
+    plan: enterprise
+    projects:
+      shop:
+        environments:
+          production:
+            id: env_crash
+            keys: [{key: sk_crash_server, kind: server, name: server}]
+        flags:
+          plain: {type: boolean, default_value: true}
+"""
+START_TIMEOUT_S = 20.0
+PAUSE_S = (0.02, 0.6)
+"""Between two kills; long enough for some requests, short enough for every state of a start."""
+
+
+class Server:
+    """One `fanion serve` after another on the same directory and port."""
+
+    def __init__(self, data: Path, workers: int, ack: str) -> None:
+        self._data = data
+        self.port = free_port()
+        options = ["--data", str(data), "--port", str(self.port), "--workers", str(workers), "--ack", ack]
+        self._command = [sys.executable, "-m", "fanion", "serve", *options]
+        self._log = (data.parent / "server.log").open("ab")
+        self.process: subprocess.Popen[bytes] | None = None
+        self.slowest_s = 0.0
+
+    def start(self) -> None:
+        """Starts it and waits for the first answer."""
+        begun = time.monotonic()
+        environment = {**os.environ, "FANION_LIMITER_BAD_KEYS_PER_MINUTE": "0"}
+        self.process = subprocess.Popen(
+            self._command, stdout=self._log, stderr=self._log, start_new_session=True, env=environment
+        )
+        while time.monotonic() - begun < START_TIMEOUT_S:
+            if self.process.poll() is not None:
+                raise SystemExit(f"the server ended with {self.process.returncode}; see {self._log.name}")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                ask(self.port, "GET", "/healthz")
+                self.slowest_s = max(self.slowest_s, time.monotonic() - begun)
+                return
+            time.sleep(0.01)
+        raise SystemExit(f"no answer within {START_TIMEOUT_S} s; see {self._log.name}")
+
+    def workers(self) -> list[int]:
+        assert self.process is not None
+        pid = self.process.pid
+        with contextlib.suppress(OSError):
+            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return []
+
+    def kill_worker(self, rng: random.Random) -> bool:
+        found = self.workers()
+        if found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rng.choice(found), signal.SIGKILL)
+        return bool(found)
+
+    def kill_all(self) -> None:
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait()
+
+
+def ask(port: int, method: str, path: str, body: bytes | None = None) -> int:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request(
+            method, path, body, {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        )
+        response = connection.getresponse()
+        response.read()
+        return response.status
+
+
+class Client(threading.Thread):
+    """Sends batches until told to end; keeps the markers of the acknowledged ones."""
+
+    def __init__(self, server: Server, number: int, ending: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._server = server
+        self._number = number
+        self._ending = ending
+        self.acknowledged: list[str] = []
+        self.sent = 0
+        self.statuses: Counter[int | str] = Counter()
+
+    def run(self) -> None:
+        rng = random.Random(self._number)
+        for attempt in itertools.count():
+            if self._ending.is_set():
+                return
+            markers = [f"c{self._number}-{attempt}-{n}" for n in range(rng.choice((1, 1, 5, 100)))]
+            body = json.dumps({"events": [event(marker) for marker in markers]}).encode()
+            self.sent += len(markers)
+            try:
+                status = ask(self._server.port, "POST", "/v1/telemetry/events", body)
+            except (OSError, http.client.HTTPException) as error:
+                self.statuses[type(error).__name__] += 1
+                time.sleep(0.005)
+                continue
+            self.statuses[status] += 1
+            if status == 202:
+                self.acknowledged += markers
+            else:
+                time.sleep(0.005)
+
+
+def event(marker: str) -> dict[str, object]:
+    return {
+        "flagKey": "plain",
+        "flagId": "flag_plain",
+        "environmentId": "env_crash",
+        "orgId": "org_crash",
+        "value": True,
+        "reason": "RULE_MATCH",
+        "ruleId": marker,
+        "sdkType": "server",
+        "sdkVersion": "1.0.0",
+        "evaluatedAt": "2026-01-01T00:00:00Z",
+    }
+
+
+def publish(data: Path, world: Path) -> int:
+    command = [sys.executable, "-m", "fanion", "publish", str(world), "--data", str(data)]
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+
+
+def keep_publishing(data: Path, world: Path, ending: threading.Event, statuses: Counter[int]) -> None:
+    while not ending.is_set():
+        statuses[publish(data, world)] += 1
+
+
+def count(data: Path) -> tuple[Counter[str], int]:
+    """Every marker in the journal, and the number of defects."""
+    reader = JournalReader(data)
+    found: Counter[str] = Counter()
+    for record in reader.read():
+        found.update(sent["ruleId"] for sent in split_events(record))
+    return found, len(reader.defects)
+
+
+def run(root: Path, options: argparse.Namespace) -> int:
+    data, world = root / "data", root / "world.yaml"
+    world.write_text(WORLD)
+    if publish(data, world):
+        raise SystemExit("the definitions can't be published")
+    rng = random.Random(options.seed)
+    server = Server(data, options.workers, options.ack)
+    server.start()
+    ending, published = threading.Event(), Counter[int]()
+    clients = [Client(server, n, ending) for n in range(options.clients)]
+    for client in clients:
+        client.start()
+    publisher = threading.Thread(target=keep_publishing, args=(data, world, ending, published), daemon=True)
+    if options.publish:
+        publisher.start()
+    kills = Counter[str]()
+    for _ in range(options.rounds):
+        time.sleep(rng.uniform(*PAUSE_S))
+        if rng.random() < options.all_share or not server.kill_worker(rng):
+            server.kill_all()
+            server.start()
+            kills["process group"] += 1
+        else:
+            kills["worker"] += 1
+    time.sleep(1.0)
+    ending.set()
+    for client in clients:
+        client.join()
+    if options.publish:
+        publisher.join()
+    status = server.stop()
+    acknowledged = {marker for client in clients for marker in client.acknowledged}
+    found, defects = count(data)
+    lost = acknowledged - found.keys()
+    twice = [marker for marker, times in found.items() if times > 1]
+    statuses = sum((client.statuses for client in clients), Counter())
+    print(f"seed {options.seed}, ack {options.ack}: {dict(kills)} killed, server's last exit status {status}")
+    print(
+        f"answers {dict(statuses)}"
+        + (f", publishes by exit status {dict(published)}" if options.publish else "")
+    )
+    print(
+        f"sent {sum(client.sent for client in clients)} events, first answer after {server.slowest_s:.2f} s at most"
+    )
+    print(
+        f"acknowledged {len(acknowledged)}, found {len(found)}, lost = {len(lost)}, twice = {len(twice)}, "
+        f"defects = {defects}"
+    )
+    return 1 if lost or twice or defects or not acknowledged else 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--ack", choices=("durable", "buffered"), default="durable")
+    parser.add_argument(
+        "--all-share", type=float, default=0.3, help="share of rounds that kill the process group"
+    )
+    parser.add_argument("--publish", action="store_true", help="publish definitions all the while")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser.add_argument("--directory", type=Path, help="parent of the temporary data directory")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fanion-crash-", dir=options.directory) as root:
+        sys.exit(run(Path(root), options))
+
+
+if __name__ == "__main__":
+    main()
