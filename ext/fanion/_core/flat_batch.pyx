@@ -51,8 +51,8 @@ UNSURE = FANION_FLAT_UNSURE
 cdef class FlatBatch:
     """What one kind of batch looks like.
 
-    `fields`: (name, kind, required, choices) in the order in which clients mostly write them. `own_field`: the name of
-    a TEXT field that `check` compares.
+    `fields`: (name, kind, required, choices), in the order in which clients mostly write them. `own_field`: the
+    name of a TEXT field that `check` compares.
     """
 
     cdef fanion_flat_schema schema
