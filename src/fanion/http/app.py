@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -95,7 +96,7 @@ def make_handler(
             if limited is not None and record is not None:
                 _check_rate(limited(record))
 
-            body = b""
+            body = scope["query_string"] if endpoint.query else b""
             bytes_max = endpoint.body_bytes_max
             if bytes_max:
                 declared = headers.get(b"content-length")
@@ -227,8 +228,8 @@ def _explain(
     if not isinstance(error, Exception):
         raise error
     name = endpoint.name if endpoint else ""
-    if isinstance(error, FanionError):
-        log.error("request failed", extra={"endpoint": name, "reason": str(error)})
-    else:
-        log.error("request failed", extra={"endpoint": name}, exc_info=error)
+    # Our own messages hold no user data; others may (a KeyError holds the key), so only their place is logged.
+    reason = str(error) if isinstance(error, FanionError) else type(error).__name__
+    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    log.error("request failed", extra={"endpoint": name, "reason": reason, "places": places[-8:]})
     return dialect.refuse(Fault(Kind.INTERNAL, "The server failed to answer. The request may be sent again."))

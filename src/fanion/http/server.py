@@ -41,6 +41,8 @@ READY_TIMEOUT_S = 60.0
 """For the first worker to become ready; opening a store and draining old rings takes well under a second each."""
 RESPAWN_DELAY_MAX_S = 5.0
 LOOP_INTERVAL_S = 0.2
+ERROR_BYTES_MAX = 600
+"""Of a worker's reason. Written as JSON it can grow sixfold, and has to stay below PIPE_BUF (4,096)."""
 
 
 class Notice(msgspec.Struct, omit_defaults=True):
@@ -138,7 +140,8 @@ class Supervisor(MPServer):
 
         def notify(notice: Notice) -> None:
             # Shorter than PIPE_BUF, so lines of several workers don't mix. The reader may be gone.
-            line = msgspec.json.encode(Notice(notice.pid, notice.error[:2000]))[:4000] + b"\n"
+            error = notice.error.encode()[:ERROR_BYTES_MAX].decode(errors="ignore")
+            line = msgspec.json.encode(Notice(notice.pid, error)) + b"\n"
             with contextlib.suppress(OSError):
                 os.write(writer, line)
 
