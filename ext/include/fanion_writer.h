@@ -6,7 +6,7 @@
  * A record leaves the ring when it is durable and the page that holds its last byte will not be written again;
  * so after a failed pwrite or fdatasync the segment is given up and everything still in the ring goes to another.
  *
- * `fanion_writer_step` does one drain and can be called without a thread; `fanion_writer_run` is the thread.
+ * `fanion_writer_step` does one drain and needs no thread; the thread is in fanion_writer_thread.h.
  */
 #ifndef FANION_WRITER_H
 #define FANION_WRITER_H
@@ -14,15 +14,12 @@
 #include "fanion_io.h"
 #include "fanion_ring.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
 #define FANION_OFFERS_MAX 8
 #define FANION_RETIRED_MAX 64
-#define FANION_IDLE_POLL_MS 200
-#define FANION_BLOCKED_POLL_MS 20
 #define FANION_FAILURE_RING 0x10000u /* the ring's own memory does not verify; the process must be replaced */
 
 typedef struct {
@@ -318,50 +315,6 @@ static inline fanion_step fanion_writer_step(fanion_writer *w) {
         fanion_writer_signal(w->steward_fd);
     }
     return FANION_STEP_PROGRESS;
-}
-
-/* Writer thread only. Sleeps until there is something to do; the producer wakes only a sleeper. */
-static inline void fanion_writer_wait(fanion_writer *w, fanion_step step) {
-    fanion_ring_control *control = w->ring->control;
-    struct pollfd wake = {w->wake_fd, POLLIN, 0};
-    uint64_t count;
-    if (step == FANION_STEP_IDLE) {
-        fanion_u64_store_relaxed(&control->sleeping.word, 1);
-        fanion_fence_seq_cst();
-        if (fanion_u64_load_acquire(&control->head.word) == w->read_position) poll(&wake, 1, FANION_IDLE_POLL_MS);
-        fanion_u64_store_relaxed(&control->sleeping.word, 0);
-    } else {
-        poll(&wake, 1, FANION_BLOCKED_POLL_MS);
-    }
-    while (read(w->wake_fd, &count, 8) < 0 && errno == EINTR) {}
-}
-
-/* Writer thread only. Spaces syncs for disks with few operations a second. */
-static inline void fanion_writer_pace(fanion_writer *w) {
-    if (!w->sync_interval_ns) return;
-    uint64_t since = w->io.now(w->io.context) - w->last_sync_ns;
-    if (since >= w->sync_interval_ns) return;
-    uint64_t rest = w->sync_interval_ns - since;
-    struct timespec pause = {(time_t)(rest / 1000000000u), (long)(rest % 1000000000u)};
-    nanosleep(&pause, NULL);
-}
-
-static inline void fanion_writer_run(fanion_writer *w) {
-    for (;;) {
-        uint32_t stop = fanion_u32_load_acquire(&w->stop);
-        if (stop == 2) break;
-        fanion_step step = fanion_writer_step(w);
-        if (step == FANION_STEP_FATAL) break;
-        if (step == FANION_STEP_PROGRESS) {
-            if (!stop) fanion_writer_pace(w);
-        } else if (step == FANION_STEP_IDLE && stop) {
-            break;
-        } else {
-            fanion_writer_wait(w, step);
-        }
-    }
-    fanion_u32_store_release(&w->ended, 1);
-    fanion_writer_signal(w->durable_fd);
 }
 
 #endif

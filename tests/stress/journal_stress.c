@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <sched.h>
 
-#include "fanion_writer.h"
+#include "fanion_writer_thread.h"
 
 #define CAPACITY (256u * 1024u)
 #define SEGMENT_BYTES (128u * 1024u)

@@ -16,7 +16,7 @@ from posix.unistd cimport read
 from fanion._core.ring cimport Ring, fanion_ring
 
 
-cdef extern from "fanion_writer.h" nogil:
+cdef extern from "fanion_writer_thread.h" nogil:
     ctypedef struct fanion_io:
         void* context
         int64_t (*pwrite)(void*, int, const void*, size_t, uint64_t) noexcept

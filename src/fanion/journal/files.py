@@ -82,6 +82,18 @@ def segment_name(writer: int, ordinal: int) -> str:
     return f"{writer:03d}-{ordinal:012d}.log"
 
 
+def draft_path(storage: Storage, directory: Path, writer: int) -> Path:
+    """A name for a file that the slot's owner is making; without an owner it is nobody's."""
+    return directory / f"{writer:03d}-{random_name(storage)}.tmp"
+
+
+def remove_drafts(storage: Storage, directory: Path, writer: int) -> None:
+    """What an earlier owner of the slot left half made. The caller has the slot's lock."""
+    for name in storage.list_directory(directory):
+        if name.startswith(f"{writer:03d}-") and name.endswith(".tmp"):
+            storage.unlink(directory / name)
+
+
 def is_pool_name(name: str) -> bool:
     return name.startswith("pool-") and name.endswith(".free")
 
@@ -98,10 +110,10 @@ class SegmentMaker:
         """A segment under its name, header synced. `zeroed`: from the pool or written with zeros first, so that
         the writer only overwrites; else an empty file that grows, which takes no time to make."""
         storage = self._storage
-        draft, fd, life = self._from_pool()
+        draft, fd, life = self._from_pool(writer)
         size = self._size if fd >= 0 else 0
         if fd < 0:
-            draft = self._directory / f"segment-{random_name(storage)}.tmp"
+            draft = draft_path(storage, self._directory, writer)
             fd = storage.open(draft, create=True)
         try:
             if zeroed and not size:
@@ -147,13 +159,13 @@ class SegmentMaker:
             storage.unlink(path)
         storage.sync_directory(self._directory)
 
-    def _from_pool(self) -> tuple[Path, int, int]:
+    def _from_pool(self, writer: int) -> tuple[Path, int, int]:
         """A pool file under a name of our own, its descriptor (-1: the pool is empty) and its life."""
         storage = self._storage
         for name in storage.list_directory(self._directory):
             if not is_pool_name(name):
                 continue
-            draft = self._directory / f"segment-{random_name(storage)}.tmp"
+            draft = draft_path(storage, self._directory, writer)
             try:
                 storage.rename(self._directory / name, draft)
             except FileNotFoundError:
@@ -174,10 +186,10 @@ class SegmentMaker:
             self._storage.fdatasync(fd)
 
 
-def make_ring(storage: Storage, path: Path, capacity: int) -> int:
+def make_ring(storage: Storage, path: Path, writer: int, capacity: int) -> int:
     """A zero-filled, fully allocated, synced ring file, and its descriptor. Written before it is mapped: a page
     that isn't on disk yet is a SIGBUS once the disk is full."""
-    draft = path.with_name(f"ring-{random_name(storage)}.tmp")
+    draft = draft_path(storage, path.parent, writer)
     fd = storage.open(draft, create=True)
     try:
         size = ring.DATA_OFFSET + capacity

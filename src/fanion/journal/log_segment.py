@@ -106,31 +106,45 @@ class Segment(NamedTuple):
     header: SegmentHeader
 
 
-def list_segments(storage: Storage, directory: Path) -> tuple[list[Segment], list[Path]]:
-    """Every segment of the journal by (writer, ordinal), and the files that should be one but have no header."""
+def list_segments(
+    storage: Storage, directory: Path, known: dict[str, SegmentHeader] | None = None
+) -> tuple[list[Segment], list[Path]]:
+    """Every segment of the journal by (writer, ordinal), and the files that should be one but have no header.
+
+    `known`: headers by name that an earlier listing found, and that this one adds to: a started segment's header
+    and name stay what they are until the file is gone, so a live reader opens only what is new.
+    """
     segments: dict[tuple[int, int, int, int], Segment] = {}
     strange: list[Path] = []
     for name in sorted(storage.list_directory(directory)):
         if not name.endswith((".log", ".zst")):
             continue
         path = directory / name
-        try:
-            fd = storage.open(path, write=False)
-        except FileNotFoundError:
-            continue
-        try:
-            header = parse_header(storage.pread(fd, PAGE, 0))
-        finally:
-            storage.close(fd)
+        header = known.get(name) if known else None
+        if header is None:
+            try:
+                header = _read_header(storage, path)
+            except FileNotFoundError:
+                continue
         if header is None:
             strange.append(path)
             continue
+        if known is not None and header.started:
+            known[name] = header
         key = (header.writer, header.ordinal, header.epoch, header.first_sequence)
-        known = segments.get(key)
-        if known is None or (header.compressed and not known.header.compressed):
+        twin = segments.get(key)
+        if twin is None or (header.compressed and not twin.header.compressed):
             segments[key] = Segment(path, header)
     order = sorted(segments.values(), key=lambda s: (s.header.writer, s.header.ordinal, s.header.epoch))
     return order, strange
+
+
+def _read_header(storage: Storage, path: Path) -> SegmentHeader | None:
+    fd = storage.open(path, write=False)
+    try:
+        return parse_header(storage.pread(fd, PAGE, 0))
+    finally:
+        storage.close(fd)
 
 
 class Source:

@@ -123,6 +123,7 @@ class JournalReader:
         self._since_ns = since_ns
         self._name = name
         self._machine = ""
+        self._headers: dict[str, SegmentHeader] = {}
         self.defects: list[Defect] = []
         if not self._directory.is_dir() and storage is None:
             raise JournalError(
@@ -169,6 +170,7 @@ class JournalReader:
                     yield from self._read_writer(segments, end, proven)
                 return
             except FileNotFoundError:
+                self._headers.clear()
                 continue  # retention or compression took a file between listing and opening: list again
         raise JournalError(f"{self._directory}: its files change faster than they can be read")
 
@@ -188,7 +190,7 @@ class JournalReader:
         """Each writer's started segments, with its durable end. The ends are read first: whatever they promise is
         in a segment that exists by then."""
         ends = {writer: self._durable_end(writer) for writer in list_slots(self._storage, self._directory)}
-        segments, strange = list_segments(self._storage, self._directory)
+        segments, strange = list_segments(self._storage, self._directory, self._headers)
         for path in strange:
             self._report(Defect(path, 0, START, -1, 0, 0, "no valid segment header"))
         chains: dict[int, list[Segment]] = {}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fanion._core import journal_format
 from fanion._core import ring as ring_module
-from fanion.journal.files import SegmentMaker, parse_ring_identity, read_control
+from fanion.journal.files import SegmentMaker, parse_ring_identity, read_control, remove_drafts
 from fanion.journal.log_segment import START, Damage, Scanner, Segment, Source, list_segments
 from fanion.journal.slot import Slot, ring_path
 from fanion.journal.storage import Storage, read_file, write_all
@@ -45,6 +45,7 @@ class LogEnd(NamedTuple):
 def recover(storage: Storage, slot: Slot, machine: bytes, maker: SegmentMaker) -> Recovered:
     """Brings the slot's log to its end: afterwards it holds every record below `next_sequence`, durably, and the
     ring may be begun anew."""
+    remove_drafts(storage, slot.directory, slot.writer)
     mine = [s for s in list_segments(storage, slot.directory)[0] if s.header.writer == slot.writer]
     started = [segment for segment in mine if segment.header.started]
     unused = [segment.path for segment in mine if not segment.header.started]

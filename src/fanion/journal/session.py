@@ -74,12 +74,11 @@ class Session:
         for fd, _, first_sequence, end_sequence, _, failure in self.native.take_retired():
             ready = self.made.pop(fd)
             self.storage.close(fd)
-            if failure:
-                if end_sequence == first_sequence:
-                    with contextlib.suppress(OSError):
-                        self.storage.unlink(ready.path)
-                continue
-            self.seal(ready, first_sequence, end_sequence)
+            with contextlib.suppress(OSError, JournalError):  # what isn't settled now, a later pass settles
+                if not failure:
+                    self.seal(ready, first_sequence, end_sequence)
+                elif end_sequence == first_sequence:
+                    self.storage.unlink(ready.path)
 
     def seal(self, ready: ReadySegment, first_sequence: int, end_sequence: int) -> None:
         header = started_header(ready.header, first_sequence)
@@ -178,11 +177,11 @@ def _open_ring(storage: Storage, directory: Path, writer: int, capacity: int) ->
     try:
         fd = storage.open(path)
     except FileNotFoundError:
-        return make_ring(storage, path, capacity)
+        return make_ring(storage, path, writer, capacity)
     if storage.size(fd) == DATA_OFFSET + capacity:
         return fd
     storage.close(fd)
-    return make_ring(storage, path, capacity)
+    return make_ring(storage, path, writer, capacity)
 
 
 def adopt(storage: Storage, directory: Path, writer: int, settings: JournalSettings) -> Recovered | None:

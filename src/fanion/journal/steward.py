@@ -31,6 +31,9 @@ FAILURE_GRACE_NS = 250_000_000
 """A failure that a spare segment mends at once is nobody's business but the counters'."""
 RETRY_FIRST_NS = 50_000_000
 RETRY_LAST_NS = 1_000_000_000
+DETACH_TIMEOUT_NS = 1_000_000_000
+LOOP_NICE = 5
+"""Of an event loop's thread whose writer thread got neither SCHED_FIFO nor nice -10."""
 
 REFUSE_SPACE, REFUSE_FAILURE, REFUSE_STALL, REFUSE_DIRECTORY = 1, 2, 4, 8
 
@@ -61,7 +64,8 @@ class Steward:
         self._owner = owner
         self.session: Session | None = None
         self.health = Health(False, "the journal is being opened")
-        self._recovered = False
+        self._recovered = self._placed = False
+        self._loop_thread = 0
         self._carried: list[tuple[int, bytes]] = []
         self._open_at = self._adopt_at = self._retain_at = self._make_at = 0
         self._retry_ns = RETRY_FIRST_NS
@@ -77,6 +81,8 @@ class Steward:
         return self._thread is not None
 
     def start(self) -> None:
+        """From the event loop's thread."""
+        self._loop_thread = threading.get_native_id()
         self._thread = threading.Thread(target=self._run, name="fanion-journal-steward", daemon=True)
         self._thread.start()
 
@@ -133,6 +139,7 @@ class Steward:
                 self.open()
             return
         session = self.session
+        self._place(session)
         session.settle_retired()
         self._make_ready(session, now)
         if not self._watch(session, now):
@@ -143,6 +150,15 @@ class Steward:
         if now >= self._retain_at:
             self._upkeep.run()
             self._retain_at = now + RETAIN_EVERY_NS
+
+    def _place(self, session: Session) -> None:
+        """Where the writer thread could not be put before the event loop, the event loop is put behind it."""
+        if self._placed or not self._settings.raise_priority or not session.ring.heartbeat_ns:
+            return
+        self._placed = True
+        if session.ring.counters()[0]["priority"] < 2 and self._loop_thread:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self._loop_thread, LOOP_NICE)
 
     def _make_ready(self, session: Session, now: int) -> None:
         """The first segment and replacements after a failure grow, because they are wanted at once; the others
@@ -222,8 +238,7 @@ class Steward:
         session.ring.set_refuse(REFUSE_DIRECTORY)
         self.detached.clear()
         self._owner.detach(reason)
-        session.native.stop_now()
-        session.native.join()
+        stop_writer(session, DETACH_TIMEOUT_NS)
         data = self._storage.pread(session.ring_fd, session.ring.capacity, DATA_OFFSET)
         freed = session.ring.freed_sequence
         found = journal_format.scan_ring(data, session.ring.salt)
@@ -245,6 +260,20 @@ class Steward:
             if state is not None and not state.clean:
                 adopt(self._storage, self._directory, writer, self._settings)
         self._recovered = True
+
+
+def stop_writer(session: Session, timeout_ns: int) -> None:
+    """Ends the writer thread now; one that a system call holds is left behind."""
+    native, deadline = session.native, session.storage.now() + timeout_ns
+    native.stop_now()
+    poller = select.poll()
+    poller.register(native.durable_fd, select.POLLIN)
+    while not native.ended and session.storage.now() < deadline:
+        poller.poll(10)
+    if native.ended:
+        native.join()
+    else:
+        native.leave_running()
 
 
 def describe_failure(failure: int) -> str:

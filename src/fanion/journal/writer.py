@@ -52,7 +52,6 @@ class JournalWriter:
         self._ring: Any = None
         self._closed = False
         self._steward = Steward(storage, directory / JOURNAL_DIRECTORY, settings, self)
-        self._threaded = True
 
     @classmethod
     def open(
@@ -169,6 +168,8 @@ class JournalWriter:
             self._drain(session)
             self._resolve(self._ring.durable)
             self._ring = None
+        elif self._steward.session is not None:
+            self._steward.session.finish()  # opened by the steward, not yet attached
         self.fail_waiting_now("the journal is closed")
 
     def _drain(self, session: Session) -> None:
@@ -212,6 +213,8 @@ class JournalWriter:
     # The event loop's thread.
 
     def _attach(self, session: Session) -> None:
+        if self._closed:
+            return
         self._session = session
         self._ring = session.ring
         self._loop.add_reader(session.native.durable_fd, self._on_durable)
