@@ -241,7 +241,7 @@ def hash_bundle(layer: str, count: int) -> Any:
 def test_every_recorded_bucket() -> None:
     document = golden("hashing.json")
     pinned = [(one, one["bucketCount"], one["bucket"]) for one in document["pinnedByUpstreamTests"]]
-    for one, count, bucket in [
+    for row, count, bucket in [
         *pinned,
         *(
             (one, int(count), bucket)

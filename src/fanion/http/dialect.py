@@ -82,6 +82,7 @@ class Endpoint:
 
     name: for metrics. body_bytes_max: 0 where no body is read.
     scope: what a key with scopes must name. body_timeout: what a body that comes too slowly is.
+    query: the handler gets the raw query string in the body's place.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Endpoint:
     body_bytes_max: int = 0
     scope: str = ""
     body_timeout: Kind = Kind.TIMEOUT
+    query: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ without a layer; definitions in other systems' own formats are not shown.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -19,6 +20,10 @@ RECORD = "traffical"
 """Document: what the definitions say to this dialect."""
 FIELDS = "traffical.fields"
 """Document: a list of lists of context fields; a row outcome's note is 1 + the number of one of them."""
+VERSION = "traffical.version"
+"""Document: the state's version where there is no Traffical bundle to name one."""
+NATIVE = "traffical.native"
+"""Document: whether there are native flags beside the parameters."""
 VIEWS = 2
 NULL: Fragment = (b"null",)
 
@@ -52,8 +57,17 @@ def render(lowered: Lowered) -> Table:
             msgspec.structs.replace(row, group=-1) if row.group == number else row
             for number, row in enumerate(made)
         ]
-    documents = {FIELDS: msgspec.json.encode(list(fields))}
+    documents = {
+        FIELDS: msgspec.json.encode(list(fields)),
+        NATIVE: b"true" if native else b"false",
+        VERSION: quoted(f"native-{digest(native)}"),
+    }
     return Table(tuple(entries), NULL, documents, tuple(made), VIEWS)
+
+
+def digest(parameters: list[Parameter]) -> str:
+    """Another one for other flags or values; rules count by what they serve."""
+    return hashlib.sha256(msgspec.json.encode(parameters)).hexdigest()[:16]
 
 
 def value_of(answer: Any) -> Fragment:

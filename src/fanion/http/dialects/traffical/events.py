@@ -1,0 +1,179 @@
+"""Ingest (6): every event by itself, each id once per project, the answer when the batch is safe.
+
+`accepted` counts the valid events, repeated ones included; `written` those less the repeated and the ones that a
+schema keeps out. Events that are not valid or kept out are cut from what is stored; repeated ones stay in the
+record and are marked. Ids are reserved in the window that all workers share, then the record is published, then
+the reservation is committed; nothing is awaited in between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from fanion.errors import JournalError, JournalFullError
+from fanion.http.dialect import Fault, Headers, Kind, Reply
+from fanion.http.dialects.traffical.emit import NAME
+from fanion.http.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS, OK, RETRY_AFTER_S
+from fanion.http.dialects.traffical.schema import Schema, Track
+from fanion.http.dialects.traffical.served import Served, served
+from fanion.http.services import Services, Snapshot
+from fanion.model.api_key import KeyRecord
+
+DUPLICATE: Final = 2
+
+
+class Batch:
+    """What one request's events came to."""
+
+    __slots__ = ("accepted", "errors", "ids", "kept", "warnings")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.kept: list[bytes] = []
+        self.ids: list[str | bytes | None] = []
+        self.errors: list[dict[str, Any]] = []
+        self.warnings: list[dict[str, Any]] = []
+
+    def reply(self, written: int) -> Reply:
+        if not self.errors and not self.warnings:
+            return OK, b'{"accepted":%d,"written":%d}' % (self.accepted, written)
+        answer: dict[str, Any] = {"accepted": self.accepted, "written": written}
+        if self.errors:
+            answer["validationErrors"] = self.errors
+        if self.warnings:
+            answer["schemaWarnings"] = self.warnings
+        return OK, msgspec.json.encode(answer)
+
+
+def check_events(schema: Schema, at: Served, raws: list[msgspec.Raw]) -> Batch:
+    """Every event by itself."""
+    batch = Batch()
+    for index, raw in enumerate(raws):
+        text = bytes(raw)
+        try:
+            event = schema.event(text)
+        except Fault as fault:
+            batch.errors.append({"index": index, "error": fault.message})
+            continue
+        for name, given, own in (
+            ("orgId", event.orgId, at.organisation),
+            ("projectId", event.projectId, at.project),
+            ("env", event.env, at.environment),
+        ):
+            if given is not None and given != own:
+                batch.errors.append({"index": index, "error": f"{name}: not the API key's own"})
+                break
+        else:
+            batch.accepted += 1
+            if isinstance(event, Track):
+                violations, rejected = at.events.check(event.event, event.properties)
+                if violations:
+                    batch.warnings.append({"index": index, "event": event.event, "violations": violations})
+                if rejected:
+                    continue
+            batch.kept.append(text)
+            batch.ids.append(event.id)
+    return batch
+
+
+def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awaitable[Reply]]:
+    keeper = _Keeper(services)
+
+    def handler(
+        snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
+    ) -> Reply | Awaitable[Reply]:
+        received_ns = time.time_ns()
+        try:
+            raws = schema.events(body)
+        except Fault as fault:
+            if fault.kind is Kind.INVALID_SHAPE:
+                raise Fault(Kind.INVALID_SHAPE, NO_EVENTS) from None
+            raise
+        if not 0 < len(raws) <= EVENTS_MAX:
+            raise Fault(Kind.INVALID_SHAPE, NO_EVENTS)
+        try:
+            at = served(snapshot, record)
+        except Fault as fault:
+            if fault.kind is Kind.NOT_FOUND:  # a 4xx would have the client drop what it can send again
+                raise Fault(Kind.OVERLOADED, "The environment is not there now", retry_after_s=1) from None
+            raise
+        batch = check_events(schema, at, raws)
+        if not batch.kept:
+            return batch.reply(0)
+        try:
+            return keeper.keep(record.environment, at.scope, batch, body, len(raws), received_ns)
+        except JournalError as error:
+            raise _overloaded(error) from None
+
+    return handler
+
+
+class _Keeper:
+    """Puts one batch into the journal, with what the window says of its ids."""
+
+    def __init__(self, services: Services) -> None:
+        self._journal = services.journal
+        self._window = services.event_ids
+        self._durable = services.config.journal.ack == "durable"
+
+    def keep(
+        self, environment: str, scope: bytes, batch: Batch, body: bytes, count: int, received_ns: int
+    ) -> Reply | Awaitable[Reply]:
+        """Raises JournalError when nothing was kept."""
+        whole = len(batch.kept) == count
+        if not whole:
+            body = b"[" + b",".join(batch.kept) + b"]"
+        reserved = None
+        duplicates = 0
+        dispositions = ids = b""
+        if any(id is not None for id in batch.ids):
+            reserved = self._window.reserve(scope, batch.ids)
+            dispositions, ids = bytes(reserved.dispositions), bytes(reserved.hashes)
+            duplicates = dispositions.count(DUPLICATE)
+        reply = batch.reply(len(batch.kept) - duplicates)
+        if duplicates == len(batch.kept):
+            assert reserved is not None
+            reserved.release()
+            return self._when_safe(None, reserved, reply)
+        try:
+            sequence = self._journal.append(
+                dialect=NAME,
+                environment=environment,
+                received_ns=received_ns,
+                body=body,
+                whole=whole,
+                dispositions=dispositions,
+                ids=ids,
+            )
+        except BaseException:
+            if reserved is not None:
+                reserved.release()
+            raise
+        if reserved is not None:
+            reserved.commit(sequence)
+        if not self._durable and not duplicates:
+            return reply
+        synced = self._journal.durable(sequence) if self._durable else None
+        return self._when_safe(synced, reserved if duplicates else None, reply)
+
+    async def _when_safe(self, synced: Awaitable[None] | None, repeated: Any | None, reply: Reply) -> Reply:
+        """The answer, once the record and those that it repeats are as safe as the ack mode promises."""
+        try:
+            if synced is not None:
+                await synced
+            if repeated is not None:
+                await self._window.settle(repeated)
+        except JournalError as error:
+            raise _overloaded(error) from None
+        return reply
+
+
+def _overloaded(error: JournalError) -> Fault:
+    """Nothing of the batch counts as kept; the client sends it again with the same ids."""
+    full = isinstance(error, JournalFullError)
+    reason = "The event buffer is full" if full else "The events could not be stored"
+    return Fault(Kind.OVERLOADED, f"{reason}; send them again", retry_after_s=RETRY_AFTER_S)

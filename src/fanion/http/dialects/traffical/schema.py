@@ -1,0 +1,201 @@
+"""Traffical's request bodies (3.3 to 3.5, 6.1, 6.2): decoders made once, and their bounds.
+
+Contexts are free JSON, so a body's depth, members and digits are bounded by counting brackets and colons first;
+only a body that could break a bound is scanned. Events, and the items of a batch, are cut out as they stand and
+read one by one, since one bad item must not cost the others.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fanion.config import Limits
+from fanion.http.dialect import Fault, Kind
+from fanion.http.json_bounds import check_bounds, check_numbers, place_of
+
+REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder may raise for a body."""
+
+
+class Scope(msgspec.Struct, gc=False):
+    """What any request may say about where it belongs; the API's own words, here and below."""
+
+    orgId: str | None = None  # noqa: N815
+    projectId: str | None = None  # noqa: N815
+    env: str | None = None
+
+
+class Resolve(Scope, gc=False):
+    """`context` may come as an empty list (PHP's empty map)."""
+
+    context: dict[str, Any] | Annotated[list[Any], Meta(max_length=0)] = {}
+    parameters: list[str] | None = None
+    defaults: dict[str, msgspec.Raw] | None = None
+
+
+class Decide(Scope, gc=False, kw_only=True):
+    entityId: str  # noqa: N815
+    unitKeyValue: str  # noqa: N815
+    allocationCount: int | float | None = None  # noqa: N815
+
+
+class BatchItem(Decide, gc=False, kw_only=True):
+    policyId: str  # noqa: N815
+
+
+class Batch(Scope, gc=False, kw_only=True):
+    requests: list[msgspec.Raw]
+
+
+class Events(msgspec.Struct, gc=False):
+    events: list[msgspec.Raw]
+
+
+Object = dict[str, Any]
+
+
+class Layer(msgspec.Struct, gc=False):
+    layerId: str  # noqa: N815
+    bucket: int
+    policyId: str | None = None  # noqa: N815
+    policyKey: str | None = None  # noqa: N815
+    allocationId: str | None = None  # noqa: N815
+    allocationName: str | None = None  # noqa: N815
+    allocationKey: str | None = None  # noqa: N815
+    probability: Annotated[float, Meta(gt=0, le=1)] | None = None
+
+
+class Attribution(msgspec.Struct, gc=False):
+    layerId: str  # noqa: N815
+    policyId: str  # noqa: N815
+    allocationName: str  # noqa: N815
+    weight: Annotated[float, Meta(ge=0, le=1)] | None = None
+    model: Literal["first_touch", "last_touch", "linear", "time_decay", "position_based"] | None = None
+
+
+class Event(msgspec.Struct, gc=False, kw_only=True):
+    """The scope members default to the key's; `unitKey` may be empty."""
+
+    unitKey: str  # noqa: N815
+    timestamp: str
+    id: str | None = None
+    orgId: str | None = None  # noqa: N815
+    projectId: str | None = None  # noqa: N815
+    env: str | None = None
+    context: Object | None = None
+
+
+class Exposure(Event, gc=False, kw_only=True, tag_field="type", tag="exposure"):
+    """`assignments` is optional: the documents' own example has none."""
+
+    layers: list[Layer]
+    assignments: Object | None = None
+    decisionId: str | None = None  # noqa: N815
+
+
+class Decision(Event, gc=False, kw_only=True, tag_field="type", tag="decision"):
+    layers: list[Layer]
+    assignments: Object | None = None
+    requestedParameters: list[str] | None = None  # noqa: N815
+    latencyMs: int | None = None  # noqa: N815
+
+
+class Track(Event, gc=False, kw_only=True, tag_field="type", tag="track"):
+    event: str
+    properties: Object | None = None
+    value: float | None = None
+    values: dict[str, float] | None = None
+    decisionId: str | None = None  # noqa: N815
+    eventTimestamp: str | None = None  # noqa: N815
+    attribution: list[Attribution] | None = None
+
+
+class Schema:
+    """The decoders, under the limits in force."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._resolve = msgspec.json.Decoder(Resolve).decode
+        self._decide = msgspec.json.Decoder(Decide).decode
+        self._item = msgspec.json.Decoder(BatchItem).decode
+        self._batch = msgspec.json.Decoder(Batch).decode
+        self._events = msgspec.json.Decoder(Events).decode
+        self._event = msgspec.json.Decoder(Exposure | Decision | Track).decode
+
+    def bounded(self, body: bytes | memoryview) -> bool:
+        """Whether a body cheaply shows that it keeps the bounds of depth, members and digits."""
+        limits, text = self._limits, bytes(body)
+        return len(text) <= limits.json_integer_digits_max or (
+            text.count(b"{") + text.count(b"[") <= limits.json_depth_max
+            and text.count(b":") <= limits.json_keys_max
+            and _digits(text, limits)
+        )
+
+    def _check(self, body: bytes) -> None:
+        if not self.bounded(body):
+            check_bounds(body, self._limits)
+
+    def resolve(self, body: bytes) -> Resolve:
+        self._check(body)
+        try:
+            return self._resolve(body) if body else Resolve()
+        except REFUSED as error:
+            raise fault_of(error) from None
+
+    def decide(self, body: bytes) -> Decide:
+        self._check(body)
+        try:
+            return self._decide(body)
+        except REFUSED as error:
+            raise fault_of(error) from None
+
+    def batch(self, body: bytes) -> Batch:
+        """The items are still uncut; `item` reads one."""
+        try:
+            return self._batch(body)
+        except REFUSED as error:
+            raise fault_of(error) from None
+
+    def item(self, raw: msgspec.Raw) -> BatchItem | None:
+        """None for an item that can't be used."""
+        try:
+            text = bytes(raw)
+            self._check(text)
+            return self._item(text)
+        except (*REFUSED, Fault):
+            return None
+
+    def events(self, body: bytes) -> list[msgspec.Raw]:
+        """The events' own bytes. Raises Fault INVALID_SHAPE."""
+        try:
+            return self._events(body).events
+        except REFUSED as error:
+            raise fault_of(error) from None
+
+    def event(self, text: bytes) -> Exposure | Decision | Track:
+        """One event. Raises Fault with what is wrong with it."""
+        self._check(text)
+        try:
+            found: Exposure | Decision | Track = self._event(text)
+        except REFUSED as error:
+            raise fault_of(error) from None
+        return found
+
+
+def _digits(text: bytes, limits: Limits) -> bool:
+    try:
+        check_numbers(text, limits)
+    except Fault:
+        return False
+    return True
+
+
+def fault_of(error: Exception) -> Fault:
+    """A decoder's refusal, with its place."""
+    if not isinstance(error, msgspec.ValidationError):
+        return Fault(Kind.INVALID_JSON, "The request body is not valid JSON")
+    path, reason = place_of(error)
+    return Fault(Kind.INVALID_SHAPE, f"{path}: {reason}" if path else reason, path=path)
