@@ -21,7 +21,13 @@ from fanion.http.dialect import Fault, Headers, Kind, Reply
 from fanion.http.dialects.redpennon.emit import NAME
 from fanion.http.dialects.redpennon.evaluate import Signers, served
 from fanion.http.dialects.redpennon.refusals import COMMON, Gate
-from fanion.http.dialects.redpennon.schema import Bodies, Checked, check_events
+from fanion.http.dialects.redpennon.schema import (
+    Bodies,
+    Checked,
+    check_events,
+    checked_of,
+    read_plain_batch,
+)
 from fanion.http.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
 
@@ -44,6 +50,7 @@ def take_events(
     services: Services, bodies: Bodies, signers: Signers, gate: Gate
 ) -> Callable[..., Reply | Awaitable[Reply]]:
     read = bodies.events
+    limits = services.config.limits
     keep = _Keeper(services).keep
 
     def handler(
@@ -51,15 +58,21 @@ def take_events(
     ) -> Reply | Awaitable[Reply]:
         received_ns = time.time_ns()
         at = served(snapshot, record)
-        events = read(body)
-        checked = check_events(events, at.catalogue, client=record.kind == "client") if events else []
-        refused = gate.events(at.governed, len(events))
+        client = record.kind == "client"
+        plain = read_plain_batch(body, limits, at.catalogue, client=client)
+        if plain is not None:
+            count, checked = len(plain), checked_of(plain, at.catalogue)
+        else:
+            events = read(body)
+            count = len(events)
+            checked = check_events(events, at.catalogue, client=client) if events else []
+        refused = gate.events(at.governed, count)
         if refused is not None:
             return refused
-        if not checked:
+        if not count:
             return accepted(0, 0)
         try:
-            return keep(record.environment, checked, signers.of(snapshot), body, received_ns)
+            return keep(record.environment, count, checked, signers.of(snapshot), body, received_ns)
         except JournalError as error:
             raise _overloaded(error) from None
 
@@ -78,15 +91,16 @@ class _Keeper:
     def keep(
         self,
         environment: str,
+        count: int,
         checked: list[Checked],
         signer: TraceSigner | None,
         body: bytes,
         received_ns: int,
     ) -> Reply | Awaitable[Reply]:
-        """Raises JournalError when nothing was kept."""
+        """`checked` may be empty where no event has an id or a trace. Raises JournalError when nothing was kept."""
         if not any(event.event_id is not None or event.trace is not None for event in checked):
             sequence = self._append(environment, body, received_ns, b"", b"")
-            return self._answer(sequence, accepted(len(checked), 0), None)
+            return self._answer(sequence, accepted(count, 0), None)
         ids: list[str | bytes | None] = [event.event_id for event in checked]
         repeated = None
         if any(id is not None for id in ids):
