@@ -25,6 +25,7 @@ from fanion.errors import DefinitionError, StoreError
 from fanion.http.dialect import Dialect
 from fanion.http.dialects.feather import DIALECT as FEATHER
 from fanion.http.dialects.redpennon import DIALECT as REDPENNON
+from fanion.http.dialects.traffical import DIALECT as TRAFFICAL
 from fanion.model.program import Lowered, Table
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ FIRST_WORKERS_S = 5.0
 
 def dialects() -> tuple[Dialect, ...]:
     """Every API that this server speaks. The order decides shared paths and the shape of a path of nobody."""
-    return (FEATHER, REDPENNON)
+    return (FEATHER, REDPENNON, TRAFFICAL)
 
 
 def renderers() -> dict[str, Callable[[Lowered], Table]]:
