@@ -215,6 +215,44 @@ class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["durable", "buffered"],
         Meta(description="answer events once on disk (durable), or once no dead process loses them"),
     ] = "durable"
+    ring_bytes: Annotated[
+        int,
+        Meta(
+            ge=65_536, le=4 * GIB, description="bytes of each worker's ring; a record takes a quarter at most"
+        ),
+    ] = 32 * MIB
+    segment_bytes: Annotated[
+        int,
+        Meta(ge=65_536, le=4 * GIB, description="bytes of a log segment made ready in advance"),
+    ] = 64 * MIB
+    sync_interval_ms: Annotated[
+        float,
+        Meta(ge=0, le=1_000, description="least time between two fdatasyncs; 0: as soon as data waits"),
+    ] = 0.0
+    reserve_bytes: Annotated[
+        int,
+        Meta(ge=0, le=2**46, description="bytes left free on the disk; events are refused before that"),
+    ] = 256 * MIB
+    retention_hours: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="hours that events are kept once every reader is past; 0: for ever",
+        ),
+    ] = 7 * 24.0
+    retention_bytes: Annotated[
+        int,
+        Meta(ge=0, le=2**60, description="bytes of log segments above which the oldest go; 0: no limit"),
+    ] = 64 * GIB
+    retention_forced: Annotated[
+        bool,
+        Meta(description="remove also what a registered reader has not passed yet"),
+    ] = False
+    compress: Annotated[
+        bool,
+        Meta(description="compress finished log segments in the background"),
+    ] = True
     event_ids: Annotated[
         int,
         Meta(
@@ -408,5 +446,13 @@ def _problems(config: Config) -> Iterator[str]:
         yield f"limiter.slots is {config.limiter.slots}; it must be a power of two"
     if config.store.map_bytes % 4096:
         yield f"store.map_bytes is {config.store.map_bytes}; it must be a multiple of 4096, the page size"
+    for name in ("ring_bytes", "segment_bytes"):
+        if getattr(config.journal, name) % 4096:
+            yield f"journal.{name} must be a multiple of 4096, the page size"
+    if config.journal.ring_bytes < 4 * (config.limits.ingest_body_bytes_max + MIB):
+        yield (
+            f"journal.ring_bytes is {config.journal.ring_bytes}; it must be four times "
+            f"limits.ingest_body_bytes_max and 1 MiB, {4 * (config.limits.ingest_body_bytes_max + MIB)}"
+        )
     if config.limits.body_chunk_timeout_s > config.limits.body_timeout_s:
         yield "limits.body_chunk_timeout_s is above limits.body_timeout_s, which ends a body first"

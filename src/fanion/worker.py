@@ -63,7 +63,7 @@ class View:
 
 def journal_settings(config: Config) -> JournalSettings:
     """The journal's own settings under the server's."""
-    return JournalSettings(ack=config.journal.ack).check()
+    return JournalSettings.taken_from(config.journal).check()
 
 
 async def prepare(window: EventWindow, journal: JournalWriter) -> None:

@@ -243,4 +243,3 @@ def main(arguments: list[str]) -> int:
             print(f"fanion: journal retention: {error}", file=sys.stderr)
             return 1
     return 0
-

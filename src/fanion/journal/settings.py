@@ -49,6 +49,12 @@ class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pool_segments: int = 4
     """Files kept for recycling; more are unlinked. Recycling keeps fdatasync's p99.9 at 2-4 ms, not 8-34."""
 
+    @classmethod
+    def taken_from(cls, group: msgspec.Struct) -> JournalSettings:
+        """The fields that a group of the server's settings has under the same names; the others as here."""
+        given = msgspec.structs.asdict(group)
+        return cls(**{name: given[name] for name in cls.__struct_fields__ if name in given})
+
     def check(self) -> JournalSettings:
         """Itself. Raises ConfigError where two settings contradict each other."""
         for name in ("ring_bytes", "segment_bytes"):
