@@ -1,0 +1,414 @@
+"""Red Pennon's dialect with stand-ins for journal, windows and sets: what a real server can't be made to do."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from fanion.bundle.compiler import compile_bundle
+from fanion.config import Config, Limits, RedPennon
+from fanion.definitions import redpennon_lowering
+from fanion.definitions.builder import Builder
+from fanion.definitions.report import Report
+from fanion.definitions.source import SourceFile
+from fanion.engine.evaluator import open_environment
+from fanion.errors import JournalError, JournalFullError, StoreError
+from fanion.http.dialect import Fault
+from fanion.http.dialects.redpennon import DIALECT
+from fanion.http.dialects.redpennon.emit import CATALOGUE, Catalogue
+from fanion.http.dialects.redpennon.schema import Bodies, check_events, checked_of, read_plain_batch
+from fanion.http.services import Services
+from fanion.model.api_key import KeyRecord
+from fanion.model.signing import SigningKeys
+from tests.unit.http_standins import (
+    Answered,
+    Caller,
+    FakeCounters,
+    FakeJournal,
+    FakeLimiter,
+    FakeSnapshots,
+    View,
+)
+
+KEY = "6b0e0f5e-7d5c-4f0a-9d0a-0f3f2f4b7a10"
+CLIENT_KEY = "6b0e0f5e-7d5c-4f0a-9d0a-0f3f2f4b7a11"
+
+
+def make_bundle(organisation: dict[str, Any], **members: Any) -> Any:
+    targeting = {"targeting": "on", "default_variation": "a"}
+    feature = {
+        "variables": {"v": {"type": "string"}},
+        "variations": {"a": {"v": "A"}, "b": {"v": "B"}},
+        "environments": {"production": targeting},
+        **members,
+    }
+    shown = {**feature, "variables": {"shown": {"type": "string"}}, "client_safe": True}
+    shown["variations"] = {"a": {"shown": "S"}}
+    document = {"redpennon": 1, "environments": ["production"], "features": {"f": feature, "g": shown}}
+    report, builder = Report(), Builder("env", {"redpennon": {}}, "production")
+    source = SourceFile("f.json", json.dumps(document).encode())
+    parsed = redpennon_lowering.parse(source, report)
+    assert parsed is not None, report.problems
+    redpennon_lowering.lower(parsed, source, builder, report)
+    builder.documents["organisation"] = msgspec.json.encode({"id": "org", **organisation})
+    return open_environment("env", compile_bundle(builder.finish(), {DIALECT.name: DIALECT.render}))
+
+
+class Snapshot:
+    number = 1
+
+    def __init__(self, bundle: Any, keys: SigningKeys | None) -> None:
+        self.signing_keys = keys
+        self.views = {"env": View({"redpennon": DIALECT.bind(bundle)})}
+        self.keys = {
+            KEY.encode(): KeyRecord(id="k", environment="env", organisation="org", kind="server"),
+            CLIENT_KEY.encode(): KeyRecord(id="c", environment="env", organisation="org", kind="client"),
+        }
+
+    def key(self, raw_key: bytes) -> KeyRecord | None:
+        return self.keys.get(raw_key)
+
+    def view(self, environment: str) -> Any:
+        return self.views.get(environment)
+
+
+class FakeReservation:
+    def __init__(self, window: FakeWindow, ids: list[Any]) -> None:
+        self.window, self.ids = window, ids
+        seen = set(window.known)
+        found = bytearray()
+        for id in ids:
+            found.append(2 if id is not None and id in seen else 0)
+            seen.add(id)
+        self.dispositions = bytes(found)
+        self.hashes = b"".join(str(id).encode()[:16].ljust(16, b".") for id in ids)
+        self.end: int | str | None = None
+
+    def commit(self, sequence: int) -> None:
+        assert self.end is None
+        self.end = sequence
+        self.window.known.update(id for id in self.ids if id is not None)
+
+    def release(self) -> None:
+        assert self.end is None
+        self.end = "released"
+
+
+class FakeWindow:
+    ready = True
+
+    def __init__(self) -> None:
+        self.known: set[Any] = set()
+        self.made: list[FakeReservation] = []
+        self.error: Exception | None = None
+        self.settle_error: Exception | None = None
+
+    def reserve(self, scope: bytes, ids: list[Any]) -> FakeReservation:
+        if self.error is not None:
+            raise self.error
+        self.made.append(FakeReservation(self, [None if id is None else (scope, id) for id in ids]))
+        return self.made[-1]
+
+    async def settle(self, reservation: Any) -> None:
+        if self.settle_error is not None:
+            raise self.settle_error
+
+
+class FakeUsers:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, int]] = []
+        self.error: Exception | None = None
+        self.full = False
+
+    def admit(self, organisation: str, user: str, cap: int) -> bool:
+        if self.error is not None:
+            raise self.error
+        self.asked.append((organisation, user, cap))
+        return not self.full
+
+
+class World:
+    """One worker's dialect with every part at hand."""
+
+    def __init__(
+        self, organisation: dict[str, Any] | None = None, config: Config | None = None, signed: bool = True
+    ) -> None:
+        self.bundle = make_bundle(organisation or {"plan": "enterprise"})
+        snapshots: Any = FakeSnapshots()
+        snapshots.snapshot = Snapshot(self.bundle, SigningKeys(b"k" * 32) if signed else None)
+        self.snapshot = snapshots.snapshot
+        self.journal, self.limiter = FakeJournal(), FakeLimiter()
+        self.event_ids, self.replays, self.users = FakeWindow(), FakeWindow(), FakeUsers()
+        self.services = Services(
+            config or Config(),
+            snapshots,
+            self.journal,
+            self.limiter,
+            FakeCounters(),
+            self.event_ids,
+            self.replays,
+            self.users,
+        )
+        self.caller = Caller(self.services, (DIALECT,))
+
+    def ask(self, path: str, document: Any, key: str = KEY) -> Answered:
+        body = msgspec.json.encode(document)
+        return self.caller.call("POST", path, body, {"x-api-key": key}, key=None)
+
+    def one(self, user: Any = None, key: str = KEY, variable: str = "v") -> Answered:
+        return self.ask(f"/v1/variables/{variable}", {"user": user}, key)
+
+    def send(self, *events: Any, key: str = KEY) -> Answered:
+        return self.ask("/v1/events", {"events": list(events)}, key)
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    return {"event": "buy", "variable": "v", "variation": "a", **changes}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# -- overload
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (JournalFullError("full"), "The event buffer is full. Send them again."),
+        (JournalError("broken"), "The events could not be stored. Send them again."),
+    ],
+)
+def test_journal_that_takes_nothing_is_503_and_gives_ids_back(
+    world: World, error: Exception, text: str
+) -> None:
+    trace = world.one({"id": "u"}).json()["evaluation_trace"]
+    world.journal.full = error
+    answer = world.send(event(event_id="e1", evaluation_trace=trace))
+    assert (answer.status, answer.json()) == (503, {"error": text})
+    assert answer.headers["retry-after"] == "1"
+    assert [made.end for made in (*world.event_ids.made, *world.replays.made)] == ["released", "released"]
+    world.journal.full = None
+    again = world.send(event(event_id="e1", evaluation_trace=trace))
+    assert again.json() == {"accepted": 1}
+    assert world.journal.records[-1]["dispositions"] == b"\x01"
+
+
+def test_journal_that_can_not_sync_is_503(world: World) -> None:
+    world.journal.sync_error = JournalError("the disk failed")
+    assert world.send(event()).status == 503
+
+
+def test_window_that_is_not_ready_refuses_only_what_needs_it(world: World) -> None:
+    trace = world.one({"id": "u"}).json()["evaluation_trace"]
+    world.event_ids.error = world.replays.error = JournalFullError("being rebuilt")
+    assert world.send(event()).status == 202
+    assert world.send(event(evaluation_trace="forged")).status == 202
+    assert world.send(event(event_id="e")).status == 503
+    assert world.send(event(evaluation_trace=trace)).status == 503
+    world.event_ids.error = None
+    assert world.send(event(event_id="e", evaluation_trace=trace)).status == 503
+    assert world.event_ids.made[-1].end == "released"
+
+
+def test_duplicate_is_acknowledged_only_when_what_it_repeats_is_safe(world: World) -> None:
+    world.send(event(event_id="e"))
+    world.event_ids.settle_error = JournalError("not safe yet")
+    assert world.send(event(event_id="e")).status == 503
+    world.event_ids.settle_error = None
+    assert world.send(event(event_id="e")).json() == {"accepted": 0, "duplicates": 1}
+    assert len(world.journal.records) == 1
+
+
+def test_users_that_can_not_be_counted_are_overload() -> None:
+    world = World({"plan": "free"})
+    world.users.error = StoreError("disk full")
+    answer = world.one({"id": "u"})
+    assert answer.status == 503
+    assert "retry-after" in answer.headers
+
+
+def test_store_that_can_not_be_read_is_overload_and_no_401(world: World) -> None:
+    snapshots: Any = world.services.snapshots
+    snapshots.error = StoreError("broken")
+    assert world.one().status == 503
+
+
+# -- what is written
+
+
+def test_record_carries_ids_for_each_event_and_traces_behind_them(world: World) -> None:
+    trace = world.one({"id": "u"}).json()["evaluation_trace"]
+    world.send(event(), event(event_id="e"), event(evaluation_trace=trace), event(evaluation_trace="x"))
+    (record,) = world.journal.records
+    assert record["dispositions"] == b"\x00\x00\x01\x00"
+    assert len(record["ids"]) == 5 * 16
+    assert record["whole"] is True
+    assert (record["dialect"], record["environment"]) == ("redpennon", "env")
+
+
+def test_record_without_ids_and_traces_has_neither(world: World) -> None:
+    world.send(event(), event(evaluation_trace=None, event_id=None))
+    (record,) = world.journal.records
+    assert (record["dispositions"], record["ids"]) == (b"", b"")
+    assert world.event_ids.made == world.replays.made == []
+
+
+def test_traces_alone_leave_the_events_places_empty(world: World) -> None:
+    trace = world.one({"id": "u"}).json()["evaluation_trace"]
+    world.send(event(), event(evaluation_trace=trace))
+    (record,) = world.journal.records
+    assert record["ids"][:32] == bytes(32)
+    assert len(record["ids"]) == 48
+    assert world.event_ids.made == []
+
+
+def test_store_without_signing_keys_traces_nothing_and_verifies_nothing(world: World) -> None:
+    trace = world.one({"id": "u"}).json()["evaluation_trace"]
+    world.snapshot.signing_keys = None
+    assert world.one({"id": "u"}).json()["evaluation_trace"] is None
+    world.send(event(evaluation_trace=trace))
+    assert world.journal.records[-1]["dispositions"] in (b"", b"\x00")
+
+
+def test_rotated_keys_count_with_the_next_request(world: World) -> None:
+    trace = world.one({"id": "u"}).json()["evaluation_trace"]
+    world.snapshot.signing_keys = world.snapshot.signing_keys.rotated(time.time())
+    world.send(event(evaluation_trace=trace))
+    assert world.journal.records[-1]["dispositions"] == b"\x01"
+    trace = world.one({"id": "u"}).json()["evaluation_trace"]
+    world.snapshot.signing_keys = SigningKeys(b"n" * 32)
+    world.send(event(evaluation_trace=trace))
+    assert world.journal.records[-1]["dispositions"] in (b"", b"\x00")
+
+
+# -- client keys
+
+
+def test_client_key_can_not_tell_a_hidden_variable_from_an_unknown_one(world: World) -> None:
+    hidden, unknown = world.one(key=CLIENT_KEY), world.one(key=CLIENT_KEY, variable="x")
+    assert hidden.body.replace(b'"v"', b'"x"') == unknown.body
+    assert world.one(key=CLIENT_KEY, variable="shown").json()["value"] == "S"
+    texts = [world.send(event(variable=name), key=CLIENT_KEY).json()["error"] for name in ("v", "x")]
+    assert texts == ["events[0].variable resolves to unknown variable."] * 2
+    assert world.send(event(variable="shown"), key=CLIENT_KEY).status == 202
+
+
+# -- governance
+
+
+@pytest.mark.parametrize(
+    ("organisation", "cap"),
+    [
+        ({"plan": "free"}, 1_000),
+        ({"plan": "basic"}, 10_000),
+        ({"plan": "business"}, 100_000),
+        ({"plan": "enterprise"}, None),
+        ({"plan": "enterprise", "limits": {"monthly_active_users": 7}}, 7),
+        ({"plan": "free", "limits": {"monthly_active_users": 5_000}}, 5_000),
+    ],
+)
+def test_caps_are_the_plans_or_the_definitions(organisation: dict[str, Any], cap: int | None) -> None:
+    world = World(organisation)
+    world.one({"id": "u", "email": "e"})
+    world.one({"email": "e"})
+    world.one({})
+    world.ask("/v1/variables", {"keys": ["v", "v"], "user": {"id": "w"}})
+    world.send(event(user={"id": "never"}))
+    users = ["u", "e", "anon:unidentified", "w"]
+    assert world.users.asked == ([] if cap is None else [("org", user, cap) for user in users])
+
+
+def test_codes_come_in_the_order_of_the_table() -> None:
+    world = World(
+        {"plan": "basic", "suspended": True, "subscription_active": False, "limits": {"batch_keys": 1}}
+    )
+    world.users.full, world.limiter.wait_s = True, 3.5
+    batch = {"keys": ["a", "b"]}
+    assert world.ask("/v1/variables", batch).json()["code"] == "organisation_suspended"
+    world = World({"plan": "basic", "subscription_active": False})
+    world.users.full = True
+    assert world.ask("/v1/variables", batch).json()["code"] == "organisation_inactive"
+    world = World({"plan": "basic", "limits": {"rate_per_s": 1, "batch_keys": 1, "batch_events": 1}})
+    world.users.full, world.limiter.wait_s = True, 3.5
+    assert world.ask("/v1/variables", batch).json()["code"] == "monthly_active_users_exceeded"
+    world.users.full = False
+    limited = world.ask("/v1/variables", batch)
+    assert (limited.json()["code"], limited.headers["retry-after"]) == ("rate_limit_exceeded", "4")
+    assert world.send(event(), event()).json()["code"] == "rate_limit_exceeded"
+    world.limiter.wait_s = 0
+    assert world.ask("/v1/variables", batch).json()["code"] == "batch_too_large"
+    assert world.send(event(), event()).json()["code"] == "events_batch_too_large"
+
+
+def test_free_plan_without_subscription_is_active() -> None:
+    assert World({"plan": "free", "subscription_active": False}).one().status == 200
+
+
+def test_rate_of_the_configuration_counts_where_the_definition_has_none() -> None:
+    world = World(config=Config(redpennon=RedPennon(rate_per_s=5, burst=7)))
+    world.one()
+    assert len(world.limiter.taken) == 1
+    unlimited = World()
+    unlimited.one()
+    assert unlimited.limiter.taken == []
+
+
+# -- the quick way through a batch
+
+
+def random_event(source: random.Random) -> Any:
+    """Mostly good; each member is sometimes something else."""
+    made: dict[str, Any] = event()
+    choices: dict[str, list[Any]] = {
+        "event": ["buy", "", " ", 1, None],
+        "variable": ["v", "V", "shown", "x", "", 2],
+        "variation": ["a", "b", "c", "", []],
+        "user": [
+            {},
+            {"id": "u"},
+            {"email": "e"},
+            {"id": "", "email": "e"},
+            {"custom_data": {}},
+            1,
+            None,
+            {"id": 5},
+        ],
+        "value": [1, 2.5, "1", True, None, 10**25],
+        "occurred_at": ["2026-01-01T00:00:00Z", "x", "", None, 5],
+        "evaluation_trace": ["t", "", 5, None],
+        "event_id": ["e", "", "x" * 200, "x" * 201, 5, None],
+        "other": [1, {"a": []}],
+    }
+    for name, values in choices.items():
+        if source.random() < 0.35:
+            made[name] = values[0] if source.random() < 0.8 else source.choice(values)
+    return made if source.random() < 0.98 else source.choice([1, [], None])
+
+
+def test_quick_and_plain_way_agree_on_random_batches(world: World) -> None:
+    source = random.Random(7)
+    catalogue = msgspec.json.decode(world.bundle.document(CATALOGUE), type=Catalogue)
+    bodies, limits = Bodies(Limits()), Limits()
+    quick = 0
+    for _ in range(3_000):
+        body = msgspec.json.encode({"events": [random_event(source) for _ in range(source.randrange(4))]})
+        plain = read_plain_batch(body, limits, catalogue, client=False)
+        try:
+            expected = check_events(bodies.events(body), catalogue, client=False)
+        except Fault:
+            assert plain is None, body
+            continue
+        if plain is None:
+            continue
+        quick += 1
+        asked = [one for one in expected if one.event_id is not None or one.trace is not None]
+        assert (checked_of(plain, catalogue) or [] if asked else []) == (expected if asked else []), body
+    assert quick > 500
