@@ -26,6 +26,7 @@ from fanion.http.dialect import Dialect
 from fanion.http.dialects.feather import DIALECT as FEATHER
 from fanion.http.dialects.redpennon import DIALECT as REDPENNON
 from fanion.http.dialects.traffical import DIALECT as TRAFFICAL
+from fanion.http.dialects.stitchd import DIALECT as STITCHD
 from fanion.model.program import Lowered, Table
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ FIRST_WORKERS_S = 5.0
 
 def dialects() -> tuple[Dialect, ...]:
     """Every API that this server speaks. The order decides shared paths and the shape of a path of nobody."""
-    return (FEATHER, REDPENNON, TRAFFICAL)
+    return (FEATHER, REDPENNON, TRAFFICAL, STITCHD)
 
 
 def renderers() -> dict[str, Callable[[Lowered], Table]]:

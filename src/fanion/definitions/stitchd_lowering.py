@@ -12,6 +12,7 @@ Decisions, 2026-11
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -87,7 +88,9 @@ class StitchdLowering:
         document = _document(self.builder.documents.get(NAME))
         segments: list[Any] = [*self.world.rule_segments, *self.world.list_segments]
         for _, _, segment in segments:
-            record: dict[str, Any] = {"decision": self.segment(segment.key)}
+            decision = self.segment(segment.key)
+            member = member_outcome(self.builder.decisions[decision].nodes)
+            record: dict[str, Any] = {"decision": decision, "member": member}
             if isinstance(segment, ListSegment):
                 record["lists"] = {
                     context_type: [self.list_name(segment, context_type, side) for side in SIDES]
@@ -290,6 +293,12 @@ class StitchdLowering:
 
 
 SIDES: Final = ("include", "exclude")
+
+
+def member_outcome(nodes: Iterable[Node]) -> int:
+    """Which outcome of a segment's decision means "member"; -1: none."""
+    outcomes = [node for node in nodes if isinstance(node, Outcome)]
+    return next((number for number, one in enumerate(outcomes) if one.variant == MEMBER), -1)
 
 
 def _by_name(items: list[Any]) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""stitchd's answers, rendered when definitions are published (contract 1, 1.1, 1.2).
+
+A fragment is the rest of an answer after the flag's key: the variant's key and the flag's switch. A native flag
+answers the name of its value's variant or, without one, the value itself as text; one whose values are objects
+or lists without names is not in the table, and so an unknown flag, as are other systems' definitions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from fanion.model.program import Answer, Entry, Fragment, Lowered, Parameter, Resolution, Table
+
+NAME: Final = "stitchd"
+SOURCES: Final = frozenset({"native", NAME})
+
+ABSENT: Final[Fragment] = ()
+"""An unknown flag is no answer: nothing of it is written, and the endpoint makes it a 404."""
+
+
+def render(lowered: Lowered) -> Table:
+    """stitchd's table of an environment."""
+    entries = []
+    for parameter in lowered.parameters:
+        keys = variant_keys(parameter)
+        if keys is not None:
+            fragments = tuple(
+                fragment(key, answer) for key, answer in zip(keys, parameter.answers, strict=True)
+            )
+            entries.append(Entry(parameter.key, parameter.decision, fragments, parameter.client_safe))
+    return Table(tuple(entries), ABSENT)
+
+
+def variant_keys(parameter: Parameter) -> list[str] | None:
+    """The variant key of every outcome; None where stitchd can't express one."""
+    if parameter.source not in SOURCES:
+        return None
+    keys = []
+    for answer in parameter.answers:
+        key = answer.variant if answer.variant is not None else value_key(answer.value)
+        if key is None:
+            return None
+        keys.append(key)
+    return keys
+
+
+def value_key(value: str | None) -> str | None:
+    """A scalar value as text."""
+    if value is None:
+        return ""
+    decoded = msgspec.json.decode(value)
+    if isinstance(decoded, str):
+        return decoded
+    return None if isinstance(decoded, dict | list) else value
+
+
+def fragment(key: str, answer: Answer) -> Fragment:
+    """`is_enabled` is the flag's switch, not whether the variant is truthy (1.1)."""
+    enabled = b"false" if answer.resolution is Resolution.OFF else b"true"
+    return (b'"variant_key":', msgspec.json.encode(key), b',"is_enabled":' + enabled + b"}")

@@ -1,0 +1,504 @@
+"""stitchd against a real server process: the conformance data, and every row of its contract's tables."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fanion import app
+from fanion.journal.event import expand
+from fanion.journal.reader import JournalReader
+from tests.e2e.server import Answer, Running, run, start
+from tests.e2e.stitchd_world import (
+    CLIENT_KEY,
+    EVENTS_KEY,
+    FEATHER_KEY,
+    KEY,
+    OTHER_ENVIRONMENT,
+    OTHER_KEY,
+    ask,
+    evaluate,
+    publish_world,
+    vector_key,
+    vectors,
+)
+from tests.unit.stitchd_worlds import ENVIRONMENT, GOLDEN, SCENARIOS
+
+PAIR = {"segment_key": "beta-users", "context_type": "user", "context_key": "user-123"}
+EVENT = {"metric_key": "button_click", "context_type": "user", "context_key": "u1", "value": True}
+GOOD: dict[str, Any] = {
+    "/evaluate": {"flag_key": "for-beta", "context_type": "user", "context_key": "u1"},
+    "/events": EVENT,
+    "/events/batch": {"events": [EVENT]},
+    "/segments/list-check": PAIR,
+    "/segments/batch-list-check": [PAIR],
+    "/segments/list-check/batch": [PAIR],
+}
+ROUTES = list(GOOD)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("stitchd") / "data"
+    publish_world(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[Running]:
+    running = start(data.with_name("log"), "--workers", "2", data=data)
+    yield running
+    assert running.stop() == 0
+
+
+def refused(answer: Answer, status: int, code: str) -> str:
+    """The text of an error in its envelope."""
+    document = answer.json()
+    assert (answer.status, document["code"]) == (status, code), answer
+    assert set(document) == {"error", "code"}
+    assert answer.headers["content-type"] == "application/json"
+    text: str = document["error"]
+    assert text
+    return text
+
+
+def kept(data: Path) -> list[Any]:
+    """What the journal holds, as the events' own documents, in the order of their arrival at either worker."""
+    records = sorted(JournalReader(data).read(), key=lambda record: record.received_ns)
+    return [one.event.source for record in records for one in expand(record)]
+
+
+# -- the conformance data
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario_over_http(server: Running, name: str) -> None:
+    folder = GOLDEN / "evaluation" / name
+    requests, expected = (
+        json.loads((folder / f"{one}.json").read_text()) for one in ("requests", "expected")
+    )
+    for request, answer in zip(requests, expected, strict=True):
+        context = request["context"]
+        found = evaluate(
+            server,
+            request["flag_key"],
+            context_type=context["type"],
+            context_key=context["key"],
+            attributes=context["parameters"],
+        )
+        if answer["outcome"] == "flag_not_found":
+            assert refused(found, 404, "NOT_FOUND") == f"flag not found: {request['flag_key']}"
+        else:
+            names = {
+                "flag_key": request["flag_key"],
+                "variant_key": answer["variant_key"],
+                "is_enabled": True,
+            }
+            assert (found.status, found.json()) == (200, names)
+
+
+def test_every_hash_vector_over_http(server: Running) -> None:
+    for environment, key, targets, bucket in vectors():
+        attributes = {f"t{n}": value for n, value in enumerate(targets)}
+        found = evaluate(
+            server, key, key=vector_key(environment), environment=environment, attributes=attributes
+        )
+        assert found.json()["variant_key"] == str(bucket), (key, environment, targets)
+
+
+# -- evaluation
+
+
+@pytest.mark.parametrize("prefix", ["", "/stitchd"])
+def test_answer_is_the_documented_one_byte_for_byte(server: Running, prefix: str) -> None:
+    request = {
+        "flag_key": "for-beta",
+        "context_type": "user",
+        "context_key": "user-123",
+        "attributes": {"a": 1},
+    }
+    answer = ask(server, "/evaluate", request, prefix=prefix)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.body == b'{"flag_key":"for-beta","variant_key":"on","is_enabled":true}'
+
+
+def test_disabled_flag_answers_its_default_and_says_so(server: Running) -> None:
+    found = evaluate(server, "off").json()
+    assert found == {"flag_key": "off", "variant_key": "off", "is_enabled": False}
+
+
+def test_attributes_are_typed_as_the_engine_types_them(server: Running) -> None:
+    def variant(flag: str, **attributes: Any) -> str:
+        return str(evaluate(server, flag, attributes=attributes).json()["variant_key"])
+
+    assert variant("by version", app="1.9.0") == "on"
+    assert variant("by version", app="2.0.0") == "off"
+    assert variant("by version", app=19) == "off"
+    assert variant("typed/key", count=5) == "on"
+    assert variant("typed/key", count=5.0) == "off"
+    assert variant("typed/key", big=10**30) == "on"
+
+
+def test_environment_id_is_read_in_any_form(server: Running) -> None:
+    for form in (ENVIRONMENT, ENVIRONMENT.replace("-", ""), "%30" + ENVIRONMENT[1:], f"/{ENVIRONMENT}"):
+        assert ask(server, "/evaluate", GOOD["/evaluate"], environment=form).status == 200
+    other = OTHER_ENVIRONMENT.upper()
+    request = GOOD["/evaluate"] | {"flag_key": "elsewhere"}
+    assert ask(server, "/evaluate", request, key=OTHER_KEY, environment=other).status == 200
+
+
+def test_native_flags_are_asked_through_stitchd(server: Running) -> None:
+    def answer(flag: str, **members: Any) -> Any:
+        found = evaluate(server, flag, **members)
+        return (
+            (found.json().get("variant_key"), found.json().get("is_enabled")) if found.status == 200 else 404
+        )
+
+    assert answer("plain", context_key="u1") == ("true", True)
+    assert answer("plain", context_key="u2") == ("false", True)
+    assert answer("plain", context_key="u1", context_type="anonymous") == ("false", True)
+    assert answer("named") == ("blue", True)
+    assert answer("number") == ("1.5", False)
+    assert answer("object") == 404
+    assert answer("named", key=CLIENT_KEY) == ("blue", True)
+    assert answer("plain", key=CLIENT_KEY) == 404
+    assert answer("for-beta", key=CLIENT_KEY) == ("off", True)
+
+
+@pytest.mark.parametrize("value", [None, [], {}, [1], {"a": 1}])
+def test_attribute_that_is_no_scalar_is_refused(server: Running, value: Any) -> None:
+    text = refused(evaluate(server, "for-beta", attributes={"a": value}), 400, "INVALID_ARGUMENT")
+    assert text.startswith("attributes")
+
+
+@pytest.mark.parametrize(
+    "number", [b"1e999", b"1" + b"0" * 309, b"-1" + b"0" * 400, b"9" * 401, b"NaN", b"01"]
+)
+def test_number_that_no_double_holds_is_refused(server: Running, number: bytes) -> None:
+    body = b'{"flag_key":"for-beta","context_type":"user","context_key":"u","attributes":{"a":%b}}' % number
+    refused(ask(server, "/evaluate", body=body), 400, "INVALID_ARGUMENT")
+
+
+def test_attributes_are_bounded(server: Running) -> None:
+    most = {f"a{n}": n for n in range(1000)}
+    assert evaluate(server, "for-beta", attributes=most).status == 200
+    refused(evaluate(server, "for-beta", attributes=most | {"more": 1}), 400, "INVALID_ARGUMENT")
+    assert evaluate(server, "for-beta", attributes={"a": "x" * 65_536}).status == 200
+    refused(evaluate(server, "for-beta", attributes={"a": "x" * 65_537}), 400, "INVALID_ARGUMENT")
+    refused(evaluate(server, "for-beta", context_key="x" * 65_537), 400, "INVALID_ARGUMENT")
+
+
+# -- membership
+
+
+@pytest.mark.parametrize(
+    ("segment", "context_type", "key", "member"),
+    [
+        ("beta-users", "user", "user-123", True),
+        ("beta-users", "user", "USER-123", False),
+        ("beta-users", "user", "ü", True),
+        ("beta-users", "user", "1.2.3", True),
+        ("beta-users", "user", "out", False),
+        ("beta-users", "user", "", False),
+        ("beta-users", "org", "acme", True),
+        ("beta-users", "org", "user-123", False),
+        ("beta-users", "device", "user-123", False),
+        ("seg-pro", "user", "pro", False),
+        ("seg-not-pro", "user", "u1", False),
+        ("seg-anyone", "user", "u1", True),
+    ],
+)
+def test_membership_of_a_bare_context(
+    server: Running, segment: str, context_type: str, key: str, member: bool
+) -> None:
+    pair = {"segment_key": segment, "context_type": context_type, "context_key": key}
+    answer = ask(server, "/segments/list-check", pair)
+    assert (answer.status, answer.json()) == (200, {"is_member": member})
+    for path in ("/segments/batch-list-check", "/segments/list-check/batch"):
+        for document in ([pair, PAIR], {"checks": [pair, PAIR]}, {"pairs": [pair, PAIR], "version": 1}):
+            batch = ask(server, path, document)
+            assert (batch.status, batch.json()) == (200, [{"is_member": member}, {"is_member": True}])
+
+
+def test_empty_batch_of_pairs_is_an_empty_answer(server: Running) -> None:
+    assert ask(server, "/segments/batch-list-check", []).body == b"[]"
+    assert ask(server, "/segments/batch-list-check", {"checks": []}).body == b"[]"
+
+
+@pytest.mark.parametrize("document", [{}, {"a": 1}, {"a": [], "b": []}, "text", 5, None, [PAIR, 5], [[PAIR]]])
+def test_batch_of_another_shape_is_refused(server: Running, document: Any) -> None:
+    answer = ask(server, "/segments/batch-list-check", body=json.dumps(document).encode())
+    refused(answer, 400, "INVALID_ARGUMENT")
+
+
+def test_unknown_segment_fails_one_check_and_the_whole_batch(server: Running) -> None:
+    unknown = PAIR | {"segment_key": "nobody"}
+    assert (
+        refused(ask(server, "/segments/list-check", unknown), 404, "NOT_FOUND") == "segment not found: nobody"
+    )
+    for path in ("/segments/batch-list-check", "/segments/list-check/batch"):
+        refused(ask(server, path, [PAIR, unknown]), 404, "NOT_FOUND")
+        refused(ask(server, path, {"checks": [unknown, PAIR]}), 404, "NOT_FOUND")
+
+
+def test_two_thousand_pairs_are_answered_in_order(server: Running) -> None:
+    pairs = [PAIR | {"context_key": "user-123" if n % 3 else f"u{n}"} for n in range(2000)]
+    found = ask(server, "/segments/batch-list-check", pairs).json()
+    assert found == [{"is_member": bool(n % 3)} for n in range(2000)]
+
+
+def test_list_changed_by_command_counts_at_the_next_request(server: Running, data: Path) -> None:
+    pair = PAIR | {"context_key": "newcomer"}
+    assert ask(server, "/segments/list-check", pair).json() == {"is_member": False}
+    changed = ["--data", str(data), "env_one", "beta-users", "newcomer", "--type", "user"]
+    assert run(["lists", "add", *changed]).returncode == 0
+    assert all(ask(server, "/segments/list-check", pair).json() == {"is_member": True} for _ in range(10))
+    assert evaluate(server, "for-beta", context_key="newcomer").json()["variant_key"] == "on"
+    assert run(["lists", "remove", *changed]).returncode == 0
+    assert all(ask(server, "/segments/list-check", pair).json() == {"is_member": False} for _ in range(10))
+
+
+# -- events
+
+
+def count(answer: Answer) -> tuple[int, list[str]]:
+    assert answer.status == 202, answer
+    document = answer.json()
+    assert set(document) == {"accepted_count", "rejected_keys"}
+    return document["accepted_count"], document["rejected_keys"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "accepted"),
+    [
+        ("button_click", "true", True),
+        ("button_click", "1", False),
+        ("button_click", "null", False),
+        ("button_click", None, False),
+        ("page_view", None, True),
+        ("page_view", "null", True),
+        ("page_view", "1", True),
+        ("page_view", "1.0", False),
+        ("page_view", '"x"', False),
+        ("purchase", "49.99", True),
+        ("purchase", "1e3", True),
+        ("purchase", "-1E-3", True),
+        ("purchase", "50", False),
+        ("purchase", "9223372036854775808", True),
+        ("purchase", '"49.99"', False),
+        ("purchase", "[1.5]", False),
+        ("purchase", '{"double":1.5}', False),
+        ("items", "9223372036854775807", True),
+        ("items", "-9223372036854775808", True),
+        ("items", "9223372036854775808", False),
+        ("items", "1.0", False),
+        ("items", "true", False),
+        ("unknown", "1", False),
+        ("", "1", False),
+    ],
+)
+def test_event_is_counted_or_its_key_reported(
+    server: Running, metric: str, value: str | None, accepted: bool
+) -> None:
+    rest = "" if value is None else f',"value": {value}'
+    event = f'{{"metric_key":"{metric}","context_type":"user","context_key":"u1","colour":"red"{rest}}}'
+    expected = (1, []) if accepted else (0, [metric])
+    assert count(ask(server, "/events", body=event.encode())) == expected
+    assert count(ask(server, "/events/batch", body=f'{{"events":[{event}]}}'.encode())) == expected
+
+
+def test_batch_reports_every_rejected_event_in_order_and_keeps_the_others(
+    server: Running, data: Path
+) -> None:
+    def event(metric: str, n: int, **members: Any) -> dict[str, Any]:
+        return {"metric_key": metric, "context_type": "user", "context_key": f"batch-{n}", **members}
+
+    events = [
+        event("button_click", 0, value=False, timestamp_ms=1),
+        event("nothing", 1, value=1),
+        event("purchase", 2, value=2.5),
+        event("purchase", 3, value=2),
+        event("nothing", 4),
+        event("page_view", 5),
+    ]
+    answer = ask(server, "/events/batch", {"events": events})
+    assert count(answer) == (3, ["nothing", "purchase", "nothing"])
+    found = [one for one in kept(data) if one["context_key"].startswith("batch-")]
+    assert found == [events[0], events[2], events[5]]
+
+
+def test_batch_with_nothing_left_writes_nothing(server: Running, data: Path) -> None:
+    before = len(kept(data))
+    assert count(ask(server, "/events/batch", {"events": []})) == (0, [])
+    bad = EVENT | {"metric_key": "nothing"}
+    assert count(ask(server, "/events/batch", {"events": [bad, bad]})) == (0, ["nothing", "nothing"])
+    assert count(ask(server, "/events", bad)) == (0, ["nothing"])
+    assert len(kept(data)) == before
+
+
+def test_event_with_a_member_called_events_is_one_event(server: Running, data: Path) -> None:
+    event = EVENT | {"context_key": "strange", "events": [1, 2]}
+    assert count(ask(server, "/events", event)) == (1, [])
+    assert [one for one in kept(data) if one["context_key"] == "strange"] == [event]
+
+
+def test_full_batch_of_tiny_events_is_taken(server: Running) -> None:
+    event = b'{"metric_key":"page_view","context_type":"user","context_key":"u","extra":1,"value":"bad"}'
+    answer = ask(server, "/events/batch", body=b'{"events":[%b]}' % b",".join([event] * 20_000))
+    assert count(answer)[0] == 0
+
+
+def test_compressed_batch_is_read(server: Running) -> None:
+    body = gzip.compress(json.dumps({"events": [EVENT] * 50}).encode())
+    assert count(ask(server, "/events/batch", body=body, headers={"content-encoding": "gzip"})) == (50, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metric_key": 5},
+        {"context_type": None},
+        {"context_key": ...},
+        {"timestamp_ms": "now"},
+        {"timestamp_ms": 1.5},
+        {"timestamp_ms": 2**63},
+    ],
+)
+def test_event_with_a_field_missing_or_mistyped_refuses_the_request(server: Running, change: Any) -> None:
+    event = {name: value for name, value in (EVENT | change).items() if value is not ...}
+    for rest, document in (("/events", event), ("/events/batch", {"events": [EVENT, event]})):
+        text = refused(ask(server, rest, document), 400, "INVALID_ARGUMENT")
+        assert next(iter(change)) in text
+
+
+# -- what is refused on every route
+
+
+@pytest.mark.parametrize("rest", ROUTES)
+def test_good_request_of_every_route(server: Running, rest: str) -> None:
+    status = 202 if rest.startswith("/events") else 200
+    for prefix in ("", "/stitchd"):
+        assert ask(server, rest, GOOD[rest], prefix=prefix).status == status
+    extended = GOOD[rest] | {"unknown": {"a": [1]}} if isinstance(GOOD[rest], dict) else GOOD[rest]
+    assert ask(server, rest, extended, headers={"content-type": "text/plain"}).status == status
+
+
+@pytest.mark.parametrize("rest", ROUTES)
+def test_credentials_of_every_route(server: Running, rest: str) -> None:
+    good = GOOD[rest]
+    for key in (None, ""):
+        text = refused(ask(server, rest, good, key=key), 401, "UNAUTHENTICATED")
+        assert text == "missing x-sdk-key header"
+    bearer = {"authorization": f"Bearer {KEY}"}
+    refused(ask(server, rest, good, key=None, prefix="/stitchd", headers=bearer), 401, "UNAUTHENTICATED")
+    assert ask(server, rest, good, headers={"authorization": "Bearer nonsense"}).status in (200, 202)
+    for key in ("sdk_live_unknown_key", FEATHER_KEY, OTHER_KEY):
+        text = refused(ask(server, rest, good, key=key), 401, "UNAUTHENTICATED")
+        assert text == "sdk key not found"
+    answer = ask(server, rest, good, environment=OTHER_ENVIRONMENT)
+    assert refused(answer, 401, "UNAUTHENTICATED") == "sdk key not found"
+
+
+@pytest.mark.parametrize("rest", ROUTES)
+def test_environment_id_that_is_no_uuid(server: Running, rest: str) -> None:
+    for id in ("nonsense", "env_one", ENVIRONMENT[:-1], "%ff" * 12):
+        text = refused(ask(server, rest, GOOD[rest], environment=id), 400, "INVALID_ARGUMENT")
+        assert text.startswith("invalid environment_id: ")
+
+
+@pytest.mark.parametrize("rest", ROUTES)
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"nonsense", b"{", b'"', b"\xff", b"{}", b"null", b"true", b"[5]", b'{"flag_key":"x"}', b"[" * 100],
+)
+def test_body_of_another_shape(server: Running, rest: str, body: bytes) -> None:
+    refused(ask(server, rest, body=body), 400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize("rest", ROUTES)
+def test_unknown_members_may_not_nest_without_end(server: Running, rest: str) -> None:
+    good = json.dumps(GOOD[rest] if isinstance(GOOD[rest], dict) else GOOD[rest][0])
+    for depth, status in ((30, (200, 202)), (100, (400,)), (5000, (400,))):
+        body = good[:-1] + ',"unknown":' + "[" * depth + "]" * depth + "}"
+        if isinstance(GOOD[rest], list):
+            body = f"[{body}]"
+        answer = ask(server, rest, body=body.encode())
+        assert answer.status in status
+        if status == (400,):
+            refused(answer, 400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize("rest", ROUTES)
+def test_invalid_text_anywhere_is_refused(server: Running, rest: str) -> None:
+    good = json.dumps(GOOD[rest] if isinstance(GOOD[rest], dict) else GOOD[rest][0]).encode()
+    body = good[:-1] + b',"unknown":"\xff"}'
+    refused(
+        ask(server, rest, body=body if isinstance(GOOD[rest], dict) else b"[%b]" % body),
+        400,
+        "INVALID_ARGUMENT",
+    )
+
+
+@pytest.mark.parametrize("rest", ROUTES)
+def test_method_path_size_and_encoding(server: Running, rest: str) -> None:
+    answer = ask(server, rest, method="GET")
+    refused(answer, 405, "INVALID_ARGUMENT")
+    assert answer.headers["allow"] == "POST"
+    refused(ask(server, rest + "/more", GOOD[rest]), 404, "NOT_FOUND")
+    size = 5 * 1024 * 1024 + 1
+    head = f"POST /v1/environments/{ENVIRONMENT}{rest} HTTP/1.1\r\nHost: x\r\nx-sdk-key: {KEY}\r\n"
+    found = server.talk(f"{head}Content-Length: {size}\r\n\r\n".encode())
+    assert found.startswith(b"HTTP/1.1 413 ")
+    assert found.endswith(b'"code":"INVALID_ARGUMENT"}')
+    answer = ask(server, rest, GOOD[rest], headers={"content-encoding": "br"})
+    refused(answer, 415, "INVALID_ARGUMENT")
+    answer = ask(server, rest, GOOD[rest], headers={"content-encoding": "gzip"})
+    refused(answer, 400, "INVALID_ARGUMENT")
+
+
+def test_unknown_flag(server: Running) -> None:
+    for name in ("nothing", "", "elsewhere", "x" * 5000):
+        refused(evaluate(server, name), 404, "NOT_FOUND")
+
+
+def test_key_with_scopes_opens_what_they_name(server: Running) -> None:
+    assert ask(server, "/events", EVENT, key=EVENTS_KEY).status == 202
+    refused(ask(server, "/evaluate", GOOD["/evaluate"], key=EVENTS_KEY), 403, "PERMISSION_DENIED")
+
+
+def test_guessing_keys_never_gets_429(data: Path, tmp_path: Path) -> None:
+    limited = {"FANION_LIMITER_BAD_KEYS_PER_MINUTE": "2"}
+    own = tmp_path / "data"
+    publish_world(own)
+    server = start(tmp_path / "log", "--workers", "1", data=own, environment=limited)
+    try:
+        for _ in range(8):
+            refused(
+                ask(server, "/evaluate", GOOD["/evaluate"], key="sdk_live_guessed"), 401, "UNAUTHENTICATED"
+            )
+        assert ask(server, "/evaluate", GOOD["/evaluate"]).status == 200
+    finally:
+        server.stop()
+
+
+def test_demo_world_answers_the_example_requests(tmp_path: Path) -> None:
+    assert any("x-sdk-key: sdk_live_demo" in line for line in app.demo_notes())
+    server = start(tmp_path / "log", "--demo", "--workers", "1")
+    environment = "5b1f6a52-0000-4000-8000-000000000001"
+    here: dict[str, Any] = {"key": "sdk_live_demo", "environment": environment}
+    try:
+        request = {"flag_key": "my-flag", "context_type": "user", "context_key": "user-123"}
+        assert ask(server, "/evaluate", request, **here).json()["variant_key"] == "treatment"
+        assert ask(server, "/segments/list-check", PAIR, **here).json() == {"is_member": True}
+        assert count(ask(server, "/events", EVENT, **here)) == (1, [])
+        views = [EVENT, {k: v for k, v in EVENT.items() if k != "value"} | {"metric_key": "page_view"}]
+        buy = EVENT | {"metric_key": "purchase", "value": 49.99}
+        assert count(ask(server, "/events/batch", {"events": [*views, buy]}, **here)) == (3, [])
+    finally:
+        assert server.stop() == 0
