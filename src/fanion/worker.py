@@ -131,10 +131,14 @@ class Worker:
         await receive()
         try:
             await self._start()
-        except (FanionError, OSError) as error:
+        except Exception as error:
+            # Whatever it is: Granian would go on without a lifespan, with a worker that can answer nothing.
+            if not isinstance(error, (FanionError, OSError)):
+                log.exception("a worker did not start")
             self._stop()
-            self._notify(Notice(os.getpid(), str(error)))
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            reason = str(error) or type(error).__name__
+            self._notify(Notice(os.getpid(), reason))
+            await send({"type": "lifespan.startup.failed", "message": reason})
             return
         await send({"type": "lifespan.startup.complete"})
         self._notify(Notice(os.getpid()))

@@ -45,6 +45,14 @@ def test_a_declared_length_over_the_limit_is_refused_before_the_first_byte() -> 
     assert caller.received == 0
 
 
+def test_a_moderate_body_over_the_limit_is_read_and_dropped_so_that_its_answer_arrives() -> None:
+    caller = limited(body_bytes_max=2048, body_chunk_timeout_s=0.05, body_timeout_s=1)
+    pieces = [b" " * 1024] * 4
+    assert caller.call("POST", BULK, pieces, {"content-length": "4096"}).status == 413
+    assert caller.received == 4
+    assert caller.call("POST", BULK, pieces[:2], {"content-length": "4096"}, stall=True).status == 413
+
+
 def test_an_undeclared_body_is_counted_while_it_comes() -> None:
     caller = limited(body_bytes_max=2048)
     assert caller.call("POST", BULK, [b" " * 1024] * 1000).status == 413

@@ -29,6 +29,7 @@ from fanion.http.request import (
     BodyWatch,
     Receive,
     check_headers,
+    discard,
     read_rest,
     too_large_text,
     undo_encoding,
@@ -102,6 +103,7 @@ def make_handler(
                 declared = headers.get(b"content-length")
                 length = -1 if declared is None else int(declared)
                 if length > bytes_max:
+                    await discard(receive, watch, length)
                     raise Fault(Kind.TOO_LARGE, too_large_text(bytes_max))
                 if length:
                     task = current_task(loop)

@@ -1,10 +1,10 @@
 """The body of a request, within its limits, and the few rules on headers.
 
-Reading: a declared length over the limit is refused before the first byte; what comes is counted as it comes;
-each piece may take `body_chunk_timeout_s` and the whole `body_timeout_s`. No timer is armed per request: a
-request that waits for bytes stands in `BodyWatch`, which looks through its (few) entries ten times a second
-and cancels what is overdue. The HTTP server hands a short body over whole, so the usual path is one
-`receive`.
+Reading: a declared length over the limit is refused (a moderate one is read and dropped first); what comes is
+counted as it comes; each piece may take `body_chunk_timeout_s` and the whole `body_timeout_s`. No timer is
+armed per request: a request that waits for bytes stands in `BodyWatch`, which looks through its (few) entries
+ten times a second and cancels what is overdue. The HTTP server hands a short body over whole, so the usual
+path is one `receive`.
 
 Encodings: gzip, deflate and zstd, undone within the limit and within a ratio; everything else is refused.
 """
@@ -24,6 +24,11 @@ WATCH_INTERVAL_S = 0.1
 INFLATE_RATIO_MAX = 100
 """Bytes out per byte in, judged above `INFLATE_FREE_BYTES`; JSON reaches 20, a bomb 1,000."""
 INFLATE_FREE_BYTES = 65_536
+
+DISCARD_BYTES_MAX = 8 * 1024 * 1024
+DISCARD_TIMEOUT_S = 1.0
+"""What is still read of a body that was declared too large. Larger ones may see a reset instead of their
+413."""
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -91,6 +96,30 @@ async def read_rest(
             if size > bytes_max:
                 raise Fault(Kind.TOO_LARGE, too_large_text(bytes_max))
             return b"".join(pieces)
+
+
+async def discard(receive: Receive, watch: BodyWatch, length: int) -> None:
+    """Reads a body that is refused anyway, when it is small enough: a connection closed on bytes that were
+    not read is reset, and the answer is lost with it."""
+    if length > DISCARD_BYTES_MAX:
+        return
+    task = asyncio.current_task()
+    assert task is not None
+    ends = time.monotonic() + DISCARD_TIMEOUT_S
+    watch.waiting[task] = watch.now
+    try:
+        while length > 0 and time.monotonic() < ends:
+            message = await receive()
+            length -= len(message.get("body", b""))
+            if not message.get("more_body", False):
+                return
+    except asyncio.CancelledError:
+        if task not in watch.overdue:
+            raise
+        watch.overdue.discard(task)
+        task.uncancel()
+    finally:
+        del watch.waiting[task]
 
 
 BROKEN_TEXT = "The request body ended early, or its chunks are not framed as HTTP asks."
