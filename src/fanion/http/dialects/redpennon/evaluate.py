@@ -24,10 +24,11 @@ from fanion.http.dialects.redpennon.emit import (
     Catalogue,
     Settings,
 )
-from fanion.http.dialects.redpennon.refusals import COMMON, Gate, Governed
+from fanion.http.dialects.redpennon.refusals import COMMON, Gate, govern
 from fanion.http.dialects.redpennon.schema import Bodies, User, identity_of
 from fanion.http.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
+from fanion.model.organisation import DOCUMENT
 from fanion.model.signing import SigningKeys
 
 CUSTOM_DATA: Final = "custom_data"
@@ -51,7 +52,7 @@ class Served:
         self.bundle = bundle
         self.table: int = bundle.table(NAME)
         self.native = msgspec.json.decode(bundle.document(SETTINGS), type=Settings).native
-        self.governed = Governed(bundle.document("organisation"))
+        self.governed = govern(bundle.document(DOCUMENT))
         self._catalogue: Catalogue | None = None
 
     @property
@@ -165,7 +166,7 @@ def evaluate_many(services: Services, bodies: Bodies, signers: Signers, gate: Ga
         at = served(snapshot, record)
         keys, user = read(body)
         identity = identity_of(user)
-        refused = gate.evaluation(at.governed, identity) or gate.batch(at.governed, len(keys))
+        refused = gate.batch(at.governed, identity, len(keys))
         if refused is not None:
             return refused
         members, attributes, contexts = context_of(at, user, identity)
