@@ -9,7 +9,6 @@ is well formed but for a few rules that are checked for all events at once. Ever
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, NoReturn
@@ -25,7 +24,6 @@ EVENT_ID_CHARACTERS_MAX: Final = 200
 
 REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
-LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
 _decode = msgspec.json.Decoder().decode
 _instant = datetime.fromisoformat
 
@@ -44,13 +42,20 @@ class Bodies:
         self._depth_max = limits.json_depth_max
         self._keys_max = limits.json_keys_max
         self._digits_max = limits.json_integer_digits_max
+        self._free_bytes = min(
+            2 * limits.json_depth_max, limits.json_keys_max, limits.json_integer_digits_max
+        )
+        """A body up to this size can't break any of the three."""
 
     def decode(self, body: bytes) -> Any:
         """Plain JSON within depth, members and digits. Raises Fault INVALID_JSON."""
-        if body.count(b"{") + body.count(b"[") > self._depth_max or body.count(b":") > self._keys_max:
-            check_bounds(body, self._limits)
-        elif len(body) > self._digits_max:
-            check_numbers(body, self._limits)
+        size = len(body)
+        if size > self._free_bytes:
+            brackets = body.count(b"{") + body.count(b"[")
+            if brackets > self._depth_max or (size > self._keys_max and body.count(b":") > self._keys_max):
+                check_bounds(body, self._limits)
+            elif size > self._digits_max:
+                check_numbers(body, self._limits)
         try:
             return _decode(body)
         except REFUSED:
@@ -82,8 +87,9 @@ class Bodies:
             return {}
         if user.__class__ is not dict:
             invalid('"user" must be an object.')
-        if LONG_INTEGER.search(body) is not None:
-            _refuse_long_integers(user)
+        custom = user.get("custom_data")
+        if custom.__class__ is dict and int in map(type, custom.values()):
+            _refuse_long_integers(custom)
         if len(body) > self._limits.json_string_bytes_max:
             _refuse_long_texts(user, self._limits.json_string_bytes_max)
         checked: User = user
@@ -125,8 +131,8 @@ def _values(user: User) -> list[Any]:
     return [*user.values(), *(custom.values() if custom.__class__ is dict else ())]
 
 
-def _refuse_long_integers(user: User) -> None:
-    for value in _values(user):
+def _refuse_long_integers(custom: dict[str, Any]) -> None:
+    for value in custom.values():
         if value.__class__ is int and not -(2**63) <= value < 2**63:
             invalid('"user" must not hold integers beyond 64 bits.')
 
