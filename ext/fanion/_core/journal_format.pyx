@@ -92,14 +92,14 @@ def list_records(const uint8_t[::1] data not None, uint64_t offset, uint64_t end
     return result
 
 
-def scan_ring(const uint8_t[::1] data not None, uint64_t salt):
-    """{sequence: (offset, span)} of every valid event record in a ring's data, wherever it lies."""
+def scan_ring(const uint8_t[::1] data not None, uint64_t salt, uint64_t above = 0):
+    """{sequence: (offset, span)} of every valid event record above a sequence in a ring's data, wherever it lies."""
     cdef uint64_t available = data.shape[0], offset = 0
     cdef const fanion_record_header* record
     result = {}
     while offset < available:
         with nogil:
-            offset = fanion_resync(&data[0], available, offset, salt, 0, UINT64_MAX, NULL)
+            offset = fanion_resync(&data[0], available, offset, salt, above, UINT64_MAX, NULL)
         if offset >= available:
             break
         record = <const fanion_record_header*>&data[offset]

@@ -67,18 +67,18 @@ def recover(storage: Storage, slot: Slot, machine: bytes, maker: SegmentMaker) -
     if clean:
         return Recovered(epoch, known, ordinal, 0, False, [], unused)
     end = _log_end(storage, started, known)
+    data = memoryview(b"")
     found: dict[int, tuple[int, int]] = {}
     freed = 0
     if identity is not None:
-        data = ring[ring_module.DATA_OFFSET : ring_module.DATA_OFFSET + identity.capacity]
-        found = journal_format.scan_ring(data, identity.salt)
+        data = memoryview(ring)[ring_module.DATA_OFFSET : ring_module.DATA_OFFSET + identity.capacity]
         freed = read_control(ring, "freed_sequence")
+        found = journal_format.scan_ring(data, identity.salt, min(freed, end.sequence) if end.synced else 0)
     first = _first_to_write(found, freed, end)
     sequence = first
     while sequence in found:
         sequence += 1
     if sequence > first:
-        assert identity is not None
         ordinal += 1
         records = [found[n][0] for n in range(first, sequence)]
         _write_segment(storage, maker, slot, machine, epoch, ordinal, data, records, first)
@@ -136,7 +136,7 @@ def _write_segment(
     machine: bytes,
     epoch: int,
     ordinal: int,
-    data: bytes,
+    data: memoryview,
     records: list[int],
     first: int,
 ) -> None:

@@ -12,7 +12,7 @@ from fanion._core.journal_writer import NativeWriter
 from fanion._core.ring import DATA_OFFSET, Ring
 from fanion.errors import JournalError
 from fanion.journal.files import ReadySegment, RingIdentity, SegmentMaker, begin_ring, machine_id, make_ring
-from fanion.journal.log_segment import SegmentHeader, new_salt
+from fanion.journal.log_segment import PAGE, SegmentHeader, new_salt, parse_header
 from fanion.journal.recovery import Recovered, recover
 from fanion.journal.seal import seal_segment
 from fanion.journal.settings import JournalSettings
@@ -101,8 +101,10 @@ class Session:
                     self.storage.unlink(ready.path)
             while self.made:
                 _, ready = self.made.popitem()
+                header = parse_header(self.storage.pread(ready.fd, PAGE, 0))
                 self.storage.close(ready.fd)
-                self.maker.recycle(ready.path, keep=self.settings.pool_segments)
+                if header is not None and not header.started:
+                    self.maker.recycle(ready.path, keep=self.settings.pool_segments)
             clean = drained and self.ring.failure == 0
             if clean:
                 self.slot.write(

@@ -9,6 +9,7 @@ loop has to do is handed over with `call_soon_threadsafe`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import threading
@@ -24,6 +25,8 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import list_slots, read_slot, slot_path
 from fanion.journal.storage import Storage
 
+log = logging.getLogger("fanion.journal")
+
 TICK_MS = 100
 ADOPT_EVERY_NS = 300_000_000
 RETAIN_EVERY_NS = 2_000_000_000
@@ -35,6 +38,7 @@ DETACH_TIMEOUT_NS = 1_000_000_000
 LOOP_NICE = 5
 """Of an event loop's thread whose writer thread got neither SCHED_FIFO nor nice -10."""
 
+DRAINING = "rings of earlier workers are being drained"
 REFUSE_SPACE, REFUSE_FAILURE, REFUSE_STALL, REFUSE_DIRECTORY = 1, 2, 4, 8
 
 
@@ -69,7 +73,9 @@ class Steward:
         self._carried: list[tuple[int, bytes]] = []
         self._open_at = self._adopt_at = self._retain_at = self._make_at = 0
         self._retry_ns = RETRY_FIRST_NS
-        self._failing_since = self._behind_since = 0
+        self._failing_since = self._failures_seen = self._moved_at = 0
+        self._durable_seen = -1
+        self._told_ok = True
         self._make_error = ""
         self._stopping = threading.Event()
         self.detached = threading.Event()
@@ -100,7 +106,7 @@ class Steward:
         try:
             session = open_session(self._storage, self._directory, self._settings)
         except (OSError, JournalError) as error:
-            self.health = Health(False, f"the journal can't be opened: {error}")
+            self._tell(Health(False, f"the journal can't be opened: {error}"))
             self._open_at = self._storage.now() + self._retry_ns
             self._retry_ns = min(self._retry_ns * 2, RETRY_LAST_NS)
             return
@@ -110,9 +116,30 @@ class Steward:
         self._carried = []
         with contextlib.suppress(OSError):
             session.offer_segment(zeroed=False)
-        self._failing_since = 0
+        self._failing_since = self._failures_seen = self._moved_at = 0
+        self._recovered = self._placed = False
+        self._durable_seen = -1
+        self._report(session)
+        self._tell(Health(False, DRAINING))
         self.session = session
         self._owner.attach(session)
+
+    def _report(self, session: Session) -> None:
+        """What recovery found, in the log."""
+        found, writer = session.recovered, session.slot.writer
+        for damage in found.damages:
+            reason = f"bytes {damage.offset}-{damage.end_offset} of the last log segment do not verify"
+            extra = {
+                "writer": writer,
+                "sequence": damage.sequence,
+                "count": damage.next_sequence - damage.sequence,
+            }
+            log.error("records of the journal are lost", extra={**extra, "reason": reason})
+        if found.torn or found.moved:
+            extra = {"writer": writer, "sequence": found.next_sequence, "count": found.moved}
+            log.warning(
+                "the journal was recovered: a torn tail was cut, ring records were written", extra=extra
+            )
 
     def _run(self) -> None:
         poller = select.poll()
@@ -129,7 +156,7 @@ class Steward:
             try:
                 self.tick()
             except (OSError, JournalError) as error:
-                self.health = Health(False, f"the journal's upkeep fails: {error}")
+                self._tell(Health(False, f"the journal's upkeep fails: {error}"))
 
     def tick(self) -> None:
         """One round. Errors of one duty don't keep the others from being done."""
@@ -186,47 +213,69 @@ class Steward:
 
     def _watch(self, session: Session, now: int) -> bool:
         """Judges the writer, the disk and the directory. False: the session was given up."""
-        ring, stall_ns = session.ring, int(self._settings.stall_ms * 1e6)
-        refuse, reasons = 0, []
+        ring = session.ring
         if session.native.ended:
             self._end_session(f"the writer thread has ended (failure {ring.failure:#x})")
-            self.health = Health(False, self.health.reason, fatal=True)
             return False
         if not self._storage.same_file(session.slot.fd, slot_path(self._directory, session.slot.writer)):
             self._replace_session(session)
             return False
-        if ring.failure:
-            self._failing_since = self._failing_since or now
-        else:
-            self._failing_since = 0
+        self._count_failures(session)
+        refuse, reasons = self._judge(session, now)
+        ring.set_refuse(refuse)
+        if refuse & REFUSE_STALL:
+            self._owner.fail_waiting("; ".join(reasons))
+        if not reasons and not self._recovered:
+            reasons.append(DRAINING)
+        self._tell(Health(not reasons, "; ".join(reasons)))
+        return True
+
+    def _judge(self, session: Session, now: int) -> tuple[int, list[str]]:
+        """Reasons to take nothing, as bits and as words."""
+        ring, refuse, reasons = session.ring, 0, []
+        self._failing_since = (self._failing_since or now) if ring.failure else 0
         if self._failing_since and now - self._failing_since > FAILURE_GRACE_NS:
             refuse |= REFUSE_FAILURE
             reasons.append(f"the disk fails: {describe_failure(ring.failure)}")
-        behind = ring.head_sequence > ring.durable
-        self._behind_since = (self._behind_since or now) if behind else 0
-        moved = max(ring.heartbeat_ns, self._behind_since)
-        if behind and now - moved > stall_ns:
+        if self._make_error and session.native.blocked:
+            refuse |= REFUSE_FAILURE
+            reasons.append(self._make_error)
+        durable = ring.durable
+        if durable != self._durable_seen or ring.head_sequence == durable:
+            self._durable_seen, self._moved_at = durable, now
+        if now - self._moved_at > int(self._settings.stall_ms * 1e6):
             refuse |= REFUSE_STALL
-            reasons.append(f"the writer has not moved for {(now - moved) / 1e9:.1f} s")
+            reasons.append(f"the writer has not moved for {(now - self._moved_at) / 1e9:.1f} s")
         free = self._storage.free_bytes(self._directory)
         needed = self._settings.reserve_bytes + 2 * self._settings.segment_bytes
         if free < needed:
             refuse |= REFUSE_SPACE
             reasons.append(f"{free >> 20} MiB free on the disk, {needed >> 20} MiB needed")
-        if self._make_error and session.native.blocked:
-            refuse |= REFUSE_FAILURE
-            reasons.append(self._make_error)
-        ring.set_refuse(refuse)
-        failing_ns = now - self._failing_since if self._failing_since else 0
-        if refuse & REFUSE_STALL or (refuse & REFUSE_FAILURE and failing_ns > stall_ns):
-            self._owner.fail_waiting("; ".join(reasons))
-        if not reasons and not self._recovered:
-            reasons.append("rings of earlier workers are being drained")
-        self.health = Health(not reasons, "; ".join(reasons))
-        return True
+        return refuse, reasons
+
+    def _count_failures(self, session: Session) -> None:
+        """One line in the log for each segment that was given up."""
+        failures = session.ring.counters()[0]["failures"]
+        if failures > self._failures_seen:
+            reason = describe_failure(session.ring.failure) if session.ring.failure else "mended since"
+            extra = {"count": failures, "reason": reason, "writer": session.slot.writer}
+            log.error(
+                "a log segment was given up after a failed write; its records go to another", extra=extra
+            )
+        self._failures_seen = failures
+
+    def _tell(self, health: Health) -> None:
+        """Publishes what was found, and logs it when it is another answer."""
+        if health.ok != self._told_ok and health.reason != DRAINING:
+            self._told_ok = health.ok
+            if health.ok:
+                log.info("the journal takes events")
+            else:
+                log.error("the journal takes no events", extra={"reason": health.reason})
+        self.health = health
 
     def _end_session(self, reason: str) -> None:
-        self.health = Health(False, reason)
+        self._tell(Health(False, reason, fatal=True))
         if self.session is not None:
             self.session.ring.set_refuse(REFUSE_STALL)
             self._owner.fail_waiting(reason)
@@ -234,7 +283,7 @@ class Steward:
     def _replace_session(self, session: Session) -> None:
         """The directory is gone. What the ring still holds is carried over to the next one."""
         reason = f"the journal's directory {self._directory} is gone; waiting for {self._directory.parent}"
-        self.health = Health(False, reason)
+        self._tell(Health(False, reason))
         session.ring.set_refuse(REFUSE_DIRECTORY)
         self.detached.clear()
         self._owner.detach(reason)
