@@ -92,19 +92,15 @@ class TraceSigner:
         self._previous_until_ms = int(keys.rotated_at * 1000) + SKEW_MS
         self._ttl_ms = int(ttl_s * 1000)
         self._now_ns = now_ns
-        self._process = os.urandom(3)
+        self._process = int.from_bytes(os.urandom(3), "big") << 24
         self._count = start
 
     def issue(self, scope: bytes, user: str) -> bytes:
         """What follows the scope in a token: 52 characters."""
         self._count = count = (self._count + 1) & 0xFFFFFF
         key = self._current
-        payload = (
-            (self._now_ns() // 1_000_000).to_bytes(6, "big")
-            + self._process
-            + count.to_bytes(3, "big")
-            + key.identity(user)
-        )
+        serial = self._now_ns() // 1_000_000 << 48 | self._process | count
+        payload = serial.to_bytes(SERIAL_BYTES, "big") + key.identity(user)
         signed = payload + key.mac(scope + payload)
         return binascii.b2a_base64(signed, newline=False).translate(_TO_URL)
 
