@@ -151,6 +151,22 @@ def test_window_of_another_size_key_or_journal_is_refused_or_made_anew(tmp_path:
     assert not IdWindow(path, 1024, KEY, 2, replace=True).ready
 
 
+def test_window_of_another_boot_is_empty_and_not_ready(tmp_path: Path) -> None:
+    path = tmp_path / "window"
+    window = IdWindow(str(path), 1024, KEY)
+    window.attach(0, 0)
+    window.mark_ready()
+    keep(window, ["a"], 1)
+    window.close()
+    with path.open("r+b") as file:
+        file.seek(32)
+        file.write(bytes(16))
+    window = IdWindow(str(path), 1024, KEY)
+    assert (window.fresh, window.ready) == (True, False)
+    assert keep(window, ["a"], 1) == b"\0"
+    assert path.stat().st_blocks * 512 >= path.stat().st_size == window.body_bytes + 4096
+
+
 @pytest.mark.parametrize("capacity", [0, 1023, 1 << 33])
 def test_impossible_sizes_are_refused(tmp_path: Path, capacity: int) -> None:
     with pytest.raises(ValueError, match="are allowed"):

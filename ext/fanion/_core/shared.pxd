@@ -21,7 +21,7 @@ cdef class SharedFile:
     cdef readonly str path
     cdef readonly bint fresh       # this call created the file or zeroed its body
 
-    cdef try_open(self, bytes header, bint replace, bint per_boot)
+    cdef try_open(self, bytes header, bint replace, bint per_boot, bint large)
     cdef fits(self, int fd, bytes header)
     cdef int lock_file(self) except -1
     cdef int unlock_file(self) except -1

@@ -119,7 +119,7 @@ cdef bytes header_page(uint32_t kind, uint32_t version, uint64_t body_bytes, uin
     return start.ljust(FANION_SHARED_HEADER_BYTES, b"\0")
 
 
-cdef create_file(str path, bytes header, uint64_t body_bytes, bint replace):
+cdef create_file(str path, bytes header, uint64_t body_bytes, bint replace, bint large):
     """Writes the whole file beside its place, syncs it, and gives it its name."""
     directory = os.path.dirname(path)
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.new"
@@ -127,7 +127,8 @@ cdef create_file(str path, bytes header, uint64_t body_bytes, bint replace):
     try:
         os.posix_fallocate(fd, 0, len(header) + body_bytes)
         os.pwrite(fd, header, 0)
-        write_zeros(fd, len(header), body_bytes)
+        if not large:
+            write_zeros(fd, len(header), body_bytes)
         os.fsync(fd)
         if replace:
             os.replace(temporary, path)
@@ -165,6 +166,8 @@ cdef class SharedFile:
 
     `replace`: a file of another kind, version, size or layout is replaced (only for the one process that
     starts before the others); without it, ValueError. `per_boot`: a body from an earlier boot is zeroed.
+    `large`: blocks are allocated, but zeros are neither written nor mapped before a page is first touched, since
+    hundreds of megabytes of them would be felt at every start.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -174,7 +177,7 @@ cdef class SharedFile:
 
     def __init__(
         self, str path, uint32_t kind, uint32_t version, uint64_t body_bytes, uint64_t layout=0, *,
-        bint replace=False, bint per_boot=False,
+        bint replace=False, bint per_boot=False, bint large=False,
     ):
         if self.base != NULL:
             raise ValueError("already open")
@@ -182,13 +185,13 @@ cdef class SharedFile:
         self.body_bytes = body_bytes
         header = header_page(kind, version, body_bytes, layout)
         for _ in range(16):
-            if self.try_open(header, replace, per_boot):
+            if self.try_open(header, replace, per_boot, large):
                 break
         else:
             raise OSError(EAGAIN, "the file is replaced again and again", self.path)
         cdef void *base = mmap(
-            NULL, FANION_SHARED_HEADER_BYTES + body_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-            self.fd, 0,
+            NULL, FANION_SHARED_HEADER_BYTES + body_bytes, PROT_READ | PROT_WRITE,
+            MAP_SHARED if large else MAP_SHARED | MAP_POPULATE, self.fd, 0,
         )
         if base == MAP_FAILED:
             code = errno
@@ -197,12 +200,12 @@ cdef class SharedFile:
         self.base = <uint8_t *> base
         self.body = self.base + FANION_SHARED_HEADER_BYTES
 
-    cdef try_open(self, bytes header, bint replace, bint per_boot):
+    cdef try_open(self, bytes header, bint replace, bint per_boot, bint large):
         """True: the right file is open in `fd`. False: someone was quicker, try again."""
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
-            if not create_file(self.path, header, self.body_bytes, False):
+            if not create_file(self.path, header, self.body_bytes, False, large):
                 return False
             self.fresh = True
             fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -217,11 +220,15 @@ cdef class SharedFile:
                         f"{self.path} was made with other settings or by another version; "
                         f"stop every server of this directory, then start again (the file is made anew)"
                     )
-                create_file(self.path, header, self.body_bytes, True)
+                create_file(self.path, header, self.body_bytes, True, large)
                 self.fresh = True
                 return False
             if per_boot and os.pread(fd, 16, 32) != header[32:48]:
-                write_zeros(fd, FANION_SHARED_HEADER_BYTES, self.body_bytes)
+                if large:  # nobody has it mapped: who did saw to its boot
+                    os.ftruncate(fd, FANION_SHARED_HEADER_BYTES)
+                    os.posix_fallocate(fd, 0, FANION_SHARED_HEADER_BYTES + self.body_bytes)
+                else:
+                    write_zeros(fd, FANION_SHARED_HEADER_BYTES, self.body_bytes)
                 os.pwrite(fd, header, 0)
                 self.fresh = True
             flock(fd, LOCK_UN)

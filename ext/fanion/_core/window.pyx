@@ -77,7 +77,7 @@ cdef class IdWindow(SharedFile):
         self.key = read_key(key)
         SharedFile.__init__(
             self, path, KIND_WINDOW, 1, fanion_window_bytes(capacity), fingerprint ^ capacity, replace=replace,
-            per_boot=True,
+            per_boot=True, large=True,
         )
         self.window = fanion_window_attach(self.body, capacity)
 
