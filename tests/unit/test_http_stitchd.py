@@ -1,0 +1,179 @@
+"""stitchd's dialect on stand-ins: what a real server can't be made to do at will, and the order of checks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fanion.bundle.compiler import compile_bundle
+from fanion.config import Config, Limiter
+from fanion.engine.evaluator import open_environment
+from fanion.errors import JournalError, JournalFullError, StoreError
+from fanion.http.dialects.stitchd import DIALECT
+from fanion.http.dialects.stitchd.events import value_kind
+from fanion.model.api_key import KeyRecord
+from tests.unit.http_standins import (
+    Answered,
+    Caller,
+    FakeCounters,
+    FakeJournal,
+    FakeLimiter,
+    FakeSnapshots,
+    Services,
+    View,
+)
+from tests.unit.stitchd_worlds import ENVIRONMENT, World, flag
+
+EVENT = {"metric_key": "page_view", "context_type": "user", "context_key": "u1"}
+LISTED = {"id": "l", "key": "beta", "context_type": "user", "include": ["u1", "u2"], "exclude": ["u2"]}
+HEADERS = {"x-sdk-key": "sdk_live_unit"}
+
+
+class StitchdSnapshot:
+    """One environment, compiled, with its lists in memory."""
+
+    def __init__(self) -> None:
+        events = [{"key": "page_view", "value_type": "count"}]
+        world = World(
+            {
+                "flags": [flag({"op": "InSegment", "segment_id": "l"})],
+                "list_segments": [LISTED],
+                "events": events,
+            }
+        )
+        assert world.problems == []
+        self.lists = world.members
+        buffer = compile_bundle(world.lowered, {"stitchd": DIALECT.render})
+        bundle = open_environment(ENVIRONMENT, buffer, lambda name, text: text in self.lists[name])
+        self.number, self.confirmed_at = 1, 0.0
+        self.views: dict[str, View | None] = {ENVIRONMENT: View({"stitchd": DIALECT.bind(bundle)})}
+
+    def key(self, raw_key: bytes) -> KeyRecord | None:
+        if raw_key == b"sdk_live_unit":
+            return KeyRecord(id="k", environment=ENVIRONMENT, organisation="o", kind="server")
+        return None
+
+    def view(self, environment: str) -> View | None:
+        return self.views[environment]
+
+    def member(self, environment: str, name: str, member: bytes) -> bool:
+        return member.decode() in self.lists.get(name, ())
+
+
+@pytest.fixture
+def caller() -> Caller:
+    snapshots: Any = FakeSnapshots()
+    snapshots.snapshot = StitchdSnapshot()
+    config = Config(limiter=Limiter(bad_keys_per_minute=1))
+    services = Services(config, snapshots, FakeJournal(), FakeLimiter(), FakeCounters())
+    return Caller(services, [DIALECT])
+
+
+def ask(caller: Caller, rest: str, document: Any, **headers: str) -> Answered:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    path = f"/v1/environments/{ENVIRONMENT}{rest}"
+    return caller.call("POST", path, body, HEADERS | headers, key=None)
+
+
+def envelope(answer: Answered) -> tuple[int, str]:
+    assert set(answer.json()) == {"error", "code"}
+    return answer.status, answer.json()["code"]
+
+
+@pytest.mark.parametrize("rest", ["/events", "/events/batch"])
+@pytest.mark.parametrize("error", [JournalFullError("full"), JournalError("broken")])
+def test_events_that_can_not_be_kept_are_502(caller: Caller, rest: str, error: Exception) -> None:
+    document = EVENT if rest == "/events" else {"events": [EVENT]}
+    for member in ("full", "sync_error"):
+        setattr(caller.parts.journal, member, error)
+        answer = ask(caller, rest, document)
+        assert envelope(answer) == (502, "UNAVAILABLE")
+        assert answer.headers["retry-after"] == "1"
+        setattr(caller.parts.journal, member, None)
+    assert ask(caller, rest, document).status == 202
+
+
+@pytest.mark.parametrize(
+    "rest", ["/evaluate", "/events", "/segments/list-check", "/segments/batch-list-check"]
+)
+def test_store_that_can_not_be_read_is_502_and_never_401(caller: Caller, rest: str) -> None:
+    caller.parts.snapshots.error = StoreError("gone")
+    answer = ask(caller, rest, {})
+    assert envelope(answer) == (502, "UNAVAILABLE")
+    assert "retry-after" in answer.headers
+
+
+def test_environment_that_is_gone_between_key_and_bundle_is_502(caller: Caller) -> None:
+    caller.parts.snapshots.snapshot.views[ENVIRONMENT] = None
+    assert envelope(ask(caller, "/evaluate", {})) == (502, "UNAVAILABLE")
+
+
+def test_environment_that_is_not_served_through_stitchd_is_401(caller: Caller) -> None:
+    caller.parts.snapshots.snapshot.views[ENVIRONMENT] = View({"stitchd": None})
+    assert envelope(ask(caller, "/evaluate", {})) == (401, "UNAUTHENTICATED")
+
+
+def test_defect_of_the_server_is_500_in_the_envelope(caller: Caller) -> None:
+    caller.parts.snapshots.snapshot.views.clear()
+    answer = ask(caller, "/evaluate", {})
+    assert envelope(answer) == (500, "INTERNAL")
+    assert ENVIRONMENT not in answer.body.decode()
+
+
+def test_unknown_keys_are_401_beyond_their_limit_too(caller: Caller) -> None:
+    caller.parts.limiter.wait_s = 60.0
+    answer = ask(caller, "/evaluate", {}, **{"x-sdk-key": "sdk_live_guess"})
+    assert envelope(answer) == (401, "UNAUTHENTICATED")
+    assert "retry-after" not in answer.headers
+
+
+def test_body_that_stalls_is_408_in_the_envelope(caller: Caller) -> None:
+    path = f"/v1/environments/{ENVIRONMENT}/evaluate"
+    limits = caller.parts.config.limits
+    assert limits.body_chunk_timeout_s == 2.0
+    answer = caller.call("POST", path, [b"{"], HEADERS | {"content-length": "10"}, key=None, stall=True)
+    assert envelope(answer) == (408, "INVALID_ARGUMENT")
+
+
+def test_environment_is_judged_before_the_body(caller: Caller) -> None:
+    path = "/v1/environments/11111111-2222-3333-4444-555555555555/evaluate"
+    assert envelope(caller.call("POST", path, b"nonsense", HEADERS, key=None)) == (401, "UNAUTHENTICATED")
+
+
+def test_events_reach_the_journal_as_received(caller: Caller) -> None:
+    journal = caller.parts.journal
+    body = json.dumps(EVENT).encode()
+    assert ask(caller, "/events", body).status == 202
+    batch = b'{ "events" : [%b, %b], "x": 1 }' % (body, body)
+    assert ask(caller, "/events/batch", batch).status == 202
+    bad = b'{"metric_key":"no","context_type":"user","context_key":"u1"}'
+    answer = ask(caller, "/events/batch", b'{"events":[%b , %b]}' % (bad, body))
+    assert answer.json() == {"accepted_count": 1, "rejected_keys": ["no"]}
+    written = [(record["body"], record["whole"]) for record in journal.records]
+    assert written == [(b"[%b]" % body, False), (batch, True), (b"[%b]" % body, False)]
+    assert {record["dialect"] for record in journal.records} == {"stitchd"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind"),
+    [
+        (b"", "nothing"),
+        (b"null", "nothing"),
+        (b"true", "bool"),
+        (b"false", "bool"),
+        (b"0", "int"),
+        (b"-9223372036854775808", "int"),
+        (b"-9223372036854775809", "double"),
+        (b"9223372036854775807", "int"),
+        (b"9223372036854775808", "double"),
+        (b"1.0", "double"),
+        (b"1e3", "double"),
+        (b'"1"', "untyped"),
+        (b"[1]", "untyped"),
+        (b"{}", "untyped"),
+    ],
+)
+def test_json_text_becomes_a_kind_of_value(raw: bytes, kind: str) -> None:
+    assert value_kind(raw) == kind
