@@ -9,8 +9,9 @@ custom key can't hide a property.
 
 Decisions, 2026-11. Distributions hash XXH64 (seed 0) of "environment id:feature slug:identity" mod 10000. The
 id is the environment's for Red Pennon (`identifiers.redpennon.environment`, else its id) and not the key: a
-key is rotated at any time, and that must move nobody. The identity is the user's id, else the email; empty
-text is none. Someone without either ends at the default variation instead of trying the next rule.
+key is rotated at any time, and that must move nobody. The identity is the user's id, else the email; an empty
+text, or no text at all, is none. Someone without either ends at the default variation instead of trying the
+next rule.
 """
 
 from __future__ import annotations
@@ -241,7 +242,7 @@ class _FeatureRun:
             slot = self.lowering.member(property) if users else -1
             for variation, known in users.items():
                 at = len(self.nodes)
-                self.nodes.append(Test(Op.TEXT_IN, slot, tuple(known), at + 1, at + 2, at + 2, at + 2))
+                self.nodes.append(Test(Op.STRING_IN, slot, tuple(known), at + 1, at + 2, at + 2, at + 2))
                 self.end(End(Resolution.MATCHED, "self_targeting_override", variation))
 
     def rules(self, rules: list[Rule], default: str) -> None:
@@ -274,9 +275,9 @@ class _FeatureRun:
         nobody = ranges_at + 1 + len(shares)
         texts = Piece(PieceKind.TEXT, slot=user), Piece(PieceKind.TEXT, slot=email)
         self.nodes += (
-            Test(Op.TEXT_IN, user, ("",), at + 2, at + 1, at + 2, at + 2),
+            Test(Op.STRING_IN, user, ("",), at + 2, at + 1, at + 2, at + 2),
             Hash(HashKind.XXH64, (salt, texts[0]), Reduction.MODULO, BUCKETS, ranges_at),
-            Test(Op.TEXT_IN, email, ("",), nobody, at + 3, nobody, nobody),
+            Test(Op.STRING_IN, email, ("",), nobody, at + 3, nobody, nobody),
             Hash(HashKind.XXH64, (salt, texts[1]), Reduction.MODULO, BUCKETS, ranges_at),
         )
         low = 0
