@@ -182,10 +182,16 @@ def lines_of(process: subprocess.Popen[bytes], until: float) -> Iterator[str]:
         yield from (line.decode() for line in lines)
 
 
-def run(arguments: Sequence[str], timeout_s: float = 30) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: Sequence[str], timeout_s: float = 30, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """A command of `fanion`, to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "fanion", *arguments], capture_output=True, text=True, timeout=timeout_s
+        [sys.executable, "-m", "fanion", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env={**os.environ, **(environment or {})},
     )
 
 

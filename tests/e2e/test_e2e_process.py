@@ -167,6 +167,16 @@ def test_a_port_in_use_is_named(data: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
+def test_workers_that_cannot_start_end_the_server_with_their_reason(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        own = {"FANION_SERVER_OPERATIONS_HOST": "127.0.0.1", "FANION_SERVER_OPERATIONS_PORT": port}
+        refused = run(["serve", "--data", str(data), "--port", "0"], environment=own)
+    assert refused.returncode == 1
+    assert "address already in use" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_the_port_of_another_server_is_in_use(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "1", data=data)
     refused = run(["serve", "--demo", "--port", str(running.port)])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import math
 import multiprocessing
 import os
@@ -35,6 +36,8 @@ from granian.server.mp import MPServer
 from fanion.config import Server
 from fanion.errors import ServeError
 from fanion.telemetry.logs import logging_config
+
+log = logging.getLogger("fanion.server")
 
 PR_SET_PDEATHSIG = 1
 READY_TIMEOUT_S = 60.0
@@ -150,7 +153,9 @@ class Supervisor(MPServer):
             return self._make_application(notify)
 
         try:
-            self.serve(target_loader=load, wrap_loader=False)
+            # Granian exits with 1 when a worker ended by itself a moment before the stop; that is no failure here.
+            with contextlib.suppress(SystemExit):
+                self.serve(target_loader=load, wrap_loader=False)
         finally:
             os.close(self._notices)
             os.close(self._notice_writer)
@@ -216,11 +221,17 @@ class Supervisor(MPServer):
     def _respawn(self, spawn_target: Any, target_loader: Any) -> None:
         now = time.monotonic()
         for number, due in list(self._respawn_at.items()):
-            if due <= now:
-                del self._respawn_at[number]
-                worker = self._spawn_worker(idx=number, target=spawn_target, callback_loader=target_loader)
+            if due > now:
+                continue
+            worker = self._spawn_worker(idx=number, target=spawn_target, callback_loader=target_loader)
+            try:
                 worker.start()  # type: ignore[no-untyped-call]
-                self.wrks[number] = worker
+            except OSError as error:
+                log.error("a worker can't be started", extra={"reason": str(error)})
+                self._respawn_at[number] = now + RESPAWN_DELAY_MAX_S
+                continue
+            del self._respawn_at[number]
+            self.wrks[number] = worker
 
 
 def _reachable(host: str) -> str:
