@@ -40,6 +40,7 @@ from fanion.journal.window import IDS, REPLAYS, EventWindow
 from fanion.journal.writer import JournalWriter
 from fanion.telemetry.journal import JournalNumbers
 from fanion.telemetry.metrics import STORE_FAULTS, Metrics
+from fanion.telemetry.windows import WindowNumbers
 
 log = logging.getLogger("fanion.worker")
 
@@ -173,7 +174,10 @@ class Worker:
             self._keep(loop.create_task(prepare(window, journal)), cancel)
         journal_numbers = JournalNumbers(metrics)
         metrics.add_collector(lambda: journal_numbers.update(journal.metrics()))
-        users = self._keep(ActiveUsers.open(self._data))
+        ids_numbers, replays_numbers = WindowNumbers(metrics, IDS), WindowNumbers(metrics, REPLAYS)
+        metrics.add_collector(lambda: ids_numbers.update(event_ids.metrics()))
+        metrics.add_collector(lambda: replays_numbers.update(replays.metrics()))
+        users = self._keep(ActiveUsers.open(self._data, now=self._clock.now))
         services = Services(config, reloader, journal, limiter, metrics, event_ids, replays, users)
         watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
         watch.start()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,7 @@ def in_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     return run
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def worker(
     directory: Path, settings: JournalSettings = SETTINGS, capacity: int = CAPACITY
 ) -> AsyncIterator[tuple[JournalWriter, EventWindow]]:
@@ -156,6 +156,25 @@ async def test_window_that_is_lost_is_put_together_from_the_journal(tmp_path: Pa
                     == b"\2" * 20
                 )
         assert await send(journal, window, ["new"]) == b"\0"
+
+
+@in_loop
+async def test_window_closed_during_its_rebuild_lets_go_and_the_next_one_does_it(tmp_path: Path) -> None:
+    async with worker(tmp_path) as (journal, window):
+        for number in range(100):
+            await send(journal, window, [f"{number}-{item}" for item in range(20)])
+    (tmp_path / "shared" / f"window-{IDS}").unlink()
+    for _ in range(20):
+        window = EventWindow.open(tmp_path, CAPACITY)
+        rebuilding = asyncio.create_task(asyncio.to_thread(window.rebuild))
+        await asyncio.sleep(0)
+        window.close()
+        with contextlib.suppress(JournalError):
+            await rebuilding
+    with pytest.raises(JournalError, match="closed"):
+        window.rebuild()
+    async with worker(tmp_path) as (journal, window):
+        assert await send(journal, window, ["0-0", "99-19", "new"]) == b"\2\2\0"
 
 
 @in_loop

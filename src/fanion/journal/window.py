@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from pathlib import Path
 from typing import Protocol
@@ -82,6 +83,9 @@ class EventWindow:
         self._writer = -1
         self._last = 0
         self._watching = False
+        self._closing = False
+        self._in_thread = threading.Lock()
+        """Held by what runs beside the event loop; the map is let go only after it."""
 
     @classmethod
     def open(
@@ -139,17 +143,24 @@ class EventWindow:
         """Puts the window together from the journal when that is due and nobody else does it. True: it is ready.
         May take seconds: for a thread of its own (`prepare`). Raises JournalError."""
         window = self._window
-        if window.ready or not window.try_lock(REBUILD_LOCK):
-            return window.ready
-        try:
-            if not window.ready:
-                rebuild(window, self._storage, self._directory, self._settings, extra=self._extra)
-                window.mark_ready()
-            return True
-        except OSError as error:
-            raise JournalError(f"the event-id window can't be rebuilt: {error}") from error
-        finally:
-            window.unlock(REBUILD_LOCK)
+        with self._in_thread:
+            if self._closing:
+                raise JournalError("the event-id window is closed")
+            if window.ready or not window.try_lock(REBUILD_LOCK):
+                return window.ready
+            try:
+                if not window.ready:
+                    extra, stopped = self._extra, self._is_closing
+                    rebuild(window, self._storage, self._directory, self._settings, stopped, extra=extra)
+                    window.mark_ready()
+                return True
+            except OSError as error:
+                raise JournalError(f"the event-id window can't be rebuilt: {error}") from error
+            finally:
+                window.unlock(REBUILD_LOCK)
+
+    def _is_closing(self) -> bool:
+        return self._closing
 
     async def prepare(self, journal: Journal) -> None:
         """Has the window rebuilt, whoever does it, and follows the journal; returns when `ready`.
@@ -218,13 +229,16 @@ class EventWindow:
         writer, self._writer = self._writer, -1
         if writer >= 0 and self._last <= self._window.settled(writer):
             self._window.detach(writer, self._last)
-        self._window.close()
+        self._closing = True
+        with self._in_thread:
+            self._window.close()
 
     def _heal(self, waits: list[tuple[int, int]]) -> None:
         """Voids what dead owners, whose rings were drained by someone else meanwhile, left in the way."""
-        for writer, _ in waits:
-            if writer != self._writer and self._window.is_attached(writer):
-                heal_writer(self._window, self._storage, self._directory, writer, extra=self._extra)
+        with self._in_thread:
+            for writer, _ in waits:
+                if not self._closing and writer != self._writer and self._window.is_attached(writer):
+                    heal_writer(self._window, self._storage, self._directory, writer, extra=self._extra)
 
     def _watch(self) -> None:
         """Raises `settled` behind the journal: one wait at a time, for all records that were reserved meanwhile."""

@@ -7,7 +7,7 @@ that what is forgotten first is what was kept first. Each may be repeated: an id
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,12 +34,18 @@ class Part(NamedTuple):
 
 
 def rebuild(
-    window: IdWindow, storage: Storage, directory: Path, settings: JournalSettings, *, extra: bool
+    window: IdWindow,
+    storage: Storage,
+    directory: Path,
+    settings: JournalSettings,
+    is_stopped: Callable[[], bool],
+    *,
+    extra: bool,
 ) -> None:
     """Inserts the newest ids of the journal, as many as the window remembers, and settles their records.
 
     `extra`: the ids beyond the events' own. Rings of dead writers are drained first. OSError or JournalError when
-    the journal can't be read now; nothing is marked as ready here.
+    the journal can't be read now, or `is_stopped`; nothing is marked as ready here.
     """
     journal = directory / "journal"
     for writer in list_slots(storage, journal):
@@ -48,27 +54,29 @@ def rebuild(
             adopt(storage, journal, writer, settings)
     for attempt in range(MOVED_MAX):
         try:
-            _rebuild(window, storage, directory, extra=extra)
+            _rebuild(window, storage, directory, is_stopped, extra=extra)
             return
         except FileNotFoundError:
             if attempt == MOVED_MAX - 1:
                 raise
 
 
-def _rebuild(window: IdWindow, storage: Storage, directory: Path, *, extra: bool) -> None:
+def _rebuild(
+    window: IdWindow, storage: Storage, directory: Path, is_stopped: Callable[[], bool], *, extra: bool
+) -> None:
     chosen: list[Part] = []
     total = 0
     for part in sorted(_parts(storage, directory), key=lambda part: _age(part.segment), reverse=True):
         chosen.append(part)
-        total += sum(
-            window.insert_run(run.buffer, run.start, run.end, _writer(part), extra=extra, count_only=True)
-            for run in _runs(storage, part)
-        )
+        for run in _runs(storage, part, is_stopped):
+            total += window.insert_run(
+                run.buffer, run.start, run.end, _writer(part), extra=extra, count_only=True
+            )
         if total >= window.capacity:
             break
     for part in reversed(chosen):
         last = 0
-        for run in _runs(storage, part):
+        for run in _runs(storage, part, is_stopped):
             window.insert_run(run.buffer, run.start, run.end, _writer(part), extra=extra)
             last = run.next_sequence - 1
         window.settle(_writer(part), last)
@@ -117,7 +125,7 @@ def _parts(storage: Storage, directory: Path) -> Iterator[Part]:
                 yield Part(segment, limit, proven if limit == end else limit)
 
 
-def _runs(storage: Storage, part: Part) -> Iterator[Run]:
+def _runs(storage: Storage, part: Part, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[Run]:
     """The verified records of one segment; what is damaged is the reader's to report, not ours."""
     header = part.segment.header
     with open_source(storage, part.segment.path, header) as source:
@@ -125,6 +133,8 @@ def _runs(storage: Storage, part: Part) -> Iterator[Run]:
             source, header.salt, header.first_sequence, limit=part.limit, proven=min(part.proven, part.limit)
         )
         for found in scanner:
+            if is_stopped():
+                raise JournalError("the event-id window is closed")
             if not isinstance(found, Damage):
                 yield found
 
