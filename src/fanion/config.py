@@ -256,7 +256,7 @@ class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     event_ids: Annotated[
         int,
         Meta(
-            ge=1_024,
+            ge=65_536,
             le=2**32,
             description="event ids remembered at least, 64 bytes each; older ones are taken again",
         ),
@@ -264,7 +264,7 @@ class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     used_traces: Annotated[
         int,
         Meta(
-            ge=1_024,
+            ge=65_536,
             le=2**32,
             description="used evaluation traces remembered at least, 64 bytes each; to cover their lifetime",
         ),
