@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tests.e2e.redpennon_world import (
     evaluate,
     publish_world,
 )
-from tests.e2e.server import Answer, Running, start
+from tests.e2e.server import Answer, Running, publish, run, start, wait_until
 
 ONE = "/v1/variables/checkout-flow"
 MANY = "/v1/variables"
@@ -587,3 +588,77 @@ def test_body_over_the_limit_is_413_in_this_shape(pennon: Running, path: str) ->
     answer = ask(pennon, path, body=b'{"user":{"id":"' + b"x" * 1024 * 1024 + b'"}}')
     assert answer.status == 413
     assert set(answer.json()) == {"error"}
+
+
+# -- keys and time
+
+
+def test_expired_trace_does_not_verify_and_the_answer_is_the_same(tmp_path: Path) -> None:
+    own = tmp_path / "data"
+    publish_world(own)
+    short = {**SMALL_WINDOWS, "FANION_REDPENNON_TRACE_TTL_S": "1"}
+    running = start(tmp_path / "log", "--workers", "1", data=own, environment=short)
+    trace = traced(running, {"id": "u"})
+    assert disposition(running, own, "in-time", evaluation_trace=trace) == (b'{"accepted":1}', "verified")
+    taken = time.monotonic()
+    wait_until(lambda: time.monotonic() > taken + 1.1)
+    assert disposition(running, own, "too-late", evaluation_trace=trace) == (b'{"accepted":1}', "kept")
+    assert running.stop() == 0
+
+
+def test_rotation_of_the_signing_key_ends_no_trace_and_a_second_one_does(tmp_path: Path) -> None:
+    own = tmp_path / "data"
+    publish_world(own)
+    running = start(tmp_path / "log", "--workers", "2", data=own, environment=SMALL_WINDOWS)
+    trace = traced(running, {"id": "u"})
+    assert run(["keys", "rotate-signing", "--data", str(own)]).returncode == 0
+    assert disposition(running, own, "after-one", evaluation_trace=trace)[1] == "verified"
+    newer = traced(running, {"id": "u"})
+    assert run(["keys", "rotate-signing", "--data", str(own)]).returncode == 0
+    assert disposition(running, own, "after-two", evaluation_trace=trace)[1] == "kept"
+    assert disposition(running, own, "newer", evaluation_trace=newer)[1] == "verified"
+    assert running.stop() == 0
+
+
+def test_used_traces_and_event_ids_are_remembered_over_a_restart_and_a_kill(tmp_path: Path) -> None:
+    own = tmp_path / "data"
+    publish_world(own)
+    trace = None
+    for number in (15, 9, 15):
+        running = start(tmp_path / "log", "--workers", "2", data=own, environment=SMALL_WINDOWS)
+        if trace is None:
+            trace = traced(running, {"id": "u"})
+            assert disposition(running, own, "first", event_id="r1", evaluation_trace=trace)[1] == "verified"
+        else:
+            again = send(running, event(event="first", event_id="r1", evaluation_trace=trace))
+            assert again.body == b'{"accepted":0,"duplicates":1}'
+            assert disposition(running, own, "first", evaluation_trace=trace)[1] == "kept"
+        running.stop(number)
+
+
+def test_replaced_key_fails_and_the_new_one_works_with_the_next_request(tmp_path: Path) -> None:
+    own = tmp_path / "data"
+    publish_world(own)
+    running = start(tmp_path / "log", "--workers", "2", data=own, environment=SMALL_WINDOWS)
+    assert ask(running, ONE, {}).status == 200
+    world = own.with_name("definitions") / "world.json"
+    other = "6b0e0f5e-7d5c-4f0a-9d0a-0f3f2f4b7aff"
+    world.write_text(world.read_text().replace(OPEN, other))
+    publish(own, world)
+    for _ in range(10):
+        assert ask(running, ONE, {}).body == UNAUTHORISED
+        assert ask(running, ONE, {}, key=other).status == 200
+    assert running.stop() == 0
+
+
+def test_demo_world_answers_the_examples(tmp_path: Path) -> None:
+    running = start(tmp_path / "log", "--workers", "1", "--demo", environment=SMALL_WINDOWS)
+    key = "00000000-0000-0000-0000-000000000000"
+    results = ask(
+        running, MANY, {"keys": ["checkout-flow", "show-banner"], "user": {"id": "user-123"}}, key=key
+    ).json()["results"]
+    assert results["checkout-flow"]["feature"] == "checkout"
+    assert results["checkout-flow"]["variation"] in ("control", "variant-a")
+    assert results["show-banner"]["feature"] == "marketing-banner"
+    assert results["show-banner"]["value"] is True
+    assert running.stop() == 0

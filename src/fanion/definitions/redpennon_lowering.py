@@ -31,11 +31,9 @@ from fanion.definitions.redpennon import (
     Rule,
     Share,
     Targeting,
-    audiences_named,
-    parse,
-    positive,
     recognises,
 )
+from fanion.definitions.redpennon_checks import audiences_named, parse, positive
 from fanion.definitions.report import Report, join, shown
 from fanion.definitions.source import SourceFile, SourceFormat
 from fanion.model.program import (
