@@ -49,12 +49,21 @@ class Batch:
         return OK, msgspec.json.encode(answer)
 
 
-def check_events(schema: Schema, at: Served, raws: list[msgspec.Raw]) -> Batch:
+def is_text(data: bytes) -> bool:
+    """Whether the bytes are UTF-8: the decoder doesn't look at members that it skips."""
+    try:
+        return data.isascii() or data.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def check_events(schema: Schema, at: Served, texts: list[bytes]) -> Batch:
     """Every event by itself."""
     batch = Batch()
-    for index, raw in enumerate(raws):
-        text = bytes(raw)
+    for index, text in enumerate(texts):
         try:
+            if not is_text(text):
+                raise Fault(Kind.INVALID_JSON, "not UTF-8")
             event = schema.event(text)
         except Fault as fault:
             batch.errors.append({"index": index, "error": fault.message})
@@ -88,12 +97,12 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
     ) -> Reply | Awaitable[Reply]:
         received_ns = time.time_ns()
         try:
-            raws = schema.events(body)
+            texts = schema.events(body)
         except Fault as fault:
             if fault.kind is Kind.INVALID_SHAPE:
                 raise Fault(Kind.INVALID_SHAPE, NO_EVENTS) from None
             raise
-        if not 0 < len(raws) <= EVENTS_MAX:
+        if not 0 < len(texts) <= EVENTS_MAX:
             raise Fault(Kind.INVALID_SHAPE, NO_EVENTS)
         try:
             at = served(snapshot, record)
@@ -101,11 +110,11 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
             if fault.kind is Kind.NOT_FOUND:  # a 4xx would have the client drop what it can send again
                 raise Fault(Kind.OVERLOADED, "The environment is not there now", retry_after_s=1) from None
             raise
-        batch = check_events(schema, at, raws)
+        batch = check_events(schema, at, texts)
         if not batch.kept:
             return batch.reply(0)
         try:
-            return keeper.keep(record.environment, at.scope, batch, body, len(raws), received_ns)
+            return keeper.keep(record.environment, at.scope, batch, body, len(texts), received_ns)
         except JournalError as error:
             raise _overloaded(error) from None
 
@@ -124,7 +133,7 @@ class _Keeper:
         self, environment: str, scope: bytes, batch: Batch, body: bytes, count: int, received_ns: int
     ) -> Reply | Awaitable[Reply]:
         """Raises JournalError when nothing was kept."""
-        whole = len(batch.kept) == count
+        whole = len(batch.kept) == count and is_text(body)
         if not whole:
             body = b"[" + b",".join(batch.kept) + b"]"
         reserved = None
