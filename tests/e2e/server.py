@@ -195,7 +195,7 @@ def run(
     )
 
 
-def wait_until(condition: Any, timeout_s: float = 20.0) -> None:
+def wait_until(condition: Any, timeout_s: float = 60.0) -> None:
     """Polls until the condition holds; a hang is a failure."""
     ends = time.monotonic() + timeout_s
     while not condition():

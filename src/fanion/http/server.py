@@ -211,8 +211,11 @@ class Supervisor(MPServer):
         self._read_notices()
         while self.interrupt_children:
             number = self.interrupt_children.pop()
-            pid = self.wrks[number].inner.pid
-            failed = 0 if pid in self._ready_pids else self._failed_starts.get(number, 0) + 1
+            worker = self.wrks[number].inner
+            pid = worker.pid
+            # Killed from outside says nothing about how a start goes.
+            in_order = pid in self._ready_pids or worker.exitcode == -signal.SIGKILL
+            failed = 0 if in_order else self._failed_starts.get(number, 0) + 1
             self._failed_starts[number] = failed
             self._ready_pids.discard(pid)
             delay_s = min(self._settings.respawn_interval_s * 2**failed, RESPAWN_DELAY_MAX_S)
