@@ -31,8 +31,8 @@ from fanion.bundle.generation import DATABASES, read_manifest, translate
 from fanion.bundle.verify import DATA_FILE, check_file, open_databases, verify
 from fanion.errors import StoreError, StoreMissingError
 
-READERS_MAX = 1_024
-"""Read transactions of all processes together; a worker holds two."""
+READERS_MAX = 2_048
+"""Read transactions of all processes together; a worker holds four, two of each generation that it pins."""
 
 PUBLISH_WAIT_S = 30.0
 
@@ -120,6 +120,15 @@ class StoreEnvironment:
     def begin(self) -> Any:
         """A read transaction whose values are views into the map."""
         return self._lmdb.begin(buffers=True)
+
+    def begin_twice(self) -> tuple[Any, Any]:
+        """Two read transactions of one snapshot: values are views in the first, bytes in the second."""
+        while True:
+            views, plain = self._lmdb.begin(buffers=True), self._lmdb.begin()
+            if views.id() == plain.id():
+                return views, plain
+            plain.abort()
+            views.abort()
 
     def begin_write(self) -> Any:
         return self._lmdb.begin(write=True)

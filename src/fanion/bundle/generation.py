@@ -19,8 +19,7 @@ Do not change a layout here without a new STORE_FORMAT.
 from __future__ import annotations
 
 import enum
-import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lmdb
@@ -151,15 +150,19 @@ class PinnedGeneration:
     answers False, keeps the transaction, and may be tried again.
     """
 
-    def __init__(self, transaction: Any, databases: dict[str, Any]) -> None:
+    def __init__(self, transaction: Any, databases: dict[str, Any], rows: Any | None = None) -> None:
+        """`rows`: a transaction of the same snapshot whose values are bytes; rows of lists are found through it in
+        half the time that views of them take."""
         self._transaction = transaction
+        self._rows = transaction if rows is None else rows
         self._databases = databases
         self._views: dict[tuple[str, int], memoryview] = {}
         manifest = read_manifest(transaction, databases)
         self.manifest = EMPTY if manifest is None else manifest
         self.number = self.manifest.generation
         self._list_prefixes: dict[tuple[str, str], bytes | None] = {}
-        self._get_row = functools.partial(transaction.get, db=databases["lists"])
+        self._find_row: Callable[[bytes], bool]
+        self._found_row: Callable[[], bytes]
 
     def environments(self) -> tuple[str, ...]:
         """Ids of the environments that this generation serves, sorted."""
@@ -234,12 +237,14 @@ class PinnedGeneration:
             return self._first_member(environment, list_name, member)
         if prefix is None:
             return False
-        found = self._get_row(prefix + xxh3_128_digest(member))
-        return found is not None and found == member
+        return self._find_row(prefix + xxh3_128_digest(member)) and self._found_row() == member
 
     def _first_member(self, environment: str, list_name: str, member: bytes) -> bool:
         """Remembers where the rows of every list of the environment begin; empty lists are not looked up."""
-        self._open()
+        if not self._list_prefixes:
+            self._open()
+            cursor = self._rows.cursor(self._databases["lists"])
+            self._find_row, self._found_row = cursor.set_key, cursor.value
         entry = self.manifest.environments.get(environment)
         for name, rows in {} if entry is None else entry.lists.items():
             prefix = rows.number.to_bytes(LIST_NUMBER_BYTES, "big") if rows.count else None
@@ -268,9 +273,9 @@ class PinnedGeneration:
         cursor = self._open().cursor(self._databases["lists"])
         if cursor.set_range(start):
             for key, member in cursor:
-                if key[:LIST_NUMBER_BYTES] != start:
-                    break
-                if bytes(key) != list_key(rows.number, bytes(member)):
+                if key != start + xxh3_128_digest(member):
+                    if key[:LIST_NUMBER_BYTES] != start:
+                        break
                     raise StoreError(f"list {rows.number} is damaged")
                 count += 1
         if count != rows.count:
@@ -302,7 +307,11 @@ class PinnedGeneration:
             except BufferError:
                 return False
             del self._views[name]
-        self._list_prefixes.clear()
+        if self._list_prefixes:
+            self._list_prefixes.clear()
+            del self._find_row, self._found_row
+        if self._rows is not self._transaction:
+            self._rows.abort()
         self._transaction.abort()
         self._transaction = None
         return True

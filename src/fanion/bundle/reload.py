@@ -59,6 +59,8 @@ class Snapshot(Generic[View]):
         self.number = pinned.number
         self.confirmed_at = time.monotonic()
         """Monotonic seconds when the store last said that this generation is the current one."""
+        self.member: Callable[[str, str, bytes], bool] = pinned.member
+        """(environment, list name, member) -> whether the list segment holds it."""
         self._pinned = pinned
         self._make_view = make_view
         self._now = now
@@ -107,10 +109,6 @@ class Snapshot(Generic[View]):
             self._signing_keys = decode_signing_keys(self._pinned.meta(ROW))
         keys: SigningKeys | None = self._signing_keys
         return keys
-
-    def member(self, environment: str, list_name: str, member: bytes) -> bool:
-        """Whether a list segment of the environment holds `member`."""
-        return self._pinned.member(environment, list_name, member)
 
     def _look_up(self, raw_key: bytes) -> KeyRecord | None:
         found = self._pinned.key(hash_key(raw_key))

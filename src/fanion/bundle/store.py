@@ -106,10 +106,11 @@ class Store:
     def pin(self) -> PinnedGeneration:
         """Holds on to the committed generation until released. At most two a process should be alive."""
         with self._reading():
-            transaction = self._environment.begin()
+            transaction, rows = self._environment.begin_twice()
             try:
-                return PinnedGeneration(transaction, self._environment.databases)
+                return PinnedGeneration(transaction, self._environment.databases, rows)
             except BaseException:
+                rows.abort()
                 transaction.abort()
                 raise
 

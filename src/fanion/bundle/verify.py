@@ -111,11 +111,12 @@ def walk(directory: Path, *, deep: bool) -> None:
         databases = open_databases(environment, create=False)
         with environment.begin(buffers=True) as transaction:
             pinned = PinnedGeneration(transaction, databases)
-            _walk_generation(pinned, deep=deep)
+            lists: set[int] | None = set() if deep else None
+            _walk_generation(pinned, lists)
             previous = layout.read_manifest(transaction, databases, b"previous")
             if previous is not None:
                 pinned.manifest = previous
-                _walk_generation(pinned, deep=deep)
+                _walk_generation(pinned, lists)
             for name in ("key_sets", "definitions"):
                 for key, value in transaction.cursor(databases[name]):
                     unseal(bytes(key), bytes(value), name)
@@ -127,14 +128,16 @@ def walk(directory: Path, *, deep: bool) -> None:
         environment.close()
 
 
-def _walk_generation(pinned: PinnedGeneration, *, deep: bool) -> None:
+def _walk_generation(pinned: PinnedGeneration, lists: set[int] | None) -> None:
+    """`lists`: numbers of those that were read through already, each once; None leaves them out."""
     for name, entry in pinned.manifest.environments.items():
         bundle = pinned.bundle(name)
         if bundle is None or xxhash.xxh64_intdigest(bundle) != entry.digest:
             raise StoreError(f"the bundle of environment {name} is damaged")
-        if deep:
-            for rows in entry.lists.values():
+        for rows in entry.lists.values():
+            if lists is not None and rows.number not in lists:
                 pinned.check_list(rows)
+                lists.add(rows.number)
 
 
 def _is_live(directory: Path) -> bool:
