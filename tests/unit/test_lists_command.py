@@ -76,3 +76,20 @@ def test_publish_keeps_lists_that_its_files_leave_alone(data: Path, tmp_path: Pa
     app.publish(data, load([tmp_path / "flag_definitions.json"]), Config())
     assert lines(data, "both", "--type", "user") == {"kept"}
     assert lines(data, "beta") == {"u1"}
+
+
+def test_eval_looks_into_the_lists(tmp_path: Path) -> None:
+    document = {
+        "flags": [flag({"op": "InSegment", "segment_id": "l1"}, environment_id=ENVIRONMENT)],
+        "list_segments": [{"id": "l1", "key": "beta", "context_type": "user", "include": ["u1"]}],
+    }
+    (tmp_path / "flag_definitions.json").write_text(json.dumps(document))
+    app.publish(tmp_path / "data", load([tmp_path / "flag_definitions.json"]), Config())
+    for key, variant in (("u1", "on"), ("u2", "off")):
+        context = json.dumps({"contexts": [{"type": "user", "key": key, "attributes": {}}]})
+        done = CliRunner().invoke(
+            group, ["eval", "--data", str(tmp_path / "data"), ENVIRONMENT, "f", context]
+        )
+        assert done.exit_code == 0, done.output
+        assert f'stitchd: "variant_key":"{variant}","is_enabled":true\n' in done.output
+        assert "disagrees" not in done.output

@@ -16,7 +16,7 @@ from fanion.engine.externals import make_external
 from fanion.engine.reference import trace
 from fanion.errors import ConfigError, StoreError
 from fanion.model.context import EvaluationContext, TypedContext
-from fanion.model.program import Resolution
+from fanion.model.program import Op, Resolution
 
 
 @click.command()
@@ -67,7 +67,9 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
     """
     reader = BundleReader(buffer)
     program = reader.program()
-    bundle = open_environment(environment, buffer)
+    bundle = open_environment(
+        environment, buffer, lambda name, member: external(Op.LIST_MEMBER, name, member)
+    )
     typed = tuple((c.type, c.key, c.attributes) for c in context.contexts)
     lines: list[str] = []
     shown: set[int] = set()

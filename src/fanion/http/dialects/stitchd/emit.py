@@ -59,4 +59,4 @@ def value_key(value: str | None) -> str | None:
 def fragment(key: str, answer: Answer) -> Fragment:
     """`is_enabled` is the flag's switch, not whether the variant is truthy (1.1)."""
     enabled = b"false" if answer.resolution is Resolution.OFF else b"true"
-    return (b'"variant_key":', msgspec.json.encode(key), b',"is_enabled":' + enabled + b"}")
+    return (b'"variant_key":', msgspec.json.encode(key), b',"is_enabled":' + enabled)

@@ -35,9 +35,9 @@ def evaluate_flag(bodies: Bodies) -> Callable[..., Reply]:
             ((context_type, context_key, attributes),),
             record.kind == "client",
             start,
-            b"",
+            b"}",
         )
-        if len(answer) == len(start):
+        if len(answer) == len(start) + 1:
             raise Fault(Kind.NOT_FOUND, f"flag not found: {request.flag_key}")
         return OK, answer
 
