@@ -6,18 +6,22 @@ only the structural checks stand between it and the kernel; one that still verif
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import struct
+from typing import Any
 
 import pytest
 import xxhash
 
 from fanion._core.evaluate import Bundle
+from fanion._core.overlay import Overlay
 from fanion.bundle.compiler import compile_bundle
 from fanion.bundle.format import HEADER
 from fanion.engine.evaluator import open_environment
 from fanion.errors import BundleError, BundleVersionError
+from fanion.model.layers import Patch, Row, RowHole, RowOutcome
 from fanion.model.program import Entry, Hole, Lowered, Resolution, Table
 from tests.property.programs import Maker, answer_external
 
@@ -29,14 +33,27 @@ def a_bundle(seed: int) -> tuple[bytes, Lowered]:
     lowered = Maker(random.Random(seed)).lowered()
 
     def render(program: Lowered) -> Table:
-        entries = []
+        entries, rows = [], []
         for number, decision in enumerate(program.decisions):
             outcomes = sum(type(node).__name__ == "Outcome" for node in decision.nodes)
             fragments = tuple((b'"v":', Hole(0), b"%d" % n) for n in range(outcomes))
-            entries.append(Entry(f"key-{number}", number, fragments, client_safe=number % 2 == 0))
-        return Table(tuple(entries), absent=(b'"absent"',))
+            entries.append(Entry(f"key-{number}", number, fragments, client_safe=number % 2 == 0, row=number))
+            view = (b"<", *map(Hole, RowHole), b">")
+            patches = (Patch(number // 2, (b'"patched"',)),)
+            rows.append(Row(number, (RowOutcome((view, ()), patches, note=1),) * outcomes, slot=0))
+        return Table(tuple(entries), absent=(b'"absent"',), rows=tuple(rows), views=2)
 
     return compile_bundle(lowered, {"table": render}), lowered
+
+
+def ask_rows(bundle: Bundle, table: int, attributes: dict[str, Any]) -> None:
+    try:
+        overlay = Overlay(bundle, table)
+    except LookupError:
+        return
+    overlay.run(None, {"key-0": b"1", "stranger": b"2"}, None, attributes, None)
+    with contextlib.suppress(ValueError):  # another number of views
+        overlay.emit((b"", b"", b"", b""), b"unasked", b"chance")
 
 
 def sealed(body: bytearray) -> bytes:
@@ -85,6 +102,7 @@ def test_hostile_bundles_with_right_checksums_never_crash() -> None:
                 bundle.evaluate(number, context.members, context.attributes, typed)
                 if table >= 0:
                     bundle.emit_one(table, f"key-{number}", None, context.attributes, typed, False, b"", b"")
+            ask_rows(bundle, table, context.attributes)
     assert refused > MUTANTS // 20
     assert ran > 0
 
