@@ -8,6 +8,7 @@ This module and `worker` alone may import every part; adding a dialect is one li
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
@@ -25,8 +26,8 @@ from fanion.errors import DefinitionError, StoreError
 from fanion.http.dialect import Dialect
 from fanion.http.dialects.feather import DIALECT as FEATHER
 from fanion.http.dialects.redpennon import DIALECT as REDPENNON
-from fanion.http.dialects.traffical import DIALECT as TRAFFICAL
 from fanion.http.dialects.stitchd import DIALECT as STITCHD
+from fanion.http.dialects.traffical import DIALECT as TRAFFICAL
 from fanion.model.program import Lowered, Table
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
             for line in notes:
                 print(line.replace("{url}", url), flush=True)
 
+        gc.collect()
+        gc.freeze()  # the collector's marks would copy pages that the workers share
         Supervisor(
             config.server,
             host=config.server.host,

@@ -12,6 +12,7 @@ still open is cut, so that the journal always gets its turn before the superviso
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -192,6 +193,8 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch)
         self._tick(loop, reloader, journal, os.getppid())
         self._handle = make_handler(services, self._dialects, operations, watch)
+        gc.collect()
+        gc.freeze()  # what exists now stays; the collector needn't walk it under load
 
     def _open_store(self) -> Store:
         map_bytes = self._config.store.map_bytes

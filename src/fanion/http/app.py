@@ -54,6 +54,7 @@ def make_handler(
     """The function that answers every HTTP request of this worker. Event loop only."""
     router = Router([(dialect, dialect.routes(services)) for dialect in dialects])
     limiters = {dialect.name: dialect.limiter(services) for dialect in dialects}
+    every = frozenset(dialect.name for dialect in dialects)
     exact = router.exact
     current = services.snapshots.current
     answered = services.counters.answered
@@ -91,7 +92,7 @@ def make_handler(
             raw_key = dialect.credentials(headers)
             snapshot = current()
             record = snapshot.key(raw_key)
-            if record is None or record.dialects or record.scopes:
+            if record is None or record.scopes or dialect.name not in (record.dialects or every):
                 _check_access(services, dialect, endpoint, record, scope)
             limited = limiters[dialect.name]
             if limited is not None and record is not None:
@@ -124,7 +125,7 @@ def make_handler(
                 if later is not snapshot:
                     snapshot = later
                     record = snapshot.key(raw_key)
-                    if record is None or record.dialects or record.scopes:
+                    if record is None or record.scopes or dialect.name not in (record.dialects or every):
                         _check_access(services, dialect, endpoint, record, scope)
 
             reply = endpoint.handler(snapshot, record, body, tail, headers)
