@@ -60,9 +60,8 @@ def make_bundle(organisation: dict[str, Any], **members: Any) -> Any:
 
 
 class Snapshot:
-    number = 1
-
     def __init__(self, bundle: Any, keys: SigningKeys | None) -> None:
+        self.number = 1
         self.signing_keys = keys
         self.views = {"env": View({"redpennon": DIALECT.bind(bundle)})}
         self.keys = {
@@ -75,6 +74,11 @@ class Snapshot:
 
     def view(self, environment: str) -> Any:
         return self.views.get(environment)
+
+    def sign_with(self, keys: SigningKeys | None) -> None:
+        """The next generation, with other keys."""
+        self.number += 1
+        self.signing_keys = keys
 
 
 class FakeReservation:
@@ -272,7 +276,7 @@ def test_traces_alone_leave_the_events_places_empty(world: World) -> None:
 
 def test_store_without_signing_keys_traces_nothing_and_verifies_nothing(world: World) -> None:
     trace = world.one({"id": "u"}).json()["evaluation_trace"]
-    world.snapshot.signing_keys = None
+    world.snapshot.sign_with(None)
     assert world.one({"id": "u"}).json()["evaluation_trace"] is None
     world.send(event(evaluation_trace=trace))
     assert world.journal.records[-1]["dispositions"] in (b"", b"\x00")
@@ -280,11 +284,11 @@ def test_store_without_signing_keys_traces_nothing_and_verifies_nothing(world: W
 
 def test_rotated_keys_count_with_the_next_request(world: World) -> None:
     trace = world.one({"id": "u"}).json()["evaluation_trace"]
-    world.snapshot.signing_keys = world.snapshot.signing_keys.rotated(time.time())
+    world.snapshot.sign_with(world.snapshot.signing_keys.rotated(time.time()))
     world.send(event(evaluation_trace=trace))
     assert world.journal.records[-1]["dispositions"] == b"\x01"
     trace = world.one({"id": "u"}).json()["evaluation_trace"]
-    world.snapshot.signing_keys = SigningKeys(b"n" * 32)
+    world.snapshot.sign_with(SigningKeys(b"n" * 32))
     world.send(event(evaluation_trace=trace))
     assert world.journal.records[-1]["dispositions"] in (b"", b"\x00")
 

@@ -26,6 +26,8 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from fanion._core.window import KEY_BYTES as SIPHASH_KEY_BYTES
+from fanion._core.window import siphash
 from fanion.model.signing import SigningKeys
 
 MARK: Final = b"rpe_v1:"
@@ -58,16 +60,15 @@ class Checked(NamedTuple):
 
 
 class _Key:
-    """HMAC-SHA-256 and the identity hash under one key, both keyed once."""
+    """HMAC-SHA-256, keyed once, and the identity hash: SipHash-2-4 under a key derived from the same one."""
 
-    __slots__ = ("_identity", "_inner", "_outer")
+    __slots__ = ("_identity_key", "_inner", "_outer")
 
     def __init__(self, key: bytes) -> None:
         block = key.ljust(64, b"\0")
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
-        derived = hmac.digest(key, b"fanion trace identity", "sha256")
-        self._identity = hashlib.blake2b(key=derived, digest_size=IDENTITY_BYTES)
+        self._identity_key = hmac.digest(key, b"fanion trace identity", "sha256")[:SIPHASH_KEY_BYTES]
 
     def mac(self, data: bytes) -> bytes:
         inner, outer = self._inner.copy(), self._outer.copy()
@@ -76,9 +77,7 @@ class _Key:
         return outer.digest()[:MAC_BYTES]
 
     def identity(self, user: str) -> bytes:
-        keyed = self._identity.copy()
-        keyed.update(user.encode())
-        return keyed.digest()
+        return siphash(self._identity_key, user.encode(), wide=True)[:IDENTITY_BYTES]
 
 
 class TraceSigner:

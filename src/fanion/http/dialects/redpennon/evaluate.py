@@ -84,16 +84,18 @@ class Signers:
 
     def __init__(self, ttl_s: float) -> None:
         self._ttl_s = ttl_s
+        self._generation = -1
         self._keys: SigningKeys | None = None
         self._signer: TraceSigner | None = None
 
     def of(self, snapshot: Snapshot) -> TraceSigner | None:
         """None where the store has no keys: then nothing is traced and nothing verifies."""
-        keys = snapshot.signing_keys
-        if keys is not self._keys:
+        if snapshot.number != self._generation:
+            keys = snapshot.signing_keys
             if keys != self._keys:
                 self._signer = None if keys is None else TraceSigner(keys, self._ttl_s)
-            self._keys = keys
+                self._keys = keys
+            self._generation = snapshot.number
         return self._signer
 
 
