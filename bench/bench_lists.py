@@ -222,7 +222,7 @@ def run_memory(folder: Path, size: int) -> None:
 
 
 def measure_membership(workers: dict[int, Worker]) -> dict[int, tuple[float, float]]:
-    """Microseconds for a member and for another, the median of the rounds; the lists take turns."""
+    """Microseconds of CPU for a member and for another, the median of the rounds; the lists take turns."""
     taken: dict[tuple[int, bool], list[float]] = {
         (size, hit): [] for size in workers for hit in (True, False)
     }
@@ -231,10 +231,10 @@ def measure_membership(workers: dict[int, Worker]) -> dict[int, tuple[float, flo
             draw = random.Random(round_number)
             names = [member(draw.randrange(size) + (0 if hit else size)) for _ in range(ASKED)]
             ask = workers[size].reloader.current().member
-            began = time.perf_counter()
+            began = time.process_time()
             for name in names:
                 ask(ENVIRONMENT, LIST, name)
-            times.append((time.perf_counter() - began) / ASKED * 1e6)
+            times.append((time.process_time() - began) / ASKED * 1e6)
     middle = {key: sorted(times)[len(times) // 2] for key, times in taken.items()}
     return {size: (middle[size, True], middle[size, False]) for size in workers}
 

@@ -268,9 +268,10 @@ class PinnedGeneration:
 
     def check_list(self, rows: ListEntry) -> None:
         """Reads all rows of a list: each is bound to its key by a hash, so a changed byte shows. StoreError."""
+        self._open()
         start = rows.number.to_bytes(LIST_NUMBER_BYTES, "big")
         count = 0
-        cursor = self._open().cursor(self._databases["lists"])
+        cursor = self._rows.cursor(self._databases["lists"])
         if cursor.set_range(start):
             for key, member in cursor:
                 if key != start + xxh3_128_digest(member):

@@ -109,8 +109,8 @@ def walk(directory: Path, *, deep: bool) -> None:
         raise layout.translate(error, str(directory)) from None
     try:
         databases = open_databases(environment, create=False)
-        with environment.begin(buffers=True) as transaction:
-            pinned = PinnedGeneration(transaction, databases)
+        with environment.begin(buffers=True) as transaction, environment.begin() as rows:
+            pinned = PinnedGeneration(transaction, databases, rows if rows.id() == transaction.id() else None)
             lists: set[int] | None = set() if deep else None
             _walk_generation(pinned, lists)
             previous = layout.read_manifest(transaction, databases, b"previous")
