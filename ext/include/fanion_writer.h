@@ -52,7 +52,7 @@ typedef struct {
     uint64_t free_offset;                         /* where the next record to leave lies in the segment */
     uint64_t offset, durable_offset, durable_sequence, started_sequence;
     uint64_t last_sync_ns;
-    bool open, started, grew, asked; /* in use; header names its first sequence; outgrew its size; half is used */
+    bool open, started, grew, asked; /* in use; header names its first sequence; outgrew its size; a quarter is used */
     fanion_offer segment;
     /* shared with the steward, behind `lock` */
     pthread_mutex_t lock;
@@ -310,7 +310,7 @@ static inline fanion_step fanion_writer_step(fanion_writer *w) {
     fanion_u64_store_release(&control->failure.word, 0);
     fanion_writer_release(w, from, durable_before);
     fanion_writer_signal(w->durable_fd);
-    if (!w->asked && w->offset >= w->segment.size / 2) {
+    if (!w->asked && w->offset >= w->segment.size / 4) {
         w->asked = true;
         fanion_writer_signal(w->steward_fd);
     }

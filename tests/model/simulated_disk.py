@@ -302,6 +302,9 @@ class SimulatedStorage(Storage):
         self.clock += 1_000_000
         return self.clock
 
+    def sleep(self, seconds: float) -> None:
+        self.clock += int(seconds * 1e9)
+
     def wall(self) -> int:
         return 1_700_000_000_000_000_000 + self.clock
 

@@ -95,7 +95,7 @@ def compress_segment(
         with Source(storage, segment.path) as source:
             end = seal.index_offset + _index_span(source, seal)
             _write_frames(storage, draft, source, header, end, step)
-            _compare(storage, draft, source, end, step)
+            _compare(storage, draft, source, end)
         storage.rename(draft, target)
         storage.sync_directory(target.parent)
     except BaseException:
@@ -139,10 +139,9 @@ def _write_frames(
         storage.close(fd)
 
 
-def _compare(storage: Storage, draft: Path, source: Source, end: int, step: Callable[[int], None]) -> None:
+def _compare(storage: Storage, draft: Path, source: Source, end: int) -> None:
     with CompressedSource(storage, draft) as packed:
         for offset in range(START, end, FRAME_BYTES):
             size = min(FRAME_BYTES, end - offset)
             if packed.read(offset, size) != source.read(offset, size):
                 raise OSError(5, f"a compressed segment reads back differently at offset {offset}")
-            step(size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ RING_VERSION = 1
 CONTROL_OFFSET = 4096
 CONTROL_SPACING = 128
 CONTROL_WORDS = ("head", "head_sequence", "freed", "freed_sequence", "durable")
+ZERO_BYTES_PER_S = 128 * MIB
+"""Pace of writing zeros: above what a worker takes in, below what a disk can do beside it."""
 ZERO_STEP_BYTES = MIB
 """Zeros are written and synced in steps of this size, so that the writer's syncs don't wait behind them."""
 
@@ -106,9 +109,19 @@ class SegmentMaker:
         self._directory = directory
         self._size = settings.segment_bytes
 
-    def make(self, *, machine: bytes, writer: int, epoch: int, ordinal: int, zeroed: bool) -> ReadySegment:
+    def make(
+        self,
+        *,
+        machine: bytes,
+        writer: int,
+        epoch: int,
+        ordinal: int,
+        zeroed: bool,
+        hurry: Callable[[], bool] = lambda: False,
+    ) -> ReadySegment:
         """A segment under its name, header synced. `zeroed`: from the pool or written with zeros first, so that
-        the writer only overwrites; else an empty file that grows, which takes no time to make."""
+        the writer only overwrites; else an empty file that grows, which takes no time to make. `hurry` is asked
+        between steps: once the segment is wanted at once, the rest stays allocated only."""
         storage = self._storage
         draft, fd, life = self._from_pool(writer)
         size = self._size if fd >= 0 else 0
@@ -117,7 +130,7 @@ class SegmentMaker:
             fd = storage.open(draft, create=True)
         try:
             if zeroed and not size:
-                self._zero(fd)
+                self._zero(fd, hurry)
                 size = self._size
             header = SegmentHeader(
                 machine=machine,
@@ -178,12 +191,15 @@ class SegmentMaker:
             storage.unlink(draft)
         return self._directory, -1, 0
 
-    def _zero(self, fd: int) -> None:
+    def _zero(self, fd: int, hurry: Callable[[], bool]) -> None:
         self._storage.allocate(fd, self._size)
         zeros = bytes(min(ZERO_STEP_BYTES, self._size))
         for at in range(0, self._size, len(zeros)):
+            if hurry():
+                break
             write_all(self._storage, fd, zeros[: self._size - at], at)
             self._storage.fdatasync(fd)
+            self._storage.sleep(len(zeros) / ZERO_BYTES_PER_S)
 
 
 def make_ring(storage: Storage, path: Path, writer: int, capacity: int) -> int:

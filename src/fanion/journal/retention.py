@@ -36,7 +36,8 @@ LOCK_NAME = "retention.lock"
 PASS_EVERY_NS = 600_000_000_000
 """A pass is made at least this often, for age; and as soon as a writer has finished segments."""
 FINISHED_WANTED = 2
-COMPRESS_BYTES_PER_S = 50 * 1024 * 1024
+COMPRESS_BYTES_PER_S = 128 * 1024 * 1024
+"""Pace of compression, of plain bytes: above what a worker takes in for long, so that the pool is refilled."""
 
 
 class Finished(NamedTuple):

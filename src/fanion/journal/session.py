@@ -64,10 +64,17 @@ class Session:
             epoch=self.recovered.epoch,
             ordinal=self.ordinal + 1,
             zeroed=zeroed,
+            hurry=self._in_hurry,
         )
         self.ordinal += 1
         self.made[ready.fd] = ready
         self.native.offer(ready.fd, ready.size, ready.header.pack())
+
+    def _in_hurry(self) -> bool:
+        """Whether the writer is about to need a segment that isn't there, or is waiting for one."""
+        if self.native.offers:
+            return False
+        return self.native.blocked or self.ring.segment_bytes > self.settings.segment_bytes // 8 * 7
 
     def settle_retired(self) -> None:
         """Seals segments that are full, unlinks those that failed before they held anything."""

@@ -27,7 +27,7 @@ class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group_bytes: int = MIB
     """Most bytes of one drain beyond one record: what a single fdatasync has to carry bounds its time."""
     ready_segments: int = 2
-    """Segments that wait for the writer once half of the current one is used: the next, and one for a failure."""
+    """Segments that wait for the writer once a quarter of the current one is used: the next, and one to spare."""
     sync_interval_ms: float = 0.0
     """Least time between two fdatasyncs, for disks with few operations a second; 0: as soon as data waits."""
     raise_priority: bool = True

@@ -189,10 +189,10 @@ class Steward:
 
     def _make_ready(self, session: Session, now: int) -> None:
         """The first segment and replacements after a failure grow, because they are wanted at once; the others
-        are zeroed, once half of the current one is used."""
+        are zeroed, once a quarter of the current one is used."""
         waiting = session.native.offers
-        half = session.ring.segment_bytes >= self._settings.segment_bytes // 2
-        wanted = self._settings.ready_segments if half else 0
+        quarter = session.ring.segment_bytes >= self._settings.segment_bytes // 4
+        wanted = self._settings.ready_segments if quarter else 0
         urgent = session.native.blocked
         if not waiting and urgent:
             wanted = 1

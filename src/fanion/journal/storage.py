@@ -123,6 +123,9 @@ class Storage:
         """Monotonic clock, ns."""
         return time.monotonic_ns()
 
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def wall(self) -> int:
         """Wall clock, ns since 1970."""
         return time.time_ns()
