@@ -231,6 +231,33 @@ class BundleReader:
         )
 
 
+def by_row(table: Table) -> Table:
+    """The table with every entry of a row shown by that row's decision: its value at each of its outcomes, as far
+    as its own row decides it."""
+    entries = []
+    for number, entry in enumerate(table.entries):
+        if entry.row >= 0:
+            row = table.rows[entry.row]
+            own = entry.fragments[0]
+            laid = [
+                next((patch.fragment for patch in outcome.patches if patch.entry == number), own)
+                for outcome in row.outcomes
+            ]
+            entry = msgspec.structs.replace(entry, decision=row.decision, fragments=tuple(laid))
+        entries.append(entry)
+    return msgspec.structs.replace(table, entries=tuple(entries))
+
+
+def patching(table: Table, key: str) -> list[int]:
+    """The decisions of the rows that can lay a value over a key's own, in their order."""
+    numbers = {number for number, entry in enumerate(table.entries) if entry.key == key}
+    return [
+        row.decision
+        for row in table.rows
+        if any(patch.entry in numbers for outcome in row.outcomes for patch in outcome.patches)
+    ]
+
+
 def version_text(version: Version) -> str:
     pre = f"-{version.pre}" if version.pre else ""
     build = f"+{version.build}" if version.build else ""

@@ -8,15 +8,15 @@ from typing import Any
 import click
 import msgspec
 
-from fanion.bundle.inspect import BundleReader, describe
+from fanion.bundle.inspect import BundleReader, describe, patching
 from fanion.bundle.store import Store
 from fanion.cli.inspect import find_bundle
-from fanion.engine.evaluator import open_environment
+from fanion.engine.evaluator import Bundle, laid_over, open_environment
 from fanion.engine.externals import make_external
 from fanion.engine.reference import trace
 from fanion.errors import ConfigError, StoreError
 from fanion.model.context import EvaluationContext, TypedContext
-from fanion.model.program import Op, Resolution
+from fanion.model.program import Lowered, Op, Outcome
 
 
 @click.command()
@@ -73,27 +73,43 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
     typed = tuple((c.type, c.key, c.attributes) for c in context.contexts)
     lines: list[str] = []
     shown: set[int] = set()
-    for name in reader.tables():
+    for name, content in reader.tables().items():
         table = bundle.table(name)
         resolved = bundle.resolve(table, flag, context.members, context.attributes, typed, False)
         if resolved is None:
             continue
-        decision, outcome, bucket, resolution = resolved
-        answer = bundle.emit_one(table, flag, context.members, context.attributes, typed, False, b"", b"")
+        decisions = patching(content, flag)
+        if decisions:
+            answer = laid_over(bundle, table, content.views, flag, context)
+        else:
+            decisions = [resolved[0]]
+            answer = bundle.emit_one(table, flag, context.members, context.attributes, typed, False, b"", b"")
         lines.append(f"{name}: {answer.decode()}")
-        if decision in shown:
-            continue
-        shown.add(decision)
-        result, path = trace(program, decision, context, external)
-        where = "" if bucket < 0 else f", bucket {bucket}"
-        lines.append(f"  resolution {Resolution(resolution).name}, outcome {outcome}{where}")
-        if result != (outcome, bucket):  # pragma: no cover - held equal by the property tests
-            lines.append(
-                f"  the twin disagrees: outcome {result.outcome}, bucket {result.bucket}; please report it"
-            )
-        for asked, node in path:
-            text = describe(program.decisions[asked], program.slots)[node]
-            lines.append(f"  {program.decisions[asked].key}:{text}")
+        for decision in decisions:
+            if decision not in shown:
+                shown.add(decision)
+                lines += path_of(program, bundle, decision, context, external)
     if not lines:
         raise StoreError(f"environment {environment}: no dialect serves a flag {flag!r}")
     return "\n".join(lines)
+
+
+def path_of(
+    program: Lowered, bundle: Bundle, decision: int, context: EvaluationContext, external: Any
+) -> list[str]:
+    """How a decision came out, and the nodes that it ran through."""
+    typed = tuple((c.type, c.key, c.attributes) for c in context.contexts)
+    outcome, bucket = bundle.evaluate(decision, context.members, context.attributes, typed)
+    result, path = trace(program, decision, context, external)
+    last = program.decisions[decision].nodes[path[-1][1]]
+    assert isinstance(last, Outcome)
+    where = "" if bucket < 0 else f", bucket {bucket}"
+    lines = [f"  resolution {last.resolution.name}, outcome {outcome}{where}"]
+    if result != (outcome, bucket):  # pragma: no cover - held equal by the property tests
+        lines.append(
+            f"  the twin disagrees: outcome {result.outcome}, bucket {result.bucket}; please report it"
+        )
+    for asked, node in path:
+        text = describe(program.decisions[asked], program.slots)[node]
+        lines.append(f"  {program.decisions[asked].key}:{text}")
+    return lines

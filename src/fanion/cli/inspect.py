@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 
 from fanion.bundle.format import Section
 from fanion.bundle.generation import PinnedGeneration
-from fanion.bundle.inspect import BundleReader, describe
+from fanion.bundle.inspect import BundleReader, by_row, describe
 from fanion.bundle.store import Store
 from fanion.engine.evaluator import open_environment
 from fanion.errors import StoreError
@@ -72,9 +72,10 @@ def _show_bundle(console: Console, reader: BundleReader, size: int) -> None:
 
 
 def _show_flag(console: Console, reader: BundleReader, flag: str) -> None:
+    tables = {name: by_row(table) for name, table in reader.tables().items()}
     entries = {
         entry.decision: (name, entry)
-        for name, table in reader.tables().items()
+        for name, table in tables.items()
         for entry in table.entries
         if entry.key == flag
     }
@@ -95,7 +96,7 @@ def _show_flag(console: Console, reader: BundleReader, flag: str) -> None:
             for node in decision.nodes:
                 if isinstance(node, Test) and isinstance(node.operand, DecisionVariant):
                     wanted.append(node.operand.decision)
-    for name, table in reader.tables().items():
+    for name, table in tables.items():
         for entry in table.entries:
             if entry.key == flag:
                 for outcome, fragment in enumerate(entry.fragments):

@@ -21,10 +21,11 @@ from rich.table import Table
 
 from fanion import app
 from fanion.bundle.generation import Origin
+from fanion.bundle.inspect import BundleReader
 from fanion.bundle.store import Publication, Store
 from fanion.config import find_file, load_config
-from fanion.definitions import Loaded, load
-from fanion.errors import DefinitionError
+from fanion.definitions import SOURCES, Loaded, load
+from fanion.errors import DefinitionError, StoreMissingError
 
 
 @click.command()
@@ -55,6 +56,7 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...]) -> Non
         loaded = _load(paths)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
+    _warn_of_changes(data, loaded)
     with _progress(errors, loaded) as progress:
         tasks = {
             "environments": progress.add_task("environments", total=len(loaded.environments)),
@@ -94,6 +96,28 @@ def _progress(console: Console, loaded: Loaded) -> Progress:
         TimeElapsedColumn(),
     )
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _warn_of_changes(data: Path, loaded: Loaded) -> None:
+    """What a source finds odd about an environment's documents after those that it serves now."""
+    try:
+        store = Store.open(data)
+    except StoreMissingError:
+        return
+    with store:
+        pinned = store.pin()
+        try:
+            for lowered in loaded.environments:
+                bundle = pinned.bundle(lowered.environment)
+                if bundle is None or not lowered.documents:
+                    continue
+                served = dict(BundleReader(bundle).documents())
+                for source in SOURCES.values():
+                    odd = source.changes(served, lowered.documents)
+                    if odd is not None:
+                        click.echo(f"warning: {lowered.environment}: {odd[0]}; {odd[1]}", err=True)
+        finally:
+            pinned.release()
 
 
 def _warn_of_revoked(data: Path, loaded: Loaded) -> None:

@@ -38,10 +38,15 @@ def _unplaced(_name: str, _document: Any) -> File | None:
     return None
 
 
+def _unchanged(_before: Mapping[str, bytes], _after: Mapping[str, bytes]) -> tuple[str, str] | None:
+    return None
+
+
 class SourceFormat(msgspec.Struct, frozen=True):
     """`parse` returns whatever `lower` takes, or None when the file can't be used (then a problem is
     reported). `placed_among`, where set, is asked instead of `placed` and may look which files there are.
-    `roles`: the further files that a reference may, and those that it must, name."""
+    `roles`: the further files that a reference may, and those that it must, name. `changes`: what is odd about
+    an environment's documents after the ones that it serves now, as found and meaning."""
 
     name: str
     parse: Callable[[SourceFile, Report], Any]
@@ -51,3 +56,4 @@ class SourceFormat(msgspec.Struct, frozen=True):
     placed_among: Callable[[str, Any, Exists], File | None] | None = None
     roles: frozenset[str] = frozenset()
     required_roles: frozenset[str] = frozenset()
+    changes: Callable[[Mapping[str, bytes], Mapping[str, bytes]], tuple[str, str] | None] = _unchanged

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ from fanion.definitions.source import Exists, SourceFile, SourceFormat
 from fanion.definitions.traffical_conditions import check_condition
 from fanion.definitions.traffical_events import read_events
 from fanion.definitions.traffical_files import Bundle, Layer, Policy, PolicyState, Reader
-from fanion.definitions.traffical_lowering import NAME, TrafficalLowering
+from fanion.definitions.traffical_lowering import CONFIG, NAME, TrafficalLowering
 from fanion.model.definition import Environment, File, Organisation, Project, SourceReference
 
 WEIGHTS: Final = "weights"
@@ -241,6 +242,17 @@ def lower(parsed: Parsed, source: SourceFile, builder: Builder, report: Report) 
     )
 
 
+def changes(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> tuple[str, str] | None:
+    """Clients stamp the version on their events, so other content under the same one can't be told apart."""
+    served, new = before.get(CONFIG), after.get(CONFIG)
+    if served is None or new is None or served == new:
+        return None
+    version = msgspec.json.decode(new)["version"]
+    if msgspec.json.decode(served)["version"] != version:
+        return None
+    return f"other content under the same version, {shown(version)}", "clients report both as one"
+
+
 FORMAT = SourceFormat(
     NAME,
     parse,
@@ -248,4 +260,5 @@ FORMAT = SourceFormat(
     recognises,
     placed_among=placed_among,
     roles=frozenset({WEIGHTS}),
+    changes=changes,
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from fanion._core.bundle import NewerVersion, Refused
 from fanion._core.evaluate import Bundle
+from fanion._core.overlay import Overlay
 from fanion.engine.externals import Membership, make_external
 from fanion.errors import BundleError, BundleVersionError
+from fanion.model.context import EvaluationContext
 
-__all__ = ["Bundle", "open_environment"]
+__all__ = ["Bundle", "laid_over", "open_environment"]
 
 
 def open_environment(
@@ -27,3 +31,12 @@ def open_environment(
     if bundle.environment != environment:
         raise BundleError(f"environment {environment}: the bundle is that of {bundle.environment}")
     return bundle
+
+
+def laid_over(bundle: Bundle, table: int, views: int, key: str, context: EvaluationContext) -> bytes:
+    """A key's value in a table with rows, once every row has laid its own over it. For tools, not for requests."""
+    overlay = Overlay(bundle, table)
+    typed = tuple((c.type, c.key, c.attributes) for c in context.contexts)
+    overlay.run([key], None, context.members, context.attributes, typed)
+    text = overlay.emit((b"{", b"}\n", *([b""] * views)), b"", b"")
+    return bytes(msgspec.json.decode(text.partition(b"\n")[0], type=dict[str, msgspec.Raw])[key])
