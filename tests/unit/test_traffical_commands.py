@@ -8,14 +8,14 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from fanion.cli import main
+from fanion.cli import group
 from fanion.definitions import DEMO
 
 ENVIRONMENT = "org_acme/proj_marketplace/production"
 
 
 def run(*arguments: str | Path) -> tuple[str, str]:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(group, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     return result.stdout, result.stderr
 
