@@ -64,9 +64,14 @@ class Router:
         self._prefixes.sort(
             key=lambda prefix: (-len(prefix.path), prefix.rest is None, -len(prefix.rest or b""))
         )
+        self._below: dict[bytes, list[Prefix]] = {}
+        for prefix in self._prefixes:
+            self._below.setdefault(_head(prefix.path), []).append(prefix)
 
     def _add(self, route: Route, path: bytes, target: Target) -> None:
         if route.prefix:
+            if not _head(path):
+                raise ValueError(f"the prefix {path!r} must have two segments")
             if any(known.path == path and known.rest == route.rest for known in self._prefixes):
                 raise ValueError(f"two dialects claim the prefix {path!r}")
             self._prefixes.append(Prefix(path, route.rest, target))
@@ -84,7 +89,7 @@ class Router:
         known = self.exact.get(path)
         if known is not None:
             return (known.choose(method, headers) if isinstance(known, Shared) else known), b""
-        for prefix in self._prefixes:
+        for prefix in self._below.get(_head(path), ()):
             if not path.startswith(prefix.path):
                 continue
             tail = path[len(prefix.path) :]
@@ -109,6 +114,12 @@ class Router:
             if dialect.recognises(headers):
                 return dialect
         return self._fallback
+
+
+def _head(path: bytes) -> bytes:
+    """A path's first two segments, `/v1/variables/`: few prefixes share them, so few are looked at. Every prefix
+    has them; a path without them is below none."""
+    return path[: path.find(b"/", path.find(b"/", 1) + 1) + 1]
 
 
 def decode_segment(tail: bytes) -> str | None:
