@@ -108,6 +108,19 @@ def test_same_routes_stand_under_the_prefix(pennon: Running) -> None:
     assert ask(pennon, "/redpennon" + EVENTS, {"events": []}).body == b'{"accepted":0}'
 
 
+def test_shared_events_path_is_decided_by_the_credential_header(pennon: Running) -> None:
+    bearer = {"Authorization": "Bearer traffical_sk_nobody"}
+    theirs = ask(pennon, EVENTS, {"events": []}, key=None, headers=bearer)
+    assert (theirs.status, set(theirs.json())) == (401, {"error", "message"})
+    assert ask(pennon, EVENTS, {"events": []}, headers=bearer).body == b'{"accepted":0}'
+    assert ask(pennon, EVENTS, {"events": []}, key=None).body == UNAUTHORISED
+    assert ask(pennon, "/redpennon" + EVENTS, {}, key=None, headers=bearer).body == UNAUTHORISED
+    preflight = ask(pennon, EVENTS, method="OPTIONS", key=None)
+    assert preflight.status == 204
+    assert "access-control-allow-methods" in preflight.headers
+    assert ask(pennon, "/redpennon" + EVENTS, method="OPTIONS").status == 405
+
+
 # -- shapes
 
 NOT_JSON = [
