@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from fanion import definitions
+from fanion import app, definitions
 from fanion._core.evaluate import Bundle
 from fanion.bundle.compiler import compile_bundle
+from fanion.cli import group
+from fanion.config import Config
 from fanion.definitions import redpennon_lowering as redpennon
 from fanion.definitions.builder import Builder
 from fanion.definitions.report import Report
@@ -315,3 +318,17 @@ def test_environment_that_the_file_does_not_name_is_refused(tmp_path: Path) -> N
     (tmp_path / "features.json").write_text(json.dumps(document))
     with pytest.raises(DefinitionError, match="no 'production'"):
         definitions.load([tmp_path])
+
+
+def test_offline_evaluation_takes_the_apis_user_with_its_custom_data(tmp_path: Path) -> None:
+    (tmp_path / "acme.yaml").write_text(NATIVE.format(path="features.json"))
+    condition = {"property": "custom_property", "custom_key": "plan", "operator": "is", "values": ["pro"]}
+    item = feature(on({"conditions": [condition], "variation": "b"}))
+    document = {"redpennon": 1, "environments": ["production"], "features": {"f": item}}
+    (tmp_path / "features.json").write_text(json.dumps(document))
+    data = tmp_path / "data"
+    app.publish(data, definitions.load([tmp_path / "acme.yaml"]), Config())
+    user = json.dumps({"id": "u", "custom_data": {"plan": "pro"}})
+    done = CliRunner().invoke(group, ["eval", "--data", str(data), "acme/shop/production", "flow", user])
+    assert done.exit_code == 0, done.output
+    assert '"value":"B","variation":"b","reason":"targeting_rule_matched"' in done.output

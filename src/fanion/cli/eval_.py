@@ -18,6 +18,8 @@ from fanion.errors import ConfigError, StoreError
 from fanion.model.context import EvaluationContext, TypedContext
 from fanion.model.program import Lowered, Op, Outcome
 
+CUSTOM_DATA = "custom_data"
+
 
 @click.command()
 @click.option("--data", "data", required=True, type=click.Path(path_type=Path), help="The data directory.")
@@ -28,7 +30,8 @@ def command(data: Path, environment: str, flag: str, context_json: str) -> None:
     """Evaluate FLAG in ENVIRONMENT for a context, without a server.
 
     CONTEXT_JSON is an object: identities (userId, anonymousId) and attributes side by side, or attributes in a
-    member "attributes" of their own. "contexts" holds typed contexts: [{"type", "key", "attributes"}].
+    member "attributes" of their own. "contexts" holds typed contexts: [{"type", "key", "attributes"}]. For a
+    Red Pennon variable it is the API's user, "custom_data" included.
     """
     context = parse_context(context_json)
     with Store.open(data) as store:
@@ -57,6 +60,9 @@ def parse_context(text: str) -> EvaluationContext:
         attributes = msgspec.convert(found.pop("attributes", found), dict[str, Any])
     except msgspec.ValidationError as error:
         raise ConfigError(f"CONTEXT_JSON: {error}") from None
+    custom = found.get(CUSTOM_DATA)
+    if isinstance(custom, dict):
+        typed = (*typed, TypedContext(CUSTOM_DATA, "", custom))
     return EvaluationContext(members=found, attributes=attributes, contexts=typed)
 
 
