@@ -49,3 +49,22 @@ class People:
             "sdkVersion": "1.0.0",
             "evaluatedAt": now,
         }
+
+    def traffical_events(self, count: int) -> dict[str, Any]:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"events": [self._traffical_event(now) for _ in range(count)]}
+
+    def _traffical_event(self, now: str) -> dict[str, Any]:
+        return {
+            "type": "track",
+            "id": f"trk_{self.r.getrandbits(96):024x}",
+            "orgId": "org_acme",
+            "projectId": "proj_marketplace",
+            "env": "production",
+            "unitKey": self.user(),
+            "timestamp": now,
+            "event": "purchase",
+            "value": round(self.r.random() * 100, 2),
+            "sdkName": "load",
+            "sdkVersion": "1.0.0",
+        }

@@ -65,3 +65,106 @@ class FeatherBrowser(FastHttpUser):
     @task(1)
     def telemetry(self) -> None:
         self.client.post("/v1/telemetry/events", json=self.people.feather_events(5))
+
+
+class TrafficalSdk(FastHttpUser):
+    """A server-side SDK in bundle mode: polls its config with the tag it has, sends small event batches."""
+
+    weight = 3
+    wait_time = between(0.02, 0.2)
+
+    def on_start(self) -> None:
+        self.people = People(next(_seeds))
+        self.client.default_headers = {"Authorization": "Bearer traffical_sk_demo"}
+        self.tag = ""
+
+    @task(1)
+    def config(self) -> None:
+        headers = {"If-None-Match": self.tag} if self.tag else {}
+        with self.client.get(
+            "/v1/config/proj_marketplace?env=production",
+            headers=headers,
+            name="/v1/config/[project]",
+            catch_response=True,
+        ) as response:
+            if response.status_code in (200, 304):
+                self.tag = response.headers.get("ETag", self.tag)
+                response.success()
+
+    @task(3)
+    def resolve(self) -> None:
+        body = {"context": {"userId": self.people.user()}, "env": "production"}
+        self.client.post("/v1/resolve", json=body)
+
+    @task(2)
+    def events(self) -> None:
+        self.client.post("/v1/events/batch", json=self.people.traffical_events(10))
+
+
+class RedPennonSdk(FastHttpUser):
+    """A thin client: one variable at a time, the trace sent back with an event now and then."""
+
+    weight = 3
+    wait_time = between(0.01, 0.1)
+
+    def on_start(self) -> None:
+        self.people = People(next(_seeds))
+        self.client.default_headers = {"X-API-Key": "00000000-0000-0000-0000-000000000000"}
+
+    @task(5)
+    def variable(self) -> None:
+        body = {"user": {"id": self.people.user()}}
+        self.client.post("/v1/variables/show-banner", json=body, name="/v1/variables/[key]")
+
+    @task(2)
+    def variables(self) -> None:
+        body = {"keys": ["show-banner", "checkout-flow"], "user": {"id": self.people.user()}}
+        self.client.post("/v1/variables", json=body)
+
+    @task(1)
+    def evaluate_then_track(self) -> None:
+        user = {"id": self.people.user()}
+        found = self.client.post(
+            "/v1/variables/checkout-flow", json={"user": user}, name="/v1/variables/[key]"
+        )
+        answer = found.json() or {}
+        event = {
+            "event": "purchase",
+            "variable": "checkout-flow",
+            "variation": answer.get("variation") or "control",
+            "user": user,
+            "value": 49.9,
+            "evaluation_trace": answer.get("evaluation_trace"),
+        }
+        self.client.post("/v1/events", json={"events": [event]})
+
+
+class StitchdService(FastHttpUser):
+    """A service that evaluates, checks list membership and reports metric events."""
+
+    weight = 3
+    wait_time = between(0.01, 0.1)
+    environment = "/v1/environments/5b1f6a52-0000-4000-8000-000000000001"
+
+    def on_start(self) -> None:
+        self.people = People(next(_seeds))
+        self.client.default_headers = {"x-sdk-key": "sdk_live_demo"}
+
+    def send(self, route: str, body: object) -> None:
+        self.client.post(f"{self.environment}/{route}", json=body, name=f"/v1/environments/[id]/{route}")
+
+    @task(4)
+    def evaluate(self) -> None:
+        subject = {"context_type": "user", "context_key": self.people.user()}
+        self.send("evaluate", {"flag_key": "my-flag", **subject, "attributes": {"plan": "pro"}})
+
+    @task(2)
+    def list_check(self) -> None:
+        subject = {"context_type": "user", "context_key": self.people.user()}
+        self.send("segments/list-check", {"segment_key": "beta-users", **subject})
+
+    @task(2)
+    def events(self) -> None:
+        subject = {"context_type": "user", "context_key": self.people.user()}
+        event = {"metric_key": "button_click", **subject, "value": True}
+        self.send("events/batch", {"events": [event] * 10})
