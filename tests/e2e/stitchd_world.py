@@ -15,7 +15,9 @@ from tests.e2e.server import Answer, Running, publish
 from tests.unit.stitchd_worlds import ENVIRONMENT, GOLDEN, SCENARIOS, flag, leaf
 
 OTHER_ENVIRONMENT = "11111111-2222-3333-4444-555555555555"
+UNSERVED_ENVIRONMENT = "11111111-2222-3333-4444-666666666666"
 KEY = "sdk_live_stitchd_one"
+UNSERVED_KEY = "sdk_live_stitchd_three"
 OTHER_KEY = "sdk_live_stitchd_two"
 CLIENT_KEY = "sdk_live_stitchd_client"
 EVENTS_KEY = "sdk_live_stitchd_events"
@@ -169,6 +171,11 @@ def publish_world(data: Path) -> int:
             "identifiers": {"stitchd": {"environment": ENVIRONMENT}},
             "keys": keys,
             "sources": [source],
+        },
+        "three": {
+            "id": UNSERVED_ENVIRONMENT,
+            "dialects": ["feather"],
+            "keys": [{"key": UNSERVED_KEY}],
         },
         "two": {
             "id": OTHER_ENVIRONMENT,

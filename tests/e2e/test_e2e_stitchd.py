@@ -21,6 +21,8 @@ from tests.e2e.stitchd_world import (
     KEY,
     OTHER_ENVIRONMENT,
     OTHER_KEY,
+    UNSERVED_ENVIRONMENT,
+    UNSERVED_KEY,
     ask,
     evaluate,
     publish_world,
@@ -401,6 +403,8 @@ def test_credentials_of_every_route(server: Running, rest: str) -> None:
     for key in ("sdk_live_unknown_key", FEATHER_KEY, OTHER_KEY):
         text = refused(ask(server, rest, good, key=key), 401, "UNAUTHENTICATED")
         assert text == "sdk key not found"
+    answer = ask(server, rest, good, key=UNSERVED_KEY, environment=UNSERVED_ENVIRONMENT)
+    refused(answer, 401, "UNAUTHENTICATED")
     answer = ask(server, rest, good, environment=OTHER_ENVIRONMENT)
     assert refused(answer, 401, "UNAUTHENTICATED") == "sdk key not found"
 
@@ -453,7 +457,11 @@ def test_method_path_size_and_encoding(server: Running, rest: str) -> None:
     refused(ask(server, rest + "/more", GOOD[rest]), 404, "NOT_FOUND")
     size = 5 * 1024 * 1024 + 1
     head = f"POST /v1/environments/{ENVIRONMENT}{rest} HTTP/1.1\r\nHost: x\r\nx-sdk-key: {KEY}\r\n"
-    found = server.talk(f"{head}Content-Length: {size}\r\n\r\n".encode())
+    found = b""
+    with server.connect() as connection:
+        connection.sendall(f"{head}Content-Length: {size}\r\n\r\n".encode())
+        while not found.endswith(b"}") and (piece := connection.recv(65_536)):
+            found += piece
     assert found.startswith(b"HTTP/1.1 413 ")
     assert found.endswith(b'"code":"INVALID_ARGUMENT"}')
     answer = ask(server, rest, GOOD[rest], headers={"content-encoding": "br"})

@@ -99,7 +99,9 @@ def members_of(context_type: str, context_key: str) -> dict[str, str]:
 
 
 def bind(bundle: Any) -> Served | None:
-    return Served(bundle) if bundle.table(NAME) >= 0 else None
+    """None where the environment's definitions name its dialects and this is none of them."""
+    named = not bundle.identifiers or NAME in bundle.identifiers
+    return Served(bundle) if named and bundle.table(NAME) >= 0 else None
 
 
 def served(snapshot: Snapshot, record: KeyRecord, tail: bytes) -> Served:
