@@ -75,6 +75,12 @@ NATIVE = {
 }  # fmt: skip
 
 
+NATIVE_SEGMENTS = {
+    "native-list": {"list": {"include": ["n1", "n2"], "exclude": ["n2"]}},
+    "native-rule": {"conditions": [{"attribute": "userId", "operator": "starts_with", "value": "n"}]},
+}
+
+
 def scenario_files() -> tuple[dict[str, Any], dict[str, Any]]:
     """All scenarios' flags and segments, each once, and who is in their lists."""
     flags: dict[str, Any] = {}
@@ -183,7 +189,9 @@ def publish_world(data: Path) -> int:
             "sources": [{"format": "stitchd", "path": "other.json"}],
         },
     }
-    projects: dict[str, Any] = {"p": {"environments": environments, "flags": NATIVE}}
+    projects: dict[str, Any] = {
+        "p": {"environments": environments, "flags": NATIVE, "segments": NATIVE_SEGMENTS}
+    }
     for number, (environment, flags_of) in enumerate(vector_flags().items()):
         files[f"vectors{number}"] = {"flags": flags_of}
         projects[f"v{number}"] = {

@@ -81,6 +81,9 @@ class NativeLowering:
         }
         self.builder.documents["organisation"] = msgspec.json.encode(organisation)
         self.builder.documents["events"] = msgspec.json.encode(events)
+        segments = {key: self.segment_record(key) for key in self.project.segments}
+        if segments:
+            self.builder.documents["segments"] = msgspec.json.encode(segments)
 
     def take(self, key: str, file: str, path: str) -> None:
         owner = self.builder.taken(key, NATIVE)
@@ -197,6 +200,13 @@ class NativeLowering:
         nodes = membership(self.segment_tree(key, segment))
         decision = self.segments[key] = self.builder.decision(f"segment:{key}", nodes)
         return decision
+
+    def segment_record(self, key: str) -> dict[str, int]:
+        """For APIs that ask for membership itself: the decision, and which of its outcomes means so (-1: none)."""
+        decision = self.segment(key)
+        outcomes = [node for node in self.builder.decisions[decision].nodes if isinstance(node, Outcome)]
+        member = next((number for number, one in enumerate(outcomes) if one.variant == MEMBER), -1)
+        return {"decision": decision, "member": member}
 
     def segment_tree(self, key: str, segment: Segment) -> Tree:
         members = segment.members

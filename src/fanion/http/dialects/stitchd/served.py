@@ -63,7 +63,8 @@ class Served:
         self.segment_id = self.id.encode()
         stored = bundle.document(NAME)
         document = Document() if stored is None else msgspec.json.decode(stored, type=Document)
-        self.segments: Mapping[str, Segment] = document.segments
+        native = msgspec.json.decode(bundle.document("segments") or b"{}", type=dict[str, Segment])
+        self.segments: Mapping[str, Segment] = native | document.segments
         events = bundle.document("events")
         self.events: dict[str, str] = {
             key: event.type
@@ -71,7 +72,8 @@ class Served:
         }
 
     def is_member(self, snapshot: ListSnapshot, key: str, context_type: str, context_key: str) -> bool:
-        """Membership of a bare context (contract 4): an error in a rule segment is no member.
+        """Membership of a bare context (contract 4): an error in a rule segment is no member. A native segment sees
+        the key as the user's id.
 
         Raises Fault NOT_FOUND for an unknown segment.
         """
