@@ -202,23 +202,15 @@ def anonymous_mb() -> float:
     return int(status.partition("RssAnon:")[2].split()[0]) / 1024
 
 
-def private_mb() -> float:
-    """What this process alone holds; pages of the map are shared and clean."""
-    fields = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
-    return (
-        sum(int(line.split()[1]) for line in fields if line.startswith(("Private_Dirty", "Anonymous"))) / 2048
-    )
-
-
 def run_memory(folder: Path, size: int) -> None:
     worker = Worker(folder / "data")
     ask = worker.reloader.current().member
     ask(ENVIRONMENT, LIST, b"warm")
     draw = random.Random(1)
-    before = private_mb()
+    before = anonymous_mb()
     for _ in range(LOOKUPS):
         ask(ENVIRONMENT, LIST, member(draw.randrange(2 * size)))
-    print(json.dumps({"before_mb": before, "after_mb": private_mb()}))
+    print(json.dumps({"before_mb": before, "after_mb": anonymous_mb()}))
 
 
 def measure_membership(workers: dict[int, Worker]) -> dict[int, tuple[float, float]]:

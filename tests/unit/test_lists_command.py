@@ -13,7 +13,7 @@ from fanion import app
 from fanion.cli import group
 from fanion.config import Config
 from fanion.definitions import load
-from fanion.errors import StoreError
+from fanion.errors import DefinitionError, StoreError
 from tests.unit.stitchd_worlds import ENVIRONMENT, flag
 
 
@@ -93,3 +93,21 @@ def test_eval_looks_into_the_lists(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         assert f'stitchd: "variant_key":"{variant}","is_enabled":true\n' in done.output
         assert "disagrees" not in done.output
+
+
+def test_unreadable_members_store_nothing(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "members").write_bytes(b"u5\nu6\n\xff\n")
+    document = json.loads((tmp_path / "flag_definitions.json").read_text())
+    document["list_segments"][0] = {
+        "id": "l1",
+        "key": "beta",
+        "context_type": "user",
+        "include_file": "members",
+    }
+    (tmp_path / "flag_definitions.json").write_text(json.dumps(document))
+    with pytest.raises(DefinitionError, match="members: line 3: bytes that are not UTF-8"):
+        app.publish(data, load([tmp_path / "flag_definitions.json"]), Config())
+    assert lines(data, "beta") == {"u1"}
+    replaced = run(data, "replace", ENVIRONMENT, "beta", "--file", str(tmp_path / "members"))
+    assert isinstance(replaced.exception, DefinitionError)
+    assert lines(data, "beta") == {"u1"}
