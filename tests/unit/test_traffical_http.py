@@ -21,7 +21,9 @@ from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.http.dialects.redpennon import DIALECT as REDPENNON
 from fanion.http.dialects.traffical import DIALECT
 from fanion.http.dialects.traffical.decision_ids import DecisionIds
+from fanion.http.dialects.traffical.events import check_events, check_plain
 from fanion.http.dialects.traffical.resolve import matches
+from fanion.http.dialects.traffical.schema import Schema
 from fanion.model.api_key import KeyRecord
 from tests.e2e.traffical_world import EVENT_DEFINITIONS, edge_policy, golden
 from tests.unit.http_standins import Answered, Caller, View, make_services
@@ -449,6 +451,39 @@ def test_each_recorded_event_is_judged_by_the_published_schema(case: Any) -> Non
     assert answer["accepted"] == 1 + expected, answer
     assert answer["written"] == 1 + expected
     assert [one["index"] for one in answer.get("validationErrors", [])] == ([] if expected else [0])
+
+
+def test_the_quick_way_takes_nothing_that_the_plain_one_refuses() -> None:
+    schema = Schema(Config().limits)
+    at = make_caller().parts.snapshots.snapshot.view("production").bound["traffical"]
+    own = {"orgId": "org_t", "projectId": "proj t/1", "env": "production"}
+    taken = 0
+    for case in golden("events.json")["cases"]:
+        event = case["event"]
+        if isinstance(event, dict):
+            event = event | {key: value for key, value in own.items() if key in event}
+        text = json.dumps(event).encode()
+        quick = schema.plain_events(b'{"events":[%b]}' % text)
+        if quick is not None:
+            batch, slow = check_plain(at, quick), check_events(schema, at, [text])
+            assert batch is not None
+            assert (batch.accepted, batch.ids, batch.warnings) == (slow.accepted, slow.ids, slow.warnings)
+            taken += 1
+    assert taken > 20
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        TRACK | {"more": 1},
+        TRACK | {"properties": {"deep": {}}},
+        TRACK | {"context": {f"k{n}": 1 for n in range(1001)}},
+        TRACK | {"properties": {"n": 10**401}},
+    ],
+)
+def test_the_quick_way_leaves_what_could_break_a_bound(event: Any) -> None:
+    schema = Schema(Config().limits)
+    assert schema.plain_events(json.dumps({"events": [event]}).encode()) is None
 
 
 def test_a_bad_event_costs_only_itself() -> None:

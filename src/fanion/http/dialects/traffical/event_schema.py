@@ -35,6 +35,12 @@ class EventSchemas:
             for name, event in events.items()
         }
 
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
     def check(self, name: str, properties: Any) -> tuple[list[Violation], bool]:
         """The violations, and whether they keep the event out of the pipeline."""
         known = self._known.get(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -17,23 +18,27 @@ import msgspec
 from fanion.errors import JournalError, JournalFullError
 from fanion.http.dialect import Fault, Headers, Kind, Reply
 from fanion.http.dialects.traffical.emit import NAME
+from fanion.http.dialects.traffical.event_structs import PlainTrack, Track
 from fanion.http.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS, OK, RETRY_AFTER_S
-from fanion.http.dialects.traffical.schema import Schema, Track
+from fanion.http.dialects.traffical.schema import Schema
 from fanion.http.dialects.traffical.served import Served, served
 from fanion.http.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
 
 DUPLICATE: Final = 2
+ID: Final = attrgetter("id")
 
 
 class Batch:
-    """What one request's events came to."""
+    """What one request's events came to: `count` are to be stored, as they stand in the body, or where some are
+    to be left out, as `kept`."""
 
-    __slots__ = ("accepted", "errors", "ids", "kept", "warnings")
+    __slots__ = ("accepted", "count", "errors", "ids", "kept", "warnings")
 
     def __init__(self) -> None:
         self.accepted = 0
-        self.kept: list[bytes] = []
+        self.count = 0
+        self.kept: list[bytes] | None = None
         self.ids: list[str | bytes | None] = []
         self.errors: list[dict[str, Any]] = []
         self.warnings: list[dict[str, Any]] = []
@@ -57,9 +62,31 @@ def is_text(data: bytes) -> bool:
         return False
 
 
+def check_plain(at: Served, events: list[Any]) -> Batch | None:
+    """What a batch of plain events came to; None where one of them is another project's or kept out."""
+    scopes = {(event.orgId, event.projectId, event.env) for event in events}
+    own = at.organisation, at.project, at.environment
+    for given in scopes:
+        if any(one is not None and one != mine for one, mine in zip(given, own, strict=True)):
+            return None
+    batch = Batch()
+    if at.events:
+        for index, event in enumerate(events):
+            if isinstance(event, PlainTrack) and event.event in at.events:
+                violations, rejected = at.events.check(event.event, event.properties)
+                if rejected:
+                    return None
+                if violations:
+                    batch.warnings.append({"index": index, "event": event.event, "violations": violations})
+    batch.accepted = batch.count = len(events)
+    batch.ids = list(map(ID, events))
+    return batch
+
+
 def check_events(schema: Schema, at: Served, texts: list[bytes]) -> Batch:
     """Every event by itself."""
     batch = Batch()
+    kept: list[bytes] = []
     for index, text in enumerate(texts):
         try:
             if not is_text(text):
@@ -84,18 +111,40 @@ def check_events(schema: Schema, at: Served, texts: list[bytes]) -> Batch:
                     batch.warnings.append({"index": index, "event": event.event, "violations": violations})
                 if rejected:
                     continue
-            batch.kept.append(text)
+            kept.append(text)
             batch.ids.append(event.id)
+    batch.count = len(kept)
+    batch.kept = None if batch.count == len(texts) else kept
     return batch
 
 
 def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awaitable[Reply]]:
-    keeper = _Keeper(services)
+    keeper = _Keeper(services, schema)
 
     def handler(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
     ) -> Reply | Awaitable[Reply]:
         received_ns = time.time_ns()
+        plain = schema.plain_events(body)
+        texts = [] if plain is not None else read(body)
+        try:
+            at = served(snapshot, record)
+        except Fault as fault:
+            if fault.kind is Kind.NOT_FOUND:  # a 4xx would have the client drop what it can send again
+                raise Fault(Kind.OVERLOADED, "The environment is not there now", retry_after_s=1) from None
+            raise
+        batch = None if plain is None else check_plain(at, plain)
+        if batch is None:
+            batch = check_events(schema, at, texts or read(body))
+        if not batch.count:
+            return batch.reply(0)
+        try:
+            return keeper.keep(record.environment, at.scope, batch, body, received_ns)
+        except JournalError as error:
+            raise _overloaded(error) from None
+
+    def read(body: bytes) -> list[bytes]:
+        """The events' own bytes; what is no array of 1 to 1000 is refused in the documents' words."""
         try:
             texts = schema.events(body)
         except Fault as fault:
@@ -104,19 +153,7 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
             raise
         if not 0 < len(texts) <= EVENTS_MAX:
             raise Fault(Kind.INVALID_SHAPE, NO_EVENTS)
-        try:
-            at = served(snapshot, record)
-        except Fault as fault:
-            if fault.kind is Kind.NOT_FOUND:  # a 4xx would have the client drop what it can send again
-                raise Fault(Kind.OVERLOADED, "The environment is not there now", retry_after_s=1) from None
-            raise
-        batch = check_events(schema, at, texts)
-        if not batch.kept:
-            return batch.reply(0)
-        try:
-            return keeper.keep(record.environment, at.scope, batch, body, len(texts), received_ns)
-        except JournalError as error:
-            raise _overloaded(error) from None
+        return texts
 
     return handler
 
@@ -124,18 +161,21 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
 class _Keeper:
     """Puts one batch into the journal, with what the window says of its ids."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, schema: Schema) -> None:
+        self._schema = schema
         self._journal = services.journal
         self._window = services.event_ids
         self._durable = services.config.journal.ack == "durable"
 
     def keep(
-        self, environment: str, scope: bytes, batch: Batch, body: bytes, count: int, received_ns: int
+        self, environment: str, scope: bytes, batch: Batch, body: bytes, received_ns: int
     ) -> Reply | Awaitable[Reply]:
         """Raises JournalError when nothing was kept."""
-        whole = len(batch.kept) == count and is_text(body)
-        if not whole:
-            body = b"[" + b",".join(batch.kept) + b"]"
+        kept = batch.kept
+        if kept is None and not is_text(body):
+            kept = self._schema.events(body)  # a member beside the events is not UTF-8
+        if kept is not None:
+            body = b"[" + b",".join(kept) + b"]"
         reserved = None
         duplicates = 0
         dispositions = ids = b""
@@ -143,8 +183,8 @@ class _Keeper:
             reserved = self._window.reserve(scope, batch.ids)
             dispositions, ids = bytes(reserved.dispositions), bytes(reserved.hashes)
             duplicates = dispositions.count(DUPLICATE)
-        reply = batch.reply(len(batch.kept) - duplicates)
-        if duplicates == len(batch.kept):
+        reply = batch.reply(batch.count - duplicates)
+        if duplicates == batch.count:
             assert reserved is not None
             reserved.release()
             return self._when_safe(None, reserved, reply)
@@ -154,7 +194,7 @@ class _Keeper:
                 environment=environment,
                 received_ns=received_ns,
                 body=body,
-                whole=whole,
+                whole=kept is None,
                 dispositions=dispositions,
                 ids=ids,
             )

@@ -1,21 +1,30 @@
 """Traffical's request bodies (3.3 to 3.5, 6.1, 6.2): decoders made once, and their bounds.
 
 Contexts are free JSON, so a body's depth, members and digits are bounded by counting brackets and colons first;
-only a body that could break a bound is scanned. Events, and the items of a batch, are cut out as they stand and
-read one by one, since one bad item must not cost the others.
+only a body that could break a bound is scanned. Events (their structs stand in `event_structs`) and the items of a
+batch are cut out as they stand and read one by one, since one bad item must not cost the others.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import msgspec
 from msgspec import Meta
 
 from fanion.config import Limits
 from fanion.http.dialect import Fault, Kind
+from fanion.http.dialects.traffical.event_structs import (
+    Decision,
+    Exposure,
+    PlainDecision,
+    PlainExposure,
+    PlainTrack,
+    Track,
+)
+from fanion.http.dialects.traffical.refusals import EVENTS_MAX
 from fanion.http.json_bounds import check_bounds, check_numbers, place_of
 
 REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -56,66 +65,16 @@ class Events(msgspec.Struct, gc=False):
     events: list[msgspec.Raw]
 
 
-Object = dict[str, Any]
 TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.DOTALL)
+LONG_NUMBER: Final = re.compile(rb"[0-9.eE+-]{2}")
 TOKENS_MAX: Final = 400_000
 """Strings, brackets and commas of one batch that are looked at; about 0.1 s."""
 
 
-class Layer(msgspec.Struct, gc=False):
-    layerId: str  # noqa: N815
-    bucket: int
-    policyId: str | None = None  # noqa: N815
-    policyKey: str | None = None  # noqa: N815
-    allocationId: str | None = None  # noqa: N815
-    allocationName: str | None = None  # noqa: N815
-    allocationKey: str | None = None  # noqa: N815
-    probability: Annotated[float, Meta(gt=0, le=1)] | None = None
-
-
-class Attribution(msgspec.Struct, gc=False):
-    layerId: str  # noqa: N815
-    policyId: str  # noqa: N815
-    allocationName: str  # noqa: N815
-    weight: Annotated[float, Meta(ge=0, le=1)] | None = None
-    model: Literal["first_touch", "last_touch", "linear", "time_decay", "position_based"] | None = None
-
-
-class Event(msgspec.Struct, gc=False, kw_only=True):
-    """The scope members default to the key's; `unitKey` may be empty."""
-
-    unitKey: str  # noqa: N815
-    timestamp: str
-    id: str | None = None
-    orgId: str | None = None  # noqa: N815
-    projectId: str | None = None  # noqa: N815
-    env: str | None = None
-    context: Object | None = None
-
-
-class Exposure(Event, gc=False, kw_only=True, tag_field="type", tag="exposure"):
-    """`assignments` is optional: the documents' own example has none."""
-
-    layers: list[Layer]
-    assignments: Object | None = None
-    decisionId: str | None = None  # noqa: N815
-
-
-class Decision(Event, gc=False, kw_only=True, tag_field="type", tag="decision"):
-    layers: list[Layer]
-    assignments: Object | None = None
-    requestedParameters: list[str] | None = None  # noqa: N815
-    latencyMs: int | None = None  # noqa: N815
-
-
-class Track(Event, gc=False, kw_only=True, tag_field="type", tag="track"):
-    event: str
-    properties: Object | None = None
-    value: float | None = None
-    values: dict[str, float] | None = None
-    decisionId: str | None = None  # noqa: N815
-    eventTimestamp: str | None = None  # noqa: N815
-    attribution: list[Attribution] | None = None
+class PlainEvents(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    events: Annotated[
+        list[PlainExposure | PlainDecision | PlainTrack], Meta(min_length=1, max_length=EVENTS_MAX)
+    ]
 
 
 class Schema:
@@ -128,6 +87,7 @@ class Schema:
         self._item = msgspec.json.Decoder(BatchItem).decode
         self._batch = msgspec.json.Decoder(Batch).decode
         self._events = msgspec.json.Decoder(Events).decode
+        self._plain = msgspec.json.Decoder(PlainEvents).decode
         self._event = msgspec.json.Decoder(Exposure | Decision | Track).decode
 
     def bounded(self, text: bytes) -> bool:
@@ -136,7 +96,14 @@ class Schema:
         return (
             text.count(b"{") + text.count(b"[") <= limits.json_depth_max
             and text.count(b":") <= limits.json_keys_max
-            and (len(text) <= limits.json_integer_digits_max or _digits(text, limits))
+            and self.short_numbers(text)
+        )
+
+    def short_numbers(self, text: bytes) -> bool:
+        """Whether no number can have more than the allowed digits: one that has covers two of the samples."""
+        most = self._limits.json_integer_digits_max
+        return (
+            len(text) <= most or LONG_NUMBER.search(text[:: most // 2]) is None or _digits(text, self._limits)
         )
 
     def _check(self, body: bytes) -> None:
@@ -172,6 +139,15 @@ class Schema:
             return self._item(text)
         except (*REFUSED, Fault):
             return None
+
+    def plain_events(self, body: bytes) -> list[Exposure | Decision | Track] | None:
+        """The events of a batch in which all of them are valid, flat and without surprises, as SDKs send them;
+        None: look at them one by one."""
+        try:
+            found: Any = self._plain(body).events
+        except REFUSED:
+            return None
+        return found if self.short_numbers(body) else None
 
     def events(self, body: bytes) -> list[bytes]:
         """The events' own bytes. Raises Fault INVALID_SHAPE, INVALID_JSON."""
