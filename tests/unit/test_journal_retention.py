@@ -171,6 +171,36 @@ def test_since_reads_only_what_can_hold_the_time() -> None:
     assert reads < 2 * SETTINGS.segment_bytes + 5 * 10_000
 
 
+def test_a_clock_that_jumps_changes_no_order() -> None:
+    """S13: receipt times go back a year in the middle; segments still leave from the oldest end, without a gap."""
+    storage = SimulatedStorage(new_disk(), 12)
+    world = World(storage).open()
+    wall = storage.wall
+    for n in range(80):
+        if n == 40:
+            storage.wall = lambda: wall() - 365 * 24 * HOUR_NS  # type: ignore[method-assign]
+        world.append(b"[%d]" % n + b" " * 3000)
+        assert world.drain()
+    assert world.close()
+    assert sequences(storage) == list(range(1, 81))
+    for limit in (4, 2):
+        settings = msgspec.structs.replace(SETTINGS, retention_bytes=limit * SETTINGS.segment_bytes)
+        run_pass(storage, JOURNAL, settings)
+        records, reader = read_all(storage)
+        assert [record.sequence for record in records] == list(range(records[0].sequence, 81))
+        assert records[0].sequence > 1
+        assert reader.defects == []
+
+
+def test_a_checkpoint_of_another_journal_is_not_taken_up() -> None:
+    storage = build(2)
+    reader = JournalReader(DATA, storage=storage)
+    count = len(list(reader.read()))
+    assert list(JournalReader(DATA, storage=storage, checkpoint=reader.checkpoint).read()) == []
+    stranger = msgspec.structs.replace(reader.checkpoint, machine="00" * 16)
+    assert len(list(JournalReader(DATA, storage=storage, checkpoint=stranger).read())) == count
+
+
 def test_one_pass_at_a_time() -> None:
     storage = build(2)
     fd = storage.open(JOURNAL / "retention.lock", create=True)

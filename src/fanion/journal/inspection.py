@@ -40,7 +40,7 @@ class Verification:
     """Iterating verifies segment after segment and yields each one's records; `defects` grows with it."""
 
     def __init__(self, directory: Path, storage: Storage) -> None:
-        self._reader = JournalReader(directory, storage=storage if type(storage) is not Storage else None)
+        self._reader = JournalReader(directory, storage=storage)
         self._storage = storage
         self._parts: list[tuple[Segment, int, int]] = []
         for segments, end, proven in self._reader.chains():

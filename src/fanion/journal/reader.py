@@ -122,19 +122,23 @@ class JournalReader:
         self._positions: dict[int, _Position] = {}
         self._since_ns = since_ns
         self._name = name
-        self._machine = ""
         self._headers: dict[str, SegmentHeader] = {}
         self.defects: list[Defect] = []
-        if not self._directory.is_dir() and storage is None:
-            raise JournalError(
-                f"{directory}: there is no journal; name the data directory of a server that ran"
-            )
+        try:
+            self._storage.list_directory(self._directory)
+        except FileNotFoundError:
+            hint = "name the data directory of a server that ran"
+            raise JournalError(f"{directory}: there is no journal; {hint}") from None
+        except OSError as error:
+            hint = "run this as the user who runs the server"
+            raise JournalError(f"{directory}: the journal can't be read: {error.strerror}; {hint}") from None
         if name is not None:
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise JournalError(f"reader name {name!r}; allowed: letters, digits, - and _")
             checkpoint = checkpoint or load_checkpoint(self._storage, self._directory, name)
             self._storage.make_directory(self._directory / READERS_DIRECTORY)
             self._commit_path = self._directory / READERS_DIRECTORY / f"{name}.json"
+        self._machine = checkpoint.machine if checkpoint else ""
         for writer, sequence in (checkpoint.next_sequence if checkpoint else {}).items():
             self._positions[writer] = _Position(sequence)
         if name is not None:
@@ -195,10 +199,17 @@ class JournalReader:
             self._report(Defect(path, 0, START, -1, 0, 0, "no valid segment header"))
         chains: dict[int, list[Segment]] = {}
         for segment in segments:
-            self._machine = self._machine or segment.header.machine.hex()
+            self._meet(segment.header.machine.hex())
             if segment.header.started:
                 chains.setdefault(segment.header.writer, []).append(segment)
         return [(chains[writer], *ends.get(writer, (SEQUENCE_END, 0))) for writer in sorted(chains)]
+
+    def _meet(self, machine: str) -> None:
+        """A checkpoint counts only in the journal that it was made in: another one begins at its beginning."""
+        if self._machine != machine:
+            if self._machine:
+                self._positions.clear()
+            self._machine = machine
 
     def _read_writer(self, segments: list[Segment], end: int, proven: int) -> Iterator[Record]:
         writer = segments[0].header.writer
