@@ -59,7 +59,8 @@ _Static_assert(sizeof(fanion_window_slot) == 24, "the layout is shared");
 typedef struct {
     uint64_t settled;  /* owner (and who recovers it), release; everyone, acquire */
     uint64_t attached; /* owner: 1 from attach to detach; found set by a later owner: it ended without detaching */
-    uint8_t unused[FANION_WORD_SPACING - 16];
+    uint64_t epoch;    /* owner, release, once its claim of the journal is recovered; who rebuilds, acquire */
+    uint8_t unused[FANION_WORD_SPACING - 24];
 } fanion_window_writer;
 
 typedef struct {

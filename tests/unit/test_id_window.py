@@ -42,8 +42,8 @@ def test_repeated_id_is_told_apart_by_scope_and_not_by_type(window: IdWindow) ->
 def test_same_id_twice_in_one_request_is_kept_once_and_waits_for_nothing(window: IdWindow) -> None:
     reservation = window.reserve(b"p", ["a", "b", "a", None, None], 0, 1)
     assert reservation.dispositions == b"\0\0\2\0\0"
-    assert reservation.hashes[:16] == reservation.hashes[32:48]
-    assert reservation.hashes[48:] == bytes(32)
+    assert reservation.hashes[:16] != bytes(16) != reservation.hashes[16:32]
+    assert reservation.hashes[32:] == bytes(48)
     assert (reservation.waits, reservation.check(), reservation.duplicates) == ([], True, 1)
     reservation.commit(1)
 

@@ -158,6 +158,37 @@ async def test_window_that_is_lost_is_put_together_from_the_journal(tmp_path: Pa
         assert await send(journal, window, ["new"]) == b"\0"
 
 
+async def die_while_others_repeat(journal: JournalWriter, window: EventWindow) -> None:
+    """Another worker repeats an id and keeps one of its own, before the first one's record is published."""
+    async with worker(window.directory) as (other_journal, other):
+        reservation = window.reserve(b"project", ["a"])
+        repeat = other.reserve(b"project", ["a", "b"])
+        assert (reservation.dispositions, repeat.dispositions) == (b"\0", b"\2\0")
+        sequence = other_journal.append(
+            dialect="t",
+            environment="e",
+            received_ns=1,
+            body=b"[]",
+            whole=False,
+            dispositions=repeat.dispositions,
+            ids=repeat.hashes,
+        )
+        repeat.commit(sequence)
+        kill_self()
+
+
+@pytest.mark.parametrize("lose_window", [False, True], ids=["kept", "lost"])
+@in_loop
+async def test_repeat_of_a_record_that_was_lost_does_not_stand_for_it(
+    tmp_path: Path, lose_window: bool
+) -> None:
+    assert in_child(tmp_path, die_while_others_repeat) == -signal.SIGKILL
+    if lose_window:
+        (tmp_path / "shared" / f"window-{IDS}").unlink()
+    async with worker(tmp_path) as (journal, window), worker(tmp_path) as _:
+        assert await send(journal, window, ["a", "b"]) == b"\0\2"
+
+
 @in_loop
 async def test_window_closed_during_its_rebuild_lets_go_and_the_next_one_does_it(tmp_path: Path) -> None:
     async with worker(tmp_path) as (journal, window):

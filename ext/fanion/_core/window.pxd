@@ -30,7 +30,7 @@ cdef extern from "fanion_window.h" nogil:
     ctypedef struct fanion_line:
         uint64_t word
     ctypedef struct fanion_window_writer:
-        uint64_t settled, attached
+        uint64_t settled, attached, epoch
     ctypedef struct fanion_window_control:
         fanion_line claims, state, early_turns
         fanion_window_writer writers[1024]

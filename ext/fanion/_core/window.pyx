@@ -107,15 +107,18 @@ cdef class IdWindow(SharedFile):
         made.hashes = PyBytes_FromStringAndSize(NULL, count * 16)
         made.dispositions = PyBytes_FromStringAndSize(NULL, count)
         cdef uint64_t *hashes = <uint64_t *> PyBytes_AS_STRING(made.hashes)
+        cdef uint8_t *dispositions = <uint8_t *> PyBytes_AS_STRING(made.dispositions)
         for index in range(count):
             hash_id(key, <object> PyList_GET_ITEM(ids, index), hashes + 2 * index)
         made.entries = <fanion_window_entry *> PyMem_Malloc((count + 1) * sizeof(fanion_window_entry))
         if made.entries == NULL:
             raise MemoryError
         fanion_window_reserve(
-            &self.window, hashes, count, writer, sequence, <uint8_t *> PyBytes_AS_STRING(made.dispositions),
-            made.entries,
+            &self.window, hashes, count, writer, sequence, dispositions, made.entries,
         )
+        for index in range(count):  # only a record that keeps an event says so: see insert_run
+            if dispositions[index] == FANION_WINDOW_DUPLICATE:
+                hashes[2 * index] = hashes[2 * index + 1] = 0
         made.count = count
         made.open = True
         self.open_sequence = sequence
@@ -140,7 +143,9 @@ cdef class IdWindow(SharedFile):
         """Puts back the ids of the verified journal records in data[start:end] that have a sequence over `above`.
 
         A record's first ids are its events', as many as it has dispositions (all of them when it has none); with
-        `extra` the others are meant. Returns how many ids the records hold. Does not hold the GIL meanwhile.
+        `extra` the others are meant. A duplicate's id is no reason to refuse the next one, since the record that it
+        repeats may have been lost; so records don't carry it. Returns how many ids the records have room for. Does
+        not hold the GIL meanwhile.
         """
         cdef uint64_t total = 0
         self.check_writer(writer)
@@ -231,6 +236,16 @@ cdef class IdWindow(SharedFile):
         self.check_writer(writer)
         return fanion_u64_load_acquire(&self.window.control.writers[writer].attached) != 0
 
+    def announce(self, unsigned int writer, uint64_t epoch):
+        """Says that the writer's claim of this epoch is recovered: its log is whole. Before `attach`."""
+        self.check_writer(writer)
+        fanion_u64_store_release(&self.window.control.writers[writer].epoch, epoch)
+
+    def announced(self, unsigned int writer):
+        """The last epoch that the writer's owner announced."""
+        self.check_writer(writer)
+        return fanion_u64_load_acquire(&self.window.control.writers[writer].epoch)
+
     @property
     def ready(self):
         """Whether the window holds what the journal says."""
@@ -274,7 +289,7 @@ cdef class IdWindow(SharedFile):
 @cython.freelist(64)
 cdef class Reservation:
     """The ids of one request. `dispositions`: a byte per id, 0 new, 2 duplicate (also of an earlier one in the same
-    request). `hashes`: 16 bytes per id, for the journal's record; zeros where there was none.
+    request). `hashes`: 16 bytes per id, for the journal's record; zeros for a duplicate and where there was none.
 
     Dropped without commit or release, it is released, and counted as leaked.
     """

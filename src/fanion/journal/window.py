@@ -74,7 +74,7 @@ class EventWindow:
     ) -> None:
         self._window = window
         self._storage = storage
-        self._directory = directory
+        self.directory = directory
         self._settings = settings
         self._extra = name == REPLAYS
         self._journal: Journal | None = None
@@ -127,12 +127,16 @@ class EventWindow:
         """
         self._journal = journal
         identity = journal.identity
-        if identity[0] < 0 or not self._window.ready:
+        if identity[0] < 0:
+            return False
+        if identity != self._identity:
+            self._window.announce(*identity)
+        if not self._window.ready:
             return False
         if identity != self._identity:
             writer, end = identity[0], journal.first_sequence - 1
             try:
-                complete_writer(self._window, self._storage, self._directory, writer, end, extra=self._extra)
+                complete_writer(self._window, self._storage, self.directory, writer, end, extra=self._extra)
             except OSError as error:
                 raise JournalError(f"the event-id window can't read the journal: {error}") from error
             self._window.attach(writer, end)
@@ -151,7 +155,7 @@ class EventWindow:
             try:
                 if not window.ready:
                     extra, stopped = self._extra, self._is_closing
-                    rebuild(window, self._storage, self._directory, self._settings, stopped, extra=extra)
+                    rebuild(window, self._storage, self.directory, self._settings, stopped, extra=extra)
                     window.mark_ready()
                 return True
             except OSError as error:
@@ -167,14 +171,16 @@ class EventWindow:
 
         Raises JournalError when the journal can't be read now; ask again.
         """
-        while not await asyncio.to_thread(self.rebuild) or not self.follow(journal):
-            await asyncio.sleep(POLL_LAST_S)
+        while not self.follow(journal):  # first of all, so that who rebuilds needn't wait for us
+            await asyncio.to_thread(self.rebuild)
+            await asyncio.sleep(0 if self._window.ready else POLL_LAST_S)
 
     def reserve(self, scope: bytes, ids: list[str | bytes | None]) -> Reservation:
         """Reserves the ids of one request for the record that is appended next. None: an event without an id.
 
         The reservation's `dispositions` has a byte per id (0 new, 2 repeated, also within the request) and `hashes`
-        16 bytes per id for the record. Raises JournalFullError when repeats can't be told now: nothing may be kept.
+        16 bytes per id for the record (zeros for a repeat: the record doesn't keep that event). Raises
+        JournalFullError when repeats can't be told now: nothing may be kept.
         """
         journal = self._journal
         if not self._window.ready:
@@ -238,7 +244,7 @@ class EventWindow:
         with self._in_thread:
             for writer, _ in waits:
                 if not self._closing and writer != self._writer and self._window.is_attached(writer):
-                    heal_writer(self._window, self._storage, self._directory, writer, extra=self._extra)
+                    heal_writer(self._window, self._storage, self.directory, writer, extra=self._extra)
 
     def _watch(self) -> None:
         """Raises `settled` behind the journal: one wait at a time, for all records that were reserved meanwhile."""

@@ -7,6 +7,7 @@ that what is forgotten first is what was kept first. Each may be repeated: an id
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,9 @@ from fanion.journal.storage import Storage
 
 MOVED_MAX = 100
 """Times that a listing is made anew because a file of it was gone when it was to be opened."""
+
+POLL_S = 0.005
+CLOSED = "the event-id window is closed"
 
 
 class Part(NamedTuple):
@@ -47,11 +51,8 @@ def rebuild(
     `extra`: the ids beyond the events' own. Rings of dead writers are drained first. OSError or JournalError when
     the journal can't be read now, or `is_stopped`; nothing is marked as ready here.
     """
-    journal = directory / "journal"
-    for writer in list_slots(storage, journal):
-        state = read_slot(storage, journal, writer)
-        if state is not None and not state.clean:
-            adopt(storage, journal, writer, settings)
+    for writer in list_slots(storage, directory / "journal"):
+        _await_whole_log(window, storage, directory / "journal", settings, writer, is_stopped)
     for attempt in range(MOVED_MAX):
         try:
             _rebuild(window, storage, directory, is_stopped, extra=extra)
@@ -59,6 +60,27 @@ def rebuild(
         except FileNotFoundError:
             if attempt == MOVED_MAX - 1:
                 raise
+
+
+def _await_whole_log(
+    window: IdWindow,
+    storage: Storage,
+    journal: Path,
+    settings: JournalSettings,
+    writer: int,
+    is_stopped: Callable[[], bool],
+) -> None:
+    """Returns once the writer's log holds all that its ring held: until then another worker, still in its recovery,
+    may put records into the log that this rebuild would not see, and whose ids a third one would keep again."""
+    while True:
+        state = read_slot(storage, journal, writer)
+        if state is None or state.clean or window.announced(writer) == state.epoch:
+            return
+        if adopt(storage, journal, writer, settings) is not None:
+            return
+        if is_stopped():
+            raise JournalError(CLOSED)
+        time.sleep(POLL_S)
 
 
 def _rebuild(
@@ -134,7 +156,7 @@ def _runs(storage: Storage, part: Part, is_stopped: Callable[[], bool] = lambda:
         )
         for found in scanner:
             if is_stopped():
-                raise JournalError("the event-id window is closed")
+                raise JournalError(CLOSED)
             if not isinstance(found, Damage):
                 yield found
 
