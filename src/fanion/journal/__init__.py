@@ -35,7 +35,8 @@ Record: fanion_record_header, 32 bytes, then the payload, zero bytes up to a mul
     16  sequence
     24  received_ns   wall clock
     Payload of kind 1: dialect length u16, environment length u16, dispositions u32, ids u32, whole u8, 3 zeros;
-    dialect, environment, a byte per event (0 kept, 1 verified, 2 duplicate; none: all kept), 16 bytes per event id,
+    dialect, environment, a byte per event (0 kept, 1 verified, 2 duplicate; none: all kept), 16 bytes per event id
+    (zeros: none, or a duplicate) and behind them per used token (`window`),
     body. whole: the body as received, `{"events": [...]}` or one event object; else a JSON array of events.
     Worked bytes, salt 0x11111111_2222BEEF, sequence 7, dialect "feather", environment "p", body "[]":
     EFBE2222 cccccccc 1A000000 01000000 0700000000000000 ................ 0700 0100 00000000 00000000 00 000000
