@@ -3,7 +3,8 @@
 Every file keeps what is on the disk apart from what is only in the page cache, by 512-byte sector; names likewise,
 by operation. `crash` ends the power: a new disk with any subset of what wasn't synced, by a seeded random choice.
 `kill` ends the process: the page cache stays, locks and descriptors go. Calls are counted, and the one numbered
-`fail_at` fails (with `fail_always`, all from there on). Ring files are real memory, since they are mapped.
+`fail_at` fails (with `fail_always`, all from there on; with `fail_garbles`, a failed sync leaves the pages that it
+was to write unreadable on the disk). Ring files are real memory, since they are mapped.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from fanion.journal.storage import Storage
 
 SECTOR = 512
+PAGE = 4096
 
 
 class File:
@@ -146,6 +148,7 @@ class SimulatedStorage(Storage):
         self.fail_always = False
         self.fail_errno = errno.EIO
         self.failed_call = ""
+        self.fail_garbles = False
         self.short_writes = False
         self.clock = 1_000_000_000
         self.on_call: Callable[[str], None] | None = None
@@ -210,6 +213,11 @@ class SimulatedStorage(Storage):
         except OSError:
             # As the kernel does: some sectors reached the disk, all count as clean, the cache lies.
             data = file.read()
+            if self.fail_garbles:
+                for page in {n * SECTOR // PAGE for n in file.changed()}:
+                    file.disk[page * PAGE : (page + 1) * PAGE] = b"\xee" * PAGE
+                file.dirty.clear()
+                raise
             for n in sorted(file.changed()):
                 if self.rng.random() < 0.5:
                     self._persist_sector(file, data, n)

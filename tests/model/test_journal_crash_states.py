@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 
@@ -12,6 +13,12 @@ from tests.model.simulated_disk import SimulatedStorage
 
 STATES = int(os.environ.get("JOURNAL_CRASH_STATES", "10000"))
 """The whole run has a million: JOURNAL_CRASH_STATES=1000000."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Thousands of failures, each with its line in the log, are the point here."""
+    caplog.set_level(logging.CRITICAL, "fanion.journal")
 
 
 def crash_states(seed: int, states: int) -> int:

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 
 import pytest
 
 from fanion.journal.session import adopt
 from tests.model.journal_world import JOURNAL, SETTINGS, World, check_recovered, new_disk, read_all
 from tests.model.simulated_disk import SimulatedStorage
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Thousands of failures, each with its line in the log, are the point here."""
+    caplog.set_level(logging.CRITICAL, "fanion.journal")
 
 
 @pytest.mark.parametrize("always", [False, True], ids=["once", "for-ever"])
@@ -57,6 +64,29 @@ def history(world: World) -> None:
         if n % 3 == 2:
             world.drain(8)
             world.tick()
+
+
+@pytest.mark.parametrize("size", [1, 100, 500, 1200, 3900, 4100, 9000])
+def test_a_failed_sync_that_takes_durable_neighbours_along_loses_none(size: int) -> None:
+    """The last page of a group is written again by the next one: if that fails, the page may be lost as it was."""
+    for before in range(1, 12):
+        storage = SimulatedStorage(new_disk(), before)
+        storage.fail_garbles = True
+        world = World(storage).open()
+        for n in range(before):
+            world.append(bytes([n]) * size)
+            assert world.drain()
+        world.append(b"last" * 10)
+        storage.on_call = lambda name, at=storage: setattr(
+            at, "fail_at", at.calls if name == "fdatasync" and at.fail_at < 0 else at.fail_at
+        )
+        assert world.drain()
+        assert storage.failed_call == "fdatasync"
+        storage.on_call = None
+        after = storage.power_off(0)
+        assert world.acknowledged == before + 1
+        check_recovered(after, world.sent, world.acknowledged)
+        storage.disk.close()
 
 
 def test_recovery_may_fail_at_any_call_and_be_tried_again() -> None:

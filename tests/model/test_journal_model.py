@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import random
 
@@ -17,6 +18,12 @@ from tests.model.simulated_disk import Disk, SimulatedStorage
 
 COMPRESSING = msgspec.structs.replace(SETTINGS, compress=True)
 HISTORIES = int(os.environ.get("JOURNAL_HISTORIES", "60"))
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Thousands of failures, each with its line in the log, are the point here."""
+    caplog.set_level(logging.CRITICAL, "fanion.journal")
 
 
 class Model:
