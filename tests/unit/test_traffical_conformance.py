@@ -241,14 +241,12 @@ def hash_bundle(layer: str, count: int) -> Any:
 def test_every_recorded_bucket() -> None:
     document = golden("hashing.json")
     pinned = [(one, one["bucketCount"], one["bucket"]) for one in document["pinnedByUpstreamTests"]]
-    for row, count, bucket in [
-        *pinned,
-        *(
-            (one, int(count), bucket)
-            for one in document["assignment"]
-            for count, bucket in one["buckets"].items()
-        ),
-    ]:
+    recorded = [
+        (one, int(count), bucket)
+        for one in document["assignment"]
+        for count, bucket in one["buckets"].items()
+    ]
+    for one, count, bucket in pinned + recorded:
         served = Served(lower(hash_bundle(one["layerId"], count)))
         unit = {"unit": one["unitKeyValue"]}
         expected = bucket if one["unitKeyValue"] else -1

@@ -430,6 +430,23 @@ def test_batches_are_bounded() -> None:
     assert post(caller, "/v1/decide/batch", {"requests": []}).json() == {"responses": [], "results": []}
 
 
+def test_a_batch_cannot_ask_for_an_endless_answer() -> None:
+    item = {"policyId": "edge_dynamic", "entityId": "e", "unitKeyValue": "u", "allocationCount": 10_000}
+    assert post(make_caller(), "/v1/decide/batch", {"requests": [item] * 10}).status == 200
+    assert post(make_caller(), "/v1/decide/batch", {"requests": [item] * 1000}).status == 400
+
+
+def test_requests_as_ios_sends_them_are_answered() -> None:
+    caller = make_caller()
+    sdk = {"x_sdk_name": "ios", "x_sdk_version": "0.5.0"}
+    answer = post(caller, "/v1/resolve", IDS | {"context": {"userId": "user-abc"}}, **sdk)
+    assert answer.json()["metadata"]["layers"][0]["bucket"] == 177
+    item = {"policyId": "edge_fixed", "entityId": "mine", "unitKeyValue": "u", "entityKeys": ["userId"]}
+    answer = post(caller, "/v1/decide/entity/batch", IDS | {"requests": [item]}, **sdk)
+    (decided,) = answer.json()["responses"]
+    assert (decided["policyId"], decided["entityId"], decided["allocationIndex"]) == ("edge_fixed", "mine", 1)
+
+
 # -- events
 
 WITHIN_THE_CONTRACT = {"orgId", "projectId", "env", "assignments"}

@@ -50,7 +50,7 @@ cdef class Overlay:
     cdef uint64_t request                  # number of the current request; 0: none yet
     cdef uint32_t stamp                    # the bundle's stamp of the current request
     cdef dict guests                       # key -> JSON bytes, of the current request
-    cdef list strangers                    # guests that the table has no entry for
+    cdef dict strangers                    # guests that the table has no entry for, as keys
     cdef object context                    # what the bundle has borrowed
 
     def __cinit__(self, Bundle bundle not None, int table):
@@ -92,7 +92,7 @@ cdef class Overlay:
         self.request += 1
         self.asked = 0
         self.guests = guests
-        self.strangers = []
+        self.strangers = {}
         if keys is None:
             for n in range(self.table.entry_count):
                 if self.entries[n].row != FANION_NONE:
@@ -173,8 +173,8 @@ cdef class Overlay:
         cdef const char *text = PyUnicode_AsUTF8AndSize(key, &length)
         cdef const fanion_entry *entry = self.bundle.find(self.table, text, length)
         if entry == NULL:
-            if self.guests is not None and key in self.guests and key not in self.strangers:
-                self.strangers.append(key)
+            if self.guests is not None and key in self.guests:
+                self.strangers[key] = None
         elif entry.row != FANION_NONE or (self.guests is not None and key in self.guests):
             self.ask(<uint32_t> (entry - self.entries))
         return 0

@@ -3,7 +3,8 @@
 Reading order: `files` (what is read), `documents` (text to plain objects), `structure` (plain objects to the
 structs of `model.definition`), `native` (several files to one world), `checks` (meaning), `lowering` with
 `flags`, `conditions` and `builder` (the program), `keys`; `feather` is another system's format, as is
-`redpennon` (with `redpennon_checks` and `redpennon_lowering`), `source` what such a format has to offer.
+`redpennon` (with `redpennon_checks` and `redpennon_lowering`), `stitchd` and `traffical` (each names its own
+modules), `source` what such a format has to offer.
 `loading` is the way through all of them; `schema` makes the JSON Schema.
 
     from fanion import definitions

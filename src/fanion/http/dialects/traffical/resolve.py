@@ -26,6 +26,8 @@ from fanion.model.text import ecmascript_number
 CACHE_CONTROL: Final = b"public, max-age=60, must-revalidate"
 BATCH_MAX: Final = 1_000
 """Items of one decide batch; js-client sends one for each edge policy."""
+BATCH_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A dynamic policy answers up to 10,000 weights; this bounds what a small request can make the server send."""
 UNASKED: Final = b',"attributionOnly":true'
 CHANCE: Final = b',"probability":'
 ABSENT: Final = object()
@@ -226,12 +228,16 @@ def decide_batch(schema: Schema) -> Callable[..., Reply]:
             raise Fault(Kind.INVALID_SHAPE, f"requests must be an array of at most {BATCH_MAX}")
         at = served(snapshot, record)
         check_scope(at, request, headers)
-        answers = []
+        answers: list[bytes] = []
+        size = 0
         for raw in request.requests:
             item = schema.item(raw)
             edge = None if item is None else at.edges.get(item.policyId)
             found = None if item is None or edge is None else drawn(at, edge, item.policyId, item)
             answers.append(b"null" if found is None else found)
+            size += len(answers[-1])
+            if size > BATCH_ANSWER_BYTES_MAX:
+                raise Fault(Kind.INVALID_SHAPE, "the answer would be too long; ask for fewer allocations")
         text = b",".join(answers)
         return OK, b'{"responses":[%b],"results":[%b]}' % (text, text)
 
