@@ -9,6 +9,7 @@ import pytest
 
 from fanion.config import Config, Journal
 from fanion.errors import JournalError, JournalFullError, StoreError
+from fanion.telemetry.logs import JsonLine
 from tests.unit.http_standins import CLIENT_KEY, Caller, make_services
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -119,6 +120,34 @@ def test_a_wrong_shape_is_422_with_its_path(document: object, path: str) -> None
     answer = Caller().call("POST", BULK, encode(document))
     error = answer.json()["error"]
     assert (answer.status, error["code"], error["details"]["path"]) == (422, "VALIDATION_ERROR", path)
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "message"),
+    [
+        ("/v1/evaluate", {"flagKey": 1, "context": {}}, "flagKey: Expected a string, got an integer."),
+        (BULK, {"flags": [], "context": {}}, "flags: Expected an array of length >= 1."),
+        (
+            EVENTS,
+            {"events": [event(value=None)]},
+            "events[0].value: Expected a string, a number or a boolean, got null.",
+        ),
+        (
+            EVENTS,
+            {"events": [event(sdkType="x")]},
+            "events[0].sdkType: Expected one of server, client, edge.",
+        ),
+        (
+            EVENTS,
+            {"events": [event(value=2**63)]},
+            "events[0].value: Expected an integer <= 9223372036854775807.",
+        ),
+    ],
+)
+def test_a_message_says_what_is_allowed_in_the_words_of_json(
+    path: str, document: object, message: str
+) -> None:
+    assert Caller().call("POST", path, encode(document)).json()["error"]["message"] == message
 
 
 def test_a_wrong_type_before_broken_json_is_400() -> None:
@@ -339,7 +368,7 @@ def test_an_exception_is_500_in_the_envelope_and_leaks_nothing(caplog: pytest.Lo
     assert (answer.status, answer.json()["error"]["code"]) == (500, "INTERNAL_ERROR")
     assert b"secret" not in answer.body
     (record,) = caplog.records
-    logged = str(vars(record))
+    logged = JsonLine().format(record)
     assert "KeyError" in logged
     assert "test_http_feather.py" in logged
     assert not any(text in logged for text in ("sk_demo_server", "someone", "secret"))

@@ -8,6 +8,7 @@ a 400 when the text isn't JSON at all, else a 422 with the place.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -84,6 +85,23 @@ class RawEvents(msgspec.Struct):
 
     events: list[msgspec.Raw]
 
+
+CHOICES = {
+    field.name: ", ".join(get_args(field.type))
+    for field in msgspec.structs.fields(Event)
+    if get_origin(field.type) is Literal
+}
+NO_CHOICE = "Invalid enum value"
+TYPE = re.compile(r"`([^`]*)`")
+JSON_WORDS = {
+    "bool | int | float | str": "a string, a number or a boolean",
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "a boolean",
+    "object": "an object",
+    "array": "an array",
+}
 
 SAMPLE_ORDER = (
     *("flagKey", "flagId", "environmentId", "orgId", "value", "reason", "ruleId", "userIdHash"),
@@ -242,13 +260,25 @@ def _fault_of(error: Exception, body: bytes) -> Fault:
     path, reason = place_of(error)
     if path.endswith("[...]"):
         path, reason = _wrong_attribute(document, path, reason)
+    choices = CHOICES.get(path.rpartition(".")[2])
+    reason = (
+        f"Expected one of {choices}" if reason.startswith(NO_CHOICE) and choices else in_json_words(reason)
+    )
     return Fault(Kind.INVALID_SHAPE, f"{path}: {reason}." if path else f"{reason}.", path=path)
 
 
+def in_json_words(reason: str) -> str:
+    """The decoder names Python's types; callers know JSON's."""
+    return TYPE.sub(lambda found: JSON_WORDS.get(found[1], found[1]), reason)
+
+
 def _wrong_attribute(document: Any, path: str, reason: str) -> tuple[str, str]:
-    """The decoder doesn't name the member of a map that it refused."""
-    attributes = document["context"]["attributes"]
-    for name, value in attributes.items():
+    """The decoder doesn't name the member of a map that it refused. Where a name stands twice, it refused the first
+    and `document` has the last: then the place stays the map."""
+    attributes = document
+    for member in ("context", "attributes"):
+        attributes = attributes.get(member) if isinstance(attributes, dict) else None
+    for name, value in attributes.items() if isinstance(attributes, dict) else ():
         if value is None or isinstance(value, dict | list):
             return f"context.attributes.{name}", "Expected a string, a number or a boolean"
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
