@@ -190,6 +190,11 @@ def test_h10_ambiguous_framing_is_refused_and_nothing_behind_it_is_served(server
     assert b'"orgId"' not in received or name in ("two Hosts", "two keys", "no Host")
 
 
+def test_h10_http_1_0_needs_no_host(server: Running) -> None:
+    received = server.talk(b"GET /v1/sdk/context HTTP/1.0\r\n" + KEY + b"\r\n")
+    assert received.startswith(b"HTTP/1.0 200 ")
+
+
 def test_h10_a_length_beside_chunks_counts_for_nothing_and_ends_the_connection(server: Running) -> None:
     behind = b"GET /v1/sdk/context HTTP/1.1\r\nHost: a\r\n" + KEY + b"\r\n"
     received = server.talk(chunked(BODY, b"Content-Length: 5\r\n") + behind)

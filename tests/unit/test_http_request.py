@@ -192,6 +192,7 @@ def test_a_string_is_accepted_to_the_limit(size: int, status: int) -> None:
         (b"-Infinity", 400),
         (b"01", 400),
         (b"1" * 4_000, 400),
+        (b"-1E+999", 400),
         (b"0." + b"1" * 4_000, 400),
     ],
 )
@@ -215,8 +216,27 @@ def test_text_is_valid_unicode_or_refused(text: bytes, status: int) -> None:
     assert Caller().call("POST", BULK, body).status == status
 
 
-def test_invalid_utf8_in_a_member_that_nobody_reads_is_refused() -> None:
-    assert Caller().call("POST", BULK, b'{"x":"\xff","flags":["open"],"context":{}}').status == 400
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [(b'"\xff"', 400), (b"1e999", 400), (b"-1E+999", 400), (b"1e", 400), (b"1e308", 200), (b"1e-999", 200)],
+)
+def test_a_member_that_nobody_reads_must_be_readable_all_the_same(value: bytes, status: int) -> None:
+    body = b'{"x":' + value + b',"flags":["open"],"context":{}}'
+    assert Caller().call("POST", BULK, body).status == status
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        b'{"context":{"attributes":{"a":null}},"context":5,"flags":["open"]}',
+        b'{"context":{"attributes":{"a":null}},"context":{},"flags":["open"]}',
+        b'{"context":{"attributes":{"a":null},"attributes":5},"flags":["open"]}',
+        b'{"context":{"attributes":{"a":null,"a":1}},"flags":["open"]}',
+    ],
+)
+def test_a_wrong_attribute_in_a_repeated_member_is_422(context: bytes) -> None:
+    answer = Caller().call("POST", BULK, context)
+    assert (answer.status, answer.json()["error"]["details"]) == (422, {"path": "context.attributes"})
 
 
 def test_of_a_repeated_member_the_last_counts() -> None:

@@ -8,6 +8,7 @@ are scanned (`check_bounds`), and only in pure Python.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import NoReturn
 
@@ -29,7 +30,11 @@ TOKENS_MAX = 65_536
 
 def check_bounds(body: bytes, limits: Limits) -> None:
     """Refuse nesting above `json_depth_max`, objects of more than `json_keys_max` members and numbers of more
-    than `json_integer_digits_max` digits; ends at the first of them. Raises Fault INVALID_JSON."""
+    than `json_integer_digits_max` digits or beyond a double; ends at the first of them. Raises Fault
+    INVALID_JSON.
+
+    The decoder doesn't convert a number that it skips. One beyond a double would be kept in an event's bytes, and
+    no reader of the journal could take its batch apart."""
     depth = 0
     members = [0]
     for count, token in enumerate(TOKENS.finditer(body)):
@@ -53,6 +58,16 @@ def check_bounds(body: bytes, limits: Limits) -> None:
             members.pop()
         elif len(text) > limits.json_integer_digits_max:
             refuse(f"a number has more than {limits.json_integer_digits_max} digits")
+        elif (b"e" in text or b"E" in text) and not _is_finite(text):
+            refuse("a number is beyond what a double holds")
+
+
+def _is_finite(number: bytes) -> bool:
+    """Also true for what is no number: that is the decoder's to refuse."""
+    try:
+        return math.isfinite(float(number))
+    except ValueError:
+        return True
 
 
 def check_numbers(body: bytes, limits: Limits) -> None:

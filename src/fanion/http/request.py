@@ -138,9 +138,12 @@ def check_headers(headers: HeaderList, http_version: str) -> None:
         if name in seen and name in SINGLE:
             raise Fault(Kind.BAD_REQUEST, f"The header {name.decode()} was sent more than once.")
         seen.add(name)
-    if http_version != "1.0" and not any(name == b"host" and value for name, value in headers):
+    if http_version not in HTTP_1_0 and not any(name == b"host" and value for name, value in headers):
         raise Fault(Kind.BAD_REQUEST, "The Host header is missing.")
 
+
+HTTP_1_0 = frozenset({"1", "1.0"})
+"""The version in which Host is optional, as Granian and as ASGI write it."""
 
 SINGLE = frozenset(
     {
