@@ -40,7 +40,7 @@ class Kind(enum.Enum):
     UNSUPPORTED_ENCODING = (415, "a Content-Encoding that isn't understood")
     INVALID_SHAPE = (422, "JSON of the wrong shape")
     RATE_LIMITED = (429, "too many requests")
-    INTERNAL = (500, "a defect of the server; the log has the traceback")
+    INTERNAL = (500, "a defect of the server; the log has the place")
     OVERLOADED = (503, "nothing was kept; to be sent again")
 
     def __init__(self, status: int, meaning: str) -> None:

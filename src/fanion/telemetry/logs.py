@@ -25,6 +25,7 @@ FIELDS = frozenset(
         "environment",
         "generation",
         "path",
+        "places",
         "reason",
         "seconds",
         "sequence",
