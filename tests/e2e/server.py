@@ -76,7 +76,8 @@ class Running:
         sent = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
         if document is not None:
             body = json.dumps(document).encode()
-        connection.request(method, path, body, sent)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, path, body, sent)  # a refusal may come, and close, before all is sent
         response = connection.getresponse()
         return Answer(
             response.status,
