@@ -51,6 +51,12 @@ def renderers() -> dict[str, Callable[[Lowered], Table]]:
     return {dialect.name: dialect.render for dialect in dialects()}
 
 
+def _compile(lowered: Lowered, compilers: dict[str, Callable[[Lowered], Table]]) -> bytes:
+    """A bundle with a table for each API that the environment is served through, and no other."""
+    served = {name: render for name, render in compilers.items() if name in lowered.identifiers}
+    return compile_bundle(lowered, served)
+
+
 def publish(
     directory: Path, loaded: Loaded, config: Config, progress: Callable[[str, int], None] | None = None
 ) -> int:
@@ -62,7 +68,7 @@ def publish(
     given = {entry.name: entry for entry in loaded.lists}
     named = {lowered.environment: lowered.lists for lowered in loaded.environments if lowered.lists}
     publication = Publication(
-        bundles={lowered.environment: compile_bundle(lowered, compilers) for lowered in loaded.environments},
+        bundles={lowered.environment: _compile(lowered, compilers) for lowered in loaded.environments},
         keys={key.hash: key.record for key in loaded.keys},
         definitions=loaded.sources,
         lists={
@@ -106,7 +112,7 @@ def upgrade_bundles(store: Store) -> int | None:
             raise StoreError(
                 f"what the store keeps can't be compiled by this Fanion; publish again:\n{error}"
             ) from error
-        return {lowered.environment: compile_bundle(lowered, compilers) for lowered in loaded.environments}
+        return {lowered.environment: _compile(lowered, compilers) for lowered in loaded.environments}
 
     generation = upgrade(store, recompile)
     if generation is not None:

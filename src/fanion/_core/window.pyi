@@ -1,6 +1,6 @@
 """The event-id window; see `ext/fanion/_core/window.pyx`."""
 
-from collections.abc import Buffer
+from typing_extensions import Buffer
 
 from fanion._core.shared import SharedFile
 

@@ -1,0 +1,35 @@
+"""An environment is served through the APIs that its definitions name, and through no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fanion import app, definitions
+from fanion.bundle.inspect import BundleReader
+from fanion.bundle.store import Store
+from fanion.config import Config
+
+WORLD = """\
+fanion: 1
+organisations:
+  org:
+    name: Org
+    projects:
+      project:
+        environments:
+          one: {id: env_one, dialects: [feather]}
+          all: {id: env_all}
+        flags:
+          a: {type: boolean, default_value: true}
+"""
+
+
+def test_an_environment_has_a_table_for_each_api_it_names(tmp_path: Path) -> None:
+    (tmp_path / "world.yaml").write_text(WORLD)
+    app.publish(tmp_path / "data", definitions.load([tmp_path / "world.yaml"]), Config())
+    with Store.open(tmp_path / "data") as store:
+        pinned = store.pin()
+        bundles = {name: bytes(pinned.bundle(name) or b"") for name in pinned.environments()}
+        pinned.release()
+    assert set(BundleReader(bundles["env_one"]).tables()) == {"feather"}
+    assert set(BundleReader(bundles["env_all"]).tables()) == {dialect.name for dialect in app.dialects()}
