@@ -75,6 +75,30 @@ def test_all_defects_of_all_files_are_reported_at_once(write: Write, tmp_path: P
     assert all(p.found and p.allowed for p in caught.value.problems)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "document: null; an object of fanion, organisations"),
+        ("fanion: 2\norganisations: {}", "fanion: 2; 1"),
+        ("organisations: {o: 5}", "organisations.o: 5; an object (organisation)"),
+        (
+            "organisations: {o: {plan: gold}}",
+            "organisations.o.plan: 'gold'; one of free, basic, pro, business, enterprise",
+        ),
+        (
+            "organisations: {o: {projects: {p: {flags: {A B: {type: boolean, default_value: true}}}}}}",
+            "organisations.o.projects.p.flags['A B']: 'A B'; lower-case letters, digits and _ -, at most 128",
+        ),
+    ],
+)
+def test_a_problem_says_what_is_allowed_in_words(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "f.yaml"
+    path.write_text(text)
+    with pytest.raises(DefinitionError) as caught:
+        definitions.load([path])
+    assert f"{path}: {told}" in str(caught.value).splitlines()
+
+
 CONDITION_DEFECTS: list[tuple[Any, str, str]] = [
     ({"attribute": "a", "operator": "like", "value": "x"}, ".operator", "'like'"),
     ({"attribute": "a", "operator": "regex", "value": "("}, ".value", "the pattern '('"),

@@ -7,8 +7,8 @@ could not: the checks of meaning go on with the rest, so that one round shows al
 
 from __future__ import annotations
 
-import types
 from functools import cache
+from types import UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -70,15 +70,18 @@ class _Collector:
             return self.mapping(value, key_kind, item_kind, path, depth)
         if origin is list:
             return self.sequence(value, get_args(kind)[0], path, depth)
-        if origin in (Union, types.UnionType):
+        if origin in (Union, UnionType):
             return self.union(value, kind, path, depth)
         return self.leaf(value, kind, path)
 
     def struct(self, value: Any, kind: Any, path: str, depth: int) -> Any:
-        if not isinstance(value, dict):
-            return self.refuse(path, shown(value), f"an object ({kind.__name__.lower()})")
         fields = _fields(kind)
         known = {field.encode_name for field in fields}
+        if not isinstance(value, dict):
+            what = (
+                f"an object ({kind.__name__.lower()})" if path else f"an object of {', '.join(sorted(known))}"
+            )
+            return self.refuse(path, shown(value), what)
         for name in value:
             if name not in known:
                 self.refuse(join(path, name), "an unknown field", f"one of {', '.join(sorted(known))}")
@@ -133,23 +136,29 @@ class _Collector:
         try:
             return msgspec.convert(value, kind)
         except (msgspec.ValidationError, RecursionError) as error:
-            found = "a key" if _is_secret(kind) else shown(value)
+            found = "a key" if _extra(kind, "secret") else shown(value)
             return self.refuse(path, found, _allowed(kind, str(error)))
 
 
-def _is_secret(kind: Any) -> bool:
+def _extra(kind: Any, name: str) -> Any:
+    """What a type's own notes say under a name; None where they say nothing."""
     notes = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
-    return any(isinstance(note, msgspec.Meta) and bool((note.extra or {}).get("secret")) for note in notes)
+    extras = (note.extra or {} for note in notes if isinstance(note, msgspec.Meta))
+    return next((extra[name] for extra in extras if name in extra), None)
 
 
 def _allowed(kind: Any, message: str) -> str:
-    """What would have been right, in words: msgspec's own message, or the words of a Literal."""
+    """What would have been right, in words: the type's own, the words of a Literal, or msgspec's message."""
+    own = _extra(kind, "allowed")
+    if own is not None:
+        return str(own)
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
-        return f"one of {', '.join(str(word) for word in get_args(kind))}"
+        words = [str(word) for word in get_args(kind)]
+        return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
     expected = message.partition(" - at ")[0].partition(", got ")[0]
-    words = {"`str`": "text", "`bool`": "true or false", "`int`": "a whole number", "`float`": "a number"}
-    for word, plain in words.items():
+    types = {"`str`": "text", "`bool`": "true or false", "`int`": "a whole number", "`float`": "a number"}
+    for word, plain in types.items():
         expected = expected.replace(word, plain)
     return expected.replace("Expected ", "").replace("`array`", "a list").replace("`object`", "an object")

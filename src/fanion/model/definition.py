@@ -8,13 +8,13 @@ value types and patterns are checked by `fanion.definitions`, so that every defe
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-DIALECTS = ("feather", "redpennon", "traffical", "stitchd", "ofrep")
 Dialect = Literal["feather", "redpennon", "traffical", "stitchd", "ofrep"]
+DIALECTS: tuple[str, ...] = get_args(Dialect)
 KeyKind = Literal["server", "client", "edge"]
 ValueType = Literal["boolean", "string", "number", "json"]
 
@@ -24,10 +24,25 @@ Identifier = Annotated[
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$(?!\n)",
         max_length=128,
         description="An id, opaque to the server.",
+        extra={"allowed": "letters, digits and _ . : -, at most 128, the first a letter or a digit"},
     ),
 ]
-FlagKey = Annotated[str, Meta(pattern=r"^[a-z0-9_-]+$(?!\n)", max_length=128)]
-VariableKey = Annotated[str, Meta(pattern=r"^[a-z0-9_.-]+$(?!\n)", max_length=128)]
+FlagKey = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9_-]+$(?!\n)",
+        max_length=128,
+        extra={"allowed": "lower-case letters, digits and _ -, at most 128"},
+    ),
+]
+VariableKey = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9_.-]+$(?!\n)",
+        max_length=128,
+        extra={"allowed": "lower-case letters, digits and _ . -, at most 128"},
+    ),
+]
 RuleId = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1024)]
 Secret = Annotated[str, Meta(min_length=8, max_length=512, extra={"secret": True})]
@@ -35,24 +50,6 @@ Secret = Annotated[str, Meta(min_length=8, max_length=512, extra={"secret": True
 Percentage = Annotated[float, Meta(ge=0, le=100)]
 Scalar = bool | int | float | str
 Value = bool | int | float | str | dict[str, Any] | list[Any]
-OPERATORS = (
-    "equals",
-    "not_equals",
-    "contains",
-    "not_contains",
-    "starts_with",
-    "ends_with",
-    "in",
-    "not_in",
-    "is_set",
-    "is_not_set",
-    "gt",
-    "gte",
-    "lt",
-    "lte",
-    "regex",
-    "geo_country",
-)
 Operator = Literal[
     "equals",
     "not_equals",
