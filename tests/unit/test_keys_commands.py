@@ -57,6 +57,8 @@ def test_revoked_key_stays_revoked_and_publish_says_so(data: Path) -> None:
     done = fanion("keys", "revoke", record.id, "--data", data)
     assert done.stdout == f"key {record.id} of environment env_01hx is revoked; generation 2\n"
     assert record_of(data, "sk_demo_server") is None
+    done = fanion("keys", "revoke", record.id, "--data", data)
+    assert (done.returncode, done.stderr) == (1, f"fanion: key {record.id} is revoked already\n")
     done = fanion("publish", DEMO, "--data", data)
     assert f"key {record.id} was revoked and stays so" in done.stderr
     assert record_of(data, "sk_demo_server") is None
@@ -107,6 +109,8 @@ def test_environment_is_removed_by_name_only(data: Path) -> None:
         (("keys", "create", "env_01hx", "--data", "{data}", "--expires", "2001-01-01"), 2, "is past"),
         (("publish", "--data", "{data}"), 2, "name either the PATHS"),
         (("publish", "{data}/no.yaml", "--data", "{data}"), 1, "nothing was stored"),
+        (("publish", str(DEMO), "--data", "{data}/store/use.lock"), 1, "can't be made: it is a file"),
+        (("publish", str(DEMO), "--data", "{data}/store/use.lock/x"), 1, "can't be made: Not a directory"),
     ],
 )
 def test_mistake_is_told_in_one_message_without_a_traceback(
@@ -117,6 +121,18 @@ def test_mistake_is_told_in_one_message_without_a_traceback(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("inspect",), ("inspect", "env_01hx", "new-checkout"), ("eval", "env_01hx", "new-checkout")]
+)
+def test_the_variable_names_the_data_directory_for_every_verb(
+    data: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FANION_DATA", str(data))
+    done = fanion(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("new-checkout" if len(arguments) > 1 else "env_01hx") in done.stdout
 
 
 def test_damaged_store_is_told_and_not_died_of(data: Path) -> None:

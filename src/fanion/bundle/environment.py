@@ -83,7 +83,11 @@ class StoreEnvironment:
     def take(cls, directory: Path, *, create: bool, map_bytes: int) -> StoreEnvironment:
         """The process's environment for `directory`, opened when it isn't yet. `give_back` when done."""
         if create:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+                raise StoreError(f"{directory}: the data directory can't be made: {reason}") from error
         elif not directory.is_dir():
             raise StoreMissingError(f"{directory}: there is no such directory; `fanion publish` makes one")
         key = str(directory.resolve())

@@ -1,6 +1,7 @@
 """The command line: one module per verb, loaded only when asked for, so that `fanion --help` stays quick.
 
-A `FanionError` ends the command with its message on standard error and exit status 1; usage errors exit 2.
+A `FanionError`, and what the operating system refuses, ends the command with a message on standard error and exit
+status 1; usage errors exit 2.
 """
 
 from __future__ import annotations
@@ -56,4 +57,8 @@ def main() -> None:
         group.main(standalone_mode=True)
     except FanionError as error:
         click.echo(f"fanion: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"fanion: {place}{error.strerror or error}", err=True)
         sys.exit(1)

@@ -10,6 +10,7 @@ import msgspec
 
 from fanion.bundle.inspect import BundleReader, describe, patching
 from fanion.bundle.store import Store
+from fanion.cli.common import data_option
 from fanion.cli.inspect import find_bundle
 from fanion.engine.evaluator import Bundle, laid_over, open_environment
 from fanion.engine.externals import make_external
@@ -22,7 +23,7 @@ CUSTOM_DATA = "custom_data"
 
 
 @click.command()
-@click.option("--data", "data", required=True, type=click.Path(path_type=Path), help="The data directory.")
+@data_option
 @click.argument("environment")
 @click.argument("flag")
 @click.argument("context_json", required=False, default="{}")

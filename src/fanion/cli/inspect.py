@@ -13,13 +13,14 @@ from fanion.bundle.format import Section
 from fanion.bundle.generation import PinnedGeneration
 from fanion.bundle.inspect import BundleReader, by_row, describe
 from fanion.bundle.store import Store
+from fanion.cli.common import data_option
 from fanion.engine.evaluator import open_environment
 from fanion.errors import StoreError
 from fanion.model.program import DecisionVariant, Test
 
 
 @click.command()
-@click.option("--data", "data", required=True, type=click.Path(path_type=Path), help="The data directory.")
+@data_option
 @click.argument("environment", required=False)
 @click.argument("flag", required=False)
 def command(data: Path, environment: str | None, flag: str | None) -> None:
@@ -63,7 +64,8 @@ def _show_store(console: Console, number: int, sizes: dict[str, int]) -> None:
 def _show_bundle(console: Console, reader: BundleReader, size: int) -> None:
     grid = Grid("section", "records", title=f"{reader.environment}: {size:,} bytes")
     for section in Section:
-        grid.add_row(section.name.lower(), f"{reader.count(section):,}")
+        if count := reader.count(section):
+            grid.add_row(section.name.lower(), f"{count:,}")
     console.print(grid)
     for name, table in reader.tables().items():
         shown = ", ".join(entry.key for entry in table.entries[:20])

@@ -22,6 +22,7 @@ from fanion.auth.keys import KeyKind, create_key, hash_key
 from fanion.bundle.generation import Origin, StoredKey
 from fanion.bundle.inspect import BundleReader
 from fanion.bundle.store import Store
+from fanion.cli.common import data_option
 from fanion.config import find_file, load_config
 from fanion.errors import BundleError, StoreError
 from fanion.model.definition import DIALECTS
@@ -31,10 +32,6 @@ UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 UNBROKEN_WIDTH = 400
 """Columns when no one looks: a script needs ids in one piece."""
-
-data_option = click.option(
-    "--data", required=True, type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory."
-)
 
 
 @click.group()
@@ -109,6 +106,8 @@ def list_(data: Path, environment: str | None) -> None:
 def revoke(data: Path, key_id: str) -> None:
     """Refuse the key with this id from now on, for good: no publish and no rollback brings it back."""
     with _open(data) as store:
+        if any(key.record.id == key_id and key.origin == Origin.REVOKED for key in store.stored_keys()):
+            raise StoreError(f"key {key_id} is revoked already")
         generation, record = store.revoke_key(key_id)
         click.echo(f"key {record.id} of environment {record.environment} is revoked; generation {generation}")
         store.keep_copy()

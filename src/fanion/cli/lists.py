@@ -17,19 +17,12 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from fanion.bundle.generation import EnvironmentEntry, PinnedGeneration
 from fanion.bundle.list_writer import ListWriter
 from fanion.bundle.store import Store
+from fanion.cli.common import data_option, progress_bars
 from fanion.config import find_file, load_config
 from fanion.definitions.members import MemberList, read_members
 from fanion.errors import StoreError
@@ -39,9 +32,6 @@ COPY_ROWS_MAX = 1_000_000
 
 UNBROKEN_WIDTH = 400
 
-data_option = click.option(
-    "--data", required=True, type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory."
-)
 type_option = click.option("--type", "context_type", help="The context type, where the segment has several.")
 exclude_option = click.option("--exclude", is_flag=True, help="The exclusions instead of the inclusions.")
 file_option = click.option(
@@ -162,7 +152,7 @@ def replace(
     """Give a list of SEGMENT these MEMBERS, and those in a file, instead of its own: seen all at once."""
     with _open(data) as store:
         name = _name(store, environment, segment, context_type, exclude)
-        with _progress() as progress:
+        with progress_bars() as progress:
             tasks: dict[str, Any] = {
                 "list members": progress.add_task("members read", total=None),
                 "list rows": progress.add_task("rows stored", total=None),
@@ -191,19 +181,6 @@ def _pinned(store: Store) -> Iterator[PinnedGeneration]:
         yield pinned
     finally:
         pinned.release()
-
-
-def _progress() -> Progress:
-    """Bars on a terminal, nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _given(members: tuple[str, ...], file: Path | None) -> Iterable[bytes]:

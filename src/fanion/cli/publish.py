@@ -9,20 +9,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from fanion import app
 from fanion.bundle.generation import Origin
 from fanion.bundle.inspect import BundleReader
 from fanion.bundle.store import Publication, Store
+from fanion.cli.common import data_option, progress_bars
 from fanion.config import find_file, load_config
 from fanion.definitions import SOURCES, Loaded, load
 from fanion.errors import DefinitionError, StoreMissingError
@@ -30,9 +23,7 @@ from fanion.errors import DefinitionError, StoreMissingError
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--data", required=True, type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory."
-)
+@data_option
 @click.option(
     "--remove", multiple=True, metavar="ENV", help="Serve this environment no longer. Instead of PATHS."
 )
@@ -51,13 +42,12 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...]) -> Non
             store.keep_copy()
         click.echo(f"generation {generation} serves {', '.join(remove)} no longer")
         return
-    errors = Console(stderr=True)
-    with errors.status("reading definitions"):
+    with Console(stderr=True).status("reading definitions"):
         loaded = _load(paths)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
     _warn_of_changes(data, loaded)
-    with _progress(errors, loaded) as progress:
+    with progress_bars() as progress:
         tasks = {
             "environments": progress.add_task("environments", total=len(loaded.environments)),
             "list members": progress.add_task("list members", total=None, visible=bool(loaded.lists)),
@@ -84,18 +74,6 @@ def _load(paths: tuple[Path, ...]) -> Loaded:
         count = len(error.problems)
         click.echo(f"{count} problem{'s' if count != 1 else ''}; nothing was stored", err=True)
         sys.exit(1)
-
-
-def _progress(console: Console, loaded: Loaded) -> Progress:
-    """Bars on a terminal, nothing elsewhere."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _warn_of_changes(data: Path, loaded: Loaded) -> None:

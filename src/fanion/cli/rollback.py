@@ -7,13 +7,12 @@ from pathlib import Path
 import click
 
 from fanion.bundle.store import Store
+from fanion.cli.common import data_option
 from fanion.config import find_file, load_config
 
 
 @click.command()
-@click.option(
-    "--data", required=True, type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory."
-)
+@data_option
 def command(data: Path) -> None:
     """Go back to the previous generation, under a new, higher number.
 

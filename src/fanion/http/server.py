@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import logging
 import math
 import multiprocessing
@@ -74,9 +75,13 @@ def pick_port(host: str, port: int) -> tuple[socket.socket, int]:
             raise
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ServeError(
-            f"can't listen on {host} port {port}: {reason}; is another server using it? (--port chooses one)"
-        ) from None
+        used = getattr(error, "errno", None) == errno.EADDRINUSE
+        hint = (
+            "another server may be using it; --port chooses another"
+            if used
+            else "--host and --port choose others"
+        )
+        raise ServeError(f"can't listen on {host} port {port}: {reason}; {hint}") from None
     return keeper, keeper.getsockname()[1]
 
 
