@@ -27,6 +27,7 @@ from fanion.model.api_key import KeyRecord
 
 DUPLICATE: Final = 2
 ID: Final = attrgetter("id")
+SCOPE: Final = attrgetter("orgId", "projectId", "env")
 
 
 class Batch:
@@ -64,7 +65,7 @@ def is_text(data: bytes) -> bool:
 
 def check_plain(at: Served, events: list[Any]) -> Batch | None:
     """What a batch of plain events came to; None where one of them is another project's or kept out."""
-    scopes = {(event.orgId, event.projectId, event.env) for event in events}
+    scopes = set(map(SCOPE, events))
     own = at.organisation, at.project, at.environment
     for given in scopes:
         if any(one is not None and one != mine for one, mine in zip(given, own, strict=True)):
@@ -179,7 +180,7 @@ class _Keeper:
         reserved = None
         duplicates = 0
         dispositions = ids = b""
-        if any(id is not None for id in batch.ids):
+        if batch.ids.count(None) < batch.count:
             reserved = self._window.reserve(scope, batch.ids)
             dispositions, ids = bytes(reserved.dispositions), bytes(reserved.hashes)
             duplicates = dispositions.count(DUPLICATE)

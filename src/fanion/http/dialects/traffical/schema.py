@@ -66,7 +66,8 @@ class Events(msgspec.Struct, gc=False):
 
 
 TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.DOTALL)
-LONG_NUMBER: Final = re.compile(rb"[0-9.eE+-]{2}")
+SAMPLES: Final = 10
+LONG_NUMBER: Final = re.compile(rb"[0-9.eE+-]{%d}" % SAMPLES)
 TOKENS_MAX: Final = 400_000
 """Strings, brackets and commas of one batch that are looked at; about 0.1 s."""
 
@@ -100,10 +101,12 @@ class Schema:
         )
 
     def short_numbers(self, text: bytes) -> bool:
-        """Whether no number can have more than the allowed digits: one that has covers two of the samples."""
+        """Whether no number can have more than the allowed digits: one that has covers ten samples in a row."""
         most = self._limits.json_integer_digits_max
         return (
-            len(text) <= most or LONG_NUMBER.search(text[:: most // 2]) is None or _digits(text, self._limits)
+            len(text) <= most
+            or LONG_NUMBER.search(text[:: most // SAMPLES]) is None
+            or _digits(text, self._limits)
         )
 
     def _check(self, body: bytes) -> None:
