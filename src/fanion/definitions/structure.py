@@ -78,10 +78,9 @@ class _Collector:
         fields = _fields(kind)
         known = {field.encode_name for field in fields}
         if not isinstance(value, dict):
-            what = (
-                f"an object ({kind.__name__.lower()})" if path else f"an object of {', '.join(sorted(known))}"
-            )
-            return self.refuse(path, shown(value), what)
+            members = ", ".join(sorted(known - {"$schema"}))
+            allowed = f"an object ({kind.__name__.lower()})" if path else f"an object of {members}"
+            return self.refuse(path, shown(value), allowed)
         for name in value:
             if name not in known:
                 self.refuse(join(path, name), "an unknown field", f"one of {', '.join(sorted(known))}")
