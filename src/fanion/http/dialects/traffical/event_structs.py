@@ -6,14 +6,17 @@ that they take needs no second look; every other is read event by event with the
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+FLAT_MAX: Final = 1_000
+"""Members of a flat object; under tighter limits there is no quick way."""
+PLAIN_DEPTH: Final = 5
+"""How deep a plain batch nests at most: batch, events, event, layers, layer."""
 Object = dict[str, Any]
-Flat = Annotated[dict[str, str | int | float | bool | None], Meta(max_length=1000)]
-"""As many members as any object may have."""
+Flat = Annotated[dict[str, str | int | float | bool | None], Meta(max_length=FLAT_MAX)]
 
 
 class Layer(msgspec.Struct, gc=False):
@@ -118,7 +121,7 @@ class PlainTrack(
     event: str
     properties: Flat | None = None
     value: float | None = None
-    values: Annotated[dict[str, float], Meta(max_length=1000)] | None = None
+    values: Annotated[dict[str, float], Meta(max_length=FLAT_MAX)] | None = None
     decisionId: str | None = None  # noqa: N815
     eventTimestamp: str | None = None  # noqa: N815
     attribution: list[PlainAttribution] | None = None

@@ -17,6 +17,8 @@ from msgspec import Meta
 from fanion.config import Limits
 from fanion.http.dialect import Fault, Kind
 from fanion.http.dialects.traffical.event_structs import (
+    FLAT_MAX,
+    PLAIN_DEPTH,
     Decision,
     Exposure,
     PlainDecision,
@@ -146,6 +148,8 @@ class Schema:
     def plain_events(self, body: bytes) -> list[Exposure | Decision | Track] | None:
         """The events of a batch in which all of them are valid, flat and without surprises, as SDKs send them;
         None: look at them one by one."""
+        if self._limits.json_keys_max < FLAT_MAX or self._limits.json_depth_max < PLAIN_DEPTH:
+            return None
         try:
             found: Any = self._plain(body).events
         except REFUSED:
