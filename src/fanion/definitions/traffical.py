@@ -7,7 +7,8 @@ refuse is refused (`traffical_files`). The document is served as it is, so nothi
     traffical_files      the structs of the files
     traffical_conditions conditions, checked and lowered
     traffical_pattern    ECMAScript patterns to RE2
-    traffical_lowering   layers to decisions
+    traffical_lowering   the whole bundle: layers, parameters, edge policies
+    traffical_layers     one layer to a decision
     traffical_events     event definitions
 """
 
