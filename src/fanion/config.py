@@ -130,14 +130,6 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=1, le=10_000, description="events of one telemetry batch"),
     ] = 100
-    api_key_bytes_max: Annotated[
-        int,
-        Meta(ge=64, le=4_096, description="bytes of a raw API key; a longer one is unknown"),
-    ] = 512
-    flag_key_bytes_max: Annotated[
-        int,
-        Meta(ge=16, le=4_096, description="bytes of a flag key in a request; a longer one is unknown"),
-    ] = 1_024
 
 
 class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
