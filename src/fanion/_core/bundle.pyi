@@ -1,7 +1,7 @@
 from typing import Any
 
 class Refused(ValueError): ...  # noqa: N818
-class NewerVersion(Refused): ...  # noqa: N818
+class NewerVersion(Refused): ...
 
 class BundleView:
     def __init__(self, buffer: Any) -> None: ...
