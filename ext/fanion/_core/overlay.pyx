@@ -111,7 +111,6 @@ cdef class Overlay:
     def text(self, uint32_t slot):
         """A slot's text form as JSON; `""` where it has none. Between `run` and `emit`."""
         cdef const cell *value
-        cdef size_t start
         self.check()
         if slot >= self.bundle.slot_count:
             raise IndexError(f"slot {slot} of {self.bundle.slot_count}")

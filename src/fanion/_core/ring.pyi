@@ -5,6 +5,9 @@ DATA_OFFSET: Final[int]
 
 def histogram_bounds() -> list[int]: ...
 
+COUNTERS: tuple[str, ...]
+COUNTERS_WORDS: int
+
 class Ring:
     wake_fd: int
     def __init__(self, fd: int, capacity: int, salt: int, *, write: bool = True) -> None: ...

@@ -1,5 +1,7 @@
 """The event-id window; see `ext/fanion/_core/window.pyx`."""
 
+from typing import final
+
 from typing_extensions import Buffer
 
 from fanion._core.shared import SharedFile
@@ -15,6 +17,7 @@ BATCH_MAX: int
 
 def siphash(key: bytes, data: bytes, *, wide: bool = False) -> bytes: ...
 
+@final
 class IdWindow(SharedFile):
     leaked: int
     def __init__(
@@ -51,6 +54,7 @@ class IdWindow(SharedFile):
     def capacity(self) -> int: ...
     def counters(self) -> dict[str, int]: ...
 
+@final
 class Reservation:
     sequence: int
     dispositions: bytes
