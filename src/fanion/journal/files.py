@@ -15,7 +15,7 @@ from typing import NamedTuple
 from fanion._core import ring
 from fanion.errors import JournalError
 from fanion.journal.log_segment import HEADER, PAGE, SegmentHeader, checksum_around, new_salt, parse_header
-from fanion.journal.settings import MIB, JournalSettings
+from fanion.journal.settings import KIB, MIB, JournalSettings
 from fanion.journal.storage import Storage, read_file, write_all
 
 RING_IDENTITY = struct.Struct("<8sII16sQQQII")
@@ -24,10 +24,12 @@ RING_VERSION = 1
 CONTROL_OFFSET = 4096
 CONTROL_SPACING = 128
 CONTROL_WORDS = ("head", "head_sequence", "freed", "freed_sequence", "durable")
-ZERO_BYTES_PER_S = 128 * MIB
-"""Pace of writing zeros: above what a worker takes in, below what a disk can do beside it."""
-ZERO_STEP_BYTES = MIB
-"""Zeros are written and synced in steps of this size, so that the writer's syncs don't wait behind them."""
+ZERO_BYTES_PER_S = 64 * MIB
+"""Pace of writing zeros for a segment. They go out by background write-back and one sync at the end: syncing each
+step makes the file system commit, and put p99 of receipt to durable at 10-30 ms instead of 0.7 (23 MB/s)."""
+ZERO_STEP_BYTES = 512 * KIB
+RING_STEP_BYTES = 4 * MIB
+"""A ring is filled at a worker's first start, when no writer is disturbed."""
 
 
 class ReadySegment(NamedTuple):
@@ -121,7 +123,7 @@ class SegmentMaker:
     ) -> ReadySegment:
         """A segment under its name, header synced. `zeroed`: from the pool or written with zeros first, so that
         the writer only overwrites; else an empty file that grows, which takes no time to make. `hurry` is asked
-        between steps: once the segment is wanted at once, the rest stays allocated only."""
+        between steps: once the segment is wanted at once, no more zeros are written."""
         storage = self._storage
         draft, fd, life = self._from_pool(writer)
         size = self._size if fd >= 0 else 0
@@ -192,13 +194,13 @@ class SegmentMaker:
         return self._directory, -1, 0
 
     def _zero(self, fd: int, hurry: Callable[[], bool]) -> None:
-        self._storage.allocate(fd, self._size)
+        """Zeros from the start; what is left out when the segment is wanted sooner grows as it is written."""
         zeros = bytes(min(ZERO_STEP_BYTES, self._size))
         for at in range(0, self._size, len(zeros)):
             if hurry():
                 break
             write_all(self._storage, fd, zeros[: self._size - at], at)
-            self._storage.fdatasync(fd)
+            self._storage.begin_writeback(fd, at, len(zeros))
             self._storage.sleep(len(zeros) / ZERO_BYTES_PER_S)
 
 
@@ -210,7 +212,7 @@ def make_ring(storage: Storage, path: Path, writer: int, capacity: int) -> int:
     try:
         size = ring.DATA_OFFSET + capacity
         storage.allocate(fd, size)
-        zeros = bytes(ZERO_STEP_BYTES)
+        zeros = bytes(RING_STEP_BYTES)
         for at in range(0, size, len(zeros)):
             write_all(storage, fd, zeros[: size - at], at)
         storage.fdatasync(fd)

@@ -155,8 +155,8 @@ class Steward:
                 self.session.native.clear_steward()
             try:
                 self.tick()
-            except (OSError, JournalError) as error:
-                self._tell(Health(False, f"the journal's upkeep fails: {error}"))
+            except Exception as error:  # the thread must outlive any fault; the next round may do better
+                self._tell(Health(False, f"the journal's upkeep fails: {error!r}"))
 
     def tick(self) -> None:
         """One round. Errors of one duty don't keep the others from being done."""

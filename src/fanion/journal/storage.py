@@ -53,6 +53,10 @@ class Storage:
     def fdatasync(self, fd: int) -> None:
         os.fdatasync(fd)
 
+    def begin_writeback(self, fd: int, offset: int, size: int) -> None:
+        """Asks the kernel to write the range soon, without waiting and without a commit of the file system."""
+        os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
+
     def sync_directory(self, path: Path) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
