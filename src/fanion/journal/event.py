@@ -7,6 +7,7 @@ Fields that an API has no word for stay None; everything as it was sent is in `s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -134,11 +135,20 @@ EXPANSIONS: dict[str, Callable[[Fields], Fields]] = {
 }
 
 
+def _decoded(body: bytes) -> Any:
+    """A number beyond a double, in a member that its API ignores, must not hide a whole batch: it reads as infinite,
+    which is null when written as JSON. ValueError where the body is no JSON."""
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return json.loads(body)
+
+
 def split_events(record: Record) -> list[Any]:
     """The record's events as sent. A whole body is `{"events": [...]}` or one bare event object; else an array."""
     try:
-        document = msgspec.json.decode(record.body)
-    except msgspec.DecodeError as error:
+        document = _decoded(record.body)
+    except (ValueError, RecursionError) as error:
         raise JournalError(
             f"the body of record {record.writer}/{record.sequence} is not JSON: {error}"
         ) from None
