@@ -136,8 +136,8 @@ EXPANSIONS: dict[str, Callable[[Fields], Fields]] = {
 
 
 def _decoded(body: bytes) -> Any:
-    """A number beyond a double, in a member that its API ignores, must not hide a whole batch: it reads as infinite,
-    which is null when written as JSON. ValueError where the body is no JSON."""
+    """A number beyond a double, in a member that its API ignores, must not hide a whole batch: it reads as
+    infinite, which is null when written as JSON. ValueError where the body is no JSON."""
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError:
