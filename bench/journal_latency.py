@@ -32,6 +32,8 @@ BODY = b'{"events":[' + b",".join([EVENT] * 100) + b"]}"
 QUANTILES = (0.5, 0.99, 0.999, 0.9999)
 PACE_S = 0.001
 SETTLE_S = 0.5
+REST_SHARE = 1.0
+"""Of a measurement, after those of the highest rates: a disk goes on writing what it has only taken."""
 
 
 def disk_latencies(directory: Path, samples: int) -> list[float]:
@@ -127,14 +129,9 @@ async def paced(directory: Path, rate: float, seconds: float) -> tuple[list[floa
 async def run(directory: Path, seconds: float, samples: int, highest: float) -> None:
     disk = disk_latencies(directory, samples)
     print(f"disk: fdatasync of 64 KiB  p50 {quantile(disk, 0.5):.2f}  p99 {quantile(disk, 0.99):.2f} ms")
-    rates = {}
-    for ack in ("durable", "buffered"):
-        with_ack = directory / ack
-        with_ack.mkdir()
-        rates[ack] = await highest_rate(with_ack, ack, seconds)
-        megabytes = rates[ack] * len(BODY) / 1e6
-        print(f"highest rate, {ack:<8}    {rates[ack]:8.0f} batches of 100/s  {megabytes:6.0f} MB/s")
-    highest = highest or rates["durable"]
+    if not highest:
+        highest = (await measure_rates(directory, seconds))["durable"]
+        await asyncio.sleep(REST_SHARE * seconds)
     print("receipt -> durable, ms        p50     p99    p99.9  p99.99     max  refused")
     for share in (0.2, 0.5, 0.8):
         load = directory / f"paced-{share}"
@@ -142,6 +139,18 @@ async def run(directory: Path, seconds: float, samples: int, highest: float) -> 
         quantiles, most, refused = await paced(load, highest * share, seconds)
         columns = "".join(f"{value:8.2f}" for value in (*quantiles, most))
         print(f"  at {share:.0%} of highest {highest * share:7.0f}/s {columns}  {refused:7d}")
+
+
+async def measure_rates(directory: Path, seconds: float) -> dict[str, float]:
+    """Batches a second by ack mode."""
+    rates = {}
+    for ack in ("buffered", "durable"):
+        with_ack = directory / ack
+        with_ack.mkdir()
+        rates[ack] = await highest_rate(with_ack, ack, seconds)
+        megabytes = rates[ack] * len(BODY) / 1e6
+        print(f"highest rate, {ack:<8}    {rates[ack]:8.0f} batches of 100/s  {megabytes:6.0f} MB/s")
+    return rates
 
 
 def main() -> None:

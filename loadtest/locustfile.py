@@ -10,6 +10,7 @@ capacity: one Python client saturates long before the server; that is what `benc
 from __future__ import annotations
 
 import itertools
+from typing import ClassVar
 
 from locust import FastHttpUser, between, constant_pacing, task
 
@@ -22,11 +23,11 @@ class FeatherServerSdk(FastHttpUser):
     """A backend: many small evaluations, bulk at page starts, telemetry in batches."""
 
     weight = 6
+    default_headers: ClassVar = {"Authorization": "Bearer sk_demo_server"}
     wait_time = between(0.005, 0.05)
 
     def on_start(self) -> None:
         self.people = People(next(_seeds))
-        self.client.default_headers = {"Authorization": "Bearer sk_demo_server"}
 
     @task(6)
     def evaluate(self) -> None:
@@ -47,11 +48,11 @@ class FeatherBrowser(FastHttpUser):
     """A page with a publishable key: the context once, then a bulk evaluation now and then."""
 
     weight = 3
+    default_headers: ClassVar = {"Authorization": "Bearer pk_demo_client", "Origin": "https://shop.example"}
     wait_time = constant_pacing(1)
 
     def on_start(self) -> None:
         self.people = People(next(_seeds))
-        self.client.default_headers = {
             "Authorization": "Bearer pk_demo_client",
             "Origin": "https://shop.example",
         }
@@ -71,11 +72,11 @@ class TrafficalSdk(FastHttpUser):
     """A server-side SDK in bundle mode: polls its config with the tag it has, sends small event batches."""
 
     weight = 3
+    default_headers: ClassVar = {"Authorization": "Bearer traffical_sk_demo"}
     wait_time = between(0.02, 0.2)
 
     def on_start(self) -> None:
         self.people = People(next(_seeds))
-        self.client.default_headers = {"Authorization": "Bearer traffical_sk_demo"}
         self.tag = ""
 
     @task(1)
@@ -105,11 +106,11 @@ class RedPennonSdk(FastHttpUser):
     """A thin client: one variable at a time, the trace sent back with an event now and then."""
 
     weight = 3
+    default_headers: ClassVar = {"X-API-Key": "00000000-0000-0000-0000-000000000000"}
     wait_time = between(0.01, 0.1)
 
     def on_start(self) -> None:
         self.people = People(next(_seeds))
-        self.client.default_headers = {"X-API-Key": "00000000-0000-0000-0000-000000000000"}
 
     @task(5)
     def variable(self) -> None:
@@ -143,15 +144,15 @@ class StitchdService(FastHttpUser):
     """A service that evaluates, checks list membership and reports metric events."""
 
     weight = 3
+    default_headers: ClassVar = {"x-sdk-key": "sdk_live_demo"}
     wait_time = between(0.01, 0.1)
-    environment = "/v1/environments/5b1f6a52-0000-4000-8000-000000000001"
+    base = "/v1/environments/5b1f6a52-0000-4000-8000-000000000001"
 
     def on_start(self) -> None:
         self.people = People(next(_seeds))
-        self.client.default_headers = {"x-sdk-key": "sdk_live_demo"}
 
     def send(self, route: str, body: object) -> None:
-        self.client.post(f"{self.environment}/{route}", json=body, name=f"/v1/environments/[id]/{route}")
+        self.client.post(f"{self.base}/{route}", json=body, name=f"/v1/environments/[id]/{route}")
 
     @task(4)
     def evaluate(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -44,7 +45,9 @@ def main() -> None:
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     serve = [sys.executable, "-m", "fanion", "serve", "--demo", "--port", str(port)]
-    server = subprocess.Popen(serve, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        serve, stdout=subprocess.DEVNULL, env=os.environ | {"FANION_LOG_LEVEL": "warning"}
+    )
     try:
         wait_until_ready(f"{base}/readyz", server)
         locust = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py"))]
