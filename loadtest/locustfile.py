@@ -53,9 +53,6 @@ class FeatherBrowser(FastHttpUser):
 
     def on_start(self) -> None:
         self.people = People(next(_seeds))
-            "Authorization": "Bearer pk_demo_client",
-            "Origin": "https://shop.example",
-        }
         self.client.get("/v1/sdk/context")
 
     @task(4)
