@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from fanion.bundle.store import Store
-from tests.e2e.server import SERVER_KEY, WORLD, Running, publish
+from fanion.bundle.store import Publication, Store
+from tests.e2e.server import OTHER_KEY, SERVER_KEY, WORLD, Running, publish
 
 CONNECTIONS = 40
 """So many that the kernel gives each of two workers some: they fail to, once in 2**39 runs."""
@@ -95,6 +95,28 @@ def test_publishing_under_load_fails_no_request_and_mixes_no_generations(
     assert {status for status, _, _ in answers} == {200}
     assert all(left == right for _, left, right in answers)
     assert len({left for _, left, _ in answers}) > 1
+
+
+def test_without_a_bundle_that_verifies_every_requested_flag_is_an_error(
+    data: Path, serve: Callable[..., Running]
+) -> None:
+    running = serve("--workers", "2", data=data)
+    with Store.open(data, write=True) as store:
+        keys = {key.hash: key.record for key in store.stored_keys() if key.record.environment == "env_e2e"}
+        for _ in range(2):  # also the previous generation's, which a worker falls back to
+            store.publish(Publication(bundles={"env_e2e": b"FANION" + bytes(1_000)}, keys=keys))
+    context = {"context": {}}
+    one = running.ask("POST", "/v1/evaluate", {"flagKey": "plain", **context})
+    assert (one.status, one.json()["flagKey"], one.json()["value"]) == (503, "plain", None)
+    assert one.json()["reason"] == "ERROR"
+    many = running.ask("POST", "/v1/evaluate/bulk", {"flags": ["plain", "none", "plain"], **context})
+    result = {"value": None, "reason": "ERROR"}
+    assert (many.status, many.json()["results"]) == (503, {"plain": result, "none": result})
+    assert many.json()["meta"]["cacheAge"] == 0
+    assert running.ask("POST", "/v1/evaluate", {"flagKey": 5, **context}).status == 422
+    assert running.value("plain", key=OTHER_KEY) is False
+    publish(data, WORLD)
+    assert running.bulk("plain")["plain"]["reason"] != "ERROR"
 
 
 def test_a_revoked_key_is_401_at_the_next_request_in_every_worker(running: Running, data: Path) -> None:

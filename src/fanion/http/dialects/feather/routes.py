@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from fanion.auth.limiter import scope_hash
-from fanion.errors import JournalError, JournalFullError
+from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.http.dialect import Cors, Dialect, Endpoint, Fault, HeaderList, Headers, Kind, Reply, Route
 from fanion.http.dialects.feather.emit import render
 from fanion.http.dialects.feather.schema import ORGANISATION, Schema
@@ -85,8 +85,8 @@ def bind(bundle: Any) -> Served | None:
 
 
 def served(snapshot: Snapshot, record: KeyRecord) -> Served | None:
-    """None when there is nothing to evaluate from. Raises Fault UNKNOWN_KEY where the environment is served
-    through other APIs only."""
+    """None when the generation doesn't hold the environment. Raises StoreError where no bundle of it verifies, and
+    Fault UNKNOWN_KEY where it is served through other APIs only."""
     view = snapshot.view(record.environment)
     if view is None:
         return None
@@ -94,6 +94,14 @@ def served(snapshot: Snapshot, record: KeyRecord) -> Served | None:
     if at is None:
         raise Fault(Kind.UNKNOWN_KEY, "The API key's environment is not served through this API.")
     return at
+
+
+def evaluable(snapshot: Snapshot, record: KeyRecord) -> Served | None:
+    """As `served`; None also where no bundle of the environment verifies: an evaluation's 503 is a result."""
+    try:
+        return served(snapshot, record)
+    except StoreError:
+        return None
 
 
 def routes(services: Services) -> list[Route]:
@@ -120,7 +128,7 @@ def evaluate_bulk(services: Services, schema: Schema) -> Callable[..., Reply]:
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
         request = read(body)
-        at = served(snapshot, record)
+        at = evaluable(snapshot, record)
         if at is None:
             return UNAVAILABLE, _unavailable(request.flags, record.environment, now(), request_id())
         age = int(monotonic() - snapshot.confirmed_at)
@@ -148,7 +156,7 @@ def evaluate_one(services: Services, schema: Schema) -> Callable[..., Reply]:
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
         request = read(body)
-        at = served(snapshot, record)
+        at = evaluable(snapshot, record)
         prefix = b'{"flagKey":%b,' % encode(request.flagKey)
         suffix = b',"requestId":"%b"}' % request_id()
         if at is None:
