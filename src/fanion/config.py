@@ -1,4 +1,4 @@
-"""Every setting and every limit, with its unit and its reason: one frozen `Config`.
+"""Every setting and every limit, with its unit and its reason: one frozen `Config`. Long, as the list is.
 
 Sources, weakest first: the defaults below, `fanion.toml`, environment variables, flags of the command line.
 A setting `port` of the group `server` is `port` under `[server]` in the file, `FANION_SERVER_PORT` in the

@@ -1,5 +1,6 @@
-"""The checks of meaning of native definitions: references, types, percentages, patterns, cycles, limits.
+"""The checks of meaning of native definitions. Long, since one project's checks share its names and its report.
 
+References, types, percentages, patterns, cycles, limits.
 They run on what could be read, skip what is BROKEN, and report everything they find. Paths are made only for
 a problem, since ten thousand good flags have none.
 """
