@@ -1,8 +1,9 @@
 """Requests a second of Fanion beside the do-nothing app, interleaved on one machine; prints the ratios.
 
 `python -m bench.http_ratio [--rounds 7] [--seconds 3]` needs `wrk`. Each case starts Fanion and the do-nothing
-app with one worker on one core, drives them in turn from the other core, A B A B, and prints medians and the
-median of the pairwise ratios beside the target. The do-nothing app sends the bytes that Fanion answered.
+app with one worker each, drives them in turn, A B A B, and prints medians and the median of the pairwise ratios
+beside the target. The do-nothing app sends the bytes that Fanion answered. FANION_BENCH_PIN=1 keeps the server on
+one core and wrk on another.
 
 What it can't show: latency under an open load, more than one worker, clients that keep no connection.
 """
@@ -32,6 +33,8 @@ from bench.data import ENVIRONMENT, flag_key, world
 
 KEY = "sk_bench_server_key"
 CONNECTIONS = 32
+PINNED = os.environ.get("FANION_BENCH_PIN") == "1"
+"""Server on core 0, wrk on core 1. Then all that a server does besides its event loop counts against it too."""
 
 
 class Case(NamedTuple):
@@ -46,7 +49,8 @@ class Case(NamedTuple):
 
 def bulk(count: int) -> bytes:
     context = {"userId": "user_123", "attributes": {"country": "DE", "plan": "pro"}}
-    return json.dumps({"flags": [flag_key(n * 7) for n in range(count)], "context": context}).encode()
+    flags = [flag_key(n * 7) for n in range(count)]
+    return json.dumps({"flags": flags, "context": context}, separators=(",", ":")).encode()
 
 
 def batch(count: int) -> bytes:
@@ -63,7 +67,7 @@ def batch(count: int) -> bytes:
         "sdkVersion": "1.0.0",
         "evaluatedAt": "2026-11-21T10:00:00.000Z",
     }
-    return json.dumps({"events": [event] * count}).encode()
+    return json.dumps({"events": [event] * count}, separators=(",", ":")).encode()
 
 
 CASES = [
@@ -82,8 +86,8 @@ def free_port() -> int:
 
 @contextmanager
 def running(arguments: list[str], url: str) -> Iterator[None]:
-    """A server process on core 0, up before and gone after."""
-    pin = ["taskset", "-c", "0"] if shutil.which("taskset") and (os.cpu_count() or 1) > 1 else []
+    """A server process, up before and gone after."""
+    pin = ["taskset", "-c", "0"] if PINNED else []
     log = {"FANION_LOG_LEVEL": "warning"}
     process = subprocess.Popen(
         [*pin, sys.executable, *arguments], stdout=subprocess.DEVNULL, env=os.environ | log
@@ -116,8 +120,8 @@ def ask(port: int, case: Case) -> tuple[int, bytes]:
 
 
 def drive(port: int, case: Case, script: Path, seconds: int) -> float:
-    """Requests a second by wrk, from core 1. Any answer that is no success ends the run."""
-    pin = ["taskset", "-c", "1"] if shutil.which("taskset") and (os.cpu_count() or 1) > 1 else []
+    """Requests a second by wrk. Any answer that is no success ends the run."""
+    pin = ["taskset", "-c", "1"] if PINNED else []
     command = [*pin, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script)]
     done = subprocess.run([*command, f"http://127.0.0.1:{port}{case.path}"], capture_output=True, text=True)
     if done.returncode or "Non-2xx" in done.stdout:

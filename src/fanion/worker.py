@@ -51,6 +51,9 @@ BODY_GRACE_S = 1.0
 """At SIGTERM, how long a body that is on its way is waited for."""
 
 
+LAST_TURNS = 5
+"""Turns of the event loop after the journal's last sync, so that whoever it resolved still sends its answer."""
+
 PREPARE_RETRY_S = 1.0
 
 
@@ -146,6 +149,8 @@ class Worker:
         self._notify(Notice(os.getpid()))
         await receive()
         self._stop()
+        for _ in range(LAST_TURNS):
+            await asyncio.sleep(0)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _start(self) -> None:

@@ -189,3 +189,11 @@ def test_logging_configuration_is_accepted_and_quiet_below_its_level() -> None:
             logging.getLogger(name).handlers.clear()
             logging.getLogger(name).propagate = True
             logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+def test_an_answer_that_outlives_the_counters_goes_uncounted(tmp_path: Path) -> None:
+    metrics = Metrics.open(tmp_path)
+    metrics.answered("feather", "events", 202)
+    metrics.close()
+    metrics.answered("feather", "events", 202)
+    metrics.answered("feather", "events", 503)

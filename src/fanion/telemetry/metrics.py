@@ -101,6 +101,7 @@ class Metrics:
     def __init__(self, file: MetricFile, row: MetricSlot) -> None:
         self._file = file
         self._row = row
+        self._closed = False
         self._cells: dict[object, int] = {}
         self._collectors: list[Callable[[], None]] = []
         self._by_name: dict[str, Metric] = {}
@@ -145,12 +146,16 @@ class Metrics:
                 self._cell(metric, ())
 
     def answered(self, dialect: str, endpoint: str, status: int) -> None:
-        """Counts one answer. The request path's only call."""
-        cell = self._cells.get((dialect, endpoint, status))
-        if cell is None:
-            cell = self._cell(RESPONSES, (dialect, endpoint, str(status)))
-            self._cells[dialect, endpoint, status] = cell
-        self._row.add(cell)
+        """Counts one answer. The request path's only call; an answer that outlives the file goes uncounted."""
+        try:
+            cell = self._cells.get((dialect, endpoint, status))
+            if cell is None:
+                cell = self._cell(RESPONSES, (dialect, endpoint, str(status)))
+                self._cells[dialect, endpoint, status] = cell
+            self._row.add(cell)
+        except ValueError:
+            if not self._closed:
+                raise
 
     def add(self, metric: Metric, count: int = 1, labels: tuple[str, ...] = ()) -> None:
         self._row.add(self._cell(metric, labels), count)
@@ -200,6 +205,7 @@ class Metrics:
 
     def close(self) -> None:
         """Gives the row up; its counts stay."""
+        self._closed = True
         self._clear_gauges()
         self._file.close()
 
