@@ -1,0 +1,91 @@
+"""Minutes of steady ingest over HTTP, then what receipt → durable came to: `python -m loadtest.soak --minutes 10`.
+
+A closed loop of a few connections (needs `wrk`) sends batches of 100 events to one `fanion serve --ack durable`;
+sealed segments are kept up to 4 GiB, so files are recycled, compressed and removed meanwhile. Prints requests,
+failures, and the quantiles of the server's own histogram. Nothing else should use the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from bench.data import world
+from bench.http_ratio import KEY, batch
+from loadtest.smoke import free_port, wait_until_ready
+
+HISTOGRAM = "fanion_journal_receipt_to_durable_seconds"
+QUANTILES = (0.5, 0.99, 0.999, 0.9999, 1.0)
+
+
+def quantiles(text: str) -> list[str]:
+    """Upper bounds in milliseconds, from the cumulative buckets of /metrics."""
+    rows = re.findall(rf'^{HISTOGRAM}_bucket{{.*?le="([^"]+)"}} (\d+)', text, re.MULTILINE)
+    if not rows:
+        raise SystemExit(f"/metrics has no {HISTOGRAM}")
+    total = int(rows[-1][1])
+    found = []
+    for quantile in QUANTILES:
+        bound = next(bound for bound, count in rows if int(count) >= quantile * total)
+        found.append(
+            f"{quantile:g}: {float(bound) * 1000:.2f}" if bound != "+Inf" else f"{quantile:g}: above all"
+        )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument(
+        "--directory", type=Path, help="on the disk to use; default: the system's temporary one"
+    )
+    arguments = parser.parse_args()
+    if shutil.which("wrk") is None:
+        raise SystemExit("this needs wrk, the HTTP load generator, on the PATH")
+    with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
+        work, port = Path(directory), free_port()
+        definitions = world(10)
+        environments = definitions["organisations"]["org_bench"]["projects"]["bench"]["environments"]
+        environments["production"]["keys"] = [{"key": KEY, "kind": "server", "name": "soak"}]
+        (work / "world.json").write_text(json.dumps(definitions))
+        fanion = [sys.executable, "-m", "fanion"]
+        subprocess.run(
+            [*fanion, "publish", str(work / "world.json"), "--data", str(work / "data")],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        settings = {"FANION_LOG_LEVEL": "warning", "FANION_JOURNAL_RETENTION_BYTES": str(4 << 30)}
+        serve = [*fanion, "serve", "--data", str(work / "data"), "--port", str(port), "--workers", "1"]
+        server = subprocess.Popen(serve, stdout=subprocess.DEVNULL, env=os.environ | settings)
+        base = f"http://127.0.0.1:{port}"
+        script = work / "request.lua"
+        script.write_text(
+            f'wrk.method = "POST"\nwrk.body = [[{batch(100).decode()}]]\n'
+            f'wrk.headers["Authorization"] = "Bearer {KEY}"\n'
+        )
+        try:
+            wait_until_ready(f"{base}/readyz", server)
+            load = ["wrk", "-t1", f"-c{arguments.connections}", f"-d{int(arguments.minutes * 60)}s"]
+            done = subprocess.run(
+                [*load, "-s", str(script), f"{base}/v1/telemetry/events"], capture_output=True, text=True
+            )
+            metrics = urllib.request.urlopen(f"{base}/metrics", timeout=5).read().decode()
+        finally:
+            server.send_signal(signal.SIGTERM)
+            stopped = server.wait(timeout=30)
+    print(*re.findall(r".*(?:requests in|Non-2xx|Socket errors|Requests/sec).*", done.stdout), sep="\n")
+    print("receipt to durable, ms:", ", ".join(quantiles(metrics)), f"; server exit {stopped}")
+
+
+if __name__ == "__main__":
+    main()
