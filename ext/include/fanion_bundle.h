@@ -1,4 +1,5 @@
-/* The layout of a bundle, as drawn in fanion/bundle/__init__.py. Little-endian, every section 8-aligned.
+/* The layout of a bundle, as drawn in fanion/bundle/__init__.py: all structs of one format, so long. Little-endian,
+ * every section 8-aligned.
  *
  * Do not add, drop, retype or reorder a member without a new FANION_BUNDLE_VERSION: bundles outlive processes.
  * Offsets into the blob are 32 bits wide; FANION_NONE marks "no such thing". */

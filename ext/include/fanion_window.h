@@ -1,4 +1,4 @@
-/* The event-id window: which ids of the last N were kept, and in which journal record. No Python, no allocation.
+/* The event-id window: which ids were kept, in which record. No Python, no allocation. Long: one algorithm's steps.
  *
  * Two insert-only tables. `claims` counts the slots ever taken; claims / capacity is the life, and life & 1 names
  * the table that is current. The other one is previous: together they hold at least the last `capacity` ids. One

@@ -1,4 +1,4 @@
-/* The writer: drains the ring into log segments, one fdatasync per drain. Pure C, never takes the GIL.
+/* The writer: ring to log segments, one fdatasync per drain. Pure C, never takes the GIL. Long: one thread's work.
  *
  * The writer creates, renames and unlinks nothing. The steward (a thread of the same process, outside) offers
  * segments that are ready and takes back those that are done; both lists are short and behind one mutex that is

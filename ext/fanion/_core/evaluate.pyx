@@ -1,4 +1,4 @@
-"""The decision kernel: runs a bundle's program over bound slots, and puts answers together from its fragments.
+"""The decision kernel: a bundle's program over bound slots, and its answers. Long: one class owns the cells.
 
 One `Bundle` belongs to one thread (a worker's event loop). A request binds the slots that the asked flags name,
 each once, runs the program without allocating, and copies ready fragments. Leaves that need a library stop the

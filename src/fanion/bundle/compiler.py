@@ -1,4 +1,4 @@
-"""From a lowered environment and the dialects' renderers to the bytes of a bundle.
+"""From a lowered environment and its renderers to a bundle's bytes. Long: the sections grow in one pass together.
 
 Everything that the format forbids is refused here with the decision and node named; what gets through verifies
 when it is mapped. Equal texts and fragment pieces are stored once. Knows no dialect: renderers come in.

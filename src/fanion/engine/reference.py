@@ -1,4 +1,4 @@
-"""The plain-Python twin of the compiled core: the oracle of the tests, and the path that `fanion eval` shows.
+"""The plain-Python twin of the core: the tests' oracle, `fanion eval`'s path. Long: every rule in one place.
 
 It runs a `Lowered` environment directly, one node after another, with no bundle in between. Every rule of
 `fanion.model.program` stands here in its plainest form. Slow on purpose: clarity is what it is for.
