@@ -39,6 +39,10 @@ def quantiles(text: str) -> list[str]:
         found.append(
             f"{quantile:g}: {float(bound) * 1000:.2f}" if bound != "+Inf" else f"{quantile:g}: above all"
         )
+    late = [
+        (bound, total - int(count)) for bound, count in rows if float(bound) >= 0.05 and int(count) < total
+    ]
+    found += [f"above {float(bound) * 1000:.0f} ms: {count} of {total}" for bound, count in late]
     return found
 
 
