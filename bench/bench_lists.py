@@ -294,7 +294,7 @@ def main() -> None:
         role, folder, *rest = given.child
         run_publish(Path(folder)) if role == "publish" else run_memory(Path(folder), int(rest[0]))
         return
-    with tempfile.TemporaryDirectory(dir=os.environ.get("FANION_BENCH_DIR")) as directory:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as directory:
         report(given.sizes, Path(directory))
 
 

@@ -2,7 +2,7 @@
 
 `python -m bench.http_ratio [--rounds 7] [--seconds 3]` needs `wrk`. Each case starts Fanion and the do-nothing
 app with one worker each, drives them in turn, A B A B, and prints medians and the median of the pairwise ratios
-beside the target. The do-nothing app sends the bytes that Fanion answered. FANION_BENCH_PIN=1 keeps the server on
+beside the target. The do-nothing app sends the bytes that Fanion answered. BENCH_PIN=1 keeps the server on
 one core and wrk on another.
 
 What it can't show: latency under an open load, more than one worker, clients that keep no connection.
@@ -33,7 +33,7 @@ from bench.data import ENVIRONMENT, flag_key, world
 
 KEY = "sk_bench_server_key"
 CONNECTIONS = 32
-PINNED = os.environ.get("FANION_BENCH_PIN") == "1"
+PINNED = os.environ.get("BENCH_PIN") == "1"
 """Server on core 0, wrk on core 1. Then all that a server does besides its event loop counts against it too."""
 
 

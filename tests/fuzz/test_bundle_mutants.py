@@ -25,7 +25,7 @@ from fanion.model.layers import Patch, Row, RowHole, RowOutcome
 from fanion.model.program import Entry, Hole, Lowered, Resolution, Table
 from tests.property.programs import Maker, answer_external
 
-MUTANTS = int(os.environ.get("FANION_BUNDLE_MUTANTS", "10000"))
+MUTANTS = int(os.environ.get("BUNDLE_MUTANTS", "10000"))
 SEED = 7
 
 

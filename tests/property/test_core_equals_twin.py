@@ -13,7 +13,7 @@ from fanion.bundle.compiler import compile_bundle
 from fanion.engine.reference import choose
 from tests.property.programs import Maker, answer_external
 
-PROGRAMS = int(os.environ.get("FANION_PROPERTY_PROGRAMS", "1000"))
+PROGRAMS = int(os.environ.get("PROPERTY_PROGRAMS", "1000"))
 CONTEXTS = 25
 """Per program: 1,000 × 25 = 25,000 contexts, each run through every decision of its program."""
 
