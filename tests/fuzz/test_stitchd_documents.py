@@ -14,7 +14,7 @@ from fanion.model.context import TypedContext
 from tests.property.test_stitchd_lowering import FLAGS, Maker
 from tests.unit.stitchd_worlds import World
 
-MUTANTS = int(os.environ.get("FANION_PROPERTY_PROGRAMS", "1000")) // 2
+MUTANTS = int(os.environ.get("PROPERTY_PROGRAMS", "1000")) // 2
 JUNK: list[Any] = [
     None,
     True,

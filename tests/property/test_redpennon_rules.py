@@ -20,7 +20,7 @@ from fanion.engine.reference import evaluate
 from fanion.model.context import EvaluationContext, TypedContext
 from tests.property.redpennon_rules import Rules
 
-WORLDS = int(os.environ.get("FANION_PROPERTY_PROGRAMS", "400"))
+WORLDS = int(os.environ.get("PROPERTY_PROGRAMS", "400"))
 USERS = 25
 TEXTS = ["", "a", "b", "ab", "ba", "a@b", "1", "2.5", "true", "Ä", "staff", "beta"]
 VALUES: list[Any] = [*TEXTS, 1, 2.5, 1.0, True, False, 10**18, -0.5]

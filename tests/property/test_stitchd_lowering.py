@@ -13,7 +13,7 @@ from fanion.model.context import TypedContext
 from tests.property.stitchd_interpreter import Contexts, Engine
 from tests.unit.stitchd_worlds import ENVIRONMENT, World
 
-WORLDS = int(os.environ.get("FANION_PROPERTY_PROGRAMS", "1000")) // 4
+WORLDS = int(os.environ.get("PROPERTY_PROGRAMS", "1000")) // 4
 CONTEXTS = 20
 
 TYPES = ["user", "org", "device"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.test_traffical_conformance import Served, lower, same
 
-BUNDLES = int(os.environ.get("FANION_PROPERTY_BUNDLES", "150"))
+BUNDLES = int(os.environ.get("PROPERTY_BUNDLES", "150"))
 KEYS = ["a", "b", "c.d", "é", "stranger", "unknown"]
 UNITS = ["userId", "merchantId", " "]
 VALUES: list[Any] = ["x", "", 1, 1.5, True, None, {"k": [1]}, "ü", 10**20, -0.0]
