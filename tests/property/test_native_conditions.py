@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fanion import definitions
 from fanion.engine.reference import evaluate
 from fanion.model.context import EvaluationContext
-from fanion.model.definition import OPERATORS
+from fanion.model.definition import Operator
 from tests.property import feather_rules
 
 NAMES = ["plan", "country", "n", "userId"]
@@ -24,7 +24,7 @@ ORDERS = {"gt": 0, "gte": 1, "lt": 2, "lte": 3}
 @st.composite
 def leaves(draw: st.DrawFn) -> dict[str, Any]:
     attribute = draw(st.sampled_from(NAMES))
-    operator = draw(st.sampled_from(sorted(OPERATORS)))
+    operator = draw(st.sampled_from(sorted(get_args(Operator))))
     made: dict[str, Any] = {"attribute": attribute, "operator": operator}
     if operator in ("in", "not_in", "geo_country"):
         made["value"] = draw(st.lists(values, min_size=1, max_size=3))
