@@ -26,7 +26,7 @@ def _mix2(k: int) -> int:
 
 
 def murmur3_x64_128(data: bytes) -> int:
-    """(h2 << 64) | h1, as stitchd's hashing reads the two halves."""
+    """(h2 << 64) | h1, the order in which `Reduction` reads the two halves."""
     h1 = h2 = 0
     whole = len(data) // 16 * 16
     for at in range(0, whole, 16):
