@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import shutil
@@ -24,10 +25,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.data import ENVIRONMENT, flag_key, world
 
@@ -109,55 +110,101 @@ def running(arguments: list[str], url: str) -> Iterator[None]:
         process.wait(timeout=20)
 
 
-def ask(port: int, case: Case) -> tuple[int, bytes]:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{case.path}",
-        case.body,
-        {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
+class Driven(NamedTuple):
+    """What wrk saw: requests a second, and the 99.9th percentile in ms (NaN unless its script prints `p99.9 N`)."""
+
+    rate: float
+    tail_ms: float
+
+
+class Row(NamedTuple):
+    """Medians over the rounds; `ratio` is that of the pairs, `tail_ms` Fanion's."""
+
+    fanion: float
+    nothing: float
+    ratio: float
+    tail_ms: float
+
+
+def drive(name: str, url: str, script: Path, seconds: int) -> Driven:
+    """One run of wrk. Any answer that is no success ends the whole bench."""
+    pin = ["taskset", "-c", "1"] if PINNED else []
+    command = [*pin, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url]
+    done = subprocess.run(command, capture_output=True, text=True)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+    if done.returncode or rate is None or "Non-2xx" in done.stdout:
+        raise SystemExit(f"{name}: {done.stdout}{done.stderr}")
+    tail = re.search(r"p99\.9 ([\d.]+)", done.stdout)
+    return Driven(float(rate[1]), float(tail[1]) if tail else math.nan)
+
+
+def compare(
+    name: str,
+    path: str,
+    ask: Callable[[int], tuple[int, bytes]],
+    request: str,
+    data: Path,
+    work: Path,
+    *,
+    rounds: int,
+    seconds: int,
+    ack: str = "durable",
+) -> Row:
+    """Fanion on `data` and the do-nothing app in turn. `ask(port)` gives status and body of one answer, which the
+    do-nothing app repeats; `request` is the wrk script that sends the same."""
+    ports = free_port(), free_port()
+    urls = [f"http://127.0.0.1:{port}{path}" for port in ports]
+    script = work / "request.lua"
+    script.write_text(request)
+    serve = ["-m", "fanion", "serve", "--data", str(data), "--port", str(ports[0]), "--workers", "1"]
+    with running([*serve, "--ack", ack], f"http://127.0.0.1:{ports[0]}/healthz"):
+        status, answer = ask(ports[0])
+        (work / "answer").write_bytes(answer)
+        nothing = ["-m", "bench.nothing", "--port", str(ports[1]), "--answer", str(work / "answer")]
+        with running([*nothing, "--status", str(status)], f"http://127.0.0.1:{ports[1]}/"):
+            for url in urls:
+                drive(name, url, script, 1)
+            pairs = [[drive(name, url, script, seconds) for url in urls] for _ in range(rounds)]
+    return Row(
+        statistics.median(ours.rate for ours, _ in pairs),
+        statistics.median(theirs.rate for _, theirs in pairs),
+        statistics.median(ours.rate / theirs.rate for ours, theirs in pairs),
+        statistics.median(ours.tail_ms for ours, _ in pairs),
     )
+
+
+def post_script(body: bytes, headers: dict[str, str]) -> str:
+    """A wrk script that posts this body with these headers."""
+    lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
+    return "\n".join(['wrk.method = "POST"', f"wrk.body = [[{body.decode()}]]", *lines]) + "\n"
+
+
+def post(port: int, case: Case, headers: dict[str, str]) -> tuple[int, bytes]:
+    """Status and body of one answer."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{case.path}", case.body, headers)
     with urllib.request.urlopen(request, timeout=5) as response:
         return response.status, response.read()
 
 
-def drive(port: int, case: Case, script: Path, seconds: int) -> float:
-    """Requests a second by wrk. Any answer that is no success ends the run."""
-    pin = ["taskset", "-c", "1"] if PINNED else []
-    command = [*pin, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script)]
-    done = subprocess.run([*command, f"http://127.0.0.1:{port}{case.path}"], capture_output=True, text=True)
-    if done.returncode or "Non-2xx" in done.stdout:
-        raise SystemExit(f"{case.name}: {done.stdout}{done.stderr}")
-    found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    assert found is not None, done.stdout
-    return float(found[1])
-
-
-def measure(case: Case, data: Path, work: Path, rounds: int, seconds: int) -> dict[str, Any]:
-    ports = free_port(), free_port()
-    script = work / "request.lua"
-    quoted = case.body.decode().replace("]]", "] ]")
-    script.write_text(
-        f'wrk.method = "POST"\nwrk.body = [[{quoted}]]\n'
-        f'wrk.headers["Authorization"] = "Bearer {KEY}"\nwrk.headers["Content-Type"] = "application/json"\n'
-    )
-    serve = ["-m", "fanion", "serve", "--data", str(data), "--port", str(ports[0]), "--workers", "1"]
-    with running([*serve, "--ack", case.ack], f"http://127.0.0.1:{ports[0]}/healthz"):
-        status, answer = ask(ports[0], case)
-        (work / "answer").write_bytes(answer)
-        nothing = ["-m", "bench.nothing", "--port", str(ports[1]), "--answer", str(work / "answer")]
-        with running([*nothing, "--status", str(status)], f"http://127.0.0.1:{ports[1]}/"):
-            for port in ports:
-                drive(port, case, script, 1)
-            pairs = [
-                (drive(ports[0], case, script, seconds), drive(ports[1], case, script, seconds))
-                for _ in range(rounds)
-            ]
-    return {
-        "case": case.name,
-        "fanion": statistics.median(p[0] for p in pairs),
-        "nothing": statistics.median(p[1] for p in pairs),
-        "ratio": statistics.median(p[0] / p[1] for p in pairs),
-        "target": case.target,
-    }
+def print_rows(
+    cases: list[Case], headers: dict[str, str], data: Path, work: Path, *, rounds: int, seconds: int
+) -> None:
+    """The table of cases that post a body."""
+    print(f"{'case':28}{'fanion/s':>12}{'nothing/s':>12}{'ratio':>8}{'target':>8}")
+    for case in cases:
+        row = compare(
+            case.name,
+            case.path,
+            lambda port, case=case: post(port, case, headers),  # type: ignore[misc]
+            post_script(case.body, headers),
+            data,
+            work,
+            rounds=rounds,
+            seconds=seconds,
+            ack=case.ack,
+        )
+        figures = f"{row.fanion:12,.0f}{row.nothing:12,.0f}{row.ratio:8.2f}{case.target:8.2f}"
+        print(f"{case.name:28}{figures}", flush=True)
 
 
 def main() -> None:
@@ -177,11 +224,8 @@ def main() -> None:
         data = work / "data"
         publish = [sys.executable, "-m", "fanion", "publish", str(work / "world.json"), "--data", str(data)]
         subprocess.run(publish, check=True, stdout=subprocess.DEVNULL)
-        print(f"{'case':28}{'fanion/s':>12}{'nothing/s':>12}{'ratio':>8}{'target':>8}")
-        for case in CASES:
-            row = measure(case, data, work, arguments.rounds, arguments.seconds)
-            figures = f"{row['fanion']:12,.0f}{row['nothing']:12,.0f}{row['ratio']:8.2f}{row['target']:8.2f}"
-            print(f"{row['case']:28}{figures}", flush=True)
+        headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+        print_rows(CASES, headers, data, work, rounds=arguments.rounds, seconds=arguments.seconds)
 
 
 if __name__ == "__main__":

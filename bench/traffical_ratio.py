@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.bench_traffical import CONTEXT, EVENT, HEADERS, KEY, document
-from bench.http_ratio import CONNECTIONS, free_port, running
+from bench.http_ratio import compare
 
 ID = "exp_#############"
 """Replaced by a new one in every event of every request."""
@@ -112,47 +110,9 @@ def ask(port: int, case: Case) -> tuple[int, bytes]:
         return error.code, b""
 
 
-def drive(port: int, case: Case, script: Path, seconds: int) -> tuple[float, float]:
-    """Requests a second, and the 99.9th percentile in milliseconds."""
-    pin = ["taskset", "-c", "1"] if shutil.which("taskset") else []
-    command = [*pin, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script)]
-    done = subprocess.run([*command, f"http://127.0.0.1:{port}{case.path}"], capture_output=True, text=True)
-    if done.returncode or "Non-2xx" in done.stdout:
-        raise SystemExit(f"{case.name}: {done.stdout}{done.stderr}")
-    rate, tail = (
-        re.search(r"Requests/sec:\s+([\d.]+)", done.stdout),
-        re.search(r"p99.9 ([\d.]+)", done.stdout),
-    )
-    assert rate is not None, done.stdout
-    assert tail is not None, done.stdout
-    return float(rate[1]), float(tail[1])
-
-
-def measure(
-    case: Case, data: Path, work: Path, rounds: int, seconds: int
-) -> tuple[float, float, float, float]:
-    ports = free_port(), free_port()
-    script = work / "request.lua"
+def script_of(case: Case) -> str:
     fields = {"key": key_of(case.project), "more": case.more, "body": case.body.decode()}
-    script.write_text(SCRIPT % (fields | {"method": "POST" if case.body else "GET"}))
-    serve = ["-m", "fanion", "serve", "--data", str(data), "--port", str(ports[0]), "--workers", "1"]
-    with running(serve, f"http://127.0.0.1:{ports[0]}/healthz"):
-        status, answer = ask(ports[0], case)
-        (work / "answer").write_bytes(answer)
-        nothing = ["-m", "bench.nothing", "--port", str(ports[1]), "--answer", str(work / "answer")]
-        with running([*nothing, "--status", str(status)], f"http://127.0.0.1:{ports[1]}/"):
-            for port in ports:
-                drive(port, case, script, 1)
-            pairs = [
-                (drive(ports[0], case, script, seconds), drive(ports[1], case, script, seconds))
-                for _ in range(rounds)
-            ]
-    return (
-        statistics.median(p[0][0] for p in pairs),
-        statistics.median(p[1][0] for p in pairs),
-        statistics.median(p[0][0] / p[1][0] for p in pairs),
-        statistics.median(p[0][1] for p in pairs),
-    )
+    return SCRIPT % (fields | {"method": "POST" if case.body else "GET"})
 
 
 def main() -> None:
@@ -169,7 +129,16 @@ def main() -> None:
         subprocess.run(publish, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         print(f"{'case':26}{'fanion/s':>10}{'nothing/s':>11}{'ratio':>7}{'target':>8}{'p99.9 ms':>10}")
         for case in CASES:
-            ours, nothing, ratio, tail = measure(case, data, work, arguments.rounds, arguments.seconds)
+            ours, nothing, ratio, tail = compare(
+                case.name,
+                case.path,
+                lambda port, case=case: ask(port, case),  # type: ignore[misc]
+                script_of(case),
+                data,
+                work,
+                rounds=arguments.rounds,
+                seconds=arguments.seconds,
+            )
             row = f"{ours:10,.0f}{nothing:11,.0f}{ratio:7.2f}{case.target:8.2f}{tail:10.2f}"
             print(f"{case.name:26}{row}", flush=True)
 

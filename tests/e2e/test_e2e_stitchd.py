@@ -1,4 +1,4 @@
-"""stitchd against a real server process: the conformance data, and every row of its contract's tables."""
+"""stitchd against a real server process: the conformance data, and every row of its tables, so it is long."""
 
 from __future__ import annotations
 

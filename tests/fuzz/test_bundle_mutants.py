@@ -22,7 +22,7 @@ from fanion.bundle.format import HEADER
 from fanion.engine.evaluator import open_environment
 from fanion.errors import BundleError, BundleVersionError
 from fanion.model.layers import Patch, Row, RowHole, RowOutcome
-from fanion.model.program import Entry, Hole, Lowered, Resolution, Table
+from fanion.model.program import Entry, Hole, Lowered, Table
 from tests.property.programs import Maker, answer_external
 
 MUTANTS = int(os.environ.get("BUNDLE_MUTANTS", "10000"))
@@ -133,4 +133,3 @@ def test_restricted_and_unknown_keys_give_the_same_bytes() -> None:
     table = bundle.table("table")
     restricted = bundle.emit_one(table, "key-1", None, {}, (), True, b"<", b">")
     assert restricted == bundle.emit_one(table, "no-such", None, {}, (), True, b"<", b">") == b'<"absent">'
-    assert Resolution.RESTRICTED == 5

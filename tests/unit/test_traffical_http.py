@@ -1,4 +1,4 @@
-"""Traffical's endpoints over stand-ins and a real bundle: statuses, shapes, scopes, events (contract 2, 3, 6)."""
+"""Traffical's endpoints over stand-ins and a real bundle (contract 2, 3, 6). Long: all their cases stand here."""
 
 from __future__ import annotations
 
