@@ -6,6 +6,7 @@ A session is replaced, never repaired: when its directory is gone or its writer 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 from fanion._core.journal_writer import NativeWriter
@@ -56,15 +57,21 @@ class Session:
     def directory(self) -> Path:
         return self.slot.directory
 
-    def offer_segment(self, *, zeroed: bool) -> None:
-        """Makes the next segment ready and hands it to the writer."""
+    def offer_segment(self, *, zeroed: bool, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Makes the next segment ready and hands it to the writer. `meanwhile` is called every few milliseconds
+        while it is zeroed."""
+
+        def in_hurry() -> bool:
+            meanwhile()
+            return self._in_hurry()
+
         ready = self.maker.make(
             machine=self.machine,
             writer=self.slot.writer,
             epoch=self.recovered.epoch,
             ordinal=self.ordinal + 1,
             zeroed=zeroed,
-            hurry=self._in_hurry,
+            hurry=in_hurry,
         )
         self.ordinal += 1
         self.made[ready.fd] = ready

@@ -35,6 +35,9 @@ FAILURE_GRACE_NS = 250_000_000
 RETRY_FIRST_NS = 50_000_000
 RETRY_LAST_NS = 1_000_000_000
 DETACH_TIMEOUT_NS = 1_000_000_000
+LOOK_NS_MAX = 250_000_000
+"""What one look can add to the time that the writer is found still: a steward, or a whole machine, that was away
+for longer says nothing about the writer."""
 LOOP_NICE = 5
 """Of an event loop's thread whose writer thread got neither SCHED_FIFO nor nice -10."""
 
@@ -73,7 +76,7 @@ class Steward:
         self._carried: list[tuple[int, bytes]] = []
         self._open_at = self._adopt_at = self._retain_at = self._make_at = 0
         self._retry_ns = RETRY_FIRST_NS
-        self._failing_since = self._failures_seen = self._moved_at = 0
+        self._failing_since = self._failures_seen = self._looked_at = self._still_ns = 0
         self._durable_seen = -1
         self._told_ok = True
         self._make_error = ""
@@ -116,7 +119,7 @@ class Steward:
         self._carried = []
         with contextlib.suppress(OSError):
             session.offer_segment(zeroed=False)
-        self._failing_since = self._failures_seen = self._moved_at = 0
+        self._failing_since = self._failures_seen = self._looked_at = self._still_ns = 0
         self._recovered = self._placed = False
         self._durable_seen = -1
         self._report(session)
@@ -169,7 +172,7 @@ class Steward:
         self._place(session)
         session.settle_retired()
         self._make_ready(session, now)
-        if not self._watch(session, now):
+        if not self._watch(session):
             return
         if now >= self._adopt_at:
             self._adopt(session)
@@ -188,8 +191,8 @@ class Steward:
                 os.setpriority(os.PRIO_PROCESS, self._loop_thread, LOOP_NICE)
 
     def _make_ready(self, session: Session, now: int) -> None:
-        """The first segment and replacements after a failure grow, because they are wanted at once; the others
-        are zeroed, once a quarter of the current one is used."""
+        """The first segment and replacements after a failure are not zeroed, because they are wanted at once; the
+        others are, once a quarter of the current one is used."""
         waiting = session.native.offers
         quarter = session.ring.segment_bytes >= self._settings.segment_bytes // 4
         wanted = self._settings.ready_segments if quarter else 0
@@ -199,7 +202,7 @@ class Steward:
         if waiting >= wanted or now < self._make_at:
             return
         try:
-            session.offer_segment(zeroed=not urgent)
+            session.offer_segment(zeroed=not urgent, meanwhile=self._glance)
             self._make_error = ""
             if session.ring.failure:  # the last one failed in the writer's hands: not again at once
                 self._make_at = now + self._retry_ns
@@ -211,24 +214,31 @@ class Steward:
             self._make_at = now + self._retry_ns
             self._retry_ns = min(self._retry_ns * 2, RETRY_LAST_NS)
 
-    def _watch(self, session: Session, now: int) -> bool:
+    def _watch(self, session: Session) -> bool:
         """Judges the writer, the disk and the directory. False: the session was given up."""
-        ring = session.ring
         if session.native.ended:
-            self._end_session(f"the writer thread has ended (failure {ring.failure:#x})")
+            self._end_session(f"the writer thread has ended (failure {session.ring.failure:#x})")
             return False
         if not self._storage.same_file(session.slot.fd, slot_path(self._directory, session.slot.writer)):
             self._replace_session(session)
             return False
+        self._look(session)
+        return True
+
+    def _glance(self) -> None:
+        """While a segment is being made, which takes a second, the writer is looked at as often as otherwise."""
+        if self.session is not None and self._storage.now() - self._looked_at >= TICK_MS * 1_000_000:
+            self._look(self.session)
+
+    def _look(self, session: Session) -> None:
         self._count_failures(session)
-        refuse, reasons = self._judge(session, now)
-        ring.set_refuse(refuse)
+        refuse, reasons = self._judge(session, self._storage.now())
+        session.ring.set_refuse(refuse)
         if refuse & REFUSE_STALL:
             self._owner.fail_waiting("; ".join(reasons))
         if not reasons and not self._recovered:
             reasons.append(DRAINING)
         self._tell(Health(not reasons, "; ".join(reasons)))
-        return True
 
     def _judge(self, session: Session, now: int) -> tuple[int, list[str]]:
         """Reasons to take nothing, as bits and as words."""
@@ -242,10 +252,13 @@ class Steward:
             reasons.append(self._make_error)
         durable = ring.durable
         if durable != self._durable_seen or ring.head_sequence == durable:
-            self._durable_seen, self._moved_at = durable, now
-        if now - self._moved_at > int(self._settings.stall_ms * 1e6):
+            self._durable_seen, self._still_ns = durable, 0
+        else:
+            self._still_ns += min(now - self._looked_at, LOOK_NS_MAX)
+        self._looked_at = now
+        if self._still_ns > int(self._settings.stall_ms * 1e6):
             refuse |= REFUSE_STALL
-            reasons.append(f"the writer has not moved for {(now - self._moved_at) / 1e9:.1f} s")
+            reasons.append(f"the writer has not moved for {self._still_ns / 1e9:.1f} s")
         free = self._storage.free_bytes(self._directory)
         needed = self._settings.reserve_bytes + 2 * self._settings.segment_bytes
         if free < needed:
