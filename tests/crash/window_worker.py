@@ -23,6 +23,7 @@ SETTINGS = JournalSettings(
     reserve_bytes=0,
     raise_priority=False,
     compress=False,
+    retention_hours=0.0,
 )
 CAPACITY = 1 << 20
 FRESH, OVERLAP = 5, 3

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from fanion.errors import JournalError
+from fanion.journal import files
 from fanion.journal.inspection import summarise, verify_segments
 from fanion.journal.log_segment import START, list_segments
 from fanion.journal.reader import JournalReader
 from fanion.journal.retention import run_pass
-from fanion.journal.settings import JournalSettings
+from fanion.journal.settings import KIB, JournalSettings
 from tests.model.journal_world import DATA, JOURNAL, SETTINGS, World, new_disk, read_all
 from tests.model.simulated_disk import SimulatedStorage
 
@@ -150,6 +152,44 @@ def test_a_reader_in_the_middle_goes_on_across_compression_and_recycling() -> No
     assert reader.defects == []
     assert len(seen) > 60
     assert seen == list(range(1, len(seen) + 1))
+
+
+def test_what_is_removed_frees_its_blocks_in_small_steps_while_a_reader_stands_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(files, "REMOVE_STEP_BYTES", 8 * KIB)
+    storage = build()
+    reader = JournalReader(DATA, storage=storage)
+    records = reader.read()
+    seen = [next(records).sequence for _ in range(5)]
+    sizes: list[int] = []
+    truncate = storage.truncate
+
+    def looking(fd: int, size: int) -> None:
+        sizes.append(storage.size(fd) - size)
+        truncate(fd, size)
+        seen.extend(record.sequence for record in islice(records, 1))
+
+    storage.truncate = looking  # type: ignore[method-assign]
+    storage.clock += 2 * HOUR_NS
+    settings = msgspec.structs.replace(SETTINGS, retention_hours=1.0, pool_segments=0)
+    assert run_pass(storage, JOURNAL, settings).removed == 5  # type: ignore[union-attr]
+    seen += [record.sequence for record in records]
+    assert len(sizes) > 20
+    assert max(sizes) == 8 * KIB
+    assert names(storage, ".tmp") == []
+    assert seen == sorted(set(seen))
+    assert {defect.what for defect in reader.defects} == {"sequences are missing before this segment"}
+
+
+def test_a_file_without_a_name_is_freed_by_the_next_pass() -> None:
+    storage = build(3)
+    (first, *_) = names(storage, ".log")
+    files.remove_segment(storage, JOURNAL / first)
+    after = storage.power_off(1)
+    assert len(names(after, ".tmp")) == 1
+    run_pass(after, JOURNAL, SETTINGS)
+    assert names(after, ".tmp") == []
 
 
 def test_since_reads_only_what_can_hold_the_time() -> None:

@@ -14,7 +14,7 @@ Files, in DIR/journal (0700, files 0600)
     NNN.slot                writer NNN's epoch and next sequence; its flock is the claim (slot.py)
     NNN.ring                its ring; control words and pairing table in fanion_ring.h
     NNN-ORDINAL.log         a log segment; .zst: compressed (compression.py). Found by header, not by name
-    pool-*.free             segments to be recycled; NNN-*.tmp: files being made
+    pool-*.free             segments to be recycled; NNN-*.tmp: files being made; removed-*.tmp: on their way out
     readers/NAME.json       the checkpoint of a registered reader
 
 A record's identity is (machine, writer, epoch, sequence). Sequences of a writer have no gaps and go on across
@@ -87,6 +87,10 @@ Decisions
     2026-11  Records first, header last when a segment starts. Header first was the other way: one sync less to
              think about, but after a failed sync the new header could hide durable records that a power cut then
              keeps from being written again.
+    2026-11  A segment is allocated whole, then zeroed as far as time allows. Blocks that are only allocated cost
+             each sync a commit of the file system, and so a wait for whatever else that holds; blocks appended to
+             the file cost more still (p99.9 4 ms, not 0.5, at 170 MB/s). Those of the pool cost neither.
+    2026-11  Removed files are shrunk step by step by retention's process, not unlinked whole (`files.shrink`).
     2026-11  A pending count in each record instead of a durable mark of its own: the log itself proves which
              missing record is damage and which is a torn tail.
 """

@@ -25,6 +25,7 @@ FRAME = struct.Struct("<III")
 FRAME_BYTES = 1 << 20
 SYNC_STEP_BYTES = 4 << 20
 """Written bytes between two syncs: the writer's own fdatasync must not wait behind a large flush."""
+DRAFT_PREFIX = "compress-"
 LEVEL = 3
 """zstd's default: about 8 times smaller for event batches at 300 MB/s; higher levels gain a few per cent."""
 
@@ -78,6 +79,11 @@ class CompressedSource(Source):
         return self._cached[1]
 
 
+def is_draft_name(name: str) -> bool:
+    """A twin that is being made, or was when its process ended."""
+    return name.startswith(DRAFT_PREFIX) and name.endswith(".tmp")
+
+
 def open_source(storage: Storage, path: Path, header: SegmentHeader) -> Source:
     """The segment's bytes, whichever kind it is."""
     return CompressedSource(storage, path) if header.compressed else Source(storage, path)
@@ -88,7 +94,7 @@ def compress_segment(
 ) -> Path:
     """Writes the compressed twin of a sealed segment, reads it back, and gives it its name; the plain file is left
     to the caller. `step` is called with the bytes of each frame, to pace or to end (by raising)."""
-    draft = segment.path.with_name(f"compress-{random_name(storage)}.tmp")
+    draft = segment.path.with_name(f"{DRAFT_PREFIX}{random_name(storage)}.tmp")
     target = segment.path.with_suffix(".zst")
     header = msgspec.structs.replace(segment.header, flags=segment.header.flags | FLAG_COMPRESSED)
     try:

@@ -3,7 +3,8 @@
 One pass seals what a crash left unsealed, removes what is too old or too much, and compresses the rest. Segments
 leave from the oldest end of each writer's chain, and never before every registered reader has passed them (unless
 forced). A writer's last started segment always stays: recovery begins there. A plain file goes to the pool when its
-compressed twin is complete, and is recycled from there.
+compressed twin is complete, and is recycled from there. Files that nobody needs lose their name first and their
+blocks here, in small steps.
 
 `Upkeep` is the steward's side: it starts the process when there is something to do. One process of a journal does
 a pass at a time, by a lock; it runs at the lowest priority, writes in small steps and ends with its parent.
@@ -23,8 +24,8 @@ from typing import NamedTuple
 import msgspec
 
 from fanion.errors import JournalError
-from fanion.journal.compression import compress_segment, open_source
-from fanion.journal.files import SegmentMaker
+from fanion.journal.compression import compress_segment, is_draft_name, open_source
+from fanion.journal.files import SegmentMaker, is_removed_name, remove_segment, shrink
 from fanion.journal.log_segment import SEQUENCE_END, Segment, list_segments
 from fanion.journal.reader import list_checkpoints, segment_limits
 from fanion.journal.seal import Seal, read_seal, seal_segment
@@ -81,6 +82,7 @@ def _run_locked(
     finished, sealed, total = _finished(storage, directory, settings)
     removed = _remove(storage, directory, settings, maker, finished, total)
     _drop_twins(storage, directory, maker, settings)
+    _free_removed(storage, directory)
     kept = [each for each in finished if each not in removed]
     compressed = before = after = 0
     for each in kept if settings.compress else []:
@@ -91,6 +93,7 @@ def _run_locked(
         compressed += 1
         before += each.seal.index_offset
         after += _size(storage, target)
+        _free_removed(storage, directory)
     return Passed(sealed, len(removed), compressed, before, after)
 
 
@@ -165,8 +168,7 @@ def _remove(
             kept_writers.add(writer)
             continue
         if each.segment.header.compressed:
-            storage.unlink(each.segment.path)
-            storage.sync_directory(directory)
+            remove_segment(storage, each.segment.path)
         else:
             maker.recycle(each.segment.path, keep=settings.pool_segments)
         total -= each.disk_bytes
@@ -179,10 +181,16 @@ def _drop_twins(storage: Storage, directory: Path, maker: SegmentMaker, settings
     names = set(storage.list_directory(directory))
     for name in sorted(names):
         path = directory / name
-        if name.startswith("compress-") and name.endswith(".tmp"):
-            storage.unlink(path)
+        if is_draft_name(name):
+            remove_segment(storage, path)
         elif name.endswith(".log") and f"{path.stem}.zst" in names:
             maker.recycle(path, keep=settings.pool_segments)
+
+
+def _free_removed(storage: Storage, directory: Path) -> None:
+    for name in storage.list_directory(directory):
+        if is_removed_name(name):
+            shrink(storage, directory / name)
 
 
 class Upkeep:
@@ -202,7 +210,7 @@ class Upkeep:
         self._process = None
         now = self._storage.now()
         due = now - self._last_ns > PASS_EVERY_NS
-        if self._storage.table is not None or not (due or self._has_finished()):
+        if self._storage.table is not None or not (due or self._has_work()):
             return
         self._last_ns = now
         options = msgspec.json.encode(self._settings).decode()
@@ -215,15 +223,18 @@ class Upkeep:
             self._process.wait()
             self._process = None
 
-    def _has_finished(self) -> bool:
-        if not self._settings.compress:
-            return False
+    def _has_work(self) -> bool:
+        """Whether files wait for being removed, or finished segments for being compressed."""
         plain: dict[str, int] = {}
         for name in self._storage.list_directory(self._directory):
+            if is_removed_name(name):
+                return True
             if name.endswith(".log"):
                 plain[name[:3]] = plain.get(name[:3], 0) + 1
         unfinished = 1 + self._settings.ready_segments
-        return any(count - unfinished >= FINISHED_WANTED for count in plain.values())
+        return self._settings.compress and any(
+            count - unfinished >= FINISHED_WANTED for count in plain.values()
+        )
 
 
 def main(arguments: list[str]) -> int:
