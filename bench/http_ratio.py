@@ -71,11 +71,13 @@ def batch(count: int) -> bytes:
     return json.dumps({"events": [event] * count}, separators=(",", ":")).encode()
 
 
+INGEST_DURABLE = Case("ingest of 100, durable", 0.50, "/v1/telemetry/events", batch(100))
+INGEST_BUFFERED = Case("ingest of 100, buffered", 0.50, "/v1/telemetry/events", batch(100), ack="buffered")
 CASES = [
     Case("bulk, 2 flags", 0.95, "/v1/evaluate/bulk", bulk(2)),
     Case("bulk, 100 flags", 0.85, "/v1/evaluate/bulk", bulk(100)),
-    Case("ingest of 100, durable", 0.50, "/v1/telemetry/events", batch(100)),
-    Case("ingest of 100, buffered", 0.50, "/v1/telemetry/events", batch(100), ack="buffered"),
+    INGEST_DURABLE,
+    INGEST_BUFFERED,
 ]
 
 
@@ -186,25 +188,44 @@ def post(port: int, case: Case, headers: dict[str, str]) -> tuple[int, bytes]:
         return response.status, response.read()
 
 
+def measure(case: Case, headers: dict[str, str], data: Path, work: Path, *, rounds: int, seconds: int) -> Row:
+    """A case that posts a body."""
+    return compare(
+        case.name,
+        case.path,
+        lambda port: post(port, case, headers),
+        post_script(case.body, headers),
+        data,
+        work,
+        rounds=rounds,
+        seconds=seconds,
+        ack=case.ack,
+    )
+
+
 def print_rows(
     cases: list[Case], headers: dict[str, str], data: Path, work: Path, *, rounds: int, seconds: int
-) -> None:
-    """The table of cases that post a body."""
+) -> dict[str, Row]:
+    """The table of cases that post a body; its rows by name."""
     print(f"{'case':28}{'fanion/s':>12}{'nothing/s':>12}{'ratio':>8}{'target':>8}")
+    rows = {}
     for case in cases:
-        row = compare(
-            case.name,
-            case.path,
-            lambda port, case=case: post(port, case, headers),  # type: ignore[misc]
-            post_script(case.body, headers),
-            data,
-            work,
-            rounds=rounds,
-            seconds=seconds,
-            ack=case.ack,
-        )
+        row = rows[case.name] = measure(case, headers, data, work, rounds=rounds, seconds=seconds)
         figures = f"{row.fanion:12,.0f}{row.nothing:12,.0f}{row.ratio:8.2f}{case.target:8.2f}"
         print(f"{case.name:28}{figures}", flush=True)
+    return rows
+
+
+def publish_world(work: Path, flags: int) -> tuple[Path, dict[str, str]]:
+    """A data directory in `work` with one environment, and the headers of a request to it."""
+    definitions = world(flags)
+    environments = definitions["organisations"]["org_bench"]["projects"]["bench"]["environments"]
+    environments["production"]["keys"] = [{"key": KEY, "kind": "server", "name": "bench"}]
+    (work / "world.json").write_text(json.dumps(definitions))
+    data = work / "data"
+    publish = [sys.executable, "-m", "fanion", "publish", str(work / "world.json"), "--data", str(data)]
+    subprocess.run(publish, check=True, stdout=subprocess.DEVNULL)
+    return data, {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
 
 
 def main() -> None:
@@ -217,14 +238,7 @@ def main() -> None:
         raise SystemExit("this needs wrk, the HTTP load generator, on the PATH")
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
-        definitions = world(arguments.flags)
-        environments = definitions["organisations"]["org_bench"]["projects"]["bench"]["environments"]
-        environments["production"]["keys"] = [{"key": KEY, "kind": "server", "name": "bench"}]
-        (work / "world.json").write_text(json.dumps(definitions))
-        data = work / "data"
-        publish = [sys.executable, "-m", "fanion", "publish", str(work / "world.json"), "--data", str(data)]
-        subprocess.run(publish, check=True, stdout=subprocess.DEVNULL)
-        headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+        data, headers = publish_world(work, arguments.flags)
         print_rows(CASES, headers, data, work, rounds=arguments.rounds, seconds=arguments.seconds)
 
 

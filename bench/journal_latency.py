@@ -1,10 +1,13 @@
 """Receipt -> durable under load, beside what the disk itself can do: `python -m bench.journal_latency`.
 
-One run, in this order: the disk's own fdatasync (64 KiB overwrites of a pre-zeroed file), the highest rate of
-one worker in both ack modes, then 20, 50 and 80 % of the durable rate, each paced by the wall and measured by the
-writer's own histogram (every record, upper bounds of buckets 12.5 % wide). The driver shares the machine with the
-journal, as a worker's event loop does. Nothing is deleted before the end, since deleting disturbs the disk: ten
-seconds each take up to 20 GB. Goal at 80 %: p50 <= 3, p99 <= 5, p99.9 <= 25 ms, never above 50 ms.
+One run, in this order: the disk's own fdatasync (64 KiB overwrites of a pre-zeroed file); the highest rate of one
+worker over HTTP in both ack modes, beside the do-nothing app (as `bench.http_ratio`, needs `wrk`); then 20, 50 and
+80 % of the durable rate, each paced by the wall and measured by the writer's own histogram (every record, upper
+bounds of buckets 12.5 % wide). Without `wrk` the highest rates are those of the journal alone, in process, and
+there is no ratio. The paced driver shares the machine with the journal, as a worker's event loop does.
+
+The data of a measurement is removed before the next one begins, and the disk left alone for `--rest` seconds: it
+goes on discarding what was deleted. Goal at 80 %: p50 <= 3, p99 <= 5, p99.9 <= 25 ms, never above 50 ms.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.http_ratio import INGEST_BUFFERED, INGEST_DURABLE, print_rows, publish_world
 from fanion.errors import JournalFullError
 from fanion.journal import JournalSettings, JournalWriter
 
@@ -32,8 +36,6 @@ BODY = b'{"events":[' + b",".join([EVENT] * 100) + b"]}"
 QUANTILES = (0.5, 0.99, 0.999, 0.9999)
 PACE_S = 0.001
 SETTLE_S = 0.5
-REST_SHARE = 1.0
-"""Of a measurement, after those of the highest rates: a disk goes on writing what it has only taken."""
 
 
 def disk_latencies(directory: Path, samples: int) -> list[float]:
@@ -126,23 +128,41 @@ async def paced(directory: Path, rate: float, seconds: float) -> tuple[list[floa
     return quantiles, most, refused
 
 
-async def run(directory: Path, seconds: float, samples: int, highest: float) -> None:
+async def run(directory: Path, seconds: float, samples: int, highest: float, rest_s: float) -> None:
     disk = disk_latencies(directory, samples)
-    print(f"disk: fdatasync of 64 KiB  p50 {quantile(disk, 0.5):.2f}  p99 {quantile(disk, 0.99):.2f} ms")
-    if not highest:
-        highest = (await measure_rates(directory, seconds))["durable"]
-        await asyncio.sleep(REST_SHARE * seconds)
+    print(
+        f"disk: fdatasync of 64 KiB  p50 {quantile(disk, 0.5):.2f}  p99 {quantile(disk, 0.99):.2f} ms",
+        flush=True,
+    )
+    if not highest and shutil.which("wrk"):
+        highest = measure_over_http(directory, round(seconds))
+    elif not highest:
+        highest = (await measure_in_process(directory, seconds))["durable"]
     print("receipt -> durable, ms        p50     p99    p99.9  p99.99     max  refused")
     for share in (0.2, 0.5, 0.8):
         load = directory / f"paced-{share}"
         load.mkdir()
+        await asyncio.sleep(rest_s)
         quantiles, most, refused = await paced(load, highest * share, seconds)
         columns = "".join(f"{value:8.2f}" for value in (*quantiles, most))
-        print(f"  at {share:.0%} of highest {highest * share:7.0f}/s {columns}  {refused:7d}")
+        print(f"  at {share:.0%} of highest {highest * share:7.0f}/s {columns}  {refused:7d}", flush=True)
+        shutil.rmtree(load)
 
 
-async def measure_rates(directory: Path, seconds: float) -> dict[str, float]:
-    """Batches a second by ack mode."""
+def measure_over_http(directory: Path, seconds: int) -> float:
+    """Batches a second of one worker that answers once they are durable; prints both ack modes."""
+    work = directory / "http"
+    work.mkdir()
+    data, headers = publish_world(work, 10)
+    rows = print_rows(
+        [INGEST_DURABLE, INGEST_BUFFERED], headers, data, work, rounds=3, seconds=max(1, seconds // 4)
+    )
+    shutil.rmtree(work)
+    return rows[INGEST_DURABLE.name].fanion
+
+
+async def measure_in_process(directory: Path, seconds: float) -> dict[str, float]:
+    """Batches a second by ack mode, without HTTP."""
     rates = {}
     for ack in ("buffered", "durable"):
         with_ack = directory / ack
@@ -150,6 +170,7 @@ async def measure_rates(directory: Path, seconds: float) -> dict[str, float]:
         rates[ack] = await highest_rate(with_ack, ack, seconds)
         megabytes = rates[ack] * len(BODY) / 1e6
         print(f"highest rate, {ack:<8}    {rates[ack]:8.0f} batches of 100/s  {megabytes:6.0f} MB/s")
+        shutil.rmtree(with_ack)
     return rates
 
 
@@ -167,12 +188,15 @@ def main() -> None:
     parser.add_argument(
         "--highest", type=float, default=0.0, help="batches/s that are 100 %%; default: as measured"
     )
+    parser.add_argument(
+        "--rest", type=float, default=10.0, help="seconds of rest before each paced measurement"
+    )
     options = parser.parse_args()
-    seconds, samples = (0.3, 50) if options.smoke else (options.seconds, 2_000)
+    seconds, samples, rest_s = (0.3, 50, 0.0) if options.smoke else (options.seconds, 2_000, options.rest)
     base = options.directory or Path.cwd()
     directory = Path(tempfile.mkdtemp(prefix="journal-latency-", dir=base))
     try:
-        uvloop.run(run(directory, seconds, samples, options.highest))
+        uvloop.run(run(directory, seconds, samples, options.highest, rest_s))
     finally:
         shutil.rmtree(directory)
 
