@@ -2,7 +2,9 @@
 
 A closed loop of a few connections (needs `wrk`) sends batches of 100 events to one `fanion serve --ack durable`;
 sealed segments are kept up to 4 GiB, so files are recycled, compressed and removed meanwhile. Prints requests,
-failures, and the quantiles of the server's own histogram. Nothing else should use the disk.
+failures, and the quantiles of the server's own histogram; and as it happens, every second in which a record took
+more than 50 ms, with the disk's own syncs above that and the longest time that this process, which only sleeps, was
+not woken: a machine that stands still makes everything late. Nothing else should use the disk.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -24,6 +28,9 @@ from bench.http_ratio import KEY, batch
 from loadtest.smoke import free_port, wait_until_ready
 
 HISTOGRAM = "fanion_journal_receipt_to_durable_seconds"
+SYNCS = "fanion_journal_sync_seconds"
+LATE_S = 0.05
+SLEEP_S = 0.005
 QUANTILES = (0.5, 0.99, 0.999, 0.9999, 1.0)
 
 
@@ -44,6 +51,44 @@ def quantiles(text: str) -> list[str]:
     ]
     found += [f"above {float(bound) * 1000:.0f} ms: {count} of {total}" for bound, count in late]
     return found
+
+
+def count_late(text: str, histogram: str) -> int:
+    """Entries of the histogram above LATE_S."""
+    rows = re.findall(rf'^{histogram}_bucket{{.*?le="([^"]+)"}} (\d+)', text, re.MULTILINE)
+    return int(rows[-1][1]) - next(int(count) for bound, count in rows if float(bound) >= LATE_S)
+
+
+class Witness(threading.Thread):
+    """Looks every second what came late, and all the time whether the machine itself stood still."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._url = url
+        self._ending = threading.Event()
+
+    def end(self) -> None:
+        self._ending.set()
+        self.join()
+
+    def run(self) -> None:
+        begun = looked = last = time.monotonic()
+        longest, seen = 0.0, (0, 0)
+        while not self._ending.wait(SLEEP_S):
+            now = time.monotonic()
+            longest, last = max(longest, now - last - SLEEP_S), now
+            if now - looked < 1.0:
+                continue
+            text = urllib.request.urlopen(self._url, timeout=5).read().decode()
+            late = count_late(text, HISTOGRAM), count_late(text, SYNCS)
+            if late != seen:
+                records, syncs = late[0] - seen[0], late[1] - seen[1]
+                print(
+                    f"second {now - begun:.0f}: {records} records and {syncs} syncs above 50 ms; "
+                    f"nothing ran for {longest * 1000:.0f} ms",
+                    flush=True,
+                )
+            longest, seen, looked, last = 0.0, late, now, time.monotonic()
 
 
 def main() -> None:
@@ -79,10 +124,13 @@ def main() -> None:
         )
         try:
             wait_until_ready(f"{base}/readyz", server)
+            witness = Witness(f"{base}/metrics")
+            witness.start()
             load = ["wrk", "-t1", f"-c{arguments.connections}", f"-d{int(arguments.minutes * 60)}s"]
             done = subprocess.run(
                 [*load, "-s", str(script), f"{base}/v1/telemetry/events"], capture_output=True, text=True
             )
+            witness.end()
             metrics = urllib.request.urlopen(f"{base}/metrics", timeout=5).read().decode()
         finally:
             server.send_signal(signal.SIGTERM)
