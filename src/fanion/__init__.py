@@ -17,9 +17,16 @@ Imports run one way: cli → app → http → {engine, auth, journal, bundle} �
 sit under all. Only `journal` and `bundle` know their file formats.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+__version__: str
 
-try:
-    __version__ = version("fanion")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
+
+def __getattr__(name: str) -> str:
+    """`__version__`, looked up when it is asked for: that takes longer than everything else of a short command."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("fanion")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0+unknown"

@@ -270,6 +270,9 @@ class SimulatedStorage(Storage):
         file = self._file(fd)
         return os.fstat(file.memory).st_size if file.memory >= 0 else len(file.cache)
 
+    def written(self, fd: int) -> list[tuple[int, int]]:
+        return [(0, self.size(fd))]
+
     def links(self, fd: int) -> int:
         return self._file(fd).links
 

@@ -56,6 +56,9 @@ class CompressedSource(Source):
     def size(self) -> int:
         return self._size
 
+    def written(self) -> list[tuple[int, int]]:
+        return [(0, self._size)]
+
     def read(self, offset: int, size: int) -> bytes:
         parts = []
         if offset < START:

@@ -162,6 +162,10 @@ class Source:
     def size(self) -> int:
         return self._storage.size(self.fd)
 
+    def written(self) -> list[tuple[int, int]]:
+        """Where the file isn't a hole now: (start, end) in order."""
+        return self._storage.written(self.fd)
+
     def close(self) -> None:
         self._storage.close(self.fd)
 
@@ -216,6 +220,7 @@ class Scanner:
         self.offset = offset
         self._limit = limit
         self._proven = proven
+        self._written: list[tuple[int, int]] = []
         self.end = ""
         self.records = 0
         self.first_ns = 2**64 - 1
@@ -223,6 +228,7 @@ class Scanner:
 
     def __iter__(self) -> Iterator[Run | Damage]:
         window = WINDOW_BYTES
+        self._written = self._source.written()  # before anything is read: reading ahead fills holes with zeros
         base, buffer = self.offset, self._source.read(self.offset, window)
         while True:
             start = self.offset - base
@@ -257,13 +263,15 @@ class Scanner:
     def _resynchronise(self) -> Damage | None:
         """No record of the wanted sequence stands here: damage with something behind it, or an end."""
         begin, missing = self.offset, self.sequence
-        rest = self._source.read(begin, self._source.size - begin)
+        behind = self._candidate_behind(begin, missing - 1)
+        rest = self._source.read(behind, self._source.size - behind)
         at, _ = journal_format.resync(rest, 0, self._salt, missing - 1, self._limit)
         known = max(self._proven, self._limit if self._limit != SEQUENCE_END else 0)
         if missing >= known:
             known = self._durable_behind(rest, at) + 1
         if missing >= known:
-            self.end = "torn" if at >= 0 or any(rest[:RECORD_ALIGN]) else "clean"
+            torn = at >= 0 or any(self._source.read(begin, RECORD_ALIGN))
+            self.end = "torn" if torn else "clean"
             return None
         found = journal_format.read_record(rest, at, self._salt) if at >= 0 else None
         if found is None:
@@ -271,8 +279,22 @@ class Scanner:
             self.sequence = known
             return Damage(begin, begin, missing, known)
         self.sequence = found[2]
-        self.offset = begin + at
+        self.offset = behind + at
         return Damage(begin, self.offset, missing, self.sequence)
+
+    def _candidate_behind(self, begin: int, above: int) -> int:
+        """Where the first record behind may begin; the file's end when there is none."""
+        for start, end in self._written:
+            at = max(begin, start // RECORD_ALIGN * RECORD_ALIGN)
+            while at < end:
+                buffer = self._source.read(at, WINDOW_BYTES)
+                if not buffer:
+                    break
+                candidates = journal_format.resync(buffer, 0, self._salt, above, self._limit)
+                if max(candidates) >= 0:
+                    return at + min(candidate for candidate in candidates if candidate >= 0)
+                at += len(buffer)
+        return self._source.size
 
     def _durable_behind(self, rest: bytes, at: int) -> int:
         """The highest sequence that records from `at` on prove to have been durable before they were written."""

@@ -7,6 +7,7 @@ Errors are OSError, as the system gives them.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -81,6 +82,19 @@ class Storage:
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size
+
+    def written(self, fd: int) -> list[tuple[int, int]]:
+        """(start, end) of the parts of a file that were written; the others, allocated or not, read as zeros."""
+        parts, end, size = [], 0, self.size(fd)
+        try:
+            while end < size:
+                start = os.lseek(fd, end, os.SEEK_DATA)
+                end = os.lseek(fd, start, os.SEEK_HOLE)
+                parts.append((start, end))
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # a file system that knows no holes
+                return [(0, size)]
+        return parts
 
     def links(self, fd: int) -> int:
         return os.fstat(fd).st_nlink
