@@ -135,6 +135,29 @@ def test_the_variable_names_the_data_directory_for_every_verb(
     assert ("new-checkout" if len(arguments) > 1 else "env_01hx") in done.stdout
 
 
+@pytest.mark.parametrize("columns", [None, "40"])
+def test_piped_output_is_whole_whatever_the_width(
+    data: Path, monkeypatch: pytest.MonkeyPatch, columns: str | None
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    long_one = "org_acme/proj_marketplace/production"
+    for arguments, row in (
+        (("publish", DEMO), rf"│ {long_one} │ +1 │ +3 │ +2 │"),
+        (
+            ("keys", "list"),
+            rf"│ {long_one} +│ server │ traf +│ traffical +│ never expires │ demo Traffical +│",
+        ),
+        (("lists", "show"), r"│ env_01hx +│ stitchd/beta-users/user/include │ +1 │"),
+        (("inspect",), rf"│ {long_one} +│ +[\d,]+ │"),
+        (("inspect", "env_01hx"), r"redpennon: 7 keys: new-checkout, .*, banner-text"),
+    ):
+        done = fanion(*arguments, "--data", data)
+        assert done.returncode == 0, done.stderr
+        assert re.search(f"{row}$", done.stdout, re.MULTILINE), done.stdout
+
+
 def test_damaged_store_is_told_and_not_died_of(data: Path) -> None:
     with (data / "store" / "data.mdb").open("r+b") as file:
         file.truncate(20_000)

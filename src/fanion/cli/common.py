@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,10 +17,27 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Table
+
+UNBROKEN_WIDTH = 10_000
+"""Columns when no one looks: a script needs every cell in one piece."""
 
 data_option = click.option(
     "--data", required=True, type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory."
 )
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = (), title: str = ""
+) -> None:
+    """A table on standard output whose cells are whole: folded on a terminal that is narrower, elsewhere one line
+    a row, whatever COLUMNS says. `numbers`: the columns that are set to the right."""
+    table = Table(title=escape(title) or None)
+    for name in columns:
+        table.add_column(name, overflow="fold", justify="right" if name in numbers else "left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console(width=None if sys.stdout.isatty() else UNBROKEN_WIDTH).print(table)
 
 
 def progress_bars() -> Progress:

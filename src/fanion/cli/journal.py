@@ -17,8 +17,8 @@ import click
 import msgspec
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
+from fanion.cli.common import data_option, print_table
 from fanion.errors import JournalError
 from fanion.journal.event import Expanded, expand, iso_from_ns
 from fanion.journal.inspection import Summary, summarise, verify_segments
@@ -28,13 +28,19 @@ POLL_S = 0.1
 AGO = re.compile(r"(\d+)\s*([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    envvar="FANION_DATA",
-    help="the server's data directory",
+COLUMNS = (
+    "writer",
+    "epoch",
+    "segments",
+    "records",
+    "payload bytes",
+    "disk bytes",
+    "first",
+    "last",
+    "ring used",
 )
+NUMBERS = ("records", "payload bytes", "disk bytes", "ring used")
+
 since_option = click.option(
     "--since", metavar="TIME", help='received from then on: ISO 8601 (naive = UTC), or "15m", "2h", "7d" ago'
 )
@@ -108,12 +114,7 @@ def stats(data: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(summaries).decode())
         return
-    table = Table(
-        "writer", "epoch", "segments", "records", "payload bytes", "disk bytes", "first", "last", "ring used"
-    )
-    for line in summaries:
-        table.add_row(*_cells(line))
-    Console().print(table)
+    print_table(COLUMNS, map(_cells, summaries), numbers=NUMBERS)
 
 
 def _cells(line: Summary) -> list[str]:

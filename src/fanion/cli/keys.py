@@ -14,24 +14,18 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from fanion.auth.keys import KeyKind, create_key, hash_key
 from fanion.bundle.generation import Origin, StoredKey
 from fanion.bundle.inspect import BundleReader
 from fanion.bundle.store import Store
-from fanion.cli.common import data_option
+from fanion.cli.common import data_option, print_table
 from fanion.config import find_file, load_config
 from fanion.errors import BundleError, StoreError
 from fanion.model.definition import DIALECTS
 
 DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-UNBROKEN_WIDTH = 400
-"""Columns when no one looks: a script needs ids in one piece."""
 
 
 @click.group()
@@ -88,16 +82,7 @@ def list_(data: Path, environment: str | None) -> None:
     """Show all keys by their first characters."""
     with Store.open(data) as store:
         keys = [key for key in store.stored_keys() if environment in (None, key.record.environment)]
-    table = Table()
-    for column in ("id", "environment", "kind", "begins", "opens", "state", "name"):
-        table.add_column(column, overflow="fold")
-    for key in keys:
-        record = key.record
-        opens = ", ".join((*record.dialects, *record.scopes)) or "all"
-        cells = (record.id, record.environment, record.kind, record.prefix, opens, _state(key), record.name)
-        table.add_row(*map(escape, cells))
-    terminal = Console()
-    (terminal if terminal.is_terminal else Console(width=UNBROKEN_WIDTH)).print(table)
+    print_table(("id", "environment", "kind", "begins", "opens", "state", "name"), map(_cells, keys))
 
 
 @command.command()
@@ -161,6 +146,12 @@ def _expiry(text: str) -> float:
     if moment.timestamp() <= time.time():
         raise click.BadParameter(f"{text!r} is past", param_hint="--expires")
     return moment.timestamp()
+
+
+def _cells(key: StoredKey) -> tuple[str, ...]:
+    record = key.record
+    opens = ", ".join((*record.dialects, *record.scopes)) or "all"
+    return record.id, record.environment, record.kind, record.prefix, opens, _state(key), record.name
 
 
 def _until(expires_at: float | None) -> str:

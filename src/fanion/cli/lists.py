@@ -15,22 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from fanion.bundle.generation import EnvironmentEntry, PinnedGeneration
 from fanion.bundle.list_writer import ListWriter
 from fanion.bundle.store import Store
-from fanion.cli.common import data_option, progress_bars
+from fanion.cli.common import data_option, print_table, progress_bars
 from fanion.config import find_file, load_config
 from fanion.definitions.members import MemberList, read_members
 from fanion.errors import StoreError
 
 COPY_ROWS_MAX = 1_000_000
 """Up to this many rows in the store, its copy is renewed after every change; beyond, by the next publish."""
-
-UNBROKEN_WIDTH = 400
 
 type_option = click.option("--type", "context_type", help="The context type, where the segment has several.")
 exclude_option = click.option("--exclude", is_flag=True, help="The exclusions instead of the inclusions.")
@@ -70,16 +65,13 @@ def show(
             for member in islice(found, limit or None):
                 sys.stdout.buffer.write(member + b"\n")
             return
-        table = Table()
-        for heading in ("environment", "list"):
-            table.add_column(heading, overflow="fold")
-        table.add_column("members", justify="right")
-        for id in pinned.environments():
-            if environment in (None, id):
-                for name, rows in sorted(pinned.manifest.environments[id].lists.items()):
-                    table.add_row(escape(id), escape(name.removeprefix(f"{id}/")), f"{rows.count:,}")
-    console = Console()
-    console.print(table) if console.is_terminal else Console(width=UNBROKEN_WIDTH).print(table)
+        cells = [
+            (id, name.removeprefix(f"{id}/"), f"{rows.count:,}")
+            for id in pinned.environments()
+            if environment in (None, id)
+            for name, rows in sorted(pinned.manifest.environments[id].lists.items())
+        ]
+    print_table(("environment", "list", "members"), cells, numbers=("members",))
 
 
 @command.command()

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from fanion import app
 from fanion.bundle.generation import Origin
 from fanion.bundle.inspect import BundleReader
 from fanion.bundle.store import Publication, Store
-from fanion.cli.common import data_option, progress_bars
+from fanion.cli.common import data_option, print_table, progress_bars
 from fanion.config import find_file, load_config
 from fanion.definitions import SOURCES, Loaded, load
 from fanion.errors import DefinitionError, StoreMissingError
+
+COLUMNS = ("environment", "flags", "values", "keys")
 
 
 @click.command()
@@ -61,7 +62,7 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...]) -> Non
 
         generation = app.publish(data, loaded, config, advance)
     _warn_of_revoked(data, loaded)
-    Console().print(_table(loaded, generation))
+    print_table(COLUMNS, _rows(loaded), numbers=COLUMNS[1:], title=f"generation {generation}")
 
 
 def _load(paths: tuple[Path, ...]) -> Loaded:
@@ -109,14 +110,9 @@ def _warn_of_revoked(data: Path, loaded: Loaded) -> None:
             )
 
 
-def _table(loaded: Loaded, generation: int) -> Table:
+def _rows(loaded: Loaded) -> Iterator[tuple[str, ...]]:
     keys = Counter(key.record.environment for key in loaded.keys)
-    table = Table(title=f"generation {generation}")
-    table.add_column("environment", overflow="fold")
-    for name in ("flags", "values", "keys"):
-        table.add_column(name, justify="right")
     for lowered in loaded.environments:
         flags = len({(parameter.source, parameter.group) for parameter in lowered.parameters})
         counts = (flags, len(lowered.parameters), keys[lowered.environment])
-        table.add_row(escape(lowered.environment), *(f"{count:,}" for count in counts))
-    return table
+        yield (lowered.environment, *(f"{count:,}" for count in counts))
