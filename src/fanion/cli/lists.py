@@ -8,7 +8,7 @@ changed here; a list without members in the definitions is left to these command
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -29,12 +29,22 @@ COPY_ROWS_MAX = 1_000_000
 
 type_option = click.option("--type", "context_type", help="The context type, where the segment has several.")
 exclude_option = click.option("--exclude", is_flag=True, help="The exclusions instead of the inclusions.")
-file_option = click.option(
-    "--file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="One member per line, or gzip.",
+parameters = (
+    data_option,
+    click.argument("environment"),
+    click.argument("segment"),
+    click.argument("members", nargs=-1),
+    click.option(
+        "--file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="One member per line, or gzip.",
+    ),
+    type_option,
+    exclude_option,
 )
-members_argument = click.argument("members", nargs=-1)
+"""Of every verb that changes a list."""
+
+Change = Callable[[ListWriter, str, str, Iterable[bytes]], str]
 
 
 @click.group()
@@ -74,91 +84,72 @@ def show(
     print_table(("environment", "list", "members"), cells, numbers=("members",))
 
 
+def changes_a_list(change: Change) -> Callable[..., None]:
+    """What the verbs that change a list have in common: how the list and the members are named, and that the
+    store's copy follows. `change` gets the writer, the environment, the list's name and the members, and returns
+    what is printed."""
+
+    def verb(
+        data: Path,
+        environment: str,
+        segment: str,
+        members: tuple[str, ...],
+        file: Path | None,
+        context_type: str | None,
+        exclude: bool,
+    ) -> None:
+        with _open(data) as store:
+            name = _name(store, environment, segment, context_type, exclude)
+            said = change(ListWriter(store), environment, name, _given(members, file))
+            _keep_copy(store)
+        click.echo(said)
+
+    verb.__name__, verb.__doc__ = change.__name__, change.__doc__
+    for parameter in (
+        exclude_option,
+        type_option,
+        file_option,
+        members_argument,
+        *list_arguments,
+        data_option,
+    ):
+        verb = parameter(verb)
+    return verb
+
+
 @command.command()
-@data_option
-@click.argument("environment")
-@click.argument("segment")
-@members_argument
-@file_option
-@type_option
-@exclude_option
-def add(
-    data: Path,
-    environment: str,
-    segment: str,
-    members: tuple[str, ...],
-    file: Path | None,
-    context_type: str | None,
-    exclude: bool,
-) -> None:
+@changes_a_list
+def add(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> str:
     """Add MEMBERS, and those in a file, to a list of SEGMENT."""
-    with _open(data) as store:
-        name = _name(store, environment, segment, context_type, exclude)
-        generation, added = ListWriter(store).add(environment, name, _given(members, file))
-        _keep_copy(store)
-    click.echo(f"generation {generation}: {added:,} added to {name}")
+    generation, added = writer.add(environment, name, members)
+    return f"generation {generation}: {added:,} added to {name}"
 
 
 @command.command()
-@data_option
-@click.argument("environment")
-@click.argument("segment")
-@members_argument
-@file_option
-@type_option
-@exclude_option
-def remove(
-    data: Path,
-    environment: str,
-    segment: str,
-    members: tuple[str, ...],
-    file: Path | None,
-    context_type: str | None,
-    exclude: bool,
-) -> None:
+@changes_a_list
+def remove(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> str:
     """Take MEMBERS, and those in a file, out of a list of SEGMENT."""
-    with _open(data) as store:
-        name = _name(store, environment, segment, context_type, exclude)
-        generation, removed = ListWriter(store).remove(environment, name, _given(members, file))
-        _keep_copy(store)
-    click.echo(f"generation {generation}: {removed:,} removed from {name}")
+    generation, removed = writer.remove(environment, name, members)
+    return f"generation {generation}: {removed:,} removed from {name}"
 
 
 @command.command()
-@data_option
-@click.argument("environment")
-@click.argument("segment")
-@members_argument
-@file_option
-@type_option
-@exclude_option
-def replace(
-    data: Path,
-    environment: str,
-    segment: str,
-    members: tuple[str, ...],
-    file: Path | None,
-    context_type: str | None,
-    exclude: bool,
-) -> None:
+@changes_a_list
+def replace(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> str:
     """Give a list of SEGMENT these MEMBERS, and those in a file, instead of its own: seen all at once."""
-    with _open(data) as store:
-        name = _name(store, environment, segment, context_type, exclude)
-        with progress_bars() as progress:
-            tasks: dict[str, Any] = {
-                "list members": progress.add_task("members read", total=None),
-                "list rows": progress.add_task("rows stored", total=None),
-            }
+    with progress_bars() as progress:
+        tasks: dict[str, Any] = {
+            "list members": progress.add_task("members read", total=None),
+            "list rows": progress.add_task("rows stored", total=None),
+        }
 
-            def advance(what: str, count: int) -> None:
-                if what == "list rows":
-                    progress.update(tasks[what], total=progress.tasks[0].completed)
-                progress.advance(tasks[what], count)
+        def advance(what: str, count: int) -> None:
+            if what == "list rows":
+                progress.update(tasks[what], total=progress.tasks[0].completed)
+            progress.advance(tasks[what], count)
 
-            given = _given(members, file)
-            generation, count = ListWriter(store).replace(environment, name, given, advance)
-        _keep_copy(store)
-    click.echo(f"generation {generation}: {name} has {count:,} members")
+        generation, count = writer.replace(environment, name, members, advance)
+    return f"generation {generation}: {name} has {count:,} members"
 
 
 def _open(data: Path, *, write: bool = True) -> Store:
