@@ -105,14 +105,7 @@ def changes_a_list(change: Change) -> Callable[..., None]:
         click.echo(said)
 
     verb.__name__, verb.__doc__ = change.__name__, change.__doc__
-    for parameter in (
-        exclude_option,
-        type_option,
-        file_option,
-        members_argument,
-        *list_arguments,
-        data_option,
-    ):
+    for parameter in reversed(parameters):
         verb = parameter(verb)
     return verb
 
