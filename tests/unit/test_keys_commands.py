@@ -107,6 +107,12 @@ def test_environment_is_removed_by_name_only(data: Path) -> None:
         (("keys", "create", "env_none", "--data", "{data}"), 1, "there are: env_01hx"),
         (("keys", "create", "env_01hx", "--data", "{data}", "--expires", "soon"), 2, "neither like 30d nor"),
         (("keys", "create", "env_01hx", "--data", "{data}", "--expires", "2001-01-01"), 2, "is past"),
+        (
+            ("keys", "create", "env_01hx", "--data", "{data}", "--dialect", "ofrep"),
+            2,
+            "is not one of 'feather'",
+        ),
+        (("journal", "cat", "--data", "{data}", "--dialect", "ofrep"), 2, "is not one of 'feather'"),
         (("publish", "--data", "{data}"), 2, "name either the PATHS"),
         (("publish", "{data}/no.yaml", "--data", "{data}"), 1, "nothing was stored"),
         (("publish", str(DEMO), "--data", "{data}/store/use.lock"), 1, "can't be made: it is a file"),
@@ -170,7 +176,7 @@ def test_damaged_store_is_told_and_not_died_of(data: Path) -> None:
     ("kind", "dialects", "shape"),
     [
         ("server", (), r"sk_\w{40}"),
-        ("client", ("feather", "ofrep"), r"pk_\w{40}"),
+        ("client", ("feather", "stitchd"), r"pk_\w{40}"),
         ("edge", (), r"ek_\w{40}"),
         ("server", ("traffical",), r"traffical_sk_\w{40}"),
         ("server", ("redpennon",), r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),

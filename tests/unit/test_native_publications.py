@@ -123,7 +123,7 @@ def test_keys_that_can_not_be_used_are_refused_without_showing_them(write: Write
         {"key": "secret"},
         {"key": 123454321},
         {"key": "sk_expires_never", "expires": "soon"},
-        {"key": "sk_unknown_dialect", "dialects": ["soap"]},
+        {"key": "sk_unknown_dialect", "dialects": ["ofrep"]},
     ]
     found = problems(write(environments={"e": {"keys": keys}}))
     assert [place.removeprefix("environments.e.keys") for place, _, _ in sorted(found)] == [

@@ -8,6 +8,7 @@ from fanion import app, definitions
 from fanion.bundle.inspect import BundleReader
 from fanion.bundle.store import Store
 from fanion.config import Config
+from fanion.model.dialects import DIALECTS
 
 WORLD = """\
 fanion: 1
@@ -22,6 +23,10 @@ organisations:
         flags:
           a: {type: boolean, default_value: true}
 """
+
+
+def test_the_names_that_are_accepted_are_the_apis_that_are_served() -> None:
+    assert {dialect.name for dialect in app.dialects()} == set(DIALECTS)
 
 
 def test_an_environment_has_a_table_for_each_api_it_names(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from fanion.errors import JournalError
 from fanion.journal.event import Expanded, expand, iso_from_ns
 from fanion.journal.inspection import Summary, summarise, verify_segments
 from fanion.journal.reader import JournalReader, Record
+from fanion.model.dialects import DIALECTS
 
 POLL_S = 0.1
 AGO = re.compile(r"(\d+)\s*([smhd])")
@@ -44,7 +45,7 @@ NUMBERS = ("records", "payload bytes", "disk bytes", "ring used")
 since_option = click.option(
     "--since", metavar="TIME", help='received from then on: ISO 8601 (naive = UTC), or "15m", "2h", "7d" ago'
 )
-dialect_option = click.option("--dialect", help="only events of this dialect")
+dialect_option = click.option("--dialect", type=click.Choice(DIALECTS), help="only events of this dialect")
 environment_option = click.option("--environment", help="only events of this environment")
 
 

@@ -22,7 +22,7 @@ from fanion.bundle.store import Store
 from fanion.cli.common import data_option, print_table
 from fanion.config import find_file, load_config
 from fanion.errors import BundleError, StoreError
-from fanion.model.definition import DIALECTS
+from fanion.model.dialects import DIALECTS
 
 DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -37,9 +37,7 @@ def command() -> None:
 @data_option
 @click.argument("environment")
 @click.option("--kind", type=click.Choice(["server", "client", "edge"]), default="server", show_default=True)
-@click.option(
-    "--dialect", "dialects", multiple=True, type=click.Choice(sorted(DIALECTS)), help="Default: every one."
-)
+@click.option("--dialect", "dialects", multiple=True, type=click.Choice(DIALECTS), help="Default: every one.")
 @click.option(
     "--scope", "scopes", multiple=True, help="A scope in the API's own words. Default: all of the kind."
 )

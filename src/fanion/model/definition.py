@@ -8,13 +8,13 @@ value types and patterns are checked by `fanion.definitions`, so that every defe
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-Dialect = Literal["feather", "redpennon", "traffical", "stitchd", "ofrep"]
-DIALECTS: tuple[str, ...] = get_args(Dialect)
+from fanion.model.dialects import Dialect
+
 KeyKind = Literal["server", "client", "edge"]
 ValueType = Literal["boolean", "string", "number", "json"]
 
