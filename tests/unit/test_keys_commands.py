@@ -112,6 +112,16 @@ def test_environment_is_removed_by_name_only(data: Path) -> None:
             2,
             "is not one of 'feather'",
         ),
+        (
+            ("keys", "create", "env_01hx", "--data", "{data}", "--scope", "admin"),
+            2,
+            "is not one of 'evaluate', 'events', 'sdk:read', 'sdk:write'",
+        ),
+        (
+            ("keys", "create", "env_01hx", "--data", "{data}", "--dialect", "feather", "--scope", "sdk:read"),
+            2,
+            "'sdk:read' is no scope of feather; allowed: evaluate, events",
+        ),
         (("journal", "cat", "--data", "{data}", "--dialect", "ofrep"), 2, "is not one of 'feather'"),
         (("publish", "--data", "{data}"), 2, "name either the PATHS"),
         (("publish", "{data}/no.yaml", "--data", "{data}"), 1, "nothing was stored"),

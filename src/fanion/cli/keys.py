@@ -22,7 +22,7 @@ from fanion.bundle.store import Store
 from fanion.cli.common import data_option, print_table
 from fanion.config import find_file, load_config
 from fanion.errors import BundleError, StoreError
-from fanion.model.dialects import DIALECTS
+from fanion.model.dialects import DIALECTS, scopes_of
 
 DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -39,7 +39,11 @@ def command() -> None:
 @click.option("--kind", type=click.Choice(["server", "client", "edge"]), default="server", show_default=True)
 @click.option("--dialect", "dialects", multiple=True, type=click.Choice(DIALECTS), help="Default: every one.")
 @click.option(
-    "--scope", "scopes", multiple=True, help="A scope in the API's own words. Default: all of the kind."
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(scopes_of(())),
+    help="Open only these endpoints: evaluate or events, of Traffical sdk:read or sdk:write. Default: all.",
 )
 @click.option("--expires", help="When it ends: 30d, 12h, or an ISO 8601 time (UTC). Default: never.")
 @click.option("--name", default="", help="For people.")
@@ -53,6 +57,12 @@ def create(
     name: str,
 ) -> None:
     """Make a key for ENVIRONMENT and print it: the only time that it is shown."""
+    for scope in scopes:
+        if scope not in scopes_of(dialects):
+            raise click.BadParameter(
+                f"{scope!r} is no scope of {', '.join(dialects)}; allowed: {', '.join(scopes_of(dialects))}",
+                param_hint="--scope",
+            )
     with _open(data) as store:
         raw, record = create_key(
             environment=environment,

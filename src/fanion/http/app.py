@@ -184,7 +184,7 @@ def _check_access(
     if record is None or (record.dialects and dialect.name not in record.dialects):
         _count_bad_key(services, scope)
         raise Fault(Kind.UNKNOWN_KEY, "The API key is not valid.")
-    if endpoint.scope and record.scopes and endpoint.scope not in record.scopes:
+    if endpoint.scope is not None and record.scopes and endpoint.scope not in record.scopes:
         raise Fault(Kind.FORBIDDEN, f"The API key has no scope for this: {endpoint.scope}.")
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from fanion.http.services import Services
 from fanion.model.api_key import KeyRecord
+from fanion.model.dialects import Scope
 from fanion.model.program import Lowered, Table
 
 Headers: TypeAlias = Mapping[bytes, bytes]
@@ -81,14 +82,15 @@ class Endpoint:
     """One method of one path.
 
     name: for metrics. body_bytes_max: 0 where no body is read.
-    scope: what a key with scopes must name. body_timeout: what a body that comes too slowly is.
+    scope: what a key with scopes must name; None: any key will do. body_timeout: what a body that comes too slowly
+    is.
     query: the handler gets the raw query string in the body's place.
     """
 
     name: str
     handler: Handler
     body_bytes_max: int = 0
-    scope: str = ""
+    scope: Scope | None = None
     body_timeout: Kind = Kind.TIMEOUT
     query: bool = False
 
