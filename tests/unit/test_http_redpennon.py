@@ -180,6 +180,18 @@ def world() -> World:
     return World()
 
 
+@pytest.mark.parametrize("number", [b"1e999", b"-1E+999"])
+def test_number_beyond_a_double_is_400_wherever_it_stands(world: World, number: bytes) -> None:
+    good = msgspec.json.encode(event())
+    bad = b'{"more":{"deep":[%b]},' % number + good[1:]
+    for body in (b'{"events":[%b,%b]}' % (good, bad), b'{"x":%b,"events":[%b]}' % (number, good)):
+        answer = world.caller.call("POST", "/v1/events", body, {"x-api-key": KEY}, key=None)
+        assert (answer.status, list(answer.json())) == (400, ["error"])
+    body = b'{"x":%b,"user":{}}' % number
+    assert world.caller.call("POST", "/v1/variables/v", body, {"x-api-key": KEY}, key=None).status == 400
+    assert world.journal.records == []
+
+
 # -- overload
 
 

@@ -58,6 +58,8 @@ WEIGHTS = {
     }
 }
 
+BEYOND_A_DOUBLE = (b"1e999", b"-1E+999", b"1" + b"0" * 200 + b"e110")
+
 
 class FakeReservation:
     def __init__(self, dispositions: bytes) -> None:
@@ -535,6 +537,33 @@ def test_bytes_that_are_not_text_never_reach_the_journal() -> None:
     assert answer["validationErrors"] == [{"index": 1, "error": "not UTF-8"}]
     assert caller.call("POST", "/v1/events", b'{"x":"\xff","events":[%b]}' % good, key=KEY).status == 200
     assert [record["body"] for record in caller.parts.journal.records] == [b"[%b]" % good] * 2
+
+
+@pytest.mark.parametrize("number", BEYOND_A_DOUBLE)
+def test_a_number_beyond_a_double_in_a_member_that_nobody_reads_rejects_its_event(number: bytes) -> None:
+    good = json.dumps(TRACK | {"more": 1e308}).encode()
+    for bad in (b'{"more":%b,' % number + good[1:], good[:-1] + b',"more":{"deep":[%b]}}' % number):
+        caller = make_caller()
+        document = caller.call("POST", "/v1/events", b'{"events":[%b,%b]}' % (good, bad), key=KEY).json()
+        assert (document["accepted"], document["written"]) == (1, 1)
+        assert [one["index"] for one in document["validationErrors"]] == [1]
+        assert [record["body"] for record in caller.parts.journal.records] == [b"[%b]" % good]
+
+
+@pytest.mark.parametrize("number", BEYOND_A_DOUBLE)
+def test_what_stands_beside_the_events_is_not_kept(number: bytes) -> None:
+    caller = make_caller()
+    good = json.dumps(TRACK).encode()
+    answer = caller.call("POST", "/v1/events", b'{"x":%b,"events":[%b]}' % (number, good), key=KEY)
+    assert answer.body == b'{"accepted":1,"written":1}'
+    assert [record["body"] for record in caller.parts.journal.records] == [b"[%b]" % good]
+
+
+@pytest.mark.parametrize("number", BEYOND_A_DOUBLE)
+def test_a_request_with_a_number_beyond_a_double_is_400(number: bytes) -> None:
+    assert make_caller().call("POST", "/v1/resolve", b'{"x":%b}' % number, key=KEY).status == 400
+    assert make_caller().call("POST", "/v1/resolve", b'{"defaults":{"a":%b}}' % number, key=KEY).status == 400
+    assert make_caller().call("POST", "/v1/resolve", b'{"x":1e308}', key=KEY).status == 200
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from fanion.http.dialects.stitchd.emit import NAME
 from fanion.http.dialects.stitchd.evaluate import COMMON
 from fanion.http.dialects.stitchd.schema import Bodies
 from fanion.http.dialects.stitchd.served import served
+from fanion.http.json_bounds import read_all
 from fanion.http.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
 
@@ -53,7 +54,13 @@ def value_kind(raw: bytes) -> str:
         return NOTHING
     if first in (b"t", b"f"):
         return BOOL
-    if first in b'"[{':
+    if first == b'"':
+        return UNTYPED
+    if first in b"[{":
+        try:
+            read_all(raw)
+        except (msgspec.DecodeError, RecursionError):
+            raise Fault(Kind.INVALID_SHAPE, "value: expected what can be read as JSON") from None
         return UNTYPED
     if len(raw) <= SURE_DIGITS and raw.lstrip(b"-").isdigit():
         return INT

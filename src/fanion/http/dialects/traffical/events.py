@@ -1,9 +1,10 @@
 """Ingest (6): every event by itself, each id once per project, the answer when the batch is safe.
 
 `accepted` counts the valid events, repeated ones included; `written` those less the repeated and the ones that a
-schema keeps out. Events that are not valid or kept out are cut from what is stored; repeated ones stay in the
-record and are marked. Ids are reserved in the window that all workers share, then the record is published, then
-the reservation is committed; nothing is awaited in between.
+schema keeps out. Events that are not valid or kept out are cut from what is stored, and so is whatever stands
+beside the events, which is not looked at; repeated ones stay in the record and are marked. Ids are reserved in the
+window that all workers share, then the record is published, then the reservation is committed; nothing is awaited
+in between.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def check_events(schema: Schema, at: Served, texts: list[bytes]) -> Batch:
                 break
         else:
             batch.accepted += 1
-            if isinstance(event, Track):
+            if isinstance(event, Track | PlainTrack):
                 violations, rejected = at.events.check(event.event, event.properties)
                 if violations:
                     batch.warnings.append({"index": index, "event": event.event, "violations": violations})
@@ -120,7 +121,7 @@ def check_events(schema: Schema, at: Served, texts: list[bytes]) -> Batch:
 
 
 def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awaitable[Reply]]:
-    keeper = _Keeper(services, schema)
+    keeper = _Keeper(services)
 
     def handler(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
@@ -136,7 +137,10 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
             raise
         batch = None if plain is None else check_plain(at, plain)
         if batch is None:
-            batch = check_events(schema, at, texts or read(body))
+            texts = texts or read(body)
+            batch = check_events(schema, at, texts)
+            if batch.kept is None and not schema.alone(body):
+                batch.kept = texts
         if not batch.count:
             return batch.reply(0)
         try:
@@ -162,8 +166,7 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
 class _Keeper:
     """Puts one batch into the journal, with what the window says of its ids."""
 
-    def __init__(self, services: Services, schema: Schema) -> None:
-        self._schema = schema
+    def __init__(self, services: Services) -> None:
         self._journal = services.journal
         self._window = services.event_ids
         self._durable = services.config.journal.ack == "durable"
@@ -173,8 +176,6 @@ class _Keeper:
     ) -> Reply | Awaitable[Reply]:
         """Raises JournalError when nothing was kept."""
         kept = batch.kept
-        if kept is None and not is_text(body):
-            kept = self._schema.events(body)  # a member beside the events is not UTF-8
         if kept is not None:
             body = b"[" + b",".join(kept) + b"]"
         reserved = None
