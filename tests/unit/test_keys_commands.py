@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -172,6 +173,32 @@ def test_piped_output_is_whole_whatever_the_width(
         done = fanion(*arguments, "--data", data)
         assert done.returncode == 0, done.stderr
         assert re.search(f"{row}$", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_answers_are_shown_as_whole_json(data: Path) -> None:
+    def answers(verb: str, flag: str, *context: str) -> list[tuple[str, object]]:
+        shown = fanion(verb, "--data", data, "env_01hx", flag, *context).stdout
+        found = re.findall(r"^(feather|stitchd|redpennon)( outcome \d+)?: (.*)$", shown, re.MULTILINE)
+        return [(dialect, json.loads(text)) for dialect, _, text in found]
+
+    banner = {
+        "value": "Free delivery this week",
+        "variation": "on",
+        "reason": "default_variation",
+        "feature": "marketing-banner",
+    }
+    token = {"evaluation_trace": "rpe_v1:1c-jFlETwGKi..."}
+    assert answers("eval", "banner-text") == [("redpennon", banner | {"evaluation_trace": None})]
+    assert answers("eval", "banner-text", '{"id":"u"}') == [("redpennon", banner | token)]
+    assert answers("inspect", "banner-text")[0] == ("redpennon", banner | token)
+    assert ("feather", {"value": True, "reason": "DEFAULT"}) in answers(
+        "eval", "new-checkout", '{"userId":"u"}'
+    )
+    assert {dialect for dialect, _ in answers("inspect", "new-checkout")} == {
+        "feather",
+        "stitchd",
+        "redpennon",
+    }
 
 
 def test_damaged_store_is_told_and_not_died_of(data: Path) -> None:

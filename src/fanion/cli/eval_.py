@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from fanion import app
 from fanion.bundle.inspect import BundleReader, describe, patching
 from fanion.bundle.store import Store
 from fanion.cli.common import data_option
@@ -33,6 +34,9 @@ def command(data: Path, environment: str, flag: str, context_json: str) -> None:
     CONTEXT_JSON is an object: identities (userId, anonymousId) and attributes side by side, or attributes in a
     member "attributes" of their own. "contexts" holds typed contexts: [{"type", "key", "attributes"}]. For a
     Red Pennon variable it is the API's user, "custom_data" included.
+
+    Each API's result is shown as JSON, without what only a request adds: a Red Pennon trace, which is issued with
+    every answer, ends in "...".
     """
     context = parse_context(context_json)
     with Store.open(data) as store:
@@ -91,7 +95,7 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
         else:
             decisions = [resolved[0]]
             answer = bundle.emit_one(table, flag, context.members, context.attributes, typed, False, b"", b"")
-        lines.append(f"{name}: {answer.decode()}")
+        lines.append(f"{name}: {app.shown(name, answer, context.members)}")
         for decision in decisions:
             if decision not in shown:
                 shown.add(decision)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fanion import app
 from fanion.bundle.format import Section
 from fanion.bundle.generation import PinnedGeneration
 from fanion.bundle.inspect import BundleReader, by_row, describe
@@ -21,7 +22,11 @@ from fanion.model.program import DecisionVariant, Test
 @click.argument("environment", required=False)
 @click.argument("flag", required=False)
 def command(data: Path, environment: str | None, flag: str | None) -> None:
-    """Show what the store holds; with ENVIRONMENT its bundle; with FLAG that flag's program, node by node."""
+    """Show what the store holds; with ENVIRONMENT its bundle; with FLAG that flag's program, node by node.
+
+    Behind a flag's program stands what each API answers at each outcome, as JSON without what only a request adds:
+    a Red Pennon trace, which is issued with every answer, ends in "...".
+    """
     with Store.open(data) as store:
         pinned = store.pin()
         try:
@@ -89,7 +94,5 @@ def _show_flag(reader: BundleReader, flag: str) -> None:
         for entry in table.entries:
             if entry.key == flag:
                 for outcome, fragment in enumerate(entry.fragments):
-                    text = b"".join(
-                        p if isinstance(p, bytes) else b"<%d>" % p.number for p in fragment
-                    ).decode()
-                    click.echo(f"{name} outcome {outcome}: {text}")
+                    text = b"".join(p if isinstance(p, bytes) else b"<%d>" % p.number for p in fragment)
+                    click.echo(f"{name} outcome {outcome}: {app.shown(name, text)}")

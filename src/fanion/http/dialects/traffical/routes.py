@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fanion.http.dialect import Dialect, Endpoint, Fault, Headers, Kind, Route
-from fanion.http.dialects.traffical.emit import NAME, render
+from fanion.http.dialects.traffical.emit import NAME, render, whole
 from fanion.http.dialects.traffical.events import take_events
 from fanion.http.dialects.traffical.refusals import CORS, UNAUTHORIZED, refuse
 from fanion.http.dialects.traffical.resolve import decide, decide_batch, get_config, resolve
@@ -70,5 +70,6 @@ DIALECT = Dialect(
     render=render,
     bind=bind,
     cors=CORS,
+    whole=whole,
     demo=DEMO,
 )
