@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -22,9 +23,13 @@ from rich.table import Table
 UNBROKEN_WIDTH = 10_000
 """Columns when no one looks: a script needs every cell in one piece."""
 
-data_option = click.option(
-    "--data", required=True, type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory."
-)
+DATA: Final[dict[str, Any]] = {
+    "type": click.Path(path_type=Path, file_okay=False, readable=False),
+    "envvar": "FANION_DATA",
+    "show_envvar": True,
+    "help": "The data directory.",
+}
+data_option = click.option("--data", required=True, **DATA)
 
 
 def print_table(

@@ -62,7 +62,8 @@ def _show_bundle(reader: BundleReader, size: int) -> None:
     for name, table in reader.tables().items():
         shown = ", ".join(entry.key for entry in table.entries[:20])
         more = f", and {len(table.entries) - 20:,} more" if len(table.entries) > 20 else ""
-        click.echo(f"{name}: {len(table.entries):,} keys: {shown}{more}")
+        count = f"{len(table.entries):,} key{'' if len(table.entries) == 1 else 's'}"
+        click.echo(f"{name}: {count}: {shown}{more}")
 
 
 def _show_flag(reader: BundleReader, flag: str) -> None:

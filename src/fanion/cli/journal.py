@@ -43,10 +43,10 @@ COLUMNS = (
 NUMBERS = ("records", "payload bytes", "disk bytes", "ring used")
 
 since_option = click.option(
-    "--since", metavar="TIME", help='received from then on: ISO 8601 (naive = UTC), or "15m", "2h", "7d" ago'
+    "--since", metavar="TIME", help='Received from then on: ISO 8601 (naive = UTC), or "15m", "2h", "7d" ago.'
 )
-dialect_option = click.option("--dialect", type=click.Choice(DIALECTS), help="only events of this dialect")
-environment_option = click.option("--environment", help="only events of this environment")
+dialect_option = click.option("--dialect", type=click.Choice(DIALECTS), help="Only events of this API.")
+environment_option = click.option("--environment", help="Only events of this environment.")
 
 
 @click.group(name="journal", help="Read, follow, verify and summarise the journal.")
@@ -70,7 +70,7 @@ def cat(data: Path, since: str | None, dialect: str | None, environment: str | N
 @since_option
 @dialect_option
 @environment_option
-@click.option("--once", is_flag=True, help="end when there is nothing more to print")
+@click.option("--once", is_flag=True, help="End when there is nothing more to print.")
 def tail(data: Path, since: str | None, dialect: str | None, environment: str | None, once: bool) -> None:
     reader = JournalReader(data, since_ns=_since_ns(since))
     if since is None:
@@ -86,9 +86,7 @@ def tail(data: Path, since: str | None, dialect: str | None, environment: str | 
     _warn(reader)
 
 
-@command.command(
-    help="Check every record's checksum; exit 1 and one line per defect when something is wrong."
-)
+@command.command(help="Check every checksum. Prints a line per defect, and exits 1 if there is one.")
 @data_option
 def verify(data: Path) -> None:
     report = verify_segments(data)
@@ -109,7 +107,7 @@ def verify(data: Path) -> None:
 
 @command.command(help="Show sizes, counts and times per writer.")
 @data_option
-@click.option("--json", "as_json", is_flag=True, help="one JSON document instead of a table")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
 def stats(data: Path, as_json: bool) -> None:
     summaries = summarise(data)
     if as_json:

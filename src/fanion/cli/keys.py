@@ -37,13 +37,19 @@ def command() -> None:
 @data_option
 @click.argument("environment")
 @click.option("--kind", type=click.Choice(["server", "client", "edge"]), default="server", show_default=True)
-@click.option("--dialect", "dialects", multiple=True, type=click.Choice(DIALECTS), help="Default: every one.")
+@click.option(
+    "--dialect",
+    "dialects",
+    multiple=True,
+    type=click.Choice(DIALECTS),
+    help="Repeatable. Default: every one.",
+)
 @click.option(
     "--scope",
     "scopes",
     multiple=True,
     type=click.Choice(scopes_of(())),
-    help="Open only these endpoints: evaluate or events, of Traffical sdk:read or sdk:write. Default: all.",
+    help="Open these endpoints only: evaluate or events, of Traffical sdk:read or sdk:write. Repeatable.",
 )
 @click.option("--expires", help="When it ends: 30d, 12h, or an ISO 8601 time (UTC). Default: never.")
 @click.option("--name", default="", help="For people.")
@@ -56,7 +62,11 @@ def create(
     expires: str | None,
     name: str,
 ) -> None:
-    """Make a key for ENVIRONMENT and print it: the only time that it is shown."""
+    """Make a key for ENVIRONMENT. Prints it, on standard output: the only time that it is shown.
+
+    \b
+    fanion keys create env_prod --data ./data --kind client --dialect feather --expires 90d
+    """
     for scope in scopes:
         if scope not in scopes_of(dialects):
             raise click.BadParameter(
@@ -90,6 +100,8 @@ def list_(data: Path, environment: str | None) -> None:
     """Show all keys by their first characters."""
     with Store.open(data) as store:
         keys = [key for key in store.stored_keys() if environment in (None, key.record.environment)]
+        if environment is not None and not keys:
+            _organisation(store, environment)
     print_table(("id", "environment", "kind", "begins", "opens", "state", "name"), map(_cells, keys))
 
 
@@ -97,7 +109,10 @@ def list_(data: Path, environment: str | None) -> None:
 @data_option
 @click.argument("key_id")
 def revoke(data: Path, key_id: str) -> None:
-    """Refuse the key with this id from now on, for good: no publish and no rollback brings it back."""
+    """Refuse a key from now on, for good.
+
+    No publish and no rollback brings it back. KEY_ID is the one that `fanion keys list` shows.
+    """
     with _open(data) as store:
         if any(key.record.id == key_id and key.origin == Origin.REVOKED for key in store.stored_keys()):
             raise StoreError(f"key {key_id} is revoked already")
@@ -109,9 +124,10 @@ def revoke(data: Path, key_id: str) -> None:
 @command.command(name="rotate-signing")
 @data_option
 def rotate_signing(data: Path) -> None:
-    """Sign evaluation traces with a new key from now on; traces already issued stay valid until they expire.
+    """Sign evaluation traces with a new key from now on.
 
-    A second rotation within their time ends those that the key before last signed.
+    Traces already issued stay valid until they expire. A second rotation within their time ends those that the
+    key before last signed.
     """
     with _open(data) as store:
         generation = store.rotate_signing_key()

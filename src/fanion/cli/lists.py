@@ -67,7 +67,7 @@ def show(
     exclude: bool,
     limit: int,
 ) -> None:
-    """List the lists, of ENVIRONMENT or all; with SEGMENT, print its members, one per line."""
+    """Show the lists, of ENVIRONMENT or all. With SEGMENT: its members, one per line."""
     with _open(data, write=False) as store, _pinned(store) as pinned:
         if environment is not None and segment is not None:
             name = _find(pinned, environment, segment, context_type, exclude)
@@ -75,6 +75,8 @@ def show(
             for member in islice(found, limit or None):
                 sys.stdout.buffer.write(member + b"\n")
             return
+        if environment is not None:
+            _entry(pinned, environment)
         cells = [
             (id, name.removeprefix(f"{id}/"), f"{rows.count:,}")
             for id in pinned.environments()
@@ -98,6 +100,8 @@ def changes_a_list(change: Change) -> Callable[..., None]:
         context_type: str | None,
         exclude: bool,
     ) -> None:
+        if not members and file is None:
+            raise click.UsageError("name MEMBERS, or a --file of them (an empty file: none)")
         with _open(data) as store:
             name = _name(store, environment, segment, context_type, exclude)
             said = change(ListWriter(store), environment, name, _given(members, file))
@@ -129,7 +133,10 @@ def remove(writer: ListWriter, environment: str, name: str, members: Iterable[by
 @command.command()
 @changes_a_list
 def replace(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> str:
-    """Give a list of SEGMENT these MEMBERS, and those in a file, instead of its own: seen all at once."""
+    """Replace all members of a list of SEGMENT.
+
+    MEMBERS, and those in a file, are seen all at once.
+    """
     with progress_bars() as progress:
         tasks: dict[str, Any] = {
             "list members": progress.add_task("members read", total=None),
@@ -178,14 +185,19 @@ def _name(store: Store, environment: str, segment: str, context_type: str | None
         return _find(pinned, environment, segment, context_type, exclude)
 
 
-def _find(
-    pinned: PinnedGeneration, environment: str, segment: str, context_type: str | None, exclude: bool
-) -> str:
-    """The one list that is meant. Raises StoreError where there is none, or more than one."""
+def _entry(pinned: PinnedGeneration, environment: str) -> EnvironmentEntry:
     entry = pinned.manifest.environments.get(environment)
     if entry is None:
         known = ", ".join(pinned.environments()) or "none yet"
         raise StoreError(f"there is no environment {environment}; there are: {known}")
+    return entry
+
+
+def _find(
+    pinned: PinnedGeneration, environment: str, segment: str, context_type: str | None, exclude: bool
+) -> str:
+    """The one list that is meant. Raises StoreError where there is none, or more than one."""
+    entry = _entry(pinned, environment)
     if segment in entry.lists:
         return segment
     side = "exclude" if exclude else "include"
