@@ -26,7 +26,7 @@ from fanion.http.dialects.traffical.resolve import matches
 from fanion.http.dialects.traffical.schema import Schema
 from fanion.model.api_key import KeyRecord
 from tests.e2e.traffical_world import EVENT_DEFINITIONS, edge_policy, golden
-from tests.unit.http_standins import Answered, Caller, View, make_services
+from tests.unit.http_standins import Answered, Caller, FakeWindow, View, make_services
 
 KEY = b"traffical_sk_unit"
 BROWSER = b"traffical_pk_unit"
@@ -59,43 +59,6 @@ WEIGHTS = {
 }
 
 BEYOND_A_DOUBLE = (b"1e999", b"-1E+999", b"1" + b"0" * 200 + b"e110")
-
-
-class FakeReservation:
-    def __init__(self, dispositions: bytes) -> None:
-        self.dispositions = dispositions
-        self.hashes = bytes(16 * len(dispositions))
-        self.committed: int | None = None
-        self.released = False
-
-    def commit(self, sequence: int) -> None:
-        self.committed = sequence
-
-    def release(self) -> None:
-        self.released = True
-
-
-class FakeWindow:
-    ready = True
-
-    def __init__(self) -> None:
-        self.known: set[tuple[bytes, Any]] = set()
-        self.made: list[FakeReservation] = []
-        self.settled = 0
-        self.error: Exception | None = None
-
-    def reserve(self, scope: bytes, ids: list[str | bytes | None]) -> FakeReservation:
-        if self.error is not None:
-            raise self.error
-        marks = bytearray()
-        for id in ids:
-            marks.append(2 if id is not None and (scope, id) in self.known else 0)
-            self.known.add((scope, id))
-        self.made.append(FakeReservation(bytes(marks)))
-        return self.made[-1]
-
-    async def settle(self, reservation: FakeReservation) -> None:
-        self.settled += 1
 
 
 def make_caller(config: Config | None = None, **changes: Any) -> Caller:
@@ -590,7 +553,7 @@ def test_a_good_batch_is_kept_as_it_came() -> None:
         b"\0",
         16,
     )
-    assert caller.parts.event_ids.made[0].committed == 1
+    assert caller.parts.event_ids.made[0].end == 1
 
 
 def test_repeated_ids_are_acknowledged_and_counted_once() -> None:
@@ -603,7 +566,7 @@ def test_repeated_ids_are_acknowledged_and_counted_once() -> None:
     assert window.settled == 2
     assert send(caller, a, b) == {"accepted": 2, "written": 0}
     assert len(caller.parts.journal.records) == 2
-    assert window.made[-1].released
+    assert window.made[-1].end == "released"
     assert window.settled == 3
 
 
@@ -673,7 +636,7 @@ def test_what_cannot_be_kept_is_503_and_remembered_nowhere(error: Exception) -> 
     caller.parts.journal.full = error
     answer = post(caller, "/v1/events", {"events": [TRACK | {"id": "a"}]})
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-    assert caller.parts.event_ids.made[0].released
+    assert caller.parts.event_ids.made[0].end == "released"
 
 
 def test_a_window_that_is_not_ready_and_a_failed_sync_are_503() -> None:
