@@ -19,6 +19,7 @@ from fanion.http.dialects.stitchd.emit import NAME
 from fanion.http.dialects.stitchd.evaluate import COMMON
 from fanion.http.dialects.stitchd.schema import Bodies
 from fanion.http.dialects.stitchd.served import served
+from fanion.http.ingest import when_safe
 from fanion.http.json_bounds import read_all
 from fanion.http.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
@@ -136,15 +137,7 @@ class _Journal:
             )
         except JournalError as error:
             raise _overloaded(error) from None
-        return _when_durable(journal.durable(sequence), reply) if self._wait_for_disk else reply
-
-
-async def _when_durable(synced: Awaitable[None], reply: Reply) -> Reply:
-    try:
-        await synced
-    except JournalError as error:
-        raise _overloaded(error) from None
-    return reply
+        return when_safe(reply, _overloaded, journal.durable(sequence)) if self._wait_for_disk else reply
 
 
 def _overloaded(error: JournalError) -> Fault:

@@ -23,6 +23,7 @@ from fanion.http.dialects.traffical.event_structs import PlainTrack, Track
 from fanion.http.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS, OK, RETRY_AFTER_S
 from fanion.http.dialects.traffical.schema import Schema
 from fanion.http.dialects.traffical.served import Served, served
+from fanion.http.ingest import when_safe
 from fanion.http.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
 
@@ -189,7 +190,7 @@ class _Keeper:
         if duplicates == batch.count:
             assert reserved is not None
             reserved.release()
-            return self._when_safe(None, reserved, reply)
+            return when_safe(reply, _overloaded, None, self._window, reserved)
         try:
             sequence = self._journal.append(
                 dialect=NAME,
@@ -209,18 +210,7 @@ class _Keeper:
         if not self._durable and not duplicates:
             return reply
         synced = self._journal.durable(sequence) if self._durable else None
-        return self._when_safe(synced, reserved if duplicates else None, reply)
-
-    async def _when_safe(self, synced: Awaitable[None] | None, repeated: Any | None, reply: Reply) -> Reply:
-        """The answer, once the record and those that it repeats are as safe as the ack mode promises."""
-        try:
-            if synced is not None:
-                await synced
-            if repeated is not None:
-                await self._window.settle(repeated)
-        except JournalError as error:
-            raise _overloaded(error) from None
-        return reply
+        return when_safe(reply, _overloaded, synced, self._window, reserved if duplicates else None)
 
 
 def _overloaded(error: JournalError) -> Fault:
