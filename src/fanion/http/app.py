@@ -51,7 +51,10 @@ Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
 def make_handler(
     services: Services, dialects: Sequence[Dialect], operations: Operations, watch: BodyWatch
 ) -> Handle:
-    """The function that answers every HTTP request of this worker. Event loop only."""
+    """The function that answers every HTTP request of this worker. Event loop only.
+
+    Long: what every request goes through stands in one piece, as a call costs more than most of its steps.
+    """
     router = Router([(dialect, dialect.routes(services)) for dialect in dialects])
     limiters = {dialect.name: dialect.limiter(services) for dialect in dialects}
     every = frozenset(dialect.name for dialect in dialects)
