@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from fanion import app
 from fanion.bundle.format import Section
 from fanion.bundle.generation import PinnedGeneration
 from fanion.bundle.inspect import BundleReader, by_row, describe
@@ -67,6 +66,8 @@ def _show_bundle(reader: BundleReader, size: int) -> None:
 
 
 def _show_flag(reader: BundleReader, flag: str) -> None:
+    from fanion import app  # what the store and a bundle hold is shown without the dialects' imports
+
     tables = {name: by_row(table) for name, table in reader.tables().items()}
     entries = {
         entry.decision: (name, entry)
