@@ -14,7 +14,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,12 @@ def dialects() -> tuple[Dialect, ...]:
 def renderers() -> dict[str, Callable[[Lowered], Table]]:
     """For the bundle compiler: dialect -> its rendering of an environment."""
     return {dialect.name: dialect.render for dialect in dialects()}
+
+
+def shown(dialect: str, fragment: bytes, user: Mapping[str, Any] | None = None) -> str:
+    """A fragment of a dialect's table as people see it (`Dialect.whole`)."""
+    whole = {known.name: known.whole for known in dialects()}.get(dialect)
+    return (fragment if whole is None else whole(fragment, user)).decode()
 
 
 def _compile(lowered: Lowered, compilers: dict[str, Callable[[Lowered], Table]]) -> bytes:

@@ -334,9 +334,13 @@ def find_file(data: Path | None, environ: Mapping[str, str] | None = None) -> Pa
     named = variables.get("FANION_CONFIG")
     if named:
         return Path(named)
-    if data is not None and (data / "fanion.toml").is_file():
-        return data / "fanion.toml"
-    return None
+    if data is None:
+        return None
+    file = data / "fanion.toml"
+    try:
+        return file if file.is_file() else None
+    except PermissionError:
+        return None  # another user's directory: whoever opens it says so, and whose it is
 
 
 @functools.cache

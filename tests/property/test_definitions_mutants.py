@@ -41,7 +41,7 @@ PROJECT = {
             "dialects": ["feather"],
             "identifiers": {"feather": {"environment": "x"}},
             "keys": [
-                {"key": "sk_some_raw_key", "kind": "client", "scopes": ["a:b"], "expires": "2030-01-01"}
+                {"key": "sk_some_raw_key", "kind": "client", "scopes": ["events"], "expires": "2030-01-01"}
             ],
             "sources": [{"format": "feather", "path": "none.json", "files": {}}],
         }

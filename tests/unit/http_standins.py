@@ -162,6 +162,54 @@ class FakeCounters:
         self.seen.append((dialect, endpoint, status))
 
 
+class FakeReservation:
+    """`end`: the sequence that it was committed with, or "released"."""
+
+    def __init__(self, window: FakeWindow, ids: list[Any]) -> None:
+        self.window, self.ids = window, ids
+        seen = set(window.known)
+        found = bytearray()
+        for id in ids:
+            found.append(2 if id is not None and id in seen else 0)
+            seen.add(id)
+        self.dispositions = bytes(found)
+        self.hashes = b"".join(str(id).encode()[:16].ljust(16, b".") for id in ids)
+        self.end: int | str | None = None
+
+    def commit(self, sequence: int) -> None:
+        assert self.end is None
+        self.end = sequence
+        self.window.known.update(id for id in self.ids if id is not None)
+
+    def release(self) -> None:
+        assert self.end is None
+        self.end = "released"
+
+
+class FakeWindow:
+    """Ids that were kept, per scope, in a set."""
+
+    ready = True
+
+    def __init__(self) -> None:
+        self.known: set[Any] = set()
+        self.made: list[FakeReservation] = []
+        self.settled = 0
+        self.error: Exception | None = None
+        self.settle_error: Exception | None = None
+
+    def reserve(self, scope: bytes, ids: list[Any]) -> FakeReservation:
+        if self.error is not None:
+            raise self.error
+        self.made.append(FakeReservation(self, [None if id is None else (scope, id) for id in ids]))
+        return self.made[-1]
+
+    async def settle(self, reservation: Any) -> None:
+        if self.settle_error is not None:
+            raise self.settle_error
+        self.settled += 1
+
+
 def make_services(config: Config | None = None) -> Services:
     return Services(config or Config(), FakeSnapshots(), FakeJournal(), FakeLimiter(), FakeCounters())
 

@@ -109,6 +109,16 @@ def test_file_is_named_by_variable_or_lies_in_the_data_directory(tmp_path: Path)
     assert find_file(write_file(tmp_path, "").parent, {}) == tmp_path / "fanion.toml"
 
 
+def test_another_users_directory_is_left_to_whoever_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert find_file(tmp_path, {}) is None
+
+
 def test_every_setting_is_listed_with_help_and_a_default() -> None:
     listed = settings()
     assert all(setting.help for setting in listed)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fanion.definitions.documents import DocumentError, parse_json, parse_yaml
+from fanion.definitions.documents import DocumentError, parse_json, parse_yaml, read_document
 from tests.unit.native_files import (
     problems,
 )
@@ -51,6 +51,13 @@ def test_yaml_that_is_no_definition_is_refused(text: str, found: str) -> None:
     with pytest.raises(DocumentError) as caught:
         parse_yaml(text)
     assert caught.value.found.startswith(found)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.yaml", "a"])
+def test_an_empty_file_is_told_as_such(name: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        read_document(name, b" \n")
+    assert caught.value.found == "an empty file"
 
 
 def test_aliases_count_all_that_they_repeat(monkeypatch: pytest.MonkeyPatch) -> None:

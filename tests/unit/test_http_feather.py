@@ -1,4 +1,4 @@
-"""Feather's endpoints over stand-ins: every status and body of the contract's sections 1.1 to 1.5."""
+"""Feather's endpoints over stand-ins: every status and body of sections 1.1 to 1.5, so it is long."""
 
 from __future__ import annotations
 
@@ -281,6 +281,17 @@ def test_events_of_another_organisation_are_left_out_byte_for_byte() -> None:
     assert caller.call("POST", EVENTS, body).status == 202
     (record,) = caller.parts.journal.records
     assert (record["body"], record["whole"]) == (b"[" + own + b"]", False)
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1E+999"])
+def test_a_number_beyond_a_double_is_400_wherever_it_stands(number: bytes) -> None:
+    caller = Caller()
+    good = encode(event())
+    bad = b'{"more":{"deep":[%b]},' % number + good[1:]
+    for body in (b'{"events":[%b,%b]}' % (good, bad), b'{"x":%b,"events":[%b]}' % (number, good)):
+        answer = caller.call("POST", EVENTS, body)
+        assert (answer.status, answer.json()["error"]["code"]) == (400, "INVALID_JSON")
+    assert caller.parts.journal.records == []
 
 
 def test_a_batch_of_foreign_events_only_writes_nothing() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from typing import Any
@@ -10,174 +9,30 @@ from typing import Any
 import msgspec
 import pytest
 
-from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config, Limits, RedPennon
-from fanion.definitions import redpennon_lowering
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
-from fanion.engine.evaluator import open_environment
 from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.http.dialect import Fault
-from fanion.http.dialects.redpennon import DIALECT
 from fanion.http.dialects.redpennon.emit import CATALOGUE, Catalogue
 from fanion.http.dialects.redpennon.schema import Bodies, check_events, checked_of, read_plain_batch
-from fanion.http.services import Services
-from fanion.model.api_key import KeyRecord
 from fanion.model.signing import SigningKeys
-from tests.unit.http_standins import (
-    Answered,
-    Caller,
-    FakeCounters,
-    FakeJournal,
-    FakeLimiter,
-    FakeSnapshots,
-    View,
-)
-
-KEY = "6b0e0f5e-7d5c-4f0a-9d0a-0f3f2f4b7a10"
-CLIENT_KEY = "6b0e0f5e-7d5c-4f0a-9d0a-0f3f2f4b7a11"
-
-
-def make_bundle(organisation: dict[str, Any], **members: Any) -> Any:
-    targeting = {"targeting": "on", "default_variation": "a"}
-    feature = {
-        "variables": {"v": {"type": "string"}},
-        "variations": {"a": {"v": "A"}, "b": {"v": "B"}},
-        "environments": {"production": targeting},
-        **members,
-    }
-    shown = {**feature, "variables": {"shown": {"type": "string"}}, "client_safe": True}
-    shown["variations"] = {"a": {"shown": "S"}}
-    document = {"redpennon": 1, "environments": ["production"], "features": {"f": feature, "g": shown}}
-    report, builder = Report(), Builder("env", {"redpennon": {}}, "production")
-    source = SourceFile("f.json", json.dumps(document).encode())
-    parsed = redpennon_lowering.parse(source, report)
-    assert parsed is not None, report.problems
-    redpennon_lowering.lower(parsed, source, builder, report)
-    builder.documents["organisation"] = msgspec.json.encode({"id": "org", **organisation})
-    return open_environment("env", compile_bundle(builder.finish(), {DIALECT.name: DIALECT.render}))
-
-
-class Snapshot:
-    def __init__(self, bundle: Any, keys: SigningKeys | None) -> None:
-        self.number = 1
-        self.signing_keys = keys
-        self.views = {"env": View({"redpennon": DIALECT.bind(bundle)})}
-        self.keys = {
-            KEY.encode(): KeyRecord(id="k", environment="env", organisation="org", kind="server"),
-            CLIENT_KEY.encode(): KeyRecord(id="c", environment="env", organisation="org", kind="client"),
-        }
-
-    def key(self, raw_key: bytes) -> KeyRecord | None:
-        return self.keys.get(raw_key)
-
-    def view(self, environment: str) -> Any:
-        return self.views.get(environment)
-
-    def sign_with(self, keys: SigningKeys | None) -> None:
-        """The next generation, with other keys."""
-        self.number += 1
-        self.signing_keys = keys
-
-
-class FakeReservation:
-    def __init__(self, window: FakeWindow, ids: list[Any]) -> None:
-        self.window, self.ids = window, ids
-        seen = set(window.known)
-        found = bytearray()
-        for id in ids:
-            found.append(2 if id is not None and id in seen else 0)
-            seen.add(id)
-        self.dispositions = bytes(found)
-        self.hashes = b"".join(str(id).encode()[:16].ljust(16, b".") for id in ids)
-        self.end: int | str | None = None
-
-    def commit(self, sequence: int) -> None:
-        assert self.end is None
-        self.end = sequence
-        self.window.known.update(id for id in self.ids if id is not None)
-
-    def release(self) -> None:
-        assert self.end is None
-        self.end = "released"
-
-
-class FakeWindow:
-    ready = True
-
-    def __init__(self) -> None:
-        self.known: set[Any] = set()
-        self.made: list[FakeReservation] = []
-        self.error: Exception | None = None
-        self.settle_error: Exception | None = None
-
-    def reserve(self, scope: bytes, ids: list[Any]) -> FakeReservation:
-        if self.error is not None:
-            raise self.error
-        self.made.append(FakeReservation(self, [None if id is None else (scope, id) for id in ids]))
-        return self.made[-1]
-
-    async def settle(self, reservation: Any) -> None:
-        if self.settle_error is not None:
-            raise self.settle_error
-
-
-class FakeUsers:
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, int]] = []
-        self.error: Exception | None = None
-        self.full = False
-
-    def admit(self, organisation: str, user: str, cap: int) -> bool:
-        if self.error is not None:
-            raise self.error
-        self.asked.append((organisation, user, cap))
-        return not self.full
-
-
-class World:
-    """One worker's dialect with every part at hand."""
-
-    def __init__(
-        self, organisation: dict[str, Any] | None = None, config: Config | None = None, signed: bool = True
-    ) -> None:
-        self.bundle = make_bundle(organisation or {"plan": "enterprise"})
-        snapshots: Any = FakeSnapshots()
-        snapshots.snapshot = Snapshot(self.bundle, SigningKeys(b"k" * 32) if signed else None)
-        self.snapshot = snapshots.snapshot
-        self.journal, self.limiter = FakeJournal(), FakeLimiter()
-        self.event_ids, self.replays, self.users = FakeWindow(), FakeWindow(), FakeUsers()
-        self.services = Services(
-            config or Config(),
-            snapshots,
-            self.journal,
-            self.limiter,
-            FakeCounters(),
-            self.event_ids,
-            self.replays,
-            self.users,
-        )
-        self.caller = Caller(self.services, (DIALECT,))
-
-    def ask(self, path: str, document: Any, key: str = KEY) -> Answered:
-        body = msgspec.json.encode(document)
-        return self.caller.call("POST", path, body, {"x-api-key": key}, key=None)
-
-    def one(self, user: Any = None, key: str = KEY, variable: str = "v") -> Answered:
-        return self.ask(f"/v1/variables/{variable}", {"user": user}, key)
-
-    def send(self, *events: Any, key: str = KEY) -> Answered:
-        return self.ask("/v1/events", {"events": list(events)}, key)
-
-
-def event(**changes: Any) -> dict[str, Any]:
-    return {"event": "buy", "variable": "v", "variation": "a", **changes}
+from tests.unit.redpennon_standins import CLIENT_KEY, KEY, World, event
 
 
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1E+999"])
+def test_number_beyond_a_double_is_400_wherever_it_stands(world: World, number: bytes) -> None:
+    good = msgspec.json.encode(event())
+    bad = b'{"more":{"deep":[%b]},' % number + good[1:]
+    for body in (b'{"events":[%b,%b]}' % (good, bad), b'{"x":%b,"events":[%b]}' % (number, good)):
+        answer = world.caller.call("POST", "/v1/events", body, {"x-api-key": KEY}, key=None)
+        assert (answer.status, list(answer.json())) == (400, ["error"])
+    body = b'{"x":%b,"user":{}}' % number
+    assert world.caller.call("POST", "/v1/variables/v", body, {"x-api-key": KEY}, key=None).status == 400
+    assert world.journal.records == []
 
 
 # -- overload

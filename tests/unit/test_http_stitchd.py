@@ -177,3 +177,20 @@ def test_events_reach_the_journal_as_received(caller: Caller) -> None:
 )
 def test_json_text_becomes_a_kind_of_value(raw: bytes, kind: str) -> None:
     assert value_kind(raw) == kind
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1E+999"])
+def test_number_beyond_a_double_is_400_wherever_it_stands(caller: Caller, number: bytes) -> None:
+    good = json.dumps(EVENT).encode()
+    more = b'{"more":{"deep":[%b]},' % number + good[1:]
+    value = good[:-1] + b',"value":{"deep":[%b]}}' % number
+    for bad in (more, value):
+        assert envelope(ask(caller, "/events", bad)) == (400, "INVALID_ARGUMENT")
+        batch = b'{"events":[%b,%b]}' % (good, bad)
+        assert envelope(ask(caller, "/events/batch", batch)) == (400, "INVALID_ARGUMENT")
+    beside = b'{"x":%b,"events":[%b]}' % (number, good)
+    assert envelope(ask(caller, "/events/batch", beside)) == (400, "INVALID_ARGUMENT")
+    asked = b'{"x":%b,"flag_key":"f","context_type":"user","context_key":"u"}' % number
+    assert envelope(ask(caller, "/evaluate", asked)) == (400, "INVALID_ARGUMENT")
+    assert caller.parts.journal.records == []
+    assert ask(caller, "/events", more.replace(number, b"1e308")).status == 202

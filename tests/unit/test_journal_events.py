@@ -217,6 +217,18 @@ def test_stats_counts_records_and_bytes(data: Path) -> None:
     assert "writer" in run("stats", "--data", data)
 
 
+@pytest.mark.parametrize("columns", [None, "40"])
+def test_stats_are_whole_whatever_the_width(
+    data: Path, monkeypatch: pytest.MonkeyPatch, columns: str | None
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    shown = run("stats", "--data", data)
+    assert all(f" {time} " in shown for time in (RECEIVED, "2026-01-01T00:02:00.000000Z"))
+    assert len({len(line) for line in shown.splitlines()}) == 1
+
+
 def test_a_directory_without_a_journal_is_told(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="there is no journal"):
         run("cat", "--data", tmp_path)

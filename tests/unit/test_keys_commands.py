@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -107,9 +108,31 @@ def test_environment_is_removed_by_name_only(data: Path) -> None:
         (("keys", "create", "env_none", "--data", "{data}"), 1, "there are: env_01hx"),
         (("keys", "create", "env_01hx", "--data", "{data}", "--expires", "soon"), 2, "neither like 30d nor"),
         (("keys", "create", "env_01hx", "--data", "{data}", "--expires", "2001-01-01"), 2, "is past"),
+        (
+            ("keys", "create", "env_01hx", "--data", "{data}", "--dialect", "ofrep"),
+            2,
+            "is not one of 'feather'",
+        ),
+        (
+            ("keys", "create", "env_01hx", "--data", "{data}", "--scope", "admin"),
+            2,
+            "is not one of 'evaluate', 'events', 'sdk:read', 'sdk:write'",
+        ),
+        (
+            ("keys", "create", "env_01hx", "--data", "{data}", "--dialect", "feather", "--scope", "sdk:read"),
+            2,
+            "'sdk:read' is no scope of feather; allowed: evaluate, events",
+        ),
+        (("journal", "cat", "--data", "{data}", "--dialect", "ofrep"), 2, "is not one of 'feather'"),
+        (("keys", "list", "--data", "{data}", "--environment", "env_none"), 1, "there are: env_01hx"),
+        (("lists", "show", "env_none", "--data", "{data}"), 1, "there are: env_01hx"),
+        (("lists", "add", "env_01hx", "beta-users", "--data", "{data}"), 2, "name MEMBERS, or a --file"),
+        (("eval", "env_01hx", "my-flag", '{"contexts":[{}]}', "--data", "{data}"), 1, "at `$.contexts[0]`"),
+        (("serve", "--data", "{data}/store/use.lock"), 2, "is a file."),
+        (("publish", "/dev/null", "--data", "{data}"), 1, "nothing was stored"),
         (("publish", "--data", "{data}"), 2, "name either the PATHS"),
         (("publish", "{data}/no.yaml", "--data", "{data}"), 1, "nothing was stored"),
-        (("publish", str(DEMO), "--data", "{data}/store/use.lock"), 1, "can't be made: it is a file"),
+        (("publish", str(DEMO), "--data", "{data}/store/use.lock"), 2, "is a file."),
         (("publish", str(DEMO), "--data", "{data}/store/use.lock/x"), 1, "can't be made: Not a directory"),
     ],
 )
@@ -135,6 +158,55 @@ def test_the_variable_names_the_data_directory_for_every_verb(
     assert ("new-checkout" if len(arguments) > 1 else "env_01hx") in done.stdout
 
 
+@pytest.mark.parametrize("columns", [None, "40"])
+def test_piped_output_is_whole_whatever_the_width(
+    data: Path, monkeypatch: pytest.MonkeyPatch, columns: str | None
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    long_one = "org_acme/proj_marketplace/production"
+    for arguments, row in (
+        (("publish", DEMO), rf"│ {long_one} │ +1 │ +3 │ +2 │"),
+        (
+            ("keys", "list"),
+            rf"│ {long_one} +│ server │ traf +│ traffical +│ never expires │ demo Traffical +│",
+        ),
+        (("lists", "show"), r"│ env_01hx +│ stitchd/beta-users/user/include │ +1 │"),
+        (("inspect",), rf"│ {long_one} +│ +[\d,]+ │"),
+        (("inspect", "env_01hx"), r"redpennon: 7 keys: new-checkout, .*, banner-text"),
+    ):
+        done = fanion(*arguments, "--data", data)
+        assert done.returncode == 0, done.stderr
+        assert re.search(f"{row}$", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_answers_are_shown_as_whole_json(data: Path) -> None:
+    def answers(verb: str, flag: str, *context: str) -> list[tuple[str, object]]:
+        shown = fanion(verb, "--data", data, "env_01hx", flag, *context).stdout
+        found = re.findall(r"^(feather|stitchd|redpennon)( outcome \d+)?: (.*)$", shown, re.MULTILINE)
+        return [(dialect, json.loads(text)) for dialect, _, text in found]
+
+    banner = {
+        "value": "Free delivery this week",
+        "variation": "on",
+        "reason": "default_variation",
+        "feature": "marketing-banner",
+    }
+    token = {"evaluation_trace": "rpe_v1:1c-jFlETwGKi..."}
+    assert answers("eval", "banner-text") == [("redpennon", banner | {"evaluation_trace": None})]
+    assert answers("eval", "banner-text", '{"id":"u"}') == [("redpennon", banner | token)]
+    assert answers("inspect", "banner-text")[0] == ("redpennon", banner | token)
+    assert ("feather", {"value": True, "reason": "DEFAULT"}) in answers(
+        "eval", "new-checkout", '{"userId":"u"}'
+    )
+    assert {dialect for dialect, _ in answers("inspect", "new-checkout")} == {
+        "feather",
+        "stitchd",
+        "redpennon",
+    }
+
+
 def test_damaged_store_is_told_and_not_died_of(data: Path) -> None:
     with (data / "store" / "data.mdb").open("r+b") as file:
         file.truncate(20_000)
@@ -147,7 +219,7 @@ def test_damaged_store_is_told_and_not_died_of(data: Path) -> None:
     ("kind", "dialects", "shape"),
     [
         ("server", (), r"sk_\w{40}"),
-        ("client", ("feather", "ofrep"), r"pk_\w{40}"),
+        ("client", ("feather", "stitchd"), r"pk_\w{40}"),
         ("edge", (), r"ek_\w{40}"),
         ("server", ("traffical",), r"traffical_sk_\w{40}"),
         ("server", ("redpennon",), r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),

@@ -91,7 +91,7 @@ def test_eval_looks_into_the_lists(tmp_path: Path) -> None:
             group, ["eval", "--data", str(tmp_path / "data"), ENVIRONMENT, "f", context]
         )
         assert done.exit_code == 0, done.output
-        assert f'stitchd: "variant_key":"{variant}","is_enabled":true\n' in done.output
+        assert f'stitchd: {{"variant_key":"{variant}","is_enabled":true}}\n' in done.output
         assert "disagrees" not in done.output
 
 

@@ -78,7 +78,8 @@ def test_all_defects_of_all_files_are_reported_at_once(write: Write, tmp_path: P
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "document: null; an object of fanion, organisations"),
+        ("", "document: an empty file; definitions"),
+        ("# nothing", "document: null; an object of fanion, organisations"),
         ("fanion: 2\norganisations: {}", "fanion: 2; 1"),
         ("organisations: {o: 5}", "organisations.o: 5; an object (organisation)"),
         (

@@ -83,7 +83,7 @@ def test_keys_leave_only_as_hashes(write: Write) -> None:
     digest = hashlib.sha256(b"sk_elsewhere").hexdigest()
     keys = [
         {"key": "sk_raw_secret_key", "name": "raw", "expires": "2030-01-01"},
-        {"key": "env:FANION_TEST_KEY", "kind": "client", "dialects": ["feather"], "scopes": ["sdk:read"]},
+        {"key": "env:FANION_TEST_KEY", "kind": "client", "dialects": ["traffical"], "scopes": ["sdk:read"]},
         {"key": f"sha256:{digest}", "kind": "edge", "prefix": "sk_e"},
         {"key": "ABCDEF00-0000-0000-0000-000000000000"},
     ]
@@ -102,7 +102,7 @@ def test_keys_leave_only_as_hashes(write: Write) -> None:
     assert {(one.environment, one.organisation) for one in records} == {("env_e", "o")}
     assert [one.kind for one in records] == ["server", "client", "edge", "server"]
     assert records[0].expires_at == 1893456000.0
-    assert (records[1].dialects, records[1].scopes) == (("feather",), ("sdk:read",))
+    assert (records[1].dialects, records[1].scopes) == (("traffical",), ("sdk:read",))
     assert [warning.path for warning in loaded.warnings] == [
         f"{PLACE}.environments.e.keys[0].key",
         f"{PLACE}.environments.e.keys[3].key",
@@ -123,11 +123,15 @@ def test_keys_that_can_not_be_used_are_refused_without_showing_them(write: Write
         {"key": "secret"},
         {"key": 123454321},
         {"key": "sk_expires_never", "expires": "soon"},
-        {"key": "sk_unknown_dialect", "dialects": ["soap"]},
+        {"key": "sk_unknown_dialect", "dialects": ["ofrep"]},
+        {"key": "sk_unknown_scope", "scopes": ["events", "admin"]},
+        {"key": "sk_another_dialects_scope", "dialects": ["feather", "stitchd"], "scopes": ["sdk:read"]},
+        {"key": "sk_one_dialects_scope", "dialects": ["feather", "traffical"], "scopes": ["sdk:read"]},
     ]
     found = problems(write(environments={"e": {"keys": keys}}))
     assert [place.removeprefix("environments.e.keys") for place, _, _ in sorted(found)] == [
         "[0].key",
+        "[10].scopes[0]",
         "[1].key",
         "[2].key",
         "[4].key",
@@ -135,6 +139,7 @@ def test_keys_that_can_not_be_used_are_refused_without_showing_them(write: Write
         "[6].key",
         "[7].expires",
         "[8].dialects[0]",
+        "[9].scopes[1]",
     ]
     for raw in ("space in", "twice_given", "secret", "123454321"):
         assert not any(raw in str(one) for one in found)

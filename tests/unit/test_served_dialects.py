@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from fanion import app, definitions
 from fanion.bundle.inspect import BundleReader
 from fanion.bundle.store import Store
 from fanion.config import Config
+from fanion.model.dialects import DIALECTS, SCOPES, Scope, scopes_of
+from tests.unit.http_standins import make_services
 
 WORLD = """\
 fanion: 1
@@ -22,6 +25,24 @@ organisations:
         flags:
           a: {type: boolean, default_value: true}
 """
+
+
+def test_the_names_that_are_accepted_are_the_apis_that_are_served() -> None:
+    assert {dialect.name for dialect in app.dialects()} == set(DIALECTS)
+
+
+def test_the_scopes_that_are_accepted_are_those_that_endpoints_ask_for() -> None:
+    asked = {
+        dialect.name: {
+            endpoint.scope
+            for route in dialect.routes(make_services())
+            for endpoint in route.methods.values()
+            if endpoint.scope is not None
+        }
+        for dialect in app.dialects()
+    }
+    assert asked == {name: set(scopes) for name, scopes in SCOPES.items()}
+    assert scopes_of(()) == list(get_args(Scope))
 
 
 def test_an_environment_has_a_table_for_each_api_it_names(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from fanion.http.dialects.traffical.resolve import matches
 from fanion.http.dialects.traffical.schema import Schema
 from fanion.model.api_key import KeyRecord
 from tests.e2e.traffical_world import EVENT_DEFINITIONS, edge_policy, golden
-from tests.unit.http_standins import Answered, Caller, View, make_services
+from tests.unit.http_standins import Answered, Caller, FakeWindow, View, make_services
 
 KEY = b"traffical_sk_unit"
 BROWSER = b"traffical_pk_unit"
@@ -58,42 +58,7 @@ WEIGHTS = {
     }
 }
 
-
-class FakeReservation:
-    def __init__(self, dispositions: bytes) -> None:
-        self.dispositions = dispositions
-        self.hashes = bytes(16 * len(dispositions))
-        self.committed: int | None = None
-        self.released = False
-
-    def commit(self, sequence: int) -> None:
-        self.committed = sequence
-
-    def release(self) -> None:
-        self.released = True
-
-
-class FakeWindow:
-    ready = True
-
-    def __init__(self) -> None:
-        self.known: set[tuple[bytes, Any]] = set()
-        self.made: list[FakeReservation] = []
-        self.settled = 0
-        self.error: Exception | None = None
-
-    def reserve(self, scope: bytes, ids: list[str | bytes | None]) -> FakeReservation:
-        if self.error is not None:
-            raise self.error
-        marks = bytearray()
-        for id in ids:
-            marks.append(2 if id is not None and (scope, id) in self.known else 0)
-            self.known.add((scope, id))
-        self.made.append(FakeReservation(bytes(marks)))
-        return self.made[-1]
-
-    async def settle(self, reservation: FakeReservation) -> None:
-        self.settled += 1
+BEYOND_A_DOUBLE = (b"1e999", b"-1E+999", b"1" + b"0" * 200 + b"e110")
 
 
 def make_caller(config: Config | None = None, **changes: Any) -> Caller:
@@ -537,6 +502,33 @@ def test_bytes_that_are_not_text_never_reach_the_journal() -> None:
     assert [record["body"] for record in caller.parts.journal.records] == [b"[%b]" % good] * 2
 
 
+@pytest.mark.parametrize("number", BEYOND_A_DOUBLE)
+def test_a_number_beyond_a_double_in_a_member_that_nobody_reads_rejects_its_event(number: bytes) -> None:
+    good = json.dumps(TRACK | {"more": 1e308}).encode()
+    for bad in (b'{"more":%b,' % number + good[1:], good[:-1] + b',"more":{"deep":[%b]}}' % number):
+        caller = make_caller()
+        document = caller.call("POST", "/v1/events", b'{"events":[%b,%b]}' % (good, bad), key=KEY).json()
+        assert (document["accepted"], document["written"]) == (1, 1)
+        assert [one["index"] for one in document["validationErrors"]] == [1]
+        assert [record["body"] for record in caller.parts.journal.records] == [b"[%b]" % good]
+
+
+@pytest.mark.parametrize("number", BEYOND_A_DOUBLE)
+def test_what_stands_beside_the_events_is_not_kept(number: bytes) -> None:
+    caller = make_caller()
+    good = json.dumps(TRACK).encode()
+    answer = caller.call("POST", "/v1/events", b'{"x":%b,"events":[%b]}' % (number, good), key=KEY)
+    assert answer.body == b'{"accepted":1,"written":1}'
+    assert [record["body"] for record in caller.parts.journal.records] == [b"[%b]" % good]
+
+
+@pytest.mark.parametrize("number", BEYOND_A_DOUBLE)
+def test_a_request_with_a_number_beyond_a_double_is_400(number: bytes) -> None:
+    assert make_caller().call("POST", "/v1/resolve", b'{"x":%b}' % number, key=KEY).status == 400
+    assert make_caller().call("POST", "/v1/resolve", b'{"defaults":{"a":%b}}' % number, key=KEY).status == 400
+    assert make_caller().call("POST", "/v1/resolve", b'{"x":1e308}', key=KEY).status == 200
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -561,7 +553,7 @@ def test_a_good_batch_is_kept_as_it_came() -> None:
         b"\0",
         16,
     )
-    assert caller.parts.event_ids.made[0].committed == 1
+    assert caller.parts.event_ids.made[0].end == 1
 
 
 def test_repeated_ids_are_acknowledged_and_counted_once() -> None:
@@ -574,7 +566,7 @@ def test_repeated_ids_are_acknowledged_and_counted_once() -> None:
     assert window.settled == 2
     assert send(caller, a, b) == {"accepted": 2, "written": 0}
     assert len(caller.parts.journal.records) == 2
-    assert window.made[-1].released
+    assert window.made[-1].end == "released"
     assert window.settled == 3
 
 
@@ -644,7 +636,7 @@ def test_what_cannot_be_kept_is_503_and_remembered_nowhere(error: Exception) -> 
     caller.parts.journal.full = error
     answer = post(caller, "/v1/events", {"events": [TRACK | {"id": "a"}]})
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-    assert caller.parts.event_ids.made[0].released
+    assert caller.parts.event_ids.made[0].end == "released"
 
 
 def test_a_window_that_is_not_ready_and_a_failed_sync_are_503() -> None:

@@ -1,7 +1,7 @@
 """The command line: one module per verb, loaded only when asked for, so that `fanion --help` stays quick.
 
-A `FanionError`, and what the operating system refuses, ends the command with a message on standard error and exit
-status 1; usage errors exit 2.
+Exit statuses are said in `fanion --help`: a `FanionError`, and what the operating system refuses, ends the command
+with a message on standard error and exit status 1; usage errors exit 2.
 """
 
 from __future__ import annotations
@@ -48,7 +48,13 @@ class Verbs(click.Group):
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fanion")
 def group() -> None:
-    """Fanion: feature-flag evaluation and event ingest, self-hosted."""
+    """Fanion: feature-flag evaluation and event ingest, self-hosted.
+
+    `fanion serve --demo` tries it out; `fanion COMMAND --help` says more of each command.
+
+    Exit status: 0 when done, 1 when something was refused or failed, 2 when the command was not understood. What
+    went wrong stands on standard error.
+    """
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -16,30 +18,39 @@ from fanion.errors import DefinitionError
 def command(paths: tuple[Path, ...]) -> None:
     """Check definition files and directories. Prints every problem with its file and path, and exits 1 if
     there is one; warnings alone don't."""
+    loaded = load_or_exit(paths)
+    for line in summary(loaded):
+        click.echo(line)
+
+
+def load_or_exit(paths: Sequence[Path], consequence: str = "") -> Loaded:
+    """The definitions, with their warnings printed; prints every problem and ends the command when there is one."""
     try:
         loaded = load(paths)
     except DefinitionError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
-        count = len(error.problems)
-        click.echo(f"{count} problem{'s' if count != 1 else ''}", err=True)
+        click.echo(_count(len(error.problems), "problem") + consequence, err=True)
         sys.exit(1)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
-    for line in summary(loaded):
-        click.echo(line)
+    return loaded
+
+
+def counts(loaded: Loaded) -> Iterator[tuple[str, int, int, int]]:
+    """(environment, flags, values, keys) of each environment."""
+    keys = Counter(key.record.environment for key in loaded.keys)
+    for lowered in loaded.environments:
+        flags = len({(parameter.source, parameter.group) for parameter in lowered.parameters})
+        yield lowered.environment, flags, len(lowered.parameters), keys[lowered.environment]
 
 
 def summary(loaded: Loaded) -> list[str]:
     """What a publication holds, a line for each environment."""
-    lines = []
-    for lowered in loaded.environments:
-        groups = len({(parameter.source, parameter.group) for parameter in lowered.parameters})
-        keys = sum(key.record.environment == lowered.environment for key in loaded.keys)
-        lines.append(
-            f"{lowered.environment}: {_count(groups, 'flag')}, {_count(len(lowered.parameters), 'value')}, "
-            f"{_count(keys, 'key')}"
-        )
+    lines = [
+        f"{environment}: {_count(flags, 'flag')}, {_count(values, 'value')}, {_count(keys, 'key')}"
+        for environment, flags, values, keys in counts(loaded)
+    ]
     return [*lines, f"{_count(len(lines), 'environment')}, {_count(len(loaded.warnings), 'warning')}"]
 
 

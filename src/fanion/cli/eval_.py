@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from fanion import app
 from fanion.bundle.inspect import BundleReader, describe, patching
 from fanion.bundle.store import Store
 from fanion.cli.common import data_option
@@ -33,6 +34,12 @@ def command(data: Path, environment: str, flag: str, context_json: str) -> None:
     CONTEXT_JSON is an object: identities (userId, anonymousId) and attributes side by side, or attributes in a
     member "attributes" of their own. "contexts" holds typed contexts: [{"type", "key", "attributes"}]. For a
     Red Pennon variable it is the API's user, "custom_data" included.
+
+    Each API's result is shown as JSON, without what only a request adds: a Red Pennon trace, which is issued with
+    every answer, ends in "...".
+
+    \b
+    fanion eval --data ./data env_prod new-checkout '{"userId": "user_123", "country": "DE"}'
     """
     context = parse_context(context_json)
     with Store.open(data) as store:
@@ -48,6 +55,13 @@ def command(data: Path, environment: str, flag: str, context_json: str) -> None:
             pinned.release()
 
 
+class Given(msgspec.Struct):
+    """The members of CONTEXT_JSON that have a shape of their own."""
+
+    contexts: tuple[TypedContext, ...] = ()
+    attributes: dict[str, Any] | None = None
+
+
 def parse_context(text: str) -> EvaluationContext:
     """The context that CONTEXT_JSON describes. Raises ConfigError for anything but such an object."""
     try:
@@ -57,10 +71,12 @@ def parse_context(text: str) -> EvaluationContext:
     if not isinstance(found, dict):
         raise ConfigError("CONTEXT_JSON is not an object; an object is allowed")
     try:
-        typed = msgspec.convert(found.pop("contexts", []), tuple[TypedContext, ...])
-        attributes = msgspec.convert(found.pop("attributes", found), dict[str, Any])
+        given = msgspec.convert(found, Given)
     except msgspec.ValidationError as error:
         raise ConfigError(f"CONTEXT_JSON: {error}") from None
+    for name in ("contexts", "attributes"):
+        found.pop(name, None)
+    typed, attributes = given.contexts, found if given.attributes is None else given.attributes
     custom = found.get(CUSTOM_DATA)
     if isinstance(custom, dict):
         typed = (*typed, TypedContext(CUSTOM_DATA, "", custom))
@@ -91,7 +107,7 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
         else:
             decisions = [resolved[0]]
             answer = bundle.emit_one(table, flag, context.members, context.attributes, typed, False, b"", b"")
-        lines.append(f"{name}: {answer.decode()}")
+        lines.append(f"{name}: {app.shown(name, answer, context.members)}")
         for decision in decisions:
             if decision not in shown:
                 shown.add(decision)

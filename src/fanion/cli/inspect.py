@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as Grid
 
 from fanion.bundle.format import Section
 from fanion.bundle.generation import PinnedGeneration
 from fanion.bundle.inspect import BundleReader, by_row, describe
 from fanion.bundle.store import Store
-from fanion.cli.common import data_option
+from fanion.cli.common import data_option, print_table
 from fanion.engine.evaluator import open_environment
 from fanion.errors import StoreError
 from fanion.model.program import DecisionVariant, Test
@@ -24,21 +21,24 @@ from fanion.model.program import DecisionVariant, Test
 @click.argument("environment", required=False)
 @click.argument("flag", required=False)
 def command(data: Path, environment: str | None, flag: str | None) -> None:
-    """Show what the store holds; with ENVIRONMENT its bundle; with FLAG that flag's program, node by node."""
-    console = Console()
+    """Show what the store holds; with ENVIRONMENT its bundle; with FLAG that flag's program, node by node.
+
+    Behind a flag's program stands what each API answers at each outcome, as JSON without what only a request adds:
+    a Red Pennon trace, which is issued with every answer, ends in "...".
+    """
     with Store.open(data) as store:
         pinned = store.pin()
         try:
             if environment is None:
-                _show_store(
-                    console, pinned.number, {n: len(pinned.bundle(n) or b"") for n in pinned.environments()}
-                )
+                sizes = [(name, f"{len(pinned.bundle(name) or b''):,}") for name in pinned.environments()]
+                title = f"generation {pinned.number}"
+                print_table(("environment", "bundle bytes"), sizes, numbers=("bundle bytes",), title=title)
             else:
                 buffer = find_bundle(pinned, environment)
                 if flag is None:
-                    _show_bundle(console, BundleReader(buffer), len(buffer))
+                    _show_bundle(BundleReader(buffer), len(buffer))
                 else:
-                    _show_flag(console, BundleReader(buffer), flag)
+                    _show_flag(BundleReader(buffer), flag)
         finally:
             pinned.release()
 
@@ -54,26 +54,20 @@ def find_bundle(pinned: PinnedGeneration, environment: str) -> bytes:
     return buffer
 
 
-def _show_store(console: Console, number: int, sizes: dict[str, int]) -> None:
-    grid = Grid("environment", "bundle bytes", title=f"generation {number}")
-    for name, size in sizes.items():
-        grid.add_row(escape(name), f"{size:,}")
-    console.print(grid)
-
-
-def _show_bundle(console: Console, reader: BundleReader, size: int) -> None:
-    grid = Grid("section", "records", title=f"{reader.environment}: {size:,} bytes")
-    for section in Section:
-        if count := reader.count(section):
-            grid.add_row(section.name.lower(), f"{count:,}")
-    console.print(grid)
+def _show_bundle(reader: BundleReader, size: int) -> None:
+    sections = [(section.name.lower(), f"{n:,}") for section in Section if (n := reader.count(section))]
+    title = f"{reader.environment}: {size:,} bytes"
+    print_table(("section", "records"), sections, numbers=("records",), title=title)
     for name, table in reader.tables().items():
         shown = ", ".join(entry.key for entry in table.entries[:20])
         more = f", and {len(table.entries) - 20:,} more" if len(table.entries) > 20 else ""
-        console.print(f"{name}: {len(table.entries):,} keys: {shown}{more}", markup=False, highlight=False)
+        count = f"{len(table.entries):,} key{'' if len(table.entries) == 1 else 's'}"
+        click.echo(f"{name}: {count}: {shown}{more}")
 
 
-def _show_flag(console: Console, reader: BundleReader, flag: str) -> None:
+def _show_flag(reader: BundleReader, flag: str) -> None:
+    from fanion import app  # what the store and a bundle hold is shown without the dialects' imports
+
     tables = {name: by_row(table) for name, table in reader.tables().items()}
     entries = {
         entry.decision: (name, entry)
@@ -92,9 +86,9 @@ def _show_flag(console: Console, reader: BundleReader, flag: str) -> None:
                 continue
             seen.add(asked)
             decision = program.decisions[asked]
-            console.print(f"decision {asked}: {decision.key}", markup=False, highlight=False)
+            click.echo(f"decision {asked}: {decision.key}")
             for line in describe(decision, program.slots):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+                click.echo(line)
             for node in decision.nodes:
                 if isinstance(node, Test) and isinstance(node.operand, DecisionVariant):
                     wanted.append(node.operand.decision)
@@ -102,9 +96,5 @@ def _show_flag(console: Console, reader: BundleReader, flag: str) -> None:
         for entry in table.entries:
             if entry.key == flag:
                 for outcome, fragment in enumerate(entry.fragments):
-                    text = b"".join(
-                        p if isinstance(p, bytes) else b"<%d>" % p.number for p in fragment
-                    ).decode()
-                    console.print(
-                        f"{name} outcome {outcome}: {text}", markup=False, highlight=False, soft_wrap=True
-                    )
+                    text = b"".join(p if isinstance(p, bytes) else b"<%d>" % p.number for p in fragment)
+                    click.echo(f"{name} outcome {outcome}: {app.shown(name, text)}")

@@ -17,29 +17,36 @@ import click
 import msgspec
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
+from fanion.cli.common import data_option, print_table
 from fanion.errors import JournalError
 from fanion.journal.event import Expanded, expand, iso_from_ns
 from fanion.journal.inspection import Summary, summarise, verify_segments
 from fanion.journal.reader import JournalReader, Record
+from fanion.model.dialects import DIALECTS
 
 POLL_S = 0.1
 AGO = re.compile(r"(\d+)\s*([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    envvar="FANION_DATA",
-    help="the server's data directory",
+COLUMNS = (
+    "writer",
+    "epoch",
+    "segments",
+    "records",
+    "payload bytes",
+    "disk bytes",
+    "first",
+    "last",
+    "ring used",
 )
+NUMBERS = ("records", "payload bytes", "disk bytes", "ring used")
+
 since_option = click.option(
-    "--since", metavar="TIME", help='received from then on: ISO 8601 (naive = UTC), or "15m", "2h", "7d" ago'
+    "--since", metavar="TIME", help='Received from then on: ISO 8601 (naive = UTC), or "15m", "2h", "7d" ago.'
 )
-dialect_option = click.option("--dialect", help="only events of this dialect")
-environment_option = click.option("--environment", help="only events of this environment")
+dialect_option = click.option("--dialect", type=click.Choice(DIALECTS), help="Only events of this API.")
+environment_option = click.option("--environment", help="Only events of this environment.")
 
 
 @click.group(name="journal", help="Read, follow, verify and summarise the journal.")
@@ -63,7 +70,7 @@ def cat(data: Path, since: str | None, dialect: str | None, environment: str | N
 @since_option
 @dialect_option
 @environment_option
-@click.option("--once", is_flag=True, help="end when there is nothing more to print")
+@click.option("--once", is_flag=True, help="End when there is nothing more to print.")
 def tail(data: Path, since: str | None, dialect: str | None, environment: str | None, once: bool) -> None:
     reader = JournalReader(data, since_ns=_since_ns(since))
     if since is None:
@@ -79,9 +86,7 @@ def tail(data: Path, since: str | None, dialect: str | None, environment: str | 
     _warn(reader)
 
 
-@command.command(
-    help="Check every record's checksum; exit 1 and one line per defect when something is wrong."
-)
+@command.command(help="Check every checksum. Prints a line per defect, and exits 1 if there is one.")
 @data_option
 def verify(data: Path) -> None:
     report = verify_segments(data)
@@ -102,18 +107,13 @@ def verify(data: Path) -> None:
 
 @command.command(help="Show sizes, counts and times per writer.")
 @data_option
-@click.option("--json", "as_json", is_flag=True, help="one JSON document instead of a table")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
 def stats(data: Path, as_json: bool) -> None:
     summaries = summarise(data)
     if as_json:
         click.echo(msgspec.json.encode(summaries).decode())
         return
-    table = Table(
-        "writer", "epoch", "segments", "records", "payload bytes", "disk bytes", "first", "last", "ring used"
-    )
-    for line in summaries:
-        table.add_row(*_cells(line))
-    Console().print(table)
+    print_table(COLUMNS, map(_cells, summaries), numbers=NUMBERS)
 
 
 def _cells(line: Summary) -> list[str]:

@@ -14,24 +14,18 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from fanion.auth.keys import KeyKind, create_key, hash_key
 from fanion.bundle.generation import Origin, StoredKey
 from fanion.bundle.inspect import BundleReader
 from fanion.bundle.store import Store
-from fanion.cli.common import data_option
+from fanion.cli.common import data_option, print_table
 from fanion.config import find_file, load_config
 from fanion.errors import BundleError, StoreError
-from fanion.model.definition import DIALECTS
+from fanion.model.dialects import DIALECTS, scopes_of
 
 DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-UNBROKEN_WIDTH = 400
-"""Columns when no one looks: a script needs ids in one piece."""
 
 
 @click.group()
@@ -44,10 +38,18 @@ def command() -> None:
 @click.argument("environment")
 @click.option("--kind", type=click.Choice(["server", "client", "edge"]), default="server", show_default=True)
 @click.option(
-    "--dialect", "dialects", multiple=True, type=click.Choice(sorted(DIALECTS)), help="Default: every one."
+    "--dialect",
+    "dialects",
+    multiple=True,
+    type=click.Choice(DIALECTS),
+    help="Repeatable. Default: every one.",
 )
 @click.option(
-    "--scope", "scopes", multiple=True, help="A scope in the API's own words. Default: all of the kind."
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(scopes_of(())),
+    help="Open these endpoints only: evaluate or events, of Traffical sdk:read or sdk:write. Repeatable.",
 )
 @click.option("--expires", help="When it ends: 30d, 12h, or an ISO 8601 time (UTC). Default: never.")
 @click.option("--name", default="", help="For people.")
@@ -60,7 +62,17 @@ def create(
     expires: str | None,
     name: str,
 ) -> None:
-    """Make a key for ENVIRONMENT and print it: the only time that it is shown."""
+    """Make a key for ENVIRONMENT. Prints it, on standard output: the only time that it is shown.
+
+    \b
+    fanion keys create env_prod --data ./data --kind client --dialect feather --expires 90d
+    """
+    for scope in scopes:
+        if scope not in scopes_of(dialects):
+            raise click.BadParameter(
+                f"{scope!r} is no scope of {', '.join(dialects)}; allowed: {', '.join(scopes_of(dialects))}",
+                param_hint="--scope",
+            )
     with _open(data) as store:
         raw, record = create_key(
             environment=environment,
@@ -88,23 +100,19 @@ def list_(data: Path, environment: str | None) -> None:
     """Show all keys by their first characters."""
     with Store.open(data) as store:
         keys = [key for key in store.stored_keys() if environment in (None, key.record.environment)]
-    table = Table()
-    for column in ("id", "environment", "kind", "begins", "opens", "state", "name"):
-        table.add_column(column, overflow="fold")
-    for key in keys:
-        record = key.record
-        opens = ", ".join((*record.dialects, *record.scopes)) or "all"
-        cells = (record.id, record.environment, record.kind, record.prefix, opens, _state(key), record.name)
-        table.add_row(*map(escape, cells))
-    terminal = Console()
-    (terminal if terminal.is_terminal else Console(width=UNBROKEN_WIDTH)).print(table)
+        if environment is not None and not keys:
+            _organisation(store, environment)
+    print_table(("id", "environment", "kind", "begins", "opens", "state", "name"), map(_cells, keys))
 
 
 @command.command()
 @data_option
 @click.argument("key_id")
 def revoke(data: Path, key_id: str) -> None:
-    """Refuse the key with this id from now on, for good: no publish and no rollback brings it back."""
+    """Refuse a key from now on, for good.
+
+    No publish and no rollback brings it back. KEY_ID is the one that `fanion keys list` shows.
+    """
     with _open(data) as store:
         if any(key.record.id == key_id and key.origin == Origin.REVOKED for key in store.stored_keys()):
             raise StoreError(f"key {key_id} is revoked already")
@@ -116,9 +124,10 @@ def revoke(data: Path, key_id: str) -> None:
 @command.command(name="rotate-signing")
 @data_option
 def rotate_signing(data: Path) -> None:
-    """Sign evaluation traces with a new key from now on; traces already issued stay valid until they expire.
+    """Sign evaluation traces with a new key from now on.
 
-    A second rotation within their time ends those that the key before last signed.
+    Traces already issued stay valid until they expire. A second rotation within their time ends those that the
+    key before last signed.
     """
     with _open(data) as store:
         generation = store.rotate_signing_key()
@@ -161,6 +170,12 @@ def _expiry(text: str) -> float:
     if moment.timestamp() <= time.time():
         raise click.BadParameter(f"{text!r} is past", param_hint="--expires")
     return moment.timestamp()
+
+
+def _cells(key: StoredKey) -> tuple[str, ...]:
+    record = key.record
+    opens = ", ".join((*record.dialects, *record.scopes)) or "all"
+    return record.id, record.environment, record.kind, record.prefix, opens, _state(key), record.name
 
 
 def _until(expires_at: float | None) -> str:

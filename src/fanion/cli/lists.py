@@ -8,21 +8,18 @@ changed here; a list without members in the definitions is left to these command
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from fanion.bundle.generation import EnvironmentEntry, PinnedGeneration
 from fanion.bundle.list_writer import ListWriter
 from fanion.bundle.store import Store
-from fanion.cli.common import data_option, progress_bars
+from fanion.cli.common import data_option, print_table, progress_bars
 from fanion.config import find_file, load_config
 from fanion.definitions.members import MemberList, read_members
 from fanion.errors import StoreError
@@ -30,16 +27,24 @@ from fanion.errors import StoreError
 COPY_ROWS_MAX = 1_000_000
 """Up to this many rows in the store, its copy is renewed after every change; beyond, by the next publish."""
 
-UNBROKEN_WIDTH = 400
-
 type_option = click.option("--type", "context_type", help="The context type, where the segment has several.")
 exclude_option = click.option("--exclude", is_flag=True, help="The exclusions instead of the inclusions.")
-file_option = click.option(
-    "--file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="One member per line, or gzip.",
+parameters = (
+    data_option,
+    click.argument("environment"),
+    click.argument("segment"),
+    click.argument("members", nargs=-1),
+    click.option(
+        "--file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="One member per line, or gzip.",
+    ),
+    type_option,
+    exclude_option,
 )
-members_argument = click.argument("members", nargs=-1)
+"""Of every verb that changes a list."""
+
+Change = Callable[[ListWriter, str, str, Iterable[bytes]], str]
 
 
 @click.group()
@@ -62,7 +67,7 @@ def show(
     exclude: bool,
     limit: int,
 ) -> None:
-    """List the lists, of ENVIRONMENT or all; with SEGMENT, print its members, one per line."""
+    """Show the lists, of ENVIRONMENT or all. With SEGMENT: its members, one per line."""
     with _open(data, write=False) as store, _pinned(store) as pinned:
         if environment is not None and segment is not None:
             name = _find(pinned, environment, segment, context_type, exclude)
@@ -70,103 +75,81 @@ def show(
             for member in islice(found, limit or None):
                 sys.stdout.buffer.write(member + b"\n")
             return
-        table = Table()
-        for heading in ("environment", "list"):
-            table.add_column(heading, overflow="fold")
-        table.add_column("members", justify="right")
-        for id in pinned.environments():
-            if environment in (None, id):
-                for name, rows in sorted(pinned.manifest.environments[id].lists.items()):
-                    table.add_row(escape(id), escape(name.removeprefix(f"{id}/")), f"{rows.count:,}")
-    console = Console()
-    console.print(table) if console.is_terminal else Console(width=UNBROKEN_WIDTH).print(table)
+        if environment is not None:
+            _entry(pinned, environment)
+        cells = [
+            (id, name.removeprefix(f"{id}/"), f"{rows.count:,}")
+            for id in pinned.environments()
+            if environment in (None, id)
+            for name, rows in sorted(pinned.manifest.environments[id].lists.items())
+        ]
+    print_table(("environment", "list", "members"), cells, numbers=("members",))
+
+
+def changes_a_list(change: Change) -> Callable[..., None]:
+    """What the verbs that change a list have in common: how the list and the members are named, and that the
+    store's copy follows. `change` gets the writer, the environment, the list's name and the members, and returns
+    what is printed."""
+
+    def verb(
+        data: Path,
+        environment: str,
+        segment: str,
+        members: tuple[str, ...],
+        file: Path | None,
+        context_type: str | None,
+        exclude: bool,
+    ) -> None:
+        if not members and file is None:
+            raise click.UsageError("name MEMBERS, or a --file of them (an empty file: none)")
+        with _open(data) as store:
+            name = _name(store, environment, segment, context_type, exclude)
+            said = change(ListWriter(store), environment, name, _given(members, file))
+            _keep_copy(store)
+        click.echo(said)
+
+    verb.__name__, verb.__doc__ = change.__name__, change.__doc__
+    for parameter in reversed(parameters):
+        verb = parameter(verb)
+    return verb
 
 
 @command.command()
-@data_option
-@click.argument("environment")
-@click.argument("segment")
-@members_argument
-@file_option
-@type_option
-@exclude_option
-def add(
-    data: Path,
-    environment: str,
-    segment: str,
-    members: tuple[str, ...],
-    file: Path | None,
-    context_type: str | None,
-    exclude: bool,
-) -> None:
+@changes_a_list
+def add(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> str:
     """Add MEMBERS, and those in a file, to a list of SEGMENT."""
-    with _open(data) as store:
-        name = _name(store, environment, segment, context_type, exclude)
-        generation, added = ListWriter(store).add(environment, name, _given(members, file))
-        _keep_copy(store)
-    click.echo(f"generation {generation}: {added:,} added to {name}")
+    generation, added = writer.add(environment, name, members)
+    return f"generation {generation}: {added:,} added to {name}"
 
 
 @command.command()
-@data_option
-@click.argument("environment")
-@click.argument("segment")
-@members_argument
-@file_option
-@type_option
-@exclude_option
-def remove(
-    data: Path,
-    environment: str,
-    segment: str,
-    members: tuple[str, ...],
-    file: Path | None,
-    context_type: str | None,
-    exclude: bool,
-) -> None:
+@changes_a_list
+def remove(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> str:
     """Take MEMBERS, and those in a file, out of a list of SEGMENT."""
-    with _open(data) as store:
-        name = _name(store, environment, segment, context_type, exclude)
-        generation, removed = ListWriter(store).remove(environment, name, _given(members, file))
-        _keep_copy(store)
-    click.echo(f"generation {generation}: {removed:,} removed from {name}")
+    generation, removed = writer.remove(environment, name, members)
+    return f"generation {generation}: {removed:,} removed from {name}"
 
 
 @command.command()
-@data_option
-@click.argument("environment")
-@click.argument("segment")
-@members_argument
-@file_option
-@type_option
-@exclude_option
-def replace(
-    data: Path,
-    environment: str,
-    segment: str,
-    members: tuple[str, ...],
-    file: Path | None,
-    context_type: str | None,
-    exclude: bool,
-) -> None:
-    """Give a list of SEGMENT these MEMBERS, and those in a file, instead of its own: seen all at once."""
-    with _open(data) as store:
-        name = _name(store, environment, segment, context_type, exclude)
-        with progress_bars() as progress:
-            tasks: dict[str, Any] = {
-                "list members": progress.add_task("members read", total=None),
-                "list rows": progress.add_task("rows stored", total=None),
-            }
+@changes_a_list
+def replace(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> str:
+    """Replace all members of a list of SEGMENT.
 
-            def advance(what: str, count: int) -> None:
-                if what == "list rows":
-                    progress.update(tasks[what], total=progress.tasks[0].completed)
-                progress.advance(tasks[what], count)
+    MEMBERS, and those in a file, are seen all at once.
+    """
+    with progress_bars() as progress:
+        tasks: dict[str, Any] = {
+            "list members": progress.add_task("members read", total=None),
+            "list rows": progress.add_task("rows stored", total=None),
+        }
 
-            given = _given(members, file)
-            generation, count = ListWriter(store).replace(environment, name, given, advance)
-        _keep_copy(store)
-    click.echo(f"generation {generation}: {name} has {count:,} members")
+        def advance(what: str, count: int) -> None:
+            if what == "list rows":
+                progress.update(tasks[what], total=progress.tasks[0].completed)
+            progress.advance(tasks[what], count)
+
+        generation, count = writer.replace(environment, name, members, advance)
+    return f"generation {generation}: {name} has {count:,} members"
 
 
 def _open(data: Path, *, write: bool = True) -> Store:
@@ -202,14 +185,19 @@ def _name(store: Store, environment: str, segment: str, context_type: str | None
         return _find(pinned, environment, segment, context_type, exclude)
 
 
-def _find(
-    pinned: PinnedGeneration, environment: str, segment: str, context_type: str | None, exclude: bool
-) -> str:
-    """The one list that is meant. Raises StoreError where there is none, or more than one."""
+def _entry(pinned: PinnedGeneration, environment: str) -> EnvironmentEntry:
     entry = pinned.manifest.environments.get(environment)
     if entry is None:
         known = ", ".join(pinned.environments()) or "none yet"
         raise StoreError(f"there is no environment {environment}; there are: {known}")
+    return entry
+
+
+def _find(
+    pinned: PinnedGeneration, environment: str, segment: str, context_type: str | None, exclude: bool
+) -> str:
+    """The one list that is meant. Raises StoreError where there is none, or more than one."""
+    entry = _entry(pinned, environment)
     if segment in entry.lists:
         return segment
     side = "exclude" if exclude else "include"

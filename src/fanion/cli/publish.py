@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from fanion import app
 from fanion.bundle.generation import Origin
 from fanion.bundle.inspect import BundleReader
 from fanion.bundle.store import Publication, Store
-from fanion.cli.common import data_option, progress_bars
+from fanion.cli.check import counts, load_or_exit
+from fanion.cli.common import data_option, print_table, progress_bars
 from fanion.config import find_file, load_config
-from fanion.definitions import SOURCES, Loaded, load
-from fanion.errors import DefinitionError, StoreMissingError
+from fanion.definitions import SOURCES, Loaded
+from fanion.errors import StoreMissingError
+
+COLUMNS = ("environment", "flags", "values", "keys")
 
 
 @click.command()
@@ -43,9 +42,7 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...]) -> Non
         click.echo(f"generation {generation} serves {', '.join(remove)} no longer")
         return
     with Console(stderr=True).status("reading definitions"):
-        loaded = _load(paths)
-    for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        loaded = load_or_exit(paths, "; nothing was stored")
     _warn_of_changes(data, loaded)
     with progress_bars() as progress:
         tasks = {
@@ -61,19 +58,8 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...]) -> Non
 
         generation = app.publish(data, loaded, config, advance)
     _warn_of_revoked(data, loaded)
-    Console().print(_table(loaded, generation))
-
-
-def _load(paths: tuple[Path, ...]) -> Loaded:
-    """The definitions; prints every problem and ends the command when there is one."""
-    try:
-        return load(paths)
-    except DefinitionError as error:
-        for problem in error.problems:
-            click.echo(str(problem), err=True)
-        count = len(error.problems)
-        click.echo(f"{count} problem{'s' if count != 1 else ''}; nothing was stored", err=True)
-        sys.exit(1)
+    rows = [(environment, *(f"{count:,}" for count in found)) for environment, *found in counts(loaded)]
+    print_table(COLUMNS, rows, numbers=COLUMNS[1:], title=f"generation {generation}")
 
 
 def _warn_of_changes(data: Path, loaded: Loaded) -> None:
@@ -107,16 +93,3 @@ def _warn_of_revoked(data: Path, loaded: Loaded) -> None:
             click.echo(
                 f"warning: key {key.record.id} was revoked and stays so; take it out of the files", err=True
             )
-
-
-def _table(loaded: Loaded, generation: int) -> Table:
-    keys = Counter(key.record.environment for key in loaded.keys)
-    table = Table(title=f"generation {generation}")
-    table.add_column("environment", overflow="fold")
-    for name in ("flags", "values", "keys"):
-        table.add_column(name, justify="right")
-    for lowered in loaded.environments:
-        flags = len({(parameter.source, parameter.group) for parameter in lowered.parameters})
-        counts = (flags, len(lowered.parameters), keys[lowered.environment])
-        table.add_row(escape(lowered.environment), *(f"{count:,}" for count in counts))
-    return table

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from fanion.cli.common import DATA
 from fanion.cli.settings import print_settings
 from fanion.config import find_file, load_config
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), envvar="FANION_DATA", help="The data directory.")
+@click.option("--data", **DATA)
 @click.option("--host", help="Address of the public API [default: 127.0.0.1].")
 @click.option("--port", type=int, help="Port of the public API; 0: a free one [default: 8080].")
 @click.option("--workers", type=int, help="Worker processes [default: one per core].")

@@ -58,6 +58,8 @@ def read_document(name: str, data: bytes) -> Any:
         raise DocumentError(
             f"byte {error.start}", "bytes that are not UTF-8", "definitions are UTF-8"
         ) from None
+    if not text.strip():
+        raise DocumentError("document", "an empty file", "definitions")
     return parse_json(text) if name.endswith(".json") else parse_yaml(text)
 
 

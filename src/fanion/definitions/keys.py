@@ -19,6 +19,7 @@ from fanion.definitions.report import Report, shown
 from fanion.definitions.structure import BROKEN
 from fanion.model.api_key import KeyRecord, hash_key, show_prefix
 from fanion.model.definition import Environment, Key
+from fanion.model.dialects import scopes_of
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -66,6 +67,7 @@ class KeyReader:
             place = f"{path}.keys[{number}]"
             known = self.digest(key, file, f"{place}.key")
             expires = self.expires(key, file, f"{place}.expires")
+            self._check_scopes(key, file, f"{place}.scopes")
             if known is None:
                 continue
             digest, prefix = known
@@ -87,6 +89,16 @@ class KeyReader:
                 name=key.name,
             )
             self.keys.append(KeyDefinition(digest, record))
+
+    def _check_scopes(self, key: Key, file: str, path: str) -> None:
+        """A scope that none of the key's APIs knows opens nothing."""
+        if key.scopes is BROKEN or key.dialects is BROKEN or BROKEN in key.dialects:
+            return
+        allowed = scopes_of(key.dialects)
+        for number, scope in enumerate(key.scopes):
+            if scope is not BROKEN and scope not in allowed:
+                found = f"{shown(scope)}, which is no scope of {', '.join(key.dialects)}"
+                self.report.problem(file, f"{path}[{number}]", found, f"one of {', '.join(allowed)}")
 
     def digest(self, key: Key, file: str, path: str) -> tuple[bytes, str] | None:
         """(SHA-256, first characters); None after a problem. A message never shows a raw key."""

@@ -25,7 +25,8 @@ from fanion.definitions.report import Report, join, shown
 from fanion.definitions.source import SourceFile, SourceFormat
 from fanion.definitions.structure import BROKEN, build
 from fanion.errors import Problem
-from fanion.model.definition import DIALECTS, Environment, File, ListSegment, SourceReference
+from fanion.model.definition import Environment, File, ListSegment, SourceReference
+from fanion.model.dialects import DIALECTS
 from fanion.model.program import Lowered
 
 SOURCES: Final[dict[str, SourceFormat]] = {

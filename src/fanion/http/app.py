@@ -51,7 +51,10 @@ Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
 def make_handler(
     services: Services, dialects: Sequence[Dialect], operations: Operations, watch: BodyWatch
 ) -> Handle:
-    """The function that answers every HTTP request of this worker. Event loop only."""
+    """The function that answers every HTTP request of this worker. Event loop only.
+
+    Long: what every request goes through stands in one piece, as a call costs more than most of its steps.
+    """
     router = Router([(dialect, dialect.routes(services)) for dialect in dialects])
     limiters = {dialect.name: dialect.limiter(services) for dialect in dialects}
     every = frozenset(dialect.name for dialect in dialects)
@@ -184,7 +187,7 @@ def _check_access(
     if record is None or (record.dialects and dialect.name not in record.dialects):
         _count_bad_key(services, scope)
         raise Fault(Kind.UNKNOWN_KEY, "The API key is not valid.")
-    if endpoint.scope and record.scopes and endpoint.scope not in record.scopes:
+    if endpoint.scope is not None and record.scopes and endpoint.scope not in record.scopes:
         raise Fault(Kind.FORBIDDEN, f"The API key has no scope for this: {endpoint.scope}.")
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from fanion.http.services import Services
 from fanion.model.api_key import KeyRecord
+from fanion.model.dialects import Scope
 from fanion.model.program import Lowered, Table
 
 Headers: TypeAlias = Mapping[bytes, bytes]
@@ -81,14 +82,15 @@ class Endpoint:
     """One method of one path.
 
     name: for metrics. body_bytes_max: 0 where no body is read.
-    scope: what a key with scopes must name. body_timeout: what a body that comes too slowly is.
+    scope: what a key with scopes must name; None: any key will do. body_timeout: what a body that comes too slowly
+    is.
     query: the handler gets the raw query string in the body's place.
     """
 
     name: str
     handler: Handler
     body_bytes_max: int = 0
-    scope: str = ""
+    scope: Scope | None = None
     body_timeout: Kind = Kind.TIMEOUT
     query: bool = False
 
@@ -123,6 +125,11 @@ class Cors:
         return shown
 
 
+def in_braces(fragment: bytes, user: Mapping[str, Any] | None) -> bytes:
+    """The object that a fragment is the inside of."""
+    return b"{%b}" % fragment
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One public API.
@@ -130,6 +137,8 @@ class Dialect:
     credential_header: the header that its key comes in. credentials: the raw key, or Fault NO_CREDENTIALS.
     recognises: whether a request to no known path looks like one of this API's. refuse: a fault in its shape.
     bind: what the dialect wants to have at hand of a mapped bundle, made once per environment and generation.
+    whole: a fragment as one JSON value, as commands show it; what a request adds is left out or, where a member
+    would be cut short, stands as `...`. Its second argument is the context's members, None where no one asks.
     demo: a shell line that asks the demo world something; `{url}` stands for the server's address.
     limiter: made once per worker; None where no rate applies, else record -> seconds to wait (0: go on).
     """
@@ -144,6 +153,7 @@ class Dialect:
     bind: Callable[[Any], Any]
     limiter: Callable[[Services], Callable[[KeyRecord], float] | None] = lambda services: None
     cors: Cors | None = None
+    whole: Callable[[bytes, Mapping[str, Any] | None], bytes] = in_braces
     demo: str = ""
 
     @property

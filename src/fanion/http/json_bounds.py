@@ -27,14 +27,17 @@ PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 TOKENS_MAX = 65_536
 """Names, strings, numbers and brackets of one body that are looked at; about 10 ms."""
 
+read_all = msgspec.json.Decoder().decode
+"""Reads all that stands in a document. A decoder that skips a member doesn't convert what is in it: for bodies
+with members that a typed decoder skipped, so that a number beyond a double is refused there too."""
+
 
 def check_bounds(body: bytes, limits: Limits) -> None:
     """Refuse nesting above `json_depth_max`, objects of more than `json_keys_max` members and numbers of more
     than `json_integer_digits_max` digits or beyond a double; ends at the first of them. Raises Fault
     INVALID_JSON.
 
-    The decoder doesn't convert a number that it skips. One beyond a double would be kept in an event's bytes, and
-    no reader of the journal could take its batch apart."""
+    The decoder doesn't convert a number that it skips (see `read_all`)."""
     depth = 0
     members = [0]
     for count, token in enumerate(TOKENS.finditer(body)):

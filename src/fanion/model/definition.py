@@ -8,13 +8,13 @@ value types and patterns are checked by `fanion.definitions`, so that every defe
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-Dialect = Literal["feather", "redpennon", "traffical", "stitchd", "ofrep"]
-DIALECTS: tuple[str, ...] = get_args(Dialect)
+from fanion.model.dialects import Dialect, Scope
+
 KeyKind = Literal["server", "client", "edge"]
 ValueType = Literal["boolean", "string", "number", "json"]
 
@@ -206,14 +206,16 @@ class Event(Strict, frozen=True, gc=False):
 
 class Key(Strict, frozen=True, gc=False):
     """An API key. `key` is `sha256:` and 64 hex digits (of the raw key's UTF-8), or `env:NAME` to read the
-    raw key from a variable at publish, or the raw key itself, which is warned about and never stored."""
+    raw key from a variable at publish, or the raw key itself, which is warned about and never stored.
+    `dialects` are the APIs that it opens (all, when left out); `scopes` limit it to some of their endpoints:
+    evaluate and events, for Traffical sdk:read and sdk:write."""
 
     key: Secret
     kind: KeyKind = "server"
     name: Text = ""
     prefix: Annotated[str, Meta(max_length=8)] = ""
     dialects: list[Dialect] = []
-    scopes: list[Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.:-]*$(?!\n)", max_length=64)]] = []
+    scopes: list[Scope] = []
     expires: str | None = None
 
 

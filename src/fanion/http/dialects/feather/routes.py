@@ -19,6 +19,7 @@ from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.http.dialect import Cors, Dialect, Endpoint, Fault, HeaderList, Headers, Kind, Reply, Route
 from fanion.http.dialects.feather.emit import render
 from fanion.http.dialects.feather.schema import ORGANISATION, Schema
+from fanion.http.ingest import when_safe
 from fanion.http.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
 
@@ -216,17 +217,9 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
             )
         except JournalError as error:
             raise _overloaded(error) from None
-        return _when_durable(journal.durable(sequence)) if wait_for_disk else ACCEPTED
+        return when_safe(ACCEPTED, _overloaded, journal.durable(sequence)) if wait_for_disk else ACCEPTED
 
     return handler
-
-
-async def _when_durable(synced: Awaitable[None]) -> Reply:
-    try:
-        await synced
-    except JournalError as error:
-        raise _overloaded(error) from None
-    return ACCEPTED
 
 
 def _overloaded(error: JournalError) -> Fault:

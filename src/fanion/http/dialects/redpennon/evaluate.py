@@ -7,7 +7,7 @@ generation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -131,6 +131,16 @@ def finished(answer: bytes, identity: str | None, signer: TraceSigner | None) ->
     if identity is None or signer is None:
         return answer[:-TOKEN_CUT] + ANONYMOUS
     return b'%b%b"}' % (answer, signer.issue(answer[-SCOPE_CHARACTERS:], identity))
+
+
+def whole(fragment: bytes, user: Mapping[str, Any] | None) -> bytes:
+    """A result as commands show it: a trace is issued with every answer, so only its beginning, `rpe_v1:SCOPE...`,
+    is known beforehand; it is null for a user without an identity, as in the API."""
+    if fragment[-1] == END_OF_OBJECT:
+        return b"{%b" % fragment
+    if user is not None and identity_of(dict(user)) is None and "userId" not in user:
+        return b"{%b%b" % (fragment[:-TOKEN_CUT], ANONYMOUS)
+    return b'{%b..."}' % fragment
 
 
 def evaluate_one(services: Services, bodies: Bodies, signers: Signers, gate: Gate) -> Callable[..., Reply]:

@@ -28,6 +28,7 @@ from fanion.http.dialects.redpennon.schema import (
     checked_of,
     read_plain_batch,
 )
+from fanion.http.ingest import when_safe
 from fanion.http.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
 
@@ -175,18 +176,7 @@ class _Keeper:
         if not self._durable and repeated is None:
             return reply
         synced = self._journal.durable(sequence) if self._durable and sequence else None
-        return self._when_safe(synced, repeated, reply)
-
-    async def _when_safe(self, synced: Awaitable[None] | None, repeated: Any | None, reply: Reply) -> Reply:
-        """The answer, once the record and those that it repeats are as safe as the ack mode promises."""
-        try:
-            if synced is not None:
-                await synced
-            if repeated is not None:
-                await self._event_ids.settle(repeated)
-        except JournalError as error:
-            raise _overloaded(error) from None
-        return reply
+        return when_safe(reply, _overloaded, synced, self._event_ids, repeated)
 
 
 def _overloaded(error: JournalError) -> Fault:

@@ -13,7 +13,7 @@ import msgspec
 
 from fanion.http.dialect import Dialect, Endpoint, Fault, HeaderList, Headers, Kind, Reply, Route
 from fanion.http.dialects.redpennon.emit import NAME, render
-from fanion.http.dialects.redpennon.evaluate import Signers, bind, evaluate_many, evaluate_one
+from fanion.http.dialects.redpennon.evaluate import Signers, bind, evaluate_many, evaluate_one, whole
 from fanion.http.dialects.redpennon.events import take_events
 from fanion.http.dialects.redpennon.refusals import COMMON, Gate, rate_limited
 from fanion.http.dialects.redpennon.schema import Bodies
@@ -93,5 +93,6 @@ DIALECT: Final = Dialect(
     routes=routes,
     render=render,
     bind=bind,
+    whole=whole,
     demo=DEMO,
 )

@@ -19,6 +19,8 @@ from fanion.http.dialects.stitchd.emit import NAME
 from fanion.http.dialects.stitchd.evaluate import COMMON
 from fanion.http.dialects.stitchd.schema import Bodies
 from fanion.http.dialects.stitchd.served import served
+from fanion.http.ingest import when_safe
+from fanion.http.json_bounds import read_all
 from fanion.http.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
 
@@ -53,7 +55,13 @@ def value_kind(raw: bytes) -> str:
         return NOTHING
     if first in (b"t", b"f"):
         return BOOL
-    if first in b'"[{':
+    if first == b'"':
+        return UNTYPED
+    if first in b"[{":
+        try:
+            read_all(raw)
+        except (msgspec.DecodeError, RecursionError):
+            raise Fault(Kind.INVALID_SHAPE, "value: expected what can be read as JSON") from None
         return UNTYPED
     if len(raw) <= SURE_DIGITS and raw.lstrip(b"-").isdigit():
         return INT
@@ -129,15 +137,7 @@ class _Journal:
             )
         except JournalError as error:
             raise _overloaded(error) from None
-        return _when_durable(journal.durable(sequence), reply) if self._wait_for_disk else reply
-
-
-async def _when_durable(synced: Awaitable[None], reply: Reply) -> Reply:
-    try:
-        await synced
-    except JournalError as error:
-        raise _overloaded(error) from None
-    return reply
+        return when_safe(reply, _overloaded, journal.durable(sequence)) if self._wait_for_disk else reply
 
 
 def _overloaded(error: JournalError) -> Fault:

@@ -16,7 +16,7 @@ from msgspec import Meta, Raw
 
 from fanion.config import Limits
 from fanion.http.dialect import Fault, Kind
-from fanion.http.json_bounds import check_bounds, check_numbers, place_of
+from fanion.http.json_bounds import check_bounds, check_numbers, place_of, read_all
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -102,6 +102,7 @@ class Body(Generic[T]):
         try:
             body.decode()  # what the decoder skips, it doesn't look at
             document: T = self._opened.decode(body)
+            read_all(body)
         except REFUSED as error:
             check_bounds(body, self._limits)
             raise fault_of(error, body) from None

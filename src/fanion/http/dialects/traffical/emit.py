@@ -8,6 +8,7 @@ without a layer; definitions in other systems' own formats are not shown.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -133,6 +134,11 @@ def short_view(layer: Layer, arm: Arm) -> Fragment:
     if arm.numbered:
         return (start + b',"allocationName":"', Hole(RowHole.CHOICE), b'"', *end)
     return (start + member("allocationName", arm.allocation_name), *end)
+
+
+def whole(fragment: bytes, user: Mapping[str, Any] | None) -> bytes:
+    """A parameter's fragment is its value."""
+    return fragment
 
 
 def member(name: str, value: str | None) -> bytes:

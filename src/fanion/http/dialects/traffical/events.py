@@ -1,9 +1,10 @@
 """Ingest (6): every event by itself, each id once per project, the answer when the batch is safe.
 
 `accepted` counts the valid events, repeated ones included; `written` those less the repeated and the ones that a
-schema keeps out. Events that are not valid or kept out are cut from what is stored; repeated ones stay in the
-record and are marked. Ids are reserved in the window that all workers share, then the record is published, then
-the reservation is committed; nothing is awaited in between.
+schema keeps out. Events that are not valid or kept out are cut from what is stored, and so is whatever stands
+beside the events, which is not looked at; repeated ones stay in the record and are marked. Ids are reserved in the
+window that all workers share, then the record is published, then the reservation is committed; nothing is awaited
+in between.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fanion.http.dialects.traffical.event_structs import PlainTrack, Track
 from fanion.http.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS, OK, RETRY_AFTER_S
 from fanion.http.dialects.traffical.schema import Schema
 from fanion.http.dialects.traffical.served import Served, served
+from fanion.http.ingest import when_safe
 from fanion.http.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
 
@@ -106,7 +108,7 @@ def check_events(schema: Schema, at: Served, texts: list[bytes]) -> Batch:
                 break
         else:
             batch.accepted += 1
-            if isinstance(event, Track):
+            if isinstance(event, Track | PlainTrack):
                 violations, rejected = at.events.check(event.event, event.properties)
                 if violations:
                     batch.warnings.append({"index": index, "event": event.event, "violations": violations})
@@ -120,7 +122,7 @@ def check_events(schema: Schema, at: Served, texts: list[bytes]) -> Batch:
 
 
 def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awaitable[Reply]]:
-    keeper = _Keeper(services, schema)
+    keeper = _Keeper(services)
 
     def handler(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
@@ -136,7 +138,10 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
             raise
         batch = None if plain is None else check_plain(at, plain)
         if batch is None:
-            batch = check_events(schema, at, texts or read(body))
+            texts = texts or read(body)
+            batch = check_events(schema, at, texts)
+            if batch.kept is None and not schema.alone(body):
+                batch.kept = texts
         if not batch.count:
             return batch.reply(0)
         try:
@@ -162,8 +167,7 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
 class _Keeper:
     """Puts one batch into the journal, with what the window says of its ids."""
 
-    def __init__(self, services: Services, schema: Schema) -> None:
-        self._schema = schema
+    def __init__(self, services: Services) -> None:
         self._journal = services.journal
         self._window = services.event_ids
         self._durable = services.config.journal.ack == "durable"
@@ -173,8 +177,6 @@ class _Keeper:
     ) -> Reply | Awaitable[Reply]:
         """Raises JournalError when nothing was kept."""
         kept = batch.kept
-        if kept is None and not is_text(body):
-            kept = self._schema.events(body)  # a member beside the events is not UTF-8
         if kept is not None:
             body = b"[" + b",".join(kept) + b"]"
         reserved = None
@@ -188,7 +190,7 @@ class _Keeper:
         if duplicates == batch.count:
             assert reserved is not None
             reserved.release()
-            return self._when_safe(None, reserved, reply)
+            return when_safe(reply, _overloaded, None, self._window, reserved)
         try:
             sequence = self._journal.append(
                 dialect=NAME,
@@ -208,18 +210,7 @@ class _Keeper:
         if not self._durable and not duplicates:
             return reply
         synced = self._journal.durable(sequence) if self._durable else None
-        return self._when_safe(synced, reserved if duplicates else None, reply)
-
-    async def _when_safe(self, synced: Awaitable[None] | None, repeated: Any | None, reply: Reply) -> Reply:
-        """The answer, once the record and those that it repeats are as safe as the ack mode promises."""
-        try:
-            if synced is not None:
-                await synced
-            if repeated is not None:
-                await self._window.settle(repeated)
-        except JournalError as error:
-            raise _overloaded(error) from None
-        return reply
+        return when_safe(reply, _overloaded, synced, self._window, reserved if duplicates else None)
 
 
 def _overloaded(error: JournalError) -> Fault:

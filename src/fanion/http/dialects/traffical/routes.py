@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fanion.http.dialect import Dialect, Endpoint, Fault, Headers, Kind, Route
-from fanion.http.dialects.traffical.emit import NAME, render
+from fanion.http.dialects.traffical.emit import NAME, render, whole
 from fanion.http.dialects.traffical.events import take_events
 from fanion.http.dialects.traffical.refusals import CORS, UNAUTHORIZED, refuse
 from fanion.http.dialects.traffical.resolve import decide, decide_batch, get_config, resolve
@@ -11,7 +13,8 @@ from fanion.http.dialects.traffical.schema import Schema
 from fanion.http.dialects.traffical.served import bind
 from fanion.http.services import Services
 
-READ, WRITE = "sdk:read", "sdk:write"
+READ: Final = "sdk:read"
+WRITE: Final = "sdk:write"
 DEMO = (
     """curl -s {url}/v1/resolve -H 'Authorization: Bearer traffical_sk_demo' -H 'Content-Type: application/json'"""
     """ -d '{"context":{"userId":"user_789"}}'"""
@@ -67,5 +70,6 @@ DIALECT = Dialect(
     render=render,
     bind=bind,
     cors=CORS,
+    whole=whole,
     demo=DEMO,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Final, NoReturn
 
 import msgspec
@@ -27,10 +28,12 @@ from fanion.http.dialects.traffical.event_structs import (
     Track,
 )
 from fanion.http.dialects.traffical.refusals import EVENTS_MAX
-from fanion.http.json_bounds import check_bounds, check_numbers, place_of
+from fanion.http.json_bounds import check_bounds, check_numbers, place_of, read_all
 
 REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder may raise for a body."""
+
+AnyEvent = Exposure | Decision | Track | PlainExposure | PlainDecision | PlainTrack
 
 
 class Scope(msgspec.Struct, gc=False):
@@ -49,14 +52,26 @@ class Resolve(Scope, gc=False):
     defaults: dict[str, msgspec.Raw] | None = None
 
 
+class ResolveClosed(Resolve, gc=False, forbid_unknown_fields=True):
+    pass
+
+
 class Decide(Scope, gc=False, kw_only=True):
     entityId: str  # noqa: N815
     unitKeyValue: str  # noqa: N815
     allocationCount: int | float | None = None  # noqa: N815
 
 
+class DecideClosed(Decide, gc=False, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
 class BatchItem(Decide, gc=False, kw_only=True):
     policyId: str  # noqa: N815
+
+
+class BatchItemClosed(BatchItem, gc=False, kw_only=True, forbid_unknown_fields=True):
+    pass
 
 
 class Batch(Scope, gc=False, kw_only=True):
@@ -65,6 +80,10 @@ class Batch(Scope, gc=False, kw_only=True):
 
 class Events(msgspec.Struct, gc=False):
     events: list[msgspec.Raw]
+
+
+class EventsAlone(Events, gc=False, forbid_unknown_fields=True):
+    pass
 
 
 TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.DOTALL)
@@ -85,13 +104,14 @@ class Schema:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._resolve = msgspec.json.Decoder(Resolve).decode
-        self._decide = msgspec.json.Decoder(Decide).decode
-        self._item = msgspec.json.Decoder(BatchItem).decode
+        self._resolve: Callable[[bytes], Resolve] = _reader(ResolveClosed, Resolve)
+        self._decide: Callable[[bytes], Decide] = _reader(DecideClosed, Decide)
+        self._item: Callable[[bytes], BatchItem] = _reader(BatchItemClosed, BatchItem)
         self._batch = msgspec.json.Decoder(Batch).decode
         self._events = msgspec.json.Decoder(Events).decode
         self._plain = msgspec.json.Decoder(PlainEvents).decode
-        self._event = msgspec.json.Decoder(Exposure | Decision | Track).decode
+        self._events_alone = msgspec.json.Decoder(EventsAlone).decode
+        self._event = _reader(PlainExposure | PlainDecision | PlainTrack, Exposure | Decision | Track)
 
     def bounded(self, text: bytes) -> bool:
         """Whether a body cheaply shows that it keeps the bounds of depth, members and digits."""
@@ -118,9 +138,12 @@ class Schema:
     def resolve(self, body: bytes) -> Resolve:
         self._check(body)
         try:
-            return self._resolve(body) if body else Resolve()
+            found = self._resolve(body) if body else Resolve()
+            if found.defaults:
+                read_all(body)  # they are raw, and go into the answer as they came
         except REFUSED as error:
             raise fault_of(error) from None
+        return found
 
     def decide(self, body: bytes) -> Decide:
         self._check(body)
@@ -174,14 +197,37 @@ class Schema:
             raise fault_of(error) from None
         return texts
 
-    def event(self, text: bytes) -> Exposure | Decision | Track:
+    def alone(self, body: bytes) -> bool:
+        """Whether nothing stands beside the events of a body that `events` can read."""
+        try:
+            self._events_alone(body)
+        except REFUSED:
+            return False
+        return True
+
+    def event(self, text: bytes) -> AnyEvent:
         """One event. Raises Fault with what is wrong with it."""
         self._check(text)
         try:
-            found: Exposure | Decision | Track = self._event(text)
+            found: AnyEvent = self._event(text)
         except REFUSED as error:
             raise fault_of(error) from None
         return found
+
+
+def _reader(closed: Any, opened: Any) -> Callable[[bytes], Any]:
+    """Decodes what is sent as known at once; members that aren't known are skipped, but have to be readable."""
+    read_closed, read_opened = msgspec.json.Decoder(closed).decode, msgspec.json.Decoder(opened).decode
+
+    def read(text: bytes) -> Any:
+        try:
+            return read_closed(text)
+        except REFUSED:
+            found = read_opened(text)
+        read_all(text)
+        return found
+
+    return read
 
 
 def cut_events(body: bytes) -> tuple[bytes, list[bytes]] | None:
