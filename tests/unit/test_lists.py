@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fanion.bundle import generation
+from fanion.bundle import generation, list_writer
 from fanion.bundle import lists as lists_module
 from fanion.bundle.generation import ListEntry, block_key, seal
 from fanion.bundle.list_writer import ListWriter
@@ -130,6 +130,7 @@ def test_members_of_one_hash_are_kept_apart_up_to_a_block_of_them(
 ) -> None:
     monkeypatch.setattr(lists_module, "rows_of", one_hash)
     monkeypatch.setattr(generation, "rows_of", one_hash)
+    monkeypatch.setattr(list_writer, "rows_of", one_hash)
     full = (lists_module.BLOCK_BYTES_MAX - 36) // (MEMBER_BYTES_MAX + 4)
     several = [b"%04d" % n + bytes(MEMBER_BYTES_MAX - 4) for n in range(full + 1)]
     publish(store, several[:-1])
@@ -153,6 +154,7 @@ def test_member_out_of_bounds_stores_nothing(store: Store, member: bytes) -> Non
     assert members(store) == {b"a"}
     with pytest.raises(StoreError, match="1 to 1024 are allowed"):
         ListWriter(store).add("env", NAME, [b"c", member])
+    assert ListWriter(store).remove("env", NAME, [member])[1] == 0
     assert members(store) == {b"a"}
     assert counted(store) == 1
 

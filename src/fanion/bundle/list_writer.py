@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanion._core.list_block import rows_of
 from fanion.bundle import generation as layout
 from fanion.bundle.environment import store_path
 from fanion.bundle.generation import EnvironmentEntry, ListEntry, Manifest
@@ -91,7 +92,8 @@ class ListWriter:
             while (chunk := list(islice(rest, ROWS_IN_MEMORY))) or not number:
                 with store._writing() as transaction:
                     entry = self._entry(store._current(transaction), environment, name)
-                rows = sorted(set(checked_rows(entry, chunk)))
+                rows = checked_rows(entry, chunk) if adding else rows_of(entry.number, entry.secret, chunk)
+                rows = sorted(set(rows))
                 while rows or not number:
                     number, count, done = self._change_some(environment, name, rows, adding)
                     changed += count
