@@ -1,9 +1,9 @@
-"""List segments: membership, batch checks, publishing, memory. Smoke: `pytest bench/bench_lists.py`.
+"""List segments: membership, batch checks, publishing, changing, memory. Smoke: `pytest bench/bench_lists.py`.
 
 `python -m bench.bench_lists` is the whole measurement, for lists of 1,000, 100,000 and 10,000,000 keys. Each list
-is published in a process of its own (time, peak memory); membership is then asked of all of them in one process,
-taking turns; a batch check of 2,000 pairs goes through the whole application; what a worker needs beyond the map
-is measured in a process of its own, before and after a million look-ups.
+is published and changed in a process of its own (time, peak memory); membership is then asked of all of them in
+one process, taking turns; a batch check of 2,000 pairs goes through the whole application; what a worker needs
+beyond the map is measured in a process of its own, before and after a million look-ups.
 
 Targets: membership ≤ 2 µs and flat within 3 ×; batch of 2,000 pairs p99 ≤ 10 ms; worker memory unchanged.
 A regression of membership is paid twice by every flag that asks a list.
@@ -27,6 +27,7 @@ import pytest
 
 from bench.asgi import REQUESTS, Driver
 from fanion import app
+from fanion.bundle.list_writer import ListWriter
 from fanion.bundle.reload import Reloader
 from fanion.bundle.store import Store
 from fanion.config import Config
@@ -41,6 +42,7 @@ ASKED = 50_000
 """Members asked in one turn, in random order, drawn from the whole list."""
 ROUNDS = 9
 LOOKUPS = 1_000_000
+ADDED = 1_000
 ENVIRONMENT = "5b1f6a52-0000-4000-8000-0000000000be"
 KEY = "sdk_live_bench_lists"
 LIST = f"{ENVIRONMENT}/stitchd/big/user/include"
@@ -183,19 +185,31 @@ def run_publish(folder: Path) -> None:
     started = time.perf_counter()
     app.publish(folder / "data", loaded, Config(), progress)
     ended = time.perf_counter()
-    again = time.perf_counter()
     app.publish(folder / "data", loaded, Config())
+    again = time.perf_counter() - ended
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     stored = sum(path.stat().st_blocks * 512 for path in (folder / "data" / "store").glob("*.mdb"))
     found = {
         "served_s": phases["environments"] - started,
         "with_copy_s": ended - started,
-        "again_s": time.perf_counter() - again,
+        "again_s": again,
+        "add_one_ms": add(folder, 1),
+        "add_many_ms": add(folder, ADDED),
         "peak_mb": peak,
         "peak_anonymous_mb": anonymous[0],
         "store_mb": stored / 2**20,
     }
     print(json.dumps(found))
+
+
+def add(folder: Path, count: int) -> float:
+    """Milliseconds until members that no one asks for are in the list and served."""
+    with Store.open(folder / "data", write=True) as store:
+        began = time.perf_counter()
+        _, added = ListWriter(store).add(ENVIRONMENT, LIST, [b"%d added" % n for n in range(count)])
+        taken = (time.perf_counter() - began) * 1e3
+    assert added == count - (count > 1)  # the one that came before
+    return taken
 
 
 def anonymous_mb() -> float:
@@ -260,7 +274,7 @@ def report(sizes: Sequence[int], directory: Path) -> None:
     workers = {size: Worker(directory / str(size) / "data") for size in sizes}
     membership = measure_membership(workers)
     print("keys | member µs | other µs | batch p50 ms | p99 ms | CPU p99 ms | publish s | with copy s | again s | "
-          "peak MB: anonymous, with map | store MB | worker MB before, after")  # fmt: skip
+          "add 1, 1,000 ms | peak MB: anonymous, with map | store MB | worker MB before, after")  # fmt: skip
     for size in sizes:
         p50, p99, busy = measure_batches(workers[size], size)
         command = [
@@ -278,6 +292,7 @@ def report(sizes: Sequence[int], directory: Path) -> None:
             f"{size:,} | {membership[size][0]:.2f} | {membership[size][1]:.2f} | "
             f"{p50:.1f} | {p99:.1f} | {busy:.1f} | "
             f"{one['served_s']:.1f} | {one['with_copy_s']:.1f} | {one['again_s']:.1f} | "
+            f"{one['add_one_ms']:.1f}, {one['add_many_ms']:.0f} | "
             f"{one['peak_anonymous_mb']:.0f}, {one['peak_mb']:.0f} | {one['store_mb']:.0f} | "
             f"{memory['before_mb']:.1f}, {memory['after_mb']:.1f}"
         )  # fmt: skip

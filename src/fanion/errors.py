@@ -8,7 +8,7 @@
     │   └── BundleVersionError    ... written by a newer Fanion
     ├── StoreError            the store can't be opened, read or written
     │   ├── StoreMissingError     ... there is none in this directory
-    │   └── StoreVersionError     ... written by a newer Fanion
+    │   └── StoreVersionError     ... written by another Fanion
     ├── JournalError          the journal can't be opened, read or written
     │   └── JournalFullError      ... nothing was taken: the caller answers "overloaded"
     └── ServeError            the server can't start here (port in use, directory locked, wrong file system)
@@ -71,7 +71,7 @@ class StoreMissingError(StoreError):
 
 
 class StoreVersionError(StoreError):
-    """The store was written by a newer Fanion. Run that version, or publish into a new directory."""
+    """The store was written by a newer or an older Fanion. Run that version, or publish into a new directory."""
 
 
 class JournalError(FanionError):

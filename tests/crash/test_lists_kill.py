@@ -22,7 +22,8 @@ from fanion.bundle import lists
 from fanion.bundle.list_writer import ListWriter
 from fanion.bundle.store import Store
 
-lists.ROWS_IN_MEMORY, lists.READ_AT_ONCE, lists.ROWS_PER_TRANSACTION = 500, 100, 300
+lists.ROWS_IN_MEMORY, lists.READ_AT_ONCE, lists.BYTES_PER_TRANSACTION = 500, 100, 4_000
+lists.BLOCK_BYTES_MAX, lists.BLOCK_BYTES_WRITTEN, lists.BLOCK_BYTES_MERGED = 600, 400, 200
 data, round_number, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 with Store.open(data, write=True) as store:
     writer = ListWriter(store)

@@ -223,7 +223,8 @@ def test_store_stays_small_over_many_publishes(store: Store, data: Path) -> None
 def test_list_members_are_found_exactly_and_replaced_with_their_environment(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "ROWS_PER_TRANSACTION", 7)
+    monkeypatch.setattr(lists, "BLOCK_BYTES_WRITTEN", 60)
+    monkeypatch.setattr(lists, "BYTES_PER_TRANSACTION", 100)
     told: list[tuple[str, int]] = []
     store.publish(
         Publication(bundles={"a": b"x"}, lists={"a": {"beta": [b"%d" % n for n in range(40)] + [b"1"]}}),
@@ -244,15 +245,20 @@ def test_list_members_are_found_exactly_and_replaced_with_their_environment(
 
 
 def test_lists_that_nothing_names_are_swept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "ROWS_PER_TRANSACTION", 7)
+    monkeypatch.setattr(lists, "BLOCK_BYTES_WRITTEN", 60)
+    monkeypatch.setattr(lists, "BLOCKS_PER_TRANSACTION", 7)
     for number in range(4):
         members = [b"%d" % n for n in range(20 + number)]
         store.publish(Publication(bundles={"a": b"x"}, lists={"a": {"l": members, "m": members}}))
     environment = store._environment
     with environment.begin() as transaction:
-        rows = transaction.stat(environment.databases["lists"])["entries"]
+        numbers = {
+            int.from_bytes(key[:8], "big") for key, _ in transaction.cursor(environment.databases["lists"])
+        }
+        blocks = transaction.stat(environment.databases["lists"])["entries"]
         kept = transaction.stat(environment.databases["bundles"])["entries"]
-    assert rows == 2 * 22 + 2 * 23
+    assert numbers == {5, 6, 7, 8}
+    assert blocks > 3 * len(numbers)
     assert kept == 2
 
 
@@ -308,10 +314,26 @@ def test_store_of_a_newer_format_is_refused_as_such(data: Path) -> None:
         meta = environment.open_db(b"meta")
         with environment.begin(write=True) as transaction:
             transaction.put(b"format", b"99", db=meta)
-    with pytest.raises(StoreVersionError, match="has format 99, this Fanion knows up to 1"):
+    with pytest.raises(StoreVersionError, match="has format 99, this Fanion knows up to 2"):
         Store.open(data)
     with pytest.raises(StoreVersionError, match="has format 99"):
         open_verified(data)
+
+
+def test_store_of_an_older_format_is_refused_as_such(data: Path) -> None:
+    with Store.open(data, create=True) as store:
+        store.publish(publication("a"))
+    with lmdb.open(str(data / "store"), max_dbs=8, map_size=1 << 20) as environment:
+        meta = environment.open_db(b"meta")
+        with environment.begin(write=True) as transaction:
+            transaction.put(b"format", b"1", db=meta)
+    for use in (Store.open, open_verified):
+        with pytest.raises(
+            StoreVersionError, match=r"has format 1, this Fanion reads only 2; .*publish into a new"
+        ):
+            use(data)
+    with pytest.raises(StoreVersionError, match="has format 1"):
+        Store.open(data, create=True)
 
 
 def test_object_inherited_over_a_fork_is_refused(

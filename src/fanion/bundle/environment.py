@@ -32,7 +32,7 @@ from fanion.bundle.verify import DATA_FILE, check_file, open_databases, verify
 from fanion.errors import StoreError, StoreMissingError
 
 READERS_MAX = 2_048
-"""Read transactions of all processes together; a worker holds four, two of each generation that it pins."""
+"""Read transactions of all processes together; a worker holds one of each generation that it pins, at most two."""
 
 PUBLISH_WAIT_S = 30.0
 
@@ -125,21 +125,12 @@ class StoreEnvironment:
         """A read transaction whose values are views into the map."""
         return self._lmdb.begin(buffers=True)
 
-    def begin_twice(self) -> tuple[Any, Any]:
-        """Two read transactions of one snapshot: values are views in the first, bytes in the second."""
-        while True:
-            views, plain = self._lmdb.begin(buffers=True), self._lmdb.begin()
-            if views.id() == plain.id():
-                return views, plain
-            plain.abort()
-            views.abort()
-
     def begin_write(self) -> Any:
         return self._lmdb.begin(write=True)
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
-        """One writer at a time, from its first list row to its last sweep."""
+        """One writer at a time, from its first list block to its last sweep."""
         self.check()
         lock = hold_lock(store_path(self.directory) / "publish.lock", fcntl.LOCK_EX, PUBLISH_WAIT_S)
         try:

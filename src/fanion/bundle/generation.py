@@ -8,7 +8,7 @@ Named databases (LMDB; a key has at most 511 bytes):
     api_keys      SHA-256 -> sealed origin byte + KeyRecord
     key_sets      environment NUL publication -> sealed {SHA-256: KeyRecord}, the keys that the definitions name
     definitions   publication NUL file name -> sealed source, kept for recompiling
-    lists         list number + 128-bit hash of the member -> the member
+    lists         list number + last hash that may be in it -> sealed block of members (`fanion.bundle.lists`)
 
 A publication is what one publish wrote; its number is the generation in which it appeared. A manifest says
 which publication each environment is served from, so rolling back switches names and copies nothing.
@@ -19,18 +19,18 @@ Do not change a layout here without a new STORE_FORMAT.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import lmdb
 import msgspec
 import xxhash
-from xxhash import xxh3_128_digest
 
+from fanion._core.list_block import ListReader, pack, rows_of, unpack
 from fanion.errors import StoreError
 from fanion.model.api_key import HASH_BYTES, KeyRecord
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 
 DATABASES = ("meta", "bundles", "api_keys", "key_sets", "definitions", "lists")
 
@@ -52,12 +52,13 @@ class Origin(enum.IntEnum):
 
 
 class ListEntry(msgspec.Struct, frozen=True, array_like=True):
-    """A list segment's rows: all that begin with `number`. `source`: a digest of what they were published from;
-    empty once a command has changed them."""
+    """A list segment's blocks: all that begin with `number`. `source`: a digest of what they were published from;
+    empty once a command has changed them. `secret`: 64 bits, what its members are hashed with."""
 
     number: int
     count: int
     source: str = ""
+    secret: int = 0
 
 
 class EnvironmentEntry(msgspec.Struct, frozen=True):
@@ -115,8 +116,22 @@ def definition_key(publication: int, name: str) -> bytes:
     return publication.to_bytes(8, "big") + b"\0" + name.encode()
 
 
-def list_key(number: int, member: bytes) -> bytes:
-    return number.to_bytes(LIST_NUMBER_BYTES, "big") + xxhash.xxh3_128_digest(member)
+def list_prefix(number: int) -> bytes:
+    """What the keys of a list's blocks begin with."""
+    return number.to_bytes(LIST_NUMBER_BYTES, "big")
+
+
+def block_key(number: int, prefix: int, depth: int) -> bytes:
+    """Of the block that holds the hashes whose first `depth` bits are those of `prefix`."""
+    return list_prefix(number) + (prefix | (1 << 64 - depth) - 1).to_bytes(8, "big")
+
+
+def read_block(key: bytes, value: bytes) -> tuple[list[bytes], int, int]:
+    """The members of a block, its prefix and its depth. Raises StoreError when it is damaged."""
+    try:
+        return unpack(unseal(key, value, "lists"))
+    except ValueError as error:
+        raise StoreError(f"the store holds a block of a list that can't be read: {error}") from error
 
 
 def read_manifest(transaction: Any, databases: dict[str, Any], name: bytes = b"current") -> Manifest | None:
@@ -150,19 +165,16 @@ class PinnedGeneration:
     answers False, keeps the transaction, and may be tried again.
     """
 
-    def __init__(self, transaction: Any, databases: dict[str, Any], rows: Any | None = None) -> None:
-        """`rows`: a transaction of the same snapshot whose values are bytes; rows of lists are found through it in
-        half the time that views of them take."""
+    def __init__(self, transaction: Any, databases: dict[str, Any]) -> None:
+        """`transaction`: one whose values are views into the map."""
         self._transaction = transaction
-        self._rows = transaction if rows is None else rows
         self._databases = databases
         self._views: dict[tuple[str, int], memoryview] = {}
         manifest = read_manifest(transaction, databases)
         self.manifest = EMPTY if manifest is None else manifest
         self.number = self.manifest.generation
-        self._list_prefixes: dict[tuple[str, str], bytes | None] = {}
-        self._find_row: Callable[[bytes], bool]
-        self._found_row: Callable[[], bytes]
+        self._lists: dict[tuple[str, str], ListReader | None] = {}
+        self._list_cursor: Any = None
 
     def environments(self) -> tuple[str, ...]:
         """Ids of the environments that this generation serves, sorted."""
@@ -230,57 +242,67 @@ class PinnedGeneration:
             yield read_key(bytes(key_hash), bytes(value))
 
     def member(self, environment: str, list_name: str, member: bytes) -> bool:
-        """Whether a list segment of the environment holds `member`; False for an unknown list."""
+        """Whether a list segment of the environment holds `member`; False for an unknown list. Raises StoreError
+        where the list is damaged."""
         try:
-            prefix = self._list_prefixes[environment, list_name]
+            reader = self._lists[environment, list_name]
         except KeyError:
-            return self._first_member(environment, list_name, member)
-        if prefix is None:
-            return False
-        return self._find_row(prefix + xxh3_128_digest(member)) and self._found_row() == member
+            reader = self._open_list(environment, list_name)
+        try:
+            return reader is not None and reader.holds(member)
+        except ValueError as error:
+            raise StoreError(f"the store's lists can't be read: {error}") from error
 
-    def _first_member(self, environment: str, list_name: str, member: bytes) -> bool:
-        """Remembers where the rows of every list of the environment begin; empty lists are not looked up."""
-        if not self._list_prefixes:
-            self._open()
-            cursor = self._rows.cursor(self._databases["lists"])
-            self._find_row, self._found_row = cursor.set_key, cursor.value
+    def _open_list(self, environment: str, list_name: str) -> ListReader | None:
+        """The reader of a list, kept until `release`; None for one that is empty or unknown."""
+        transaction = self._open()
         entry = self.manifest.environments.get(environment)
-        for name, rows in {} if entry is None else entry.lists.items():
-            prefix = rows.number.to_bytes(LIST_NUMBER_BYTES, "big") if rows.count else None
-            self._list_prefixes[environment, name] = prefix
-        if (environment, list_name) not in self._list_prefixes:
-            return False
-        return self.member(environment, list_name, member)
+        if entry is None or list_name not in entry.lists:
+            return None
+        blocks, reader = entry.lists[list_name], None
+        if blocks.count:
+            if self._list_cursor is None:
+                self._list_cursor = transaction.cursor(self._databases["lists"])
+            cursor = self._list_cursor
+            reader = ListReader(cursor.set_range, cursor.value, blocks.number, blocks.secret)
+        self._lists[environment, list_name] = reader
+        return reader
 
     def members(self, environment: str, list_name: str) -> Iterator[bytes]:
         """Every member of a list segment, in the order of the hashes. Raises StoreError for an unknown list."""
         entry = self.manifest.environments.get(environment)
         if entry is None or list_name not in entry.lists:
             raise StoreError(f"environment {environment} has no list {list_name}")
-        start = entry.lists[list_name].number.to_bytes(LIST_NUMBER_BYTES, "big")
+        for key, value in self._blocks(entry.lists[list_name].number):
+            yield from read_block(key, value)[0]
+
+    def check_list(self, entry: ListEntry) -> None:
+        """Reads a list through: its seals, that each block is the one that its members give, and that there is one
+        for every hash. Raises StoreError."""
+        number, count, covered = entry.number, 0, 0
+        for key, value in self._blocks(number):
+            members, prefix, depth = read_block(key, value)
+            rows = rows_of(number, entry.secret, members)
+            if (
+                key != block_key(number, prefix, depth)
+                or prefix != covered
+                or not _is_packed(value, number, prefix, depth, rows)
+            ):
+                raise StoreError(f"list {number} is damaged")
+            count += len(rows)
+            covered = prefix + (1 << 64 - depth)
+        if count != entry.count or (count and covered != 1 << 64):
+            raise StoreError(f"list {number} has {count} members, not {entry.count}, or misses a block")
+
+    def _blocks(self, number: int) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values of a list's blocks, in the order of the hashes."""
+        start = list_prefix(number)
         cursor = self._open().cursor(self._databases["lists"])
         if cursor.set_range(start):
-            for key, member in cursor:
+            for key, value in cursor:
                 if key[:LIST_NUMBER_BYTES] != start:
                     return
-                yield bytes(member)
-
-    def check_list(self, rows: ListEntry) -> None:
-        """Reads all rows of a list: each is bound to its key by a hash, so a changed byte shows. StoreError."""
-        self._open()
-        start = rows.number.to_bytes(LIST_NUMBER_BYTES, "big")
-        count = 0
-        cursor = self._rows.cursor(self._databases["lists"])
-        if cursor.set_range(start):
-            for key, member in cursor:
-                if key != start + xxh3_128_digest(member):
-                    if key[:LIST_NUMBER_BYTES] != start:
-                        break
-                    raise StoreError(f"list {rows.number} is damaged")
-                count += 1
-        if count != rows.count:
-            raise StoreError(f"list {rows.number} has {count} members, not {rows.count}")
+                yield bytes(key), bytes(value)
 
     def definitions(self, environment: str) -> dict[str, bytes]:
         """The sources that the environment's publication was made from, by file name."""
@@ -308,11 +330,11 @@ class PinnedGeneration:
             except BufferError:
                 return False
             del self._views[name]
-        if self._list_prefixes:
-            self._list_prefixes.clear()
-            del self._find_row, self._found_row
-        if self._rows is not self._transaction:
-            self._rows.abort()
+        for reader in self._lists.values():
+            if reader is not None:
+                reader.close()
+        self._lists.clear()
+        self._list_cursor = None
         self._transaction.abort()
         self._transaction = None
         return True
@@ -321,6 +343,14 @@ class PinnedGeneration:
         if self._transaction is None:
             raise StoreError("this generation was released; take the current one for each request")
         return self._transaction
+
+
+def _is_packed(value: bytes, number: int, prefix: int, depth: int, rows: list[bytes]) -> bool:
+    """Whether a sealed block is byte for byte what these rows give."""
+    try:
+        return pack(number, prefix, depth, rows) == value[8:]
+    except ValueError:
+        return False
 
 
 def translate(error: lmdb.Error, directory: str) -> StoreError:

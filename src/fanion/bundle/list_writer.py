@@ -8,23 +8,24 @@ are named, so rolling back does not undo it unless it goes back past a publish t
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanion._core.list_block import rows_of
 from fanion.bundle import generation as layout
 from fanion.bundle.environment import store_path
 from fanion.bundle.generation import EnvironmentEntry, ListEntry, Manifest
-from fanion.bundle.lists import ROWS_PER_TRANSACTION, add_rows, remove_rows, write_list
+from fanion.bundle.lists import ROWS_IN_MEMORY, change_rows, checked_rows, write_list
 from fanion.errors import StoreError
 
 if TYPE_CHECKING:
     from fanion.bundle.store import Publication, Store
 
 Progress = Callable[[str, int], None] | None
-Change = Callable[[Any, Any, int, Iterable[bytes]], int]
 
 
 class ListWriter:
@@ -59,11 +60,11 @@ class ListWriter:
 
     def add(self, environment: str, name: str, members: Iterable[bytes]) -> tuple[int, int]:
         """Adds members; returns the generation and how many were new. Raises StoreError."""
-        return self._change(environment, name, members, add_rows, 1)
+        return self._change(environment, name, members, adding=True)
 
     def remove(self, environment: str, name: str, members: Iterable[bytes]) -> tuple[int, int]:
         """Takes members out; returns the generation and how many there were. Raises StoreError."""
-        return self._change(environment, name, members, remove_rows, -1)
+        return self._change(environment, name, members, adding=False)
 
     def replace(
         self, environment: str, name: str, members: Iterable[bytes], progress: Progress = None
@@ -81,24 +82,39 @@ class ListWriter:
         return number, new.count
 
     def _change(
-        self, environment: str, name: str, members: Iterable[bytes], change: Change, sign: int
+        self, environment: str, name: str, members: Iterable[bytes], *, adding: bool
     ) -> tuple[int, int]:
+        """Many are read at once, since each block that is changed is written whole."""
         store = self._store
-        changed = 0
+        changed = number = 0
         rest = iter(members)
         with store._environment.publishing():
-            chunk = list(islice(rest, ROWS_PER_TRANSACTION))
-            while True:
+            while (chunk := list(islice(rest, ROWS_IN_MEMORY))) or not number:
                 with store._writing() as transaction:
                     entry = self._entry(store._current(transaction), environment, name)
-                    database = store._environment.databases["lists"]
-                    count = change(transaction, database, entry.number, chunk)
+                rows = checked_rows(entry, chunk) if adding else rows_of(entry.number, entry.secret, chunk)
+                rows = sorted(set(rows))
+                while rows or not number:
+                    number, count, done = self._change_some(environment, name, rows, adding)
                     changed += count
-                    new = ListEntry(entry.number, entry.count + sign * count)
-                    number = self._rename(transaction, entry, new)
-                store.word.raise_to(number)
-                if not (chunk := list(islice(rest, ROWS_PER_TRANSACTION))):
-                    return number, changed
+                    rows = rows[done:]
+        return number, changed
+
+    def _change_some(
+        self, environment: str, name: str, rows: list[bytes], adding: bool
+    ) -> tuple[int, int, int]:
+        """One transaction's worth of a change; its generation, how many members came or went, how many rows are
+        done."""
+        store = self._store
+        with store._writing() as transaction:
+            entry = self._entry(store._current(transaction), environment, name)
+            database = store._environment.databases["lists"]
+            count, done = change_rows(transaction, database, entry, rows, adding)
+            total = entry.count + (count if adding else -count)
+            new = msgspec.structs.replace(entry, count=total, source="")
+            number = self._rename(transaction, entry, new)
+        store.word.raise_to(number)
+        return number, count, done
 
     def _entry(self, manifest: Manifest, environment: str, name: str) -> ListEntry:
         found = manifest.environments.get(environment)
@@ -138,8 +154,9 @@ class ListWriter:
             store._put(transaction, "meta", b"current", sealed)
         database = store._environment.databases["lists"]
         scratch = store_path(store.directory)
-        count = write_list(store._writing, database, number, members, progress, scratch)
-        return ListEntry(number, count, source)
+        entry = ListEntry(number, 0, source, secrets.randbits(64))
+        count = write_list(store._writing, database, entry, members, progress, scratch)
+        return msgspec.structs.replace(entry, count=count)
 
 
 def _renamed(entry: EnvironmentEntry, number: int, new: ListEntry) -> EnvironmentEntry:

@@ -106,11 +106,10 @@ class Store:
     def pin(self) -> PinnedGeneration:
         """Holds on to the committed generation until released. At most two a process should be alive."""
         with self._reading():
-            transaction, rows = self._environment.begin_twice()
+            transaction = self._environment.begin()
             try:
-                return PinnedGeneration(transaction, self._environment.databases, rows)
+                return PinnedGeneration(transaction, self._environment.databases)
             except BaseException:
-                rows.abort()
                 transaction.abort()
                 raise
 

@@ -3,7 +3,7 @@
 LMDB has no checksums: a truncated file ends the process (SIGBUS), a damaged page may (SIGSEGV), and a flipped
 byte is returned silently. So: `check_file` compares sizes from the file's own header, without mapping;
 `verify` walks every page that a server would touch, in a child, comparing the checksums that we keep.
-`python -m fanion.bundle.verify DIR` is that child: exit 0 whole, 1 damaged, 3 of a newer format (said on
+`python -m fanion.bundle.verify DIR` is that child: exit 0 whole, 1 damaged, 3 of another format (said on
 standard output).
 """
 
@@ -24,7 +24,7 @@ from fanion.errors import StoreError, StoreMissingError, StoreVersionError
 
 DATA_FILE = "data.mdb"
 CHILD_TIMEOUT_S = 600
-NEWER_STATUS = 3
+OTHER_FORMAT_STATUS = 3
 META_MAGIC = 0xBEEFC0DE
 META_VERSION = 1
 META_FLAG = 0x08
@@ -80,8 +80,8 @@ def _read_meta(pages: bytes, start: int) -> tuple[int, int, int] | None:
 def verify(directory: Path, *, deep: bool = False) -> str | None:
     """None when the store in `directory` is whole, else what is wrong with it. `deep`: long lists too.
 
-    Runs in a child process, since reading a damaged file may kill the reader. Raises StoreVersionError for a
-    newer format, which is no damage.
+    Runs in a child process, since reading a damaged file may kill the reader. Raises StoreVersionError for
+    another format, which is no damage.
     """
     command = [sys.executable, "-m", "fanion.bundle.verify", str(directory), *(["deep"] if deep else [])]
     try:
@@ -91,7 +91,7 @@ def verify(directory: Path, *, deep: bool = False) -> str | None:
     if child.returncode == 0:
         return None
     said = child.stdout.decode(errors="replace").strip()
-    if child.returncode == NEWER_STATUS:
+    if child.returncode == OTHER_FORMAT_STATUS:
         raise StoreVersionError(said)
     if said:
         return said
@@ -109,8 +109,8 @@ def walk(directory: Path, *, deep: bool) -> None:
         raise layout.translate(error, str(directory)) from None
     try:
         databases = open_databases(environment, create=False)
-        with environment.begin(buffers=True) as transaction, environment.begin() as rows:
-            pinned = PinnedGeneration(transaction, databases, rows if rows.id() == transaction.id() else None)
+        with environment.begin(buffers=True) as transaction:
+            pinned = PinnedGeneration(transaction, databases)
             lists: set[int] | None = set() if deep else None
             _walk_generation(pinned, lists)
             previous = layout.read_manifest(transaction, databases, b"previous")
@@ -134,10 +134,10 @@ def _walk_generation(pinned: PinnedGeneration, lists: set[int] | None) -> None:
         bundle = pinned.bundle(name)
         if bundle is None or xxhash.xxh64_intdigest(bundle) != entry.digest:
             raise StoreError(f"the bundle of environment {name} is damaged")
-        for rows in entry.lists.values():
-            if lists is not None and rows.number not in lists:
-                pinned.check_list(rows)
-                lists.add(rows.number)
+        for blocks in entry.lists.values():
+            if lists is not None and blocks.number not in lists:
+                pinned.check_list(blocks)
+                lists.add(blocks.number)
 
 
 def _is_live(directory: Path) -> bool:
@@ -160,6 +160,11 @@ def open_databases(environment: lmdb.Environment, *, create: bool) -> dict[str, 
             f"{environment.path()}: the store has format {int(found)}, this Fanion knows up to "
             f"{layout.STORE_FORMAT}; run the newer Fanion, or publish into a new directory"
         )
+    if found is not None and int(found) < layout.STORE_FORMAT:
+        raise StoreVersionError(
+            f"{environment.path()}: the store has format {int(found)}, this Fanion reads only "
+            f"{layout.STORE_FORMAT}; run the older Fanion, or publish into a new directory"
+        )
     databases = {name: environment.open_db(name.encode(), create=create) for name in DATABASES}
     if found is None:
         with environment.begin(write=True) as transaction:
@@ -173,7 +178,7 @@ def main() -> None:
         walk(Path(sys.argv[1]), deep=sys.argv[2:] == ["deep"])
     except StoreError as error:
         print(error)
-        sys.exit(NEWER_STATUS if isinstance(error, StoreVersionError) else 1)
+        sys.exit(OTHER_FORMAT_STATUS if isinstance(error, StoreVersionError) else 1)
 
 
 if __name__ == "__main__":
