@@ -228,7 +228,8 @@ class Scanner:
 
     def __iter__(self) -> Iterator[Run | Damage]:
         window = WINDOW_BYTES
-        self._written = self._source.written()  # before anything is read: reading ahead fills holes with zeros
+        # Before anything is read: reading ahead fills holes with zeros.
+        self._written = self._source.written()
         base, buffer = self.offset, self._source.read(self.offset, window)
         while True:
             start = self.offset - base
