@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 from click.testing import CliRunner
 
 from fanion import definitions
 from fanion.cli.check import command
+from fanion.definitions.report import reason
 
 
 def test_good_definitions_are_summed_up() -> None:
@@ -39,3 +41,12 @@ def test_every_problem_is_printed_with_file_and_path(tmp_path: Path) -> None:
 
 def test_paths_are_required() -> None:
     assert CliRunner().invoke(command, []).exit_code == 2
+
+
+def test_a_reason_stays_short_whatever_it_quotes() -> None:
+    error = msgspec.ValidationError(f"Invalid enum value '{'x' * 70_000}\n' - at `$.rules[1].field`")
+    text = reason(error)
+    assert len(text) == 300
+    assert text.startswith("Invalid enum value 'xxx")
+    assert text.endswith(" - at `$.rules[1].field`")
+    assert reason(ValueError("a\nb")) == "a b"

@@ -322,6 +322,11 @@ def test_one_bad_event_refuses_the_batch_and_names_its_place(changes: dict[str, 
     assert caller.parts.journal.records == []
 
 
+def test_an_error_does_not_send_a_long_text_back() -> None:
+    answer = Caller().call("POST", EVENTS, batch(event(reason="x" * 60_000)))
+    assert (answer.status, len(answer.body) < 1_000) == (422, True)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -18,7 +18,7 @@ from fanion.definitions.builder import Builder
 from fanion.definitions.conditions import Tree, join_trees, lower_test, operand_number, pattern_error
 from fanion.definitions.documents import DocumentError, parse_json
 from fanion.definitions.flags import Serving, lower_flag, value_text, variant_names
-from fanion.definitions.report import Report, join, shown
+from fanion.definitions.report import Report, join, reason, shown
 from fanion.definitions.source import SourceFile, SourceFormat
 from fanion.model.program import Answer, Outcome, Resolution
 
@@ -141,7 +141,7 @@ def _entry(key: str, document: Any, file: str, report: Report) -> Entry:
     try:
         return msgspec.convert(document, FlagConfig)
     except (msgspec.ValidationError, RecursionError) as error:
-        report.warning(file, join("", key), f"a malformed entry ({error})", "the flag answers ERROR")
+        report.warning(file, join("", key), f"a malformed entry ({reason(error)})", "the flag answers ERROR")
     members = document if isinstance(document, dict) else {}
     default, flag_id = members.get("defaultValue"), members.get("flagId")
     readable = isinstance(default, bool | float | str) or _is_int64(default)

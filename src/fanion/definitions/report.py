@@ -13,6 +13,7 @@ from fanion.errors import DefinitionError, Problem
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _SHOWN_CHARS_MAX = 80
+_REASON_CHARS_MAX = 300
 
 
 class Report:
@@ -56,3 +57,12 @@ def shown(value: Any) -> str:
         return "a very long number"
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[: _SHOWN_CHARS_MAX - 1]}…"
+
+
+def reason(error: Exception) -> str:
+    """An error of decoding for a message: short, on one line. It may quote what an author, or anyone, wrote."""
+    text = " ".join(str(error).split())
+    if len(text) <= _REASON_CHARS_MAX:
+        return text
+    # The place is at the end; what was found is before it.
+    return f"{text[: _REASON_CHARS_MAX - 101]}…{text[-100:]}"

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get
 import msgspec
 
 from fanion.definitions.limits import CONDITION_DEPTH_MAX, DEPTH_MAX
-from fanion.definitions.report import Report, join, shown
+from fanion.definitions.report import Report, join, reason, shown
 
 
 class Broken:
@@ -136,7 +136,7 @@ class _Collector:
             return msgspec.convert(value, kind)
         except (msgspec.ValidationError, RecursionError) as error:
             found = "a key" if _extra(kind, "secret") else shown(value)
-            return self.refuse(path, found, _allowed(kind, str(error)))
+            return self.refuse(path, found, _allowed(kind, reason(error)))
 
 
 def _extra(kind: Any, name: str) -> Any:

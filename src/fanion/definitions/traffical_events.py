@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from fanion.definitions.report import Report, join, shown
+from fanion.definitions.report import Report, join, reason, shown
 from fanion.definitions.traffical_conditions import compiled
 
 EVENTS_MAX: Final = 10_000
@@ -63,8 +63,8 @@ def read_events(documents: list[Any], file: str, report: Report) -> dict[str, An
         try:
             event = msgspec.convert(document, EventDefinition)
         except (msgspec.ValidationError, RecursionError) as error:
-            reason, _, place = str(error).partition(" - at `$")
-            report.problem(file, path + place.rstrip("`"), "a value that can't be used", reason)
+            why, _, place = reason(error).partition(" - at `$")
+            report.problem(file, path + place.rstrip("`"), "a value that can't be used", why)
             continue
         if event.name in names:
             report.problem(file, f"{path}.name", f"{shown(event.name)} again", "each event once")

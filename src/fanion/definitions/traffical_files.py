@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from fanion.definitions import limits
-from fanion.definitions.report import Report, join, shown
+from fanion.definitions.report import Report, join, reason, shown
 
 BUCKET_COUNT_MAX: Final = 2**31 - 1
 LAYERS_MAX: Final = 10_000
@@ -282,11 +282,11 @@ class Reader:
         try:
             return msgspec.convert(document, kind)
         except (msgspec.ValidationError, RecursionError) as error:
-            reason, _, place = str(error).partition(" - at `$")
+            why, _, place = reason(error).partition(" - at `$")
             place = path + place.rstrip("`") if path else place.rstrip("`").lstrip(".")
-            missing = reason.startswith("Object missing required field")
+            missing = why.startswith("Object missing required field")
             found = "a field is missing" if missing else "a value that can't be used"
-            self.report.problem(self.file, place or "document", found, reason[:1].lower() + reason[1:])
+            self.report.problem(self.file, place or "document", found, why[:1].lower() + why[1:])
             return None
 
     def bound(self, items: list[Any], most: int, path: str) -> None:

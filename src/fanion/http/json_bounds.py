@@ -21,6 +21,7 @@ TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"(\s*+:)?|[\[\]{}]|-?[0-9][0-9.eE+-]*+',
 """Strings (group 1: a member's name), brackets and numbers. An unfinished string matches nothing: the decoder
 refuses it anyway."""
 
+REASON_CHARS_MAX = 300
 NUMBER_BYTES = b"0123456789.eE+-"
 MISSING_FIELD = re.compile(r"^Object missing required field `([^`]*)`")
 PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
@@ -88,7 +89,8 @@ def refuse(reason: str) -> NoReturn:
 
 
 def place_of(error: msgspec.ValidationError) -> tuple[str, str]:
-    """The path in the document (e.g. `events[3].reason`, empty for the document itself) and the reason."""
+    """The path in the document (e.g. `events[3].reason`, empty for the document itself) and the reason, cut where
+    it quotes a long text of the client's."""
     text = str(error)
     place = PLACE.search(text)
     path = place.group(1) if place else ""
@@ -97,4 +99,4 @@ def place_of(error: msgspec.ValidationError) -> tuple[str, str]:
     if missing:
         path = f"{path}.{missing.group(1)}" if path else missing.group(1)
         reason = "Required"
-    return path, reason
+    return path, reason if len(reason) <= REASON_CHARS_MAX else f"{reason[: REASON_CHARS_MAX - 1]}…"
