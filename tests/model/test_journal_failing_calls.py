@@ -43,7 +43,9 @@ def test_any_call_may_fail(error: int, always: bool) -> None:
         storage.clock += 2_000_000_000
         assert world.drain(), (number, storage.failed_call, world.steward.health)
         assert world.acknowledged == len(world.sent)
-        check_recovered(storage.power_off(number), world.sent, world.acknowledged)
+        after = storage.power_off(number)
+        check_recovered(after, world.sent, world.acknowledged)
+        after.disk.close()
         storage = storage.kill()
         assert len(read_all(storage)[0]) == len(world.sent)
         check_recovered(storage, world.sent, world.acknowledged)
@@ -86,6 +88,7 @@ def test_a_failed_sync_that_takes_durable_neighbours_along_loses_none(size: int)
         after = storage.power_off(0)
         assert world.acknowledged == before + 1
         check_recovered(after, world.sent, world.acknowledged)
+        after.disk.close()
         storage.disk.close()
 
 
@@ -105,7 +108,9 @@ def test_recovery_may_fail_at_any_call_and_be_tried_again() -> None:
             adopt(storage, JOURNAL, 0, SETTINGS)
         hit = bool(storage.failed_call)
         storage.fail_at = -1
-        check_recovered(storage.power_off(number), world.sent, world.acknowledged)
+        after = storage.power_off(number)
+        check_recovered(after, world.sent, world.acknowledged)
+        after.disk.close()
         adopt(storage.kill(), JOURNAL, 0, SETTINGS)
         records, reader = read_all(storage)
         assert [record.body for record in records] == list(world.sent.values())
