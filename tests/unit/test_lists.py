@@ -417,3 +417,11 @@ def test_two_lists_of_the_same_members_hash_them_differently(store: Store) -> No
         False
     ] * 2
     pinned.release()
+
+
+def test_repeats_make_no_more_blocks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists_module, "ROWS_IN_MEMORY", 20_000)
+    repeated = [b"member-%d" % (number % 10) for number in range(100_000)]
+    publish(store, repeated)
+    assert members(store) == set(repeated)
+    assert blocks(store) == 1

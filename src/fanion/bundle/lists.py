@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import tempfile
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
@@ -76,13 +76,12 @@ class _Shares:
         self._held = 0
         self._frames: list[list[tuple[int, int]]] = [[] for _ in range(SHARES)]
         self._file: IO[bytes] | None = None
-        self.bytes = 0
+        self._spilled_bytes = 0
 
     def add(self, rows: list[bytes]) -> None:
         shares = self._rows
         for row in rows:
             shares[row[0]].append(row)
-        self.bytes += _size(rows)
         self._held += len(rows)
         if self._held >= ROWS_IN_MEMORY:
             self._spill()
@@ -92,11 +91,17 @@ class _Shares:
             self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115 - closed in close()
         for frames, rows in zip(self._frames, self._rows, strict=True):
             if rows:
-                frame = msgspec.msgpack.encode(rows)
+                different = set(rows)
+                self._spilled_bytes += _size(different)
+                frame = msgspec.msgpack.encode(different)
                 frames.append((self._file.tell(), len(frame)))
                 self._file.write(frame)
                 rows.clear()
         self._held = 0
+
+    def count_bytes(self) -> int:
+        """Of what was added, without most of the repeats: those of rows that were held at the same time."""
+        return self._spilled_bytes + sum(_size(set(rows)) for rows in self._rows if rows)
 
     def sorted(self, share: int) -> list[bytes]:
         """The different rows of a share, sorted."""
@@ -130,14 +135,17 @@ def write_list(
             shares.add(checked_rows(entry, chunk))
             if progress is not None:
                 progress("list members", len(chunk))
-        return _append(writing, database, entry, shares, progress) if shares.bytes else 0
+        size = shares.count_bytes()
+        return _append(writing, database, entry, shares, size, progress) if size else 0
     finally:
         shares.close()
 
 
-def _append(writing: Writing, database: Any, entry: ListEntry, shares: _Shares, progress: Progress) -> int:
+def _append(
+    writing: Writing, database: Any, entry: ListEntry, shares: _Shares, expected: int, progress: Progress
+) -> int:
     depth = 0
-    while shares.bytes >> depth > BLOCK_BYTES_WRITTEN:
+    while expected >> depth > BLOCK_BYTES_WRITTEN:
         depth += 1
     count = size = 0
     blocks: list[tuple[bytes, bytes]] = []
@@ -184,7 +192,7 @@ def _blocks(
     yield from _blocks(number, middle, depth + 1, depth_min, rows[at:])
 
 
-def _size(rows: list[bytes]) -> int:
+def _size(rows: Collection[bytes]) -> int:
     """Bytes of a block with these rows: a length and a start for each, the head and the last start."""
     return 36 + sum(map(len, rows)) + (2 + 2 - HASH_BYTES) * len(rows)
 
