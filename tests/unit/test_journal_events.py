@@ -214,7 +214,9 @@ def test_stats_counts_records_and_bytes(data: Path) -> None:
     (line,) = json.loads(run("stats", "--data", data, "--json"))
     assert (line["writer"], line["epoch"], line["records"], line["segments"]) == (0, 1, 3, 1)
     assert line["first_ns"] == RECEIVED_NS
-    assert "writer" in run("stats", "--data", data)
+    shown = run("stats", "--data", data)
+    assert "writer" in shown
+    assert "MiB on disk with rings" in shown
 
 
 @pytest.mark.parametrize("columns", [None, "40"])

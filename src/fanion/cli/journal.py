@@ -21,7 +21,7 @@ from rich.progress import track
 from fanion.cli.common import data_option, print_table
 from fanion.errors import JournalError
 from fanion.journal.event import Expanded, expand, iso_from_ns
-from fanion.journal.inspection import Summary, summarise, verify_segments
+from fanion.journal.inspection import Summary, count_disk_bytes, summarise, verify_segments
 from fanion.journal.reader import JournalReader, Record
 from fanion.model.dialects import DIALECTS
 
@@ -114,6 +114,8 @@ def stats(data: Path, as_json: bool) -> None:
         click.echo(msgspec.json.encode(summaries).decode())
         return
     print_table(COLUMNS, map(_cells, summaries), numbers=NUMBERS)
+    mebibytes = count_disk_bytes(data) / 2**20
+    click.echo(f"{mebibytes:,.0f} MiB on disk with rings, segments made ready and those to be recycled")
 
 
 def _cells(line: Summary) -> list[str]:

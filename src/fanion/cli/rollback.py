@@ -16,7 +16,8 @@ from fanion.config import find_file, load_config
 def command(data: Path) -> None:
     """Go back to the previous generation, under a new, higher number.
 
-    Keys that were revoked since stay revoked. A second rollback returns to where the first one started.
+    Keys that were revoked since stay revoked, and members that `fanion lists` changed stay changed, unless the last
+    publish replaced their list. A second rollback returns to where the first one started.
     """
     config = load_config(file=find_file(data))
     with Store.open(data, write=True, map_bytes=config.store.map_bytes) as store:

@@ -113,6 +113,15 @@ def summarise(directory: Path, storage: Storage | None = None) -> list[Summary]:
     return [lines[writer] for writer in sorted(lines)]
 
 
+def count_disk_bytes(directory: Path) -> int:
+    """Blocks of every file of the journal: rings, segments made ready and to be recycled as well as records."""
+    total = 0
+    for path in (directory / "journal").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_blocks * 512
+    return total
+
+
 def _add(storage: Storage, line: Summary, segment: Segment, limit: int, proven: int) -> None:
     header = segment.header
     with open_source(storage, segment.path, header) as source:
