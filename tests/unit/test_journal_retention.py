@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from itertools import islice
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 from fanion.errors import JournalError
-from fanion.journal import files
+from fanion.journal import files, log_segment, window_rebuild
 from fanion.journal.inspection import summarise, verify_segments
 from fanion.journal.log_segment import START, list_segments
 from fanion.journal.reader import JournalReader
@@ -180,6 +181,83 @@ def test_what_is_removed_frees_its_blocks_in_small_steps_while_a_reader_stands_i
     assert names(storage, ".tmp") == []
     assert seen == sorted(set(seen))
     assert {defect.what for defect in reader.defects} == {"sequences are missing before this segment"}
+
+
+def test_a_rebuild_of_the_id_window_notices_a_segment_that_goes_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the ids of its other records would be missing, and their events kept twice."""
+    monkeypatch.setattr(files, "REMOVE_STEP_BYTES", 8 * KIB)
+    monkeypatch.setattr(log_segment, "WINDOW_BYTES", 8 * KIB)
+    storage = build(4)
+    part, *_ = list(window_rebuild._parts(storage, DATA))
+    runs = window_rebuild._runs(storage, part)
+    next(runs)
+    passed = run_pass(storage, JOURNAL, msgspec.structs.replace(COMPRESSING, pool_segments=0))
+    assert passed is not None
+    assert passed.compressed == 3
+    with pytest.raises(FileNotFoundError):
+        list(runs)
+
+
+def test_a_file_that_cannot_be_shrunk_is_removed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "REMOVE_STEP_BYTES", 8 * KIB)
+    for call in ("pwrite", "truncate"):
+        storage = build(3)
+        (first, second, _) = names(storage, ".log")
+        files.remove_segment(storage, JOURNAL / first)
+        files.remove_segment(storage, JOURNAL / second)
+        fail_every(storage, call)
+        run_pass(storage, JOURNAL, SETTINGS)
+        assert names(storage, ".tmp") == []
+
+
+def fail_every(storage: SimulatedStorage, call: str) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    setattr(storage, call, failing)
+
+
+def test_only_what_was_written_goes_to_the_pool() -> None:
+    """A segment that was only allocated would be handed out for one that needs no commit of the file system."""
+    size = SETTINGS.segment_bytes
+    for written, pooled in (([], False), ([(0, size // 2)], False), ([(0, size - 8 * KIB)], True)):
+        storage = build(3)
+        (first, *_) = names(storage, ".log")
+        storage.disk.names[f"{JOURNAL}/{first}"].cache[-1] = 1
+        storage.written = lambda fd, parts=written: parts  # type: ignore[method-assign, misc]
+        files.SegmentMaker(storage, JOURNAL, SETTINGS).recycle(JOURNAL / first, keep=4)
+        found = names(storage, ".free")
+        assert len(found) == pooled
+        assert not any(any(storage.disk.names[f"{JOURNAL}/{name}"].cache[-8 * KIB :]) for name in found)
+
+
+@pytest.mark.parametrize(
+    ("written", "holes"),
+    [
+        ([], [(0, 100)]),
+        ([(0, 100)], []),
+        ([(0, 10), (20, 100)], [(10, 20)]),
+        ([(5, 10), (20, 90)], [(0, 5), (10, 20), (90, 100)]),
+    ],
+)
+def test_holes_are_what_was_not_written(written: list[tuple[int, int]], holes: list[tuple[int, int]]) -> None:
+    assert files.find_holes(written, 100) == holes
+
+
+def test_a_segment_that_is_wanted_at_once_leaves_a_nearly_full_disk_alone() -> None:
+    """What can't be allocated whole is given back: other files need the rest."""
+    settings = msgspec.structs.replace(SETTINGS, reserve_bytes=10 * SETTINGS.segment_bytes)
+    for free, failing, size in ((20, False, SETTINGS.segment_bytes), (12, False, 8192), (20, True, 8192)):
+        storage = SimulatedStorage(new_disk(), 1)
+        storage.make_directory(JOURNAL)
+        storage.disk.free = free * SETTINGS.segment_bytes
+        if failing:
+            fail_every(storage, "allocate")
+        maker = files.SegmentMaker(storage, JOURNAL, settings)
+        ready = maker.make(machine=bytes(16), writer=0, epoch=1, ordinal=1, zeroed=False)
+        assert storage.size(ready.fd) == size
 
 
 def test_a_file_without_a_name_is_freed_by_the_next_pass() -> None:

@@ -118,19 +118,26 @@ def remove_segment(storage: Storage, path: Path) -> None:
     storage.sync_directory(path.parent)
 
 
-def shrink(storage: Storage, draft: Path) -> None:
+def shrink(storage: Storage, draft: Path, step: Callable[[int], None] = lambda _: None) -> None:
     """Frees a file's blocks a step at a time from its end, then unlinks it. The header goes before them: a reader
-    that still has the file open sees that it is another one (`still_there`).
+    that still has the file open sees that it is another one (`still_there`). `step` is called before each step,
+    to end (by raising).
 
     Unlinked in one piece, 64 MiB went to the disk as one discard, and the writer's fdatasync behind it took 11 to
     17 ms; in steps of 1 MiB it took 4 at most.
     """
     fd = storage.open(draft)
     try:
-        write_all(storage, fd, bytes(PAGE), 0)
-        for size in range(storage.size(fd) - REMOVE_STEP_BYTES, PAGE, -REMOVE_STEP_BYTES):
+        size = storage.size(fd)
+        if size > REMOVE_STEP_BYTES:
+            write_all(storage, fd, bytes(PAGE), 0)
+        while size > REMOVE_STEP_BYTES:
+            step(0)
+            size -= REMOVE_STEP_BYTES
             storage.truncate(fd, size)
             storage.sleep(REMOVE_PAUSE_S)
+    except OSError:
+        pass  # the disk is full, or fails: whole, then
     finally:
         storage.close(fd)
     storage.unlink(draft)
@@ -143,6 +150,7 @@ class SegmentMaker:
         self._storage = storage
         self._directory = directory
         self._size = settings.segment_bytes
+        self._reserve = settings.reserve_bytes
 
     def make(
         self,
@@ -167,7 +175,7 @@ class SegmentMaker:
             if fresh:
                 self._allocate(fd, needed=zeroed)
             if fresh and zeroed:
-                self._zero(fd, hurry)
+                self._zero(fd, 0, self._size, hurry)
             header = SegmentHeader(
                 machine=machine,
                 salt=new_salt(storage),
@@ -194,19 +202,33 @@ class SegmentMaker:
         """Puts a file that is no longer needed into the pool, or removes it when the pool has `keep` already."""
         storage = self._storage
         pool = [name for name in storage.list_directory(self._directory) if is_pool_name(name)]
-        fd = storage.open(path)
-        try:
-            size = storage.size(fd)
-            full = size >= self._size and size < 2 * self._size
-            if full and size > self._size:
-                storage.truncate(fd, self._size)
-        finally:
-            storage.close(fd)
-        if not full or len(pool) >= keep:
+        if len(pool) >= keep or not self._complete(path):
             remove_segment(storage, path)
             return
         storage.rename(path, self._directory / f"pool-{random_name(storage)}.free")
         storage.sync_directory(self._directory)
+
+    def _complete(self, path: Path) -> bool:
+        """Cuts a file to the size of a segment, and writes zeros where it was never written. False: too much is
+        missing, or it is far too long."""
+        storage = self._storage
+        fd = storage.open(path)
+        try:
+            size = storage.size(fd)
+            if not self._size <= size < 2 * self._size:
+                return False
+            if size > self._size:
+                storage.truncate(fd, self._size)
+            holes = find_holes(storage.written(fd), self._size)
+            if sum(end - start for start, end in holes) > self._size // 4:
+                return False
+            for start, end in holes:
+                self._zero(fd, start, end, lambda: False)
+            if holes:
+                storage.fdatasync(fd)
+            return True
+        finally:
+            storage.close(fd)
 
     def _from_pool(self, writer: int) -> tuple[Path, int, int]:
         """A pool file under a name of our own, its descriptor (-1: the pool is empty) and its life."""
@@ -229,22 +251,33 @@ class SegmentMaker:
 
     def _allocate(self, fd: int, *, needed: bool) -> None:
         """Blocks for a whole segment, so that what isn't zeroed in time is filled in, not appended. Without
-        `needed`, a file that gets none grows."""
+        `needed`, a file that would bring the free space near the reserve, or gets no blocks, is left to grow."""
+        storage = self._storage
+        if not needed and storage.free_bytes(self._directory) < self._reserve + 3 * self._size:
+            return
         try:
-            self._storage.allocate(fd, self._size)
+            storage.allocate(fd, self._size)
         except OSError as error:
+            storage.truncate(fd, 0)  # a part may be allocated, and there is none to spare
             if needed and error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise
 
-    def _zero(self, fd: int, hurry: Callable[[], bool]) -> None:
-        """Zeros from the start; what is left out when the segment is wanted sooner is allocated, but costs more."""
-        zeros = bytes(min(ZERO_STEP_BYTES, self._size))
-        for at in range(0, self._size, len(zeros)):
+    def _zero(self, fd: int, start: int, end: int, hurry: Callable[[], bool]) -> None:
+        """Zeros from `start` to `end`; what is left out when the segment is wanted sooner is allocated, but costs
+        more."""
+        zeros = bytes(min(ZERO_STEP_BYTES, end - start))
+        for at in range(start, end, len(zeros)):
             if hurry():
                 break
-            write_all(self._storage, fd, zeros[: self._size - at], at)
+            write_all(self._storage, fd, zeros[: end - at], at)
             self._storage.begin_writeback(fd, at, len(zeros))
             self._storage.sleep(len(zeros) / ZERO_BYTES_PER_S)
+
+
+def find_holes(written: list[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """The parts below `size` that are in none of the written ones, both in order as (start, end)."""
+    edges = [0, *(edge for part in written for edge in part), size]
+    return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if start < end]
 
 
 def make_ring(storage: Storage, path: Path, writer: int, capacity: int) -> int:

@@ -36,6 +36,8 @@ from fanion.journal.storage import Storage
 LOCK_NAME = "retention.lock"
 PASS_EVERY_NS = 600_000_000_000
 """A pass is made at least this often, for age; and as soon as a writer has finished segments."""
+REST_NS = 30_000_000_000
+"""Between a pass that failed and the next one."""
 FINISHED_WANTED = 2
 COMPRESS_BYTES_PER_S = 128 * 1024 * 1024
 """Pace of compression, of plain bytes: above what a worker takes in for long, so that the pool is refilled."""
@@ -82,7 +84,7 @@ def _run_locked(
     finished, sealed, total = _finished(storage, directory, settings)
     removed = _remove(storage, directory, settings, maker, finished, total)
     _drop_twins(storage, directory, maker, settings)
-    _free_removed(storage, directory)
+    _free_removed(storage, directory, step)
     kept = [each for each in finished if each not in removed]
     compressed = before = after = 0
     for each in kept if settings.compress else []:
@@ -93,7 +95,7 @@ def _run_locked(
         compressed += 1
         before += each.seal.index_offset
         after += _size(storage, target)
-        _free_removed(storage, directory)
+        _free_removed(storage, directory, step)
     return Passed(sealed, len(removed), compressed, before, after)
 
 
@@ -187,10 +189,10 @@ def _drop_twins(storage: Storage, directory: Path, maker: SegmentMaker, settings
             maker.recycle(path, keep=settings.pool_segments)
 
 
-def _free_removed(storage: Storage, directory: Path) -> None:
+def _free_removed(storage: Storage, directory: Path, step: Callable[[int], None]) -> None:
     for name in storage.list_directory(directory):
         if is_removed_name(name):
-            shrink(storage, directory / name)
+            shrink(storage, directory / name, step)
 
 
 class Upkeep:
@@ -202,15 +204,18 @@ class Upkeep:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._last_ns = storage.now()
+        self._rest_until = 0
 
     def run(self) -> None:
         """Reaps the last process; starts another when a writer has finished segments, or now and then for age."""
         if self._process is not None and self._process.poll() is None:
             return
-        self._process = None
         now = self._storage.now()
+        if self._process is not None and self._process.returncode:
+            self._rest_until = now + REST_NS
+        self._process = None
         due = now - self._last_ns > PASS_EVERY_NS
-        if self._storage.table is not None or not (due or self._has_work()):
+        if self._storage.table is not None or now < self._rest_until or not (due or self._has_work()):
             return
         self._last_ns = now
         options = msgspec.json.encode(self._settings).decode()

@@ -234,6 +234,8 @@ class Steward:
         self._count_failures(session)
         refuse, reasons = self._judge(session, self._storage.now())
         session.ring.set_refuse(refuse)
+        if not session.ring.failure and not self._make_error:
+            self._retry_ns = RETRY_FIRST_NS
         if refuse & REFUSE_STALL:
             self._owner.fail_waiting("; ".join(reasons))
         if not reasons and not self._recovered:

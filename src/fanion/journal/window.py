@@ -240,8 +240,9 @@ class EventWindow:
             self._window.close()
 
     def _heal(self, waits: list[tuple[int, int]]) -> None:
-        """Voids what dead owners, whose rings were drained by someone else meanwhile, left in the way."""
-        with self._in_thread:
+        """Voids what dead owners, whose rings were drained by someone else meanwhile, left in the way. What can't
+        be read now, because retention took a file, is tried again."""
+        with self._in_thread, contextlib.suppress(OSError):
             for writer, _ in waits:
                 if not self._closing and writer != self._writer and self._window.is_attached(writer):
                     heal_writer(self._window, self._storage, self.directory, writer, extra=self._extra)

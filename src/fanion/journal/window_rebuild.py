@@ -16,7 +16,7 @@ from fanion._core.window import WRITERS, IdWindow
 from fanion.errors import JournalError
 from fanion.journal.compression import open_source
 from fanion.journal.log_segment import Damage, Run, Scanner, Segment
-from fanion.journal.reader import JournalReader, segment_limits
+from fanion.journal.reader import JournalReader, segment_limits, still_there
 from fanion.journal.session import adopt
 from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import Slot, list_slots, read_slot
@@ -148,7 +148,10 @@ def _parts(storage: Storage, directory: Path) -> Iterator[Part]:
 
 
 def _runs(storage: Storage, part: Part, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[Run]:
-    """The verified records of one segment; what is damaged is the reader's to report, not ours."""
+    """The verified records of one segment; what is damaged is the reader's to report, not ours.
+
+    Raises FileNotFoundError when retention took the file meanwhile: what was read of it may not be all.
+    """
     header = part.segment.header
     with open_source(storage, part.segment.path, header) as source:
         scanner = Scanner(
@@ -159,6 +162,8 @@ def _runs(storage: Storage, part: Part, is_stopped: Callable[[], bool] = lambda:
                 raise JournalError(CLOSED)
             if not isinstance(found, Damage):
                 yield found
+            elif not still_there(source, header):
+                raise FileNotFoundError(str(part.segment.path))
 
 
 def _writer(part: Part) -> int:
