@@ -4,7 +4,8 @@ A closed loop of a few connections (needs `wrk`) sends batches of 100 events to 
 sealed segments are kept up to 4 GiB, so files are recycled, compressed and removed meanwhile. Prints requests,
 failures, and the quantiles of the server's own histogram; and as it happens, every second in which a record took
 more than 50 ms, with the disk's own syncs above that and the longest time that this process, which only sleeps, was
-not woken: a machine that stands still makes everything late. Nothing else should use the disk.
+not woken: a machine that stands still makes everything late. Nothing else should use the disk; `--flood` has a
+neighbour write gigabytes to it all the while. The server's memory is that of its processes, what they share aside.
 """
 
 from __future__ import annotations
@@ -31,6 +32,17 @@ HISTOGRAM = "fanion_journal_receipt_to_durable_seconds"
 SYNCS = "fanion_journal_sync_seconds"
 LATE_S = 0.05
 SLEEP_S = 0.005
+WARM_S = 60.0
+FLOOD = """
+import os, sys
+path, block = sys.argv[1], bytes(1 << 20)
+while True:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    for _ in range(2048):
+        os.write(fd, block)
+    os.fsync(fd)
+    os.close(fd)
+"""
 QUANTILES = (0.5, 0.99, 0.999, 0.9999, 1.0)
 
 
@@ -59,12 +71,21 @@ def count_late(text: str, histogram: str) -> int:
     return int(rows[-1][1]) - next(int(count) for bound, count in rows if float(bound) >= LATE_S)
 
 
+def anonymous_mb(pid: int) -> float:
+    """Of a process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    statuses = [Path(f"/proc/{each}/status").read_text() for each in (pid, *children)]
+    return sum(int(status.partition("RssAnon:")[2].split()[0]) for status in statuses) / 1024
+
+
 class Witness(threading.Thread):
     """Looks every second what came late, and all the time whether the machine itself stood still."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pid: int) -> None:
         super().__init__(daemon=True)
         self._url = url
+        self._pid = pid
+        self.warm_mb = 0.0
         self._ending = threading.Event()
 
     def end(self) -> None:
@@ -88,6 +109,8 @@ class Witness(threading.Thread):
                     f"nothing ran for {longest * 1000:.0f} ms",
                     flush=True,
                 )
+            if not self.warm_mb and now - begun > WARM_S:
+                self.warm_mb = anonymous_mb(self._pid)
             longest, seen, looked, last = 0.0, late, now, time.monotonic()
 
 
@@ -95,6 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--flood", action="store_true", help="have a neighbour flood the disk")
     parser.add_argument(
         "--directory", type=Path, help="on the disk to use; default: the system's temporary one"
     )
@@ -117,6 +141,7 @@ def main() -> None:
         serve = [*fanion, "serve", "--data", str(work / "data"), "--port", str(port), "--workers", "1"]
         server = subprocess.Popen(serve, stdout=subprocess.DEVNULL, env=os.environ | settings)
         base = f"http://127.0.0.1:{port}"
+        flood: subprocess.Popen[bytes] | None = None
         script = work / "request.lua"
         script.write_text(
             f'wrk.method = "POST"\nwrk.body = [[{batch(100).decode()}]]\n'
@@ -124,18 +149,25 @@ def main() -> None:
         )
         try:
             wait_until_ready(f"{base}/readyz", server)
-            witness = Witness(f"{base}/metrics")
+            witness = Witness(f"{base}/metrics", server.pid)
             witness.start()
+            if arguments.flood:
+                flood = subprocess.Popen([sys.executable, "-c", FLOOD, str(work / "flood")])
             load = ["wrk", "-t1", f"-c{arguments.connections}", f"-d{int(arguments.minutes * 60)}s"]
             done = subprocess.run(
                 [*load, "-s", str(script), f"{base}/v1/telemetry/events"], capture_output=True, text=True
             )
             witness.end()
+            memory = f"{witness.warm_mb:.1f} MB after a minute, {anonymous_mb(server.pid):.1f} at the end"
             metrics = urllib.request.urlopen(f"{base}/metrics", timeout=5).read().decode()
         finally:
+            if flood is not None:
+                flood.kill()
+                flood.wait()
             server.send_signal(signal.SIGTERM)
             stopped = server.wait(timeout=30)
     print(*re.findall(r".*(?:requests in|Non-2xx|Socket errors|Requests/sec).*", done.stdout), sep="\n")
+    print(f"anonymous memory: {memory}")
     print("receipt to durable, ms:", ", ".join(quantiles(metrics)), f"; server exit {stopped}")
 
 
