@@ -151,16 +151,19 @@ def start(
     with log.open("ab") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=variables)
     output: list[str] = []
-    for line in lines_of(process, time.monotonic() + START_TIMEOUT_S):
-        output.append(line)
-        if found := READY.search(line):
-            running = Running(process, int(found.group(1)), output, log)
-            if "FANION_SERVER_OPERATIONS_HOST" not in variables:
-                wait_until(running.takes_events)
-            return running
-    process.kill()
-    process.communicate()
-    raise AssertionError(f"the server did not start: {output} {log.read_text()}")
+    try:
+        for line in lines_of(process, time.monotonic() + START_TIMEOUT_S):
+            output.append(line)
+            if found := READY.search(line):
+                running = Running(process, int(found.group(1)), output, log)
+                if "FANION_SERVER_OPERATIONS_HOST" not in variables:
+                    wait_until(running.takes_events)
+                return running
+        raise AssertionError(f"the server did not start: {output} {log.read_text()}")
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
 
 
 def command_line(*arguments: str, data: Path | None = None) -> list[str]:
@@ -173,8 +176,10 @@ def lines_of(process: subprocess.Popen[bytes], until: float) -> Iterator[str]:
     """The lines that a process prints, until it ends or the time is up."""
     assert process.stdout is not None
     descriptor, rest = process.stdout.fileno(), b""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
     while (left := until - time.monotonic()) > 0:
-        if not select.select([descriptor], [], [], left)[0]:
+        if not poller.poll(left * 1000):
             return
         piece = os.read(descriptor, 65_536)
         if not piece:
