@@ -54,7 +54,7 @@ def main() -> None:
     answer = arguments.answer.read_bytes()
     keeper, port = pick_port("127.0.0.1", arguments.port)
 
-    def load(notify: Callable[[Notice], None]) -> Any:
+    def load(notify: Callable[[Notice], None], successor: bool) -> Any:
         threading.Timer(0.2, notify, [Notice(os.getpid())]).start()
         return make_application(answer, arguments.status)
 

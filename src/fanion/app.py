@@ -13,7 +13,6 @@ import logging
 import os
 import resource
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("fanion.store")
-
-FIRST_WORKERS_S = 5.0
-"""A worker that starts later than this after the server takes the place of one that died."""
 
 
 def dialects() -> tuple[Dialect, ...]:
@@ -156,10 +152,8 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         keeper, port = pick_port(config.server.host, config.server.port)
         url = f"http://{url_host(config.server.host)}:{port}"
         raise_file_limit()
-        started = time.monotonic()
 
-        def make_application(notify: Callable[[Notice], None]) -> Any:
-            successor = time.monotonic() - started > FIRST_WORKERS_S
+        def make_application(notify: Callable[[Notice], None], successor: bool) -> Any:
             return Worker(data, config, dialects(), notify, successor=successor).application()
 
         def on_ready() -> None:

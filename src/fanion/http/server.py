@@ -93,7 +93,8 @@ def follow_parent(supervisor_pid: int) -> None:
 
 
 class Supervisor(MPServer):
-    """Serves until SIGTERM or SIGINT. `make_application` runs in each worker, after the fork."""
+    """Serves until SIGTERM or SIGINT. `make_application` runs in each worker, after the fork; its second argument
+    says whether the worker takes the place of one that ended."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class Supervisor(MPServer):
         port: int,
         workers: int,
         log_level: str,
-        make_application: Callable[[Callable[[Notice], None]], Any],
+        make_application: Callable[[Callable[[Notice], None], bool], Any],
         on_ready: Callable[[], None],
     ) -> None:
         # A worker inherits the data directory's lock and the notice pipe; only fork passes them on.
@@ -135,6 +136,7 @@ class Supervisor(MPServer):
         self._make_application = make_application
         self._ready_pids: set[int] = set()
         self._was_ready = False
+        self._respawning = False
         self._failed_starts: dict[int, int] = {}
         self._respawn_at: dict[int, float] = {}
         self._notices, self._notice_writer = os.pipe()
@@ -155,7 +157,7 @@ class Supervisor(MPServer):
 
         def load() -> Any:
             follow_parent(supervisor_pid)
-            return self._make_application(notify)
+            return self._make_application(notify, self._respawning)
 
         try:
             # Granian exits with 1 when a worker ended by itself a moment before the stop; that is no failure here.
@@ -231,6 +233,7 @@ class Supervisor(MPServer):
         for number, due in list(self._respawn_at.items()):
             if due > now:
                 continue
+            self._respawning = True  # the worker sees it, forked from here
             worker = self._spawn_worker(idx=number, target=spawn_target, callback_loader=target_loader)
             try:
                 worker.start()  # type: ignore[no-untyped-call]
