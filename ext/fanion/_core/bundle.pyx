@@ -3,10 +3,14 @@
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcmp, memset
+from libc.string cimport memset
 
 from fanion._core.hash cimport fanion_hash_xxh64
 from fanion._core.layout cimport *
+
+cdef extern from "fanion_short.h" nogil:
+    int fanion_equal(const char *a, const char *b, size_t length)
+
 
 cdef uint32_t[31] RECORD_SIZES = [
     1, sizeof(fanion_slot), sizeof(fanion_decision), sizeof(fanion_node), sizeof(fanion_piece),
@@ -65,7 +69,7 @@ cdef class BundleView:
         cdef const fanion_entry *entry
         while index[at]:
             entry = &self.s.entries[table.entry_first + index[at] - 1]
-            if entry.key.length == length and memcmp(self.s.blob + entry.key.offset, key, length) == 0:
+            if entry.key.length == length and fanion_equal(self.s.blob + entry.key.offset, key, length):
                 return entry
             at = (at + 1) & table.index_mask
         return NULL

@@ -5,6 +5,10 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
 
+cdef extern from "fanion_short.h" nogil:
+    void fanion_copy(char *to, const char *source, size_t length)
+
+
 ctypedef struct output:
     char *data        # owned by the bundle
     size_t length     # bytes of this answer
@@ -26,7 +30,7 @@ cdef inline int reserve(output *out, size_t more) except -1:
 
 cdef inline int put(output *out, const char *data, size_t length) except -1:
     reserve(out, length)
-    memcpy(out.data + out.length, data, length)
+    fanion_copy(out.data + out.length, data, length)
     out.length += length
     return 0
 

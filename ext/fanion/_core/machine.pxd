@@ -2,7 +2,6 @@
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcpy
 
 from fanion._core.bundle cimport bundle_sections
 from fanion._core.layout cimport (
@@ -15,6 +14,9 @@ from fanion._core.layout cimport (
 )
 from fanion._core.match cimport cell
 
+
+cdef extern from "fanion_short.h" nogil:
+    void fanion_copy(char *to, const char *source, size_t length)
 
 cdef extern from "fanion_number.h" nogil:
     size_t fanion_integer_text(int64_t value, char *out)
@@ -127,14 +129,14 @@ cdef inline int join(
     for n in range(first, first + count):
         piece = &s.pieces[n]
         if piece.kind == PIECE_LITERAL:
-            memcpy(out + length, s.blob + piece.literal.offset, piece.literal.length)
+            fanion_copy(out + length, s.blob + piece.literal.offset, piece.literal.length)
             length += piece.literal.length
             continue
         value = &cells[piece.slot]
         if piece.kind == PIECE_BYTE_LENGTH:
             length += fanion_integer_text(value.length if value.text != NULL else 0, out + length)
         elif value.text != NULL:
-            memcpy(out + length, value.text, value.length)
+            fanion_copy(out + length, value.text, value.length)
             length += value.length
     joined[0] = out
     size[0] = length

@@ -1,7 +1,6 @@
 """Leaf tests on bound slots: pure functions, four exits, do not need the GIL, allocate nothing."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp
 
 from fanion._core.bundle cimport bundle_sections
 from fanion._core.hash cimport fanion_hash_xxh64
@@ -17,6 +16,10 @@ cdef extern from "fanion_version.h" nogil:
     int fanion_version_parse(const char *text, size_t length, fanion_version *out)
     int fanion_version_precedence(const fanion_version *a, const fanion_version *b)
     int fanion_version_order(const fanion_version *a, const fanion_version *b)
+
+
+cdef extern from "fanion_short.h" nogil:
+    int fanion_equal(const char *a, const char *b, size_t length)
 
 
 cdef extern from "string.h" nogil:
@@ -130,14 +133,14 @@ cdef inline int in_set(
         return 0
     if one.capacity <= FANION_SET_LINEAR:
         for at in range(one.capacity):
-            if items[at].text.length == length and memcmp(s.blob + items[at].text.offset, text, length) == 0:
+            if items[at].text.length == length and fanion_equal(s.blob + items[at].text.offset, text, length):
                 return 1
         return 0
     digest = fanion_hash_xxh64(text, length)
     at = <uint32_t> digest & (one.capacity - 1)
     while items[at].text.length != FANION_NONE:
         if items[at].hash == <uint32_t> (digest >> 32) and items[at].text.length == length and (
-            memcmp(s.blob + items[at].text.offset, text, length) == 0
+            fanion_equal(s.blob + items[at].text.offset, text, length)
         ):
             return 1
         at = (at + 1) & (one.capacity - 1)
@@ -156,14 +159,14 @@ cdef inline int compare_text(
     operand = s.blob + test.operand.text.offset
     size = test.operand.text.length
     if op == OP_EQ_STRING:
-        return length == size and memcmp(text, operand, size) == 0
+        return length == size and fanion_equal(text, operand, size)
     if op == OP_STRING_CONTAINS or op == OP_TEXT_CONTAINS:
         return size == 0 or (size <= length and memmem(text, length, operand, size) != NULL)
     if size > length:
         return 0
     if op == OP_STRING_STARTS or op == OP_TEXT_STARTS:
-        return memcmp(text, operand, size) == 0
-    return memcmp(text + length - size, operand, size) == 0
+        return fanion_equal(text, operand, size)
+    return fanion_equal(text + length - size, operand, size)
 
 
 cdef inline int leaf_number(const fanion_test *test, const cell *value) noexcept nogil:
