@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,15 @@ def test_crc32c_vectors(data: bytes, checksum: int) -> None:
     assert journal_format.crc32c(data) == checksum
     for at in range(len(data)):
         assert journal_format.crc32c(data[at:], journal_format.crc32c(data[:at])) == checksum
+
+
+@pytest.mark.parametrize("length", [767, 768, 769, 1536, 6143, 6144, 6145, 6144 + 768 + 9, 30_011])
+def test_crc32c_of_bytes_taken_in_blocks_is_that_of_one_byte_after_the_other(length: int) -> None:
+    data = random.Random(length).randbytes(length)
+    plain = length
+    for at in range(length):
+        plain = journal_format.crc32c(data[at : at + 1], plain)
+    assert journal_format.crc32c(data, length) == plain
 
 
 def test_histogram_bounds_grow_by_an_eighth_at_most() -> None:

@@ -192,7 +192,7 @@ def _unavailable(flags: list[str], environment: str, now: bytes, request_id: byt
 def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awaitable[Reply]]:
     read = schema.events.read
     cut = schema.raw_events.decode
-    plainly_own = schema.flat_events.check
+    plainly_own = schema.plain_events.check
     journal = services.journal
     wait_for_disk = services.config.journal.ack == "durable"
 
@@ -202,7 +202,7 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
         received_ns = time.time_ns()
         own = organisation_of(snapshot, record)
         whole = True
-        if plainly_own(body, own.encode()) != 0:
+        if plainly_own(body, (own.encode(),)) is None:
             events = read(body).events
             organisations = set(map(ORGANISATION, events))
             if own not in organisations:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from operator import attrgetter
 from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar, get_args, get_origin
@@ -19,10 +19,10 @@ from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar, get_args
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from fanion._core.flat_batch import CHOICE, SCALAR, TEXT, TIME, FlatBatch
 from fanion.config import Limits
 from fanion.http.dialect import Fault, Kind
 from fanion.http.json_bounds import check_bounds, check_numbers, place_of
+from fanion.http.plain_batch import quick_check
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Scalar = bool | Int64 | float | str
@@ -179,9 +179,11 @@ class Schema:
             self._check_events,
             holds_map=False,
         )
-        self.flat_events = FlatBatch("events", flat_fields(), events_max, "orgId")
-        """`check(body, organisation)` -> 0: a batch that `events` would accept too, all of it that organisation's;
-        anything else: ask `events`."""
+        self.plain_events = quick_check(
+            "events", Event, events_max, times=["evaluatedAt"], order=SAMPLE_ORDER, fixed=["orgId"]
+        )
+        """`check(body, (organisation,))` -> a batch that `events` would accept too, all of it that organisation's;
+        None: ask `events`."""
         self.raw_events = msgspec.json.Decoder(RawEvents)
 
     def _check_context(self, document: Any, body: bytes) -> None:
@@ -218,21 +220,6 @@ def _check_times(document: Any) -> None:
                 datetime.fromisoformat(event.evaluatedAt)
             except ValueError:
                 _refuse(f"events[{index}].evaluatedAt", "Expected an ISO 8601 time")
-
-
-def flat_fields() -> list[tuple[str, int, bool, Sequence[str]]]:
-    """`Event`'s fields for the quick check, in the order of the documentation's sample."""
-    times = {"evaluatedAt"}
-    fields = {field.name: field for field in msgspec.structs.fields(Event)}
-    made: list[tuple[str, int, bool, Sequence[str]]] = []
-    for name in SAMPLE_ORDER:
-        choices = [str(choice) for choice in get_args(fields[name].type)]
-        kind = TIME if name in times else SCALAR if name == "value" else TEXT
-        if get_origin(fields[name].type) is Literal:
-            made.append((name, CHOICE, fields[name].required, choices))
-        else:
-            made.append((name, kind, fields[name].required, ()))
-    return made
 
 
 def _closed(name: str, **fields: Any) -> type[msgspec.Struct]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from fanion.auth.trace import TraceSigner, scope_of
 from fanion.errors import JournalError, JournalFullError
 from fanion.http.dialect import Fault, Headers, Kind, Reply
-from fanion.http.dialects.redpennon.emit import NAME
+from fanion.http.dialects.redpennon.emit import NAME, Catalogue
 from fanion.http.dialects.redpennon.evaluate import Signers, served
 from fanion.http.dialects.redpennon.refusals import COMMON, Gate
 from fanion.http.dialects.redpennon.schema import (
@@ -26,6 +26,7 @@ from fanion.http.dialects.redpennon.schema import (
     Checked,
     check_events,
     checked_of,
+    read_flat_batch,
     read_plain_batch,
 )
 from fanion.http.ingest import when_safe
@@ -54,19 +55,21 @@ def take_events(
     limits = services.config.limits
     keep = _Keeper(services).keep
 
+    def read_batch(body: bytes, catalogue: Catalogue, *, client: bool) -> tuple[int, list[Checked]]:
+        plain = read_plain_batch(body, limits, catalogue, client=client)
+        if plain is not None:
+            return len(plain), checked_of(plain, catalogue)
+        events = read(body)
+        return len(events), check_events(events, catalogue, client=client)
+
     def handler(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
     ) -> Reply | Awaitable[Reply]:
         received_ns = time.time_ns()
         at = served(snapshot, record)
         client = record.kind == "client"
-        plain = read_plain_batch(body, limits, at.catalogue, client=client)
-        if plain is not None:
-            count, checked = len(plain), checked_of(plain, at.catalogue)
-        else:
-            events = read(body)
-            count = len(events)
-            checked = check_events(events, at.catalogue, client=client) if events else []
+        flat = read_flat_batch(body, at.catalogue, client=client)
+        count, checked = flat if flat is not None else read_batch(body, at.catalogue, client=client)
         refused = gate.events(at.governed, count)
         if refused is not None:
             return refused

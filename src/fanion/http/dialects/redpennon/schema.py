@@ -19,8 +19,11 @@ from fanion.config import Limits
 from fanion.http.dialect import Fault, Kind
 from fanion.http.dialects.redpennon.emit import Catalogue
 from fanion.http.json_bounds import check_bounds, check_numbers
+from fanion.http.plain_batch import quick_check
 
 EVENT_ID_CHARACTERS_MAX: Final = 200
+FLAT_EVENTS_MAX: Final = 1_000
+"""Larger batches take the ways behind the quickest."""
 
 REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -189,6 +192,52 @@ MARKED: Final = attrgetter("event_id", "evaluation_trace")
 NOTHING: Final = (None, None)
 
 
+def feature_of(variable: str, variation: str, catalogue: Catalogue, *, client: bool) -> str | None:
+    """The feature that both are of, as far as such a key may see it."""
+    known = catalogue.variables.get(variable.lower())
+    if known is None or (client and not known[1]):
+        return None
+    feature, variations = catalogue.features[known[0]]
+    return feature if variation in variations else None
+
+
+flat_batch: Final = quick_check(
+    "events",
+    Event,
+    FLAT_EVENTS_MAX,
+    times=["occurred_at"],
+    grouped=["event", "variable", "variation"],
+    noted=["event_id", "evaluation_trace", "user.id", "user.email"],
+)
+
+
+def read_flat_batch(body: bytes, catalogue: Catalogue, *, client: bool) -> tuple[int, list[Checked]] | None:
+    """As `read_plain_batch` and `checked_of` together, for what is plain to the byte: how many events, and what
+    they came to. None: ask those."""
+    found = flat_batch.check(body)
+    if found is None:
+        return None
+    count, groups, numbers, (ids, traces, users, emails) = found
+    targets: list[tuple[str, str, str]] = []
+    for name, variable, variation in groups:
+        assert name is not None and variable is not None and variation is not None  # noqa: PT018
+        feature = feature_of(variable, variation, catalogue, client=client)
+        if feature is None or not name.strip():
+            return None
+        targets.append((name, feature, variation))
+    if ids is None and traces is None:
+        return count, []
+    none: list[str | None] = [None] * count
+    ids = none if ids is None else ids
+    if max(map(len, filter(None, ids)), default=0) > EVENT_ID_CHARACTERS_MAX:
+        return None
+    columns = zip(numbers, ids, traces or none, users or none, emails or none, strict=True)
+    return count, [
+        Checked(*targets[number], event_id or None, trace, user or email or None)
+        for number, event_id, trace, user, email in columns
+    ]
+
+
 def read_plain_batch(
     body: bytes, limits: Limits, catalogue: Catalogue, *, client: bool
 ) -> list[Event] | None:
@@ -201,8 +250,7 @@ def read_plain_batch(
             if not name.strip():
                 return None
         for variable, variation in set(map(TARGET, events)):
-            known = catalogue.variables.get(variable.lower())
-            if known is None or (client and not known[1]) or variation not in catalogue.features[known[0]][1]:
+            if feature_of(variable, variation, catalogue, client=client) is None:
                 return None
         for occurred_at in set(map(TIME, events)):
             if occurred_at is not None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fanion.errors import JournalError, JournalFullError
+from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.http.dialect import Fault, Headers, Kind, Reply
 from fanion.http.dialects.traffical.emit import NAME
 from fanion.http.dialects.traffical.event_structs import PlainTrack, Track
@@ -63,6 +63,21 @@ def is_text(data: bytes) -> bool:
         return data.isascii() or data.decode() is not None
     except UnicodeDecodeError:
         return False
+
+
+def check_flat(schema: Schema, at: Served, body: bytes) -> Batch | None:
+    """What a batch came to that is plain to the byte, with no event whose properties are to be checked; None: read
+    it."""
+    found = schema.flat_events.check(body, at.own)
+    if found is None:
+        return None
+    count, names, _, (ids,) = found
+    if at.events and any(name in at.events for (name,) in names if name is not None):
+        return None
+    batch = Batch()
+    batch.accepted = batch.count = count
+    batch.ids = [None] * count if ids is None else list(ids)
+    return batch
 
 
 def check_plain(at: Served, events: list[Any]) -> Batch | None:
@@ -128,26 +143,38 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
     ) -> Reply | Awaitable[Reply]:
         received_ns = time.time_ns()
-        plain = schema.plain_events(body)
-        texts = [] if plain is not None else read(body)
-        try:
-            at = served(snapshot, record)
-        except Fault as fault:
-            if fault.kind is Kind.NOT_FOUND:  # a 4xx would have the client drop what it can send again
-                raise Fault(Kind.OVERLOADED, "The environment is not there now", retry_after_s=1) from None
-            raise
-        batch = None if plain is None else check_plain(at, plain)
+        at = find(snapshot, record)
+        batch = None if isinstance(at, Exception) else check_flat(schema, at, body)
         if batch is None:
-            texts = texts or read(body)
-            batch = check_events(schema, at, texts)
-            if batch.kept is None and not schema.alone(body):
-                batch.kept = texts
+            plain = schema.plain_events(body)
+            texts = [] if plain is not None else read(body)
+            if isinstance(at, Exception):
+                raise at
+            batch = None if plain is None else check_plain(at, plain)
+            if batch is None:
+                texts = texts or read(body)
+                batch = check_events(schema, at, texts)
+                if batch.kept is None and not schema.alone(body):
+                    batch.kept = texts
+        assert not isinstance(at, Exception)
         if not batch.count:
             return batch.reply(0)
         try:
             return keeper.keep(record.environment, at.scope, batch, body, received_ns)
         except JournalError as error:
             raise _overloaded(error) from None
+
+    def find(snapshot: Snapshot, record: KeyRecord) -> Served | Exception:
+        """The environment, or why it can't be had: what is wrong with the body is told first."""
+        try:
+            return served(snapshot, record)
+        except StoreError as error:
+            return error
+        except Fault as fault:
+            if fault.kind is not Kind.NOT_FOUND:
+                return fault
+            # A 4xx would have the client drop what it can send again.
+            return Fault(Kind.OVERLOADED, "The environment is not there now", retry_after_s=1)
 
     def read(body: bytes) -> list[bytes]:
         """The events' own bytes; what is no array of 1 to 1000 is refused in the documents' words."""

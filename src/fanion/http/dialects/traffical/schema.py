@@ -29,6 +29,7 @@ from fanion.http.dialects.traffical.event_structs import (
 )
 from fanion.http.dialects.traffical.refusals import EVENTS_MAX
 from fanion.http.json_bounds import check_bounds, check_numbers, place_of, read_all
+from fanion.http.plain_batch import quick_check
 
 REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder may raise for a body."""
@@ -110,6 +111,16 @@ class Schema:
         self._batch = msgspec.json.Decoder(Batch).decode
         self._events = msgspec.json.Decoder(Events).decode
         self._plain = msgspec.json.Decoder(PlainEvents).decode
+        self.flat_events = quick_check(
+            "events",
+            PlainExposure | PlainDecision | PlainTrack,
+            EVENTS_MAX,
+            fixed=["orgId", "projectId", "env"],
+            grouped=["event"],
+            noted=["id"],
+        )
+        """`check(body, (organisation, project, environment))` -> a batch that `plain_events` would take too, all of
+        it theirs; None: ask `plain_events`."""
         self._events_alone = msgspec.json.Decoder(EventsAlone).decode
         self._event = _reader(PlainExposure | PlainDecision | PlainTrack, Exposure | Decision | Track)
 

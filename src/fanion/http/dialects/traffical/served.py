@@ -40,6 +40,7 @@ class Served:
         "has_native",
         "organisation",
         "overlay",
+        "own",
         "project",
         "refresh_ms",
         "scope",
@@ -56,6 +57,7 @@ class Served:
         self.organisation: str = ids.get("organisation", "")
         self.project: str = ids.get("project", "")
         self.environment: str = ids.get("environment", bundle.environment)
+        self.own = self.organisation.encode(), self.project.encode(), self.environment.encode()
         self.scope = f"{NAME}/{self.organisation}/{self.project}".encode()
         self.fields: list[list[str]] = msgspec.json.decode(bundle.document(FIELDS))
         self.config: bytes | None = bundle.document(CONFIG)
