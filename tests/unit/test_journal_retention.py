@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -268,6 +269,33 @@ def test_a_file_without_a_name_is_freed_by_the_next_pass() -> None:
     assert len(names(after, ".tmp")) == 1
     run_pass(after, JOURNAL, SETTINGS)
     assert names(after, ".tmp") == []
+
+
+@pytest.mark.parametrize("call", ["list_directory", "open"])
+def test_segments_that_are_compressed_while_they_are_listed_are_read_all_the_same(call: str) -> None:
+    """The plain file is gone when it is to be opened, and its compressed twin is not in the listing."""
+    storage = build()
+    expected = sequences(storage)
+    original = getattr(storage, call)
+    looks = 0
+
+    def compressing(*arguments: Any, **more: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        result = original(*arguments, **more)
+        if looks == 3:
+            setattr(storage, call, original)
+            run_pass(storage, JOURNAL, msgspec.structs.replace(COMPRESSING, pool_segments=0))
+            setattr(storage, call, compressing)
+        return result
+
+    for skipped in range(8):
+        storage = build()
+        original, looks = getattr(storage, call), -skipped
+        setattr(storage, call, compressing)
+        records, reader = read_all(storage)
+        assert [record.sequence for record in records] == expected
+        assert reader.defects == []
 
 
 def test_since_reads_only_what_can_hold_the_time() -> None:

@@ -28,6 +28,8 @@ FLAG_COMPRESSED = 1
 SEQUENCE_END = 2**64 - 1
 WINDOW_BYTES = 1 << 20
 RECORD_ALIGN = 32
+MOVED_MAX = 100
+"""Times that a listing is made anew because a file of it was gone when it was to be opened."""
 PENDING_UNKNOWN = 0xFFFFFF
 """A record's pending count that says only "this many or more"."""
 
@@ -111,21 +113,35 @@ def list_segments(
 ) -> tuple[list[Segment], list[Path]]:
     """Every segment of the journal by (writer, ordinal), and the files that should be one but have no header.
 
+    Retention works on meanwhile: a plain file that goes after its name was listed has a compressed twin whose name
+    was not, so the directory is listed anew until neither happens. JournalError when that takes too long.
     `known`: headers by name that an earlier listing found, and that this one adds to: a started segment's header
     and name stay what they are until the file is gone, so a live reader opens only what is new.
     """
+    for _ in range(MOVED_MAX):
+        names = storage.list_directory(directory)
+        try:
+            found = _read_segments(storage, directory, names, known)
+        except FileNotFoundError:
+            continue
+        if set(names).issuperset(name for name in storage.list_directory(directory) if name.endswith(".zst")):
+            return found
+    raise JournalError(f"{directory}: its files change faster than they can be listed")
+
+
+def _read_segments(
+    storage: Storage, directory: Path, names: list[str], known: dict[str, SegmentHeader] | None
+) -> tuple[list[Segment], list[Path]]:
+    """FileNotFoundError: one of them is gone."""
     segments: dict[tuple[int, int, int, int], Segment] = {}
     strange: list[Path] = []
-    for name in sorted(storage.list_directory(directory)):
+    for name in sorted(names):
         if not name.endswith((".log", ".zst")):
             continue
         path = directory / name
         header = known.get(name) if known else None
         if header is None:
-            try:
-                header = _read_header(storage, path)
-            except FileNotFoundError:
-                continue
+            header = _read_header(storage, path)
         if header is None:
             strange.append(path)
             continue

@@ -22,6 +22,7 @@ from fanion.errors import JournalError
 from fanion.journal.compression import open_source
 from fanion.journal.files import parse_ring_identity, random_name, read_control
 from fanion.journal.log_segment import (
+    MOVED_MAX,
     PAGE,
     SEQUENCE_END,
     START,
@@ -41,8 +42,6 @@ EVENTS_HEADER = struct.Struct("<HHIIB3x")
 RING_HEAD_BYTES = 8192
 READERS_DIRECTORY = "readers"
 RECORD_HEADER_BYTES = journal_format.RECORD_HEADER_BYTES
-MOVED_MAX = 100
-"""Times that a listing is made anew because a file of it was gone when it was to be opened."""
 
 
 class Record(NamedTuple):

@@ -15,15 +15,12 @@ from typing import NamedTuple
 from fanion._core.window import WRITERS, IdWindow
 from fanion.errors import JournalError
 from fanion.journal.compression import open_source
-from fanion.journal.log_segment import Damage, Run, Scanner, Segment
+from fanion.journal.log_segment import MOVED_MAX, Damage, Run, Scanner, Segment
 from fanion.journal.reader import JournalReader, segment_limits, still_there
 from fanion.journal.session import adopt
 from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import Slot, list_slots, read_slot
 from fanion.journal.storage import Storage
-
-MOVED_MAX = 100
-"""Times that a listing is made anew because a file of it was gone when it was to be opened."""
 
 POLL_S = 0.005
 CLOSED = "the event-id window is closed"
