@@ -1,7 +1,7 @@
 """Minutes of steady ingest over HTTP, then what receipt → durable came to: `python -m loadtest.soak --minutes 10`.
 
 A closed loop of a few connections (needs `wrk`) sends batches of 100 events to one `fanion serve --ack durable`;
-sealed segments are kept up to 4 GiB, so files are recycled, compressed and removed meanwhile. Prints requests,
+sealed segments are kept up to `--keep-mib`, so files are recycled, compressed and removed meanwhile. Prints requests,
 failures, and the quantiles of the server's own histogram; and as it happens, every second in which a record took
 more than 50 ms, with the disk's own syncs above that and the longest time that this process, which only sleeps, was
 not woken: a machine that stands still makes everything late. Nothing else should use the disk; `--flood` has a
@@ -118,6 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--keep-mib", type=int, default=4096, help="size at which retention removes segments")
     parser.add_argument("--flood", action="store_true", help="have a neighbour flood the disk")
     parser.add_argument(
         "--directory", type=Path, help="on the disk to use; default: the system's temporary one"
@@ -137,7 +138,7 @@ def main() -> None:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        settings = {"FANION_LOG_LEVEL": "warning", "FANION_JOURNAL_RETENTION_BYTES": str(4 << 30)}
+        settings = {"FANION_LOG_LEVEL": "warning", "FANION_JOURNAL_RETENTION_BYTES": str(arguments.keep_mib << 20)}
         serve = [*fanion, "serve", "--data", str(work / "data"), "--port", str(port), "--workers", "1"]
         server = subprocess.Popen(serve, stdout=subprocess.DEVNULL, env=os.environ | settings)
         base = f"http://127.0.0.1:{port}"
