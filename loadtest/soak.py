@@ -5,12 +5,14 @@ sealed segments are kept up to `--keep-mib`, so files are recycled, compressed a
 failures, and the quantiles of the server's own histogram; and as it happens, every second in which a record took
 more than 50 ms, with the disk's own syncs above that and the longest time that this process, which only sleeps, was
 not woken: a machine that stands still makes everything late. Nothing else should use the disk; `--flood` has a
-neighbour write gigabytes to it all the while. The server's memory is that of its processes, what they share aside.
+neighbour write gigabytes to it all the while, and `--bare` leaves the server out: the disk alone, written as the
+journal would. The server's memory is that of its processes, what they share aside.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -33,6 +35,8 @@ SYNCS = "fanion_journal_sync_seconds"
 LATE_S = 0.05
 SLEEP_S = 0.005
 WARM_S = 60.0
+BARE_BYTES_PER_S = 105e6
+BARE_GROUP_BYTES = 29_000
 FLOOD = """
 import os, sys
 path, block = sys.argv[1], bytes(1 << 20)
@@ -114,16 +118,51 @@ class Witness(threading.Thread):
             longest, seen, looked, last = 0.0, late, now, time.monotonic()
 
 
+def run_bare(directory: Path | None, minutes: float) -> None:
+    """Eight pre-zeroed files overwritten in turn at BARE_BYTES_PER_S, a sync after each write."""
+    block, size, taken, written = os.urandom(1 << 20), 64 << 20, 0, 0
+    late: list[str] = []
+    with tempfile.TemporaryDirectory(dir=directory) as work, contextlib.ExitStack() as files:
+        fds = [
+            files.enter_context((Path(work) / str(number)).open("wb+", buffering=0)).fileno()
+            for number in range(8)
+        ]
+        for fd in fds:
+            for at in range(0, size, 1 << 20):
+                os.pwrite(fd, bytes(1 << 20), at)
+            os.fsync(fd)
+        begun = time.monotonic()
+        while (elapsed := time.monotonic() - begun) < minutes * 60:
+            due = min(int(BARE_BYTES_PER_S * elapsed) - written, len(block))
+            if due < BARE_GROUP_BYTES:
+                time.sleep(0.0002)
+                continue
+            fd, at = fds[written // size % len(fds)], written % size
+            before = time.monotonic()
+            os.pwrite(fd, block[:due], min(at, size - due))
+            os.fdatasync(fd)
+            if (seconds := time.monotonic() - before) > LATE_S:
+                late.append(f"{seconds * 1000:.0f} ms at second {elapsed:.0f}")
+            written, taken = written + due, taken + 1
+    print(
+        f"{taken} syncs of the disk alone, {written / 1e6:.0f} MB; above 50 ms: {', '.join(late) or 'none'}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--keep-mib", type=int, default=4096, help="size at which retention removes segments")
+    parser.add_argument("--bare", action="store_true", help="drive the disk alone, without a server")
     parser.add_argument("--flood", action="store_true", help="have a neighbour flood the disk")
     parser.add_argument(
         "--directory", type=Path, help="on the disk to use; default: the system's temporary one"
     )
     arguments = parser.parse_args()
+    if arguments.bare:
+        run_bare(arguments.directory, arguments.minutes)
+        return
     if shutil.which("wrk") is None:
         raise SystemExit("this needs wrk, the HTTP load generator, on the PATH")
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
@@ -138,7 +177,10 @@ def main() -> None:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        settings = {"FANION_LOG_LEVEL": "warning", "FANION_JOURNAL_RETENTION_BYTES": str(arguments.keep_mib << 20)}
+        settings = {
+            "FANION_LOG_LEVEL": "warning",
+            "FANION_JOURNAL_RETENTION_BYTES": str(arguments.keep_mib << 20),
+        }
         serve = [*fanion, "serve", "--data", str(work / "data"), "--port", str(port), "--workers", "1"]
         server = subprocess.Popen(serve, stdout=subprocess.DEVNULL, env=os.environ | settings)
         base = f"http://127.0.0.1:{port}"
