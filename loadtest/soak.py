@@ -1,12 +1,12 @@
 """Minutes of steady ingest over HTTP, then what receipt → durable came to: `python -m loadtest.soak --minutes 10`.
 
 A closed loop of a few connections (needs `wrk`) sends batches of 100 events to one `fanion serve --ack durable`;
-sealed segments are kept up to `--keep-mib`, so files are recycled, compressed and removed meanwhile. Prints requests,
-failures, and the quantiles of the server's own histogram; and as it happens, every second in which a record took
-more than 50 ms, with the disk's own syncs above that and the longest time that this process, which only sleeps, was
-not woken: a machine that stands still makes everything late. Nothing else should use the disk; `--flood` has a
-neighbour write gigabytes to it all the while, and `--bare` leaves the server out: the disk alone, written as the
-journal would. The server's memory is that of its processes, what they share aside.
+sealed segments are kept up to `--keep-mib`, so files are recycled, compressed and removed meanwhile. Prints
+requests, failures, and the quantiles of the server's own histogram; and as it happens, every second in which a
+record took more than 50 ms, with the disk's own syncs above that and the longest time that this process, which only
+sleeps, was not woken: a machine that stands still makes everything late. Nothing else should use the disk;
+`--flood` has a neighbour write gigabytes to it all the while, and `--bare` leaves the server out: the disk alone,
+written as the journal would. The server's memory is that of its processes, what they share aside.
 """
 
 from __future__ import annotations
