@@ -189,7 +189,7 @@ def main() -> None:
         "--highest", type=float, default=0.0, help="batches/s that are 100 %%; default: as measured"
     )
     parser.add_argument(
-        "--rest", type=float, default=10.0, help="seconds of rest before each paced measurement"
+        "--rest", type=float, default=20.0, help="seconds of rest before each paced measurement"
     )
     options = parser.parse_args()
     seconds, samples, rest_s = (0.3, 50, 0.0) if options.smoke else (options.seconds, 2_000, options.rest)
