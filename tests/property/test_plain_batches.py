@@ -22,25 +22,9 @@ from fanion.http.dialects.traffical.event_schema import EventSchemas
 from fanion.http.dialects.traffical.events import check_events, check_flat
 from fanion.http.dialects.traffical.schema import Schema
 from fanion.http.plain_batch import quick_check
+from tests.property.bending import bend
 
 SEED = 20261121
-ALPHABET = b'{}[]",:.-+0129aeEtfunl\\ \n\x00\x1f\x7f\x80\xc3\xa9 '
-TOKENS = [
-    b"null",
-    b"true",
-    b"1e999",
-    b"-0",
-    b"0.0",
-    b"1.0",
-    b"1.5",
-    b"10",
-    b'""',
-    b"{}",
-    b"[]",
-    b"NaN",
-    b'"\\u0061"',
-]
-
 LAYER = {"layerId": "l", "bucket": 893, "policyId": "p", "allocationName": "t", "probability": 0.25}
 SCOPE = {"orgId": "o", "projectId": "p", "env": "e"}
 EXPOSURE: dict[str, Any] = {
@@ -86,31 +70,6 @@ EVENT: dict[str, Any] = {
     "event_id": "id-1",
 }
 BODIES = Bodies(Limits())
-
-
-def bend(draw: random.Random, body: bytes) -> bytes:
-    """One to three small changes: a byte, a value, a member taken out or repeated."""
-    bent = bytearray(body)
-    for _ in range(draw.choice([1, 1, 1, 2, 3])):
-        at = draw.randrange(len(bent))
-        match draw.randrange(5):
-            case 0:
-                bent[at] = draw.choice(ALPHABET)
-            case 1:
-                bent.insert(at, draw.choice(ALPHABET))
-            case 2:
-                del bent[at]
-            case 3:  # another value behind a colon or comma
-                start = bent.find(b":", at) + 1
-                end = bent.find(b",", start)
-                if 0 < start < end:
-                    bent[start:end] = draw.choice(TOKENS)
-            case _:  # a member or a piece of one, once more or gone
-                start = bent.find(b",", at)
-                end = bent.find(b",", start + 1)
-                if 0 <= start < end:
-                    bent[start:end] = draw.choice([b"", 2 * bytes(bent[start:end])])
-    return bytes(bent)
 
 
 def traffical(draw: random.Random) -> bytes:

@@ -220,8 +220,9 @@ def fail_every(storage: SimulatedStorage, call: str) -> None:
     setattr(storage, call, failing)
 
 
-def test_only_what_was_written_goes_to_the_pool() -> None:
+def test_only_what_was_written_goes_to_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment that was only allocated would be handed out for one that needs no commit of the file system."""
+    monkeypatch.setattr(files, "FILL_BYTES_MAX", 8 * KIB)
     size = SETTINGS.segment_bytes
     for written, pooled in (([], False), ([(0, size // 2)], False), ([(0, size - 8 * KIB)], True)):
         storage = build(3)

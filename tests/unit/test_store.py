@@ -307,13 +307,17 @@ def test_store_of_another_user_is_refused(data: Path, monkeypatch: pytest.Monkey
         Store.open(data)
 
 
-def test_store_of_a_newer_format_is_refused_as_such(data: Path) -> None:
+def publish_in_format(data: Path, number: bytes) -> None:
     with Store.open(data, create=True) as store:
         store.publish(publication("a"))
     with lmdb.open(str(data / "store"), max_dbs=8, map_size=1 << 20) as environment:
         meta = environment.open_db(b"meta")
         with environment.begin(write=True) as transaction:
-            transaction.put(b"format", b"99", db=meta)
+            transaction.put(b"format", number, db=meta)
+
+
+def test_store_of_a_newer_format_is_refused_as_such(data: Path) -> None:
+    publish_in_format(data, b"99")
     with pytest.raises(StoreVersionError, match="has format 99, this Fanion knows up to 2"):
         Store.open(data)
     with pytest.raises(StoreVersionError, match="has format 99"):
@@ -321,12 +325,7 @@ def test_store_of_a_newer_format_is_refused_as_such(data: Path) -> None:
 
 
 def test_store_of_an_older_format_is_refused_as_such(data: Path) -> None:
-    with Store.open(data, create=True) as store:
-        store.publish(publication("a"))
-    with lmdb.open(str(data / "store"), max_dbs=8, map_size=1 << 20) as environment:
-        meta = environment.open_db(b"meta")
-        with environment.begin(write=True) as transaction:
-            transaction.put(b"format", b"1", db=meta)
+    publish_in_format(data, b"1")
     for use in (Store.open, open_verified):
         with pytest.raises(
             StoreVersionError, match=r"has format 1, this Fanion reads only 2; .*publish into a new"

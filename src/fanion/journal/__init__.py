@@ -47,8 +47,9 @@ records nor bytes that a client sends can pass for a record; a record copied wit
 was taken already.
 
 Order of writing
-    made ready    zeros (or an earlier life), then the header with first sequence 0; file synced, renamed,
-                  directory synced. The steward does it; the writer thread creates, renames and unlinks nothing.
+    made ready    blocks, zeros as far as time allows (or an earlier life), then the header with first sequence 0;
+                  file synced, renamed, directory synced. The steward does it; the writer thread creates, renames
+                  and unlinks nothing.
     first group   records, fdatasync, then the header with the first sequence, fdatasync, then acknowledged. In
                   this order, since a started segment hides whatever earlier segments hold from its first
                   sequence on.

@@ -31,6 +31,9 @@ step makes the file system commit, and put p99 of receipt to durable at 10-30 ms
 ZERO_STEP_BYTES = 512 * KIB
 RING_STEP_BYTES = 4 * MIB
 """A ring is filled at a worker's first start, when no writer is disturbed."""
+FILL_BYTES_MAX = MIB
+"""Of zeros to complete a segment for the pool: the end of one whose last record did not fit. More is not worth it
+where a worker starts or stops."""
 REMOVE_STEP_BYTES = MIB
 REMOVE_PAUSE_S = 0.005
 REMOVED_PREFIX = "removed-"
@@ -220,7 +223,7 @@ class SegmentMaker:
             if size > self._size:
                 storage.truncate(fd, self._size)
             holes = find_holes(storage.written(fd), self._size)
-            if sum(end - start for start, end in holes) > self._size // 4:
+            if sum(end - start for start, end in holes) > FILL_BYTES_MAX:
                 return False
             for start, end in holes:
                 self._zero(fd, start, end, lambda: False)

@@ -47,7 +47,7 @@ class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compress: bool = True
     """Whether sealed segments are compressed in the background, by a process of low priority."""
     pool_segments: int = 4
-    """Files kept for recycling; more are unlinked. Recycling keeps fdatasync's p99.9 at 2-4 ms, not 8-34."""
+    """Files kept for recycling; more are removed. Recycling keeps fdatasync's p99.9 at 2-4 ms, not 8-34."""
 
     @classmethod
     def taken_from(cls, group: msgspec.Struct) -> JournalSettings:

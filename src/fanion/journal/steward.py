@@ -207,8 +207,6 @@ class Steward:
             if session.ring.failure:  # the last one failed in the writer's hands: not again at once
                 self._make_at = now + self._retry_ns
                 self._retry_ns = min(self._retry_ns * 2, RETRY_LAST_NS)
-            else:
-                self._retry_ns = RETRY_FIRST_NS
         except (OSError, JournalError) as error:
             self._make_error = f"no segment can be made ready: {error}"
             self._make_at = now + self._retry_ns
