@@ -7,7 +7,12 @@
 #ifndef FANION_IO_H
 #define FANION_IO_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* statx */
+#endif
+
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -33,10 +38,12 @@ static int fanion_system_fdatasync(void *context, int fd) {
     return fdatasync(fd) < 0 ? -errno : 0;
 }
 
+/* Asks for nothing but the links: where times were asked for too, as fstat does, Linux from 6.13 on gives the next
+ * write a time of its own, and its fdatasync one more block to write (0.16 ms instead of 0.11). */
 static int64_t fanion_system_links(void *context, int fd) {
     (void)context;
-    struct stat found;
-    return fstat(fd, &found) < 0 ? -errno : (int64_t)found.st_nlink;
+    struct statx found;
+    return statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &found) < 0 ? -errno : (int64_t)found.stx_nlink;
 }
 
 static uint64_t fanion_system_now(void *context) {
