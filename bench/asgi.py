@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from fanion.config import Config
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.services import Services
 from fanion.http.app import make_handler
-from fanion.http.dialect import Dialect
 from fanion.http.health import Operations
 from fanion.http.request import BodyWatch
-from fanion.http.services import Services
 from fanion.model.api_key import KeyRecord
 
 REQUESTS = 100

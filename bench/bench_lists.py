@@ -27,13 +27,13 @@ import pytest
 
 from bench.asgi import REQUESTS, Driver
 from fanion import app
-from fanion.bundle.list_writer import ListWriter
-from fanion.bundle.reload import Reloader
-from fanion.bundle.store import Store
 from fanion.config import Config
 from fanion.definitions import load
+from fanion.dialects.stitchd import DIALECT
 from fanion.engine.evaluator import open_environment
-from fanion.http.dialects.stitchd import DIALECT
+from fanion.store.list_writer import ListWriter
+from fanion.store.reload import Reloader
+from fanion.store.store import Store
 
 SIZES = (1_000, 100_000, 10_000_000)
 SMOKE_SIZES = (1_000, 20_000)

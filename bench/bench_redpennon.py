@@ -16,12 +16,12 @@ import pytest
 from bench.asgi import Driver, Snapshot
 from fanion.auth.trace import TOKEN_CHARACTERS, TraceSigner, scope_of
 from fanion.bundle.compiler import compile_bundle
-from fanion.definitions import redpennon_lowering
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.format import SourceFile
+from fanion.definitions.sources.redpennon import lowering as redpennon_lowering
+from fanion.dialects.redpennon import DIALECT
 from fanion.engine.evaluator import Bundle, open_environment
-from fanion.http.dialects.redpennon import DIALECT
 from fanion.model.signing import SigningKeys
 
 ENVIRONMENT = "env_bench"

@@ -17,14 +17,14 @@ import pytest
 from bench.asgi import Driver, Snapshot
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
-from fanion.definitions.traffical import FORMAT
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.format import SourceFile
+from fanion.definitions.sources.traffical.source import FORMAT
+from fanion.dialects.traffical import DIALECT
+from fanion.dialects.traffical.events import check_events, check_plain
+from fanion.dialects.traffical.schema import Schema
 from fanion.engine.evaluator import Bundle, open_environment
-from fanion.http.dialects.traffical import DIALECT
-from fanion.http.dialects.traffical.events import check_events, check_plain
-from fanion.http.dialects.traffical.schema import Schema
 
 ENVIRONMENT = "env_bench"
 KEY = "traffical_sk_bench"

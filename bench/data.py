@@ -12,8 +12,8 @@ from typing import Any
 
 from fanion import definitions
 from fanion.bundle.compiler import compile_bundle
+from fanion.dialects.feather.emit import render
 from fanion.engine.evaluator import Bundle, open_environment
-from fanion.http.dialects.feather.emit import render
 
 ENVIRONMENT = "env_bench"
 MATCHING: dict[str, Any] = {"country": "DE", "plan": "pro"}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fanion.config import Config
-from fanion.http.server import Notice, Supervisor, pick_port
+from fanion.process.supervisor import Notice, Supervisor, pick_port
 
 HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 

@@ -3,18 +3,22 @@
 Definitions carry semantics, dialects carry wire shapes, one core decides. In reading order:
 
     model        the nouns; `model.program` is the decision program that everything meets at
-    definitions  one module per source format: parse, validate, lower to the program
-    bundle       the program as one flat value per environment, in LMDB, read from the memory map
+    definitions  reading files, lowering them to the program; `definitions.sources.<name>` is one format each
+    bundle       the program as one flat value per environment: format, compiler, reader
+    store        LMDB: generations of bundles, keys and lists, read from the memory map
     engine       deciding: the facade over the compiled core, and its plain-Python twin
     auth         API keys, limits
     journal      accepted events on disk: ring, log segments, recovery, reader
-    http         the ASGI app; `http.dialects.<name>` speaks one public API each
+    dialects     `dialects.<name>` speaks one public API; `dialects.wire` is what all of them are made from
+    http         the ASGI app: routing, bodies, the order of checks; it knows no API's word
+    process      supervisor, worker, data directory
     telemetry    metrics and logs
-    app          the composition root: what a worker builds, in which order, and how it stops
+    app          the composition root: what a server is built from, in which order, and how it stops
     cli          one module per verb
 
-Imports run one way: cli → app → http → {engine, auth, journal, bundle} → _core; model, errors and config
-sit under all. Only `journal` and `bundle` know their file formats.
+Imports run one way, and `tests/meta/test_meta_imports.py` has the arrows: app, cli → process → http → dialects.wire;
+dialects.<name> → wire, engine, auth; store → bundle; model and errors sit under all. Only `journal` and `bundle`
+know their file formats.
 """
 
 __version__: str

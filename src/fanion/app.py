@@ -1,7 +1,7 @@
 """The composition root: what a server is made of, in which order it starts and stops; publishing.
 
 Supervisor: data directory checked and locked -> store read through in a child and closed again -> port -> fork.
-What a worker is made of stands in `fanion.worker`. Nothing that LMDB or the journal opens crosses a fork.
+What a worker is made of stands in `fanion.process.worker`. Nothing that LMDB or the journal opens crosses a fork.
 
 This module and `worker` alone may import every part; adding a dialect is one line in `dialects`.
 """
@@ -18,20 +18,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fanion.bundle.compiler import compile_bundle
-from fanion.bundle.store import Publication, Store
 from fanion.config import Config
-from fanion.directory import check_directory, lock_directory
+from fanion.dialects.feather import DIALECT as FEATHER
+from fanion.dialects.redpennon import DIALECT as REDPENNON
+from fanion.dialects.stitchd import DIALECT as STITCHD
+from fanion.dialects.traffical import DIALECT as TRAFFICAL
+from fanion.dialects.wire.dialect import Dialect
 from fanion.errors import DefinitionError, StoreError
-from fanion.http.dialect import Dialect
-from fanion.http.dialects.feather import DIALECT as FEATHER
-from fanion.http.dialects.redpennon import DIALECT as REDPENNON
-from fanion.http.dialects.stitchd import DIALECT as STITCHD
-from fanion.http.dialects.traffical import DIALECT as TRAFFICAL
 from fanion.model.program import Lowered, Table
+from fanion.process.directory import check_directory, lock_directory
+from fanion.store.store import Publication, Store
 
 if TYPE_CHECKING:
     from fanion.definitions import Loaded
-    from fanion.http.server import Notice
+    from fanion.process.supervisor import Notice
 
 
 log = logging.getLogger("fanion.store")
@@ -64,7 +64,7 @@ def publish(
 ) -> int:
     """Compiles and stores a publication; returns its generation. Raises ProgramError, StoreError, and
     DefinitionError where a file of list members can't be read."""
-    from fanion.definitions.members import read_members, source_digest
+    from fanion.definitions.reading.members import read_members, source_digest
 
     compilers = renderers()
     given = {entry.name: entry for entry in loaded.lists}
@@ -102,7 +102,7 @@ def _keep_copy(store: Store, generation: int) -> None:
 
 def upgrade_bundles(store: Store) -> int | None:
     """Compiles again what an older Fanion compiled; the new generation, or None. Raises StoreError."""
-    from fanion.bundle.upgrade import upgrade
+    from fanion.store.upgrade import upgrade
 
     compilers = renderers()
 
@@ -129,11 +129,11 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     `notes`: lines printed once the server answers; `{url}` in them is its address.
     """
     from fanion.auth.limiter import Limiter
-    from fanion.bundle.recovery import open_verified
-    from fanion.http.server import Supervisor, pick_port
     from fanion.journal.window import IDS, REPLAYS, EventWindow
+    from fanion.process.supervisor import Supervisor, pick_port
+    from fanion.process.worker import Worker  # before the fork: workers share what is imported
+    from fanion.store.recovery import open_verified
     from fanion.telemetry.metrics import Metrics
-    from fanion.worker import Worker  # before the fork: workers share what is imported
 
     check_directory(data, memory_allowed=demo or config.journal.ack == "buffered")
     lock = lock_directory(data)

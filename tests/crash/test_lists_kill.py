@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fanion.bundle.store import Publication, Store
-from fanion.bundle.verify import verify
+from fanion.store.store import Publication, Store
+from fanion.store.verify import verify
 
 KILLS = 20
 MEMBERS = 2_000
@@ -18,9 +18,9 @@ MEMBERS = 2_000
 CHANGER = """
 import sys
 from pathlib import Path
-from fanion.bundle import lists
-from fanion.bundle.list_writer import ListWriter
-from fanion.bundle.store import Store
+from fanion.store import lists
+from fanion.store.list_writer import ListWriter
+from fanion.store.store import Store
 
 lists.ROWS_IN_MEMORY, lists.READ_AT_ONCE, lists.BYTES_PER_TRANSACTION = 500, 100, 4_000
 lists.BLOCK_BYTES_MAX, lists.BLOCK_BYTES_WRITTEN, lists.BLOCK_BYTES_MERGED = 600, 400, 200

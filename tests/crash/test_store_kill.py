@@ -9,15 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fanion.bundle.store import Store
-from fanion.bundle.verify import verify
+from fanion.store.store import Store
+from fanion.store.verify import verify
 
 KILLS = 25
 
 PUBLISHER = """
 import sys
 from pathlib import Path
-from fanion.bundle.store import Publication, Store
+from fanion.store.store import Publication, Store
 from fanion.model.api_key import KeyRecord, hash_key
 
 data, round_number = Path(sys.argv[1]), int(sys.argv[2])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fanion.bundle.store import Publication, Store
+from fanion.store.store import Publication, Store
 from tests.e2e.server import OTHER_KEY, SERVER_KEY, WORLD, Running, publish
 
 CONNECTIONS = 40

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanion.bundle.compiler import compile_bundle
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
-from fanion.definitions.traffical import FORMAT
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.format import SourceFile
+from fanion.definitions.sources.traffical.source import FORMAT
+from fanion.dialects.traffical import DIALECT
 from fanion.engine.evaluator import open_environment
 from fanion.errors import ProgramError
-from fanion.http.dialects.traffical import DIALECT
 from tests.e2e.traffical_world import EVENT_DEFINITIONS, golden
 
 MUTANTS = int(os.environ.get("FANION_DOCUMENT_MUTANTS", "300"))

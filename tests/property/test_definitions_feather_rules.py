@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanion import definitions
-from fanion.definitions import feather
-from fanion.definitions.builder import Builder
-from fanion.definitions.documents import parse_json, parse_yaml
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.documents import parse_json, parse_yaml
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.feather import source as feather
+from fanion.definitions.sources.format import SourceFile
 from fanion.engine.reference import evaluate
 from fanion.model.context import EvaluationContext
 from fanion.model.program import Lowered, Resolution

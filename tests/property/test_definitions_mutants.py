@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanion import definitions
-from fanion.definitions import feather
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.feather import source as feather
+from fanion.definitions.sources.format import SourceFile
 from fanion.errors import DefinitionError, Problem
 
 CONDITIONS: list[Any] = [

@@ -14,14 +14,14 @@ import pytest
 from msgspec import Meta
 
 from fanion.config import Limits
-from fanion.http.dialect import Fault
-from fanion.http.dialects.redpennon.emit import Catalogue
-from fanion.http.dialects.redpennon.schema import Bodies, read_flat_batch
-from fanion.http.dialects.redpennon.schema import check_events as check_redpennon
-from fanion.http.dialects.traffical.event_schema import EventSchemas
-from fanion.http.dialects.traffical.events import check_events, check_flat
-from fanion.http.dialects.traffical.schema import Schema
-from fanion.http.plain_batch import quick_check
+from fanion.dialects.redpennon.emit import Catalogue
+from fanion.dialects.redpennon.schema import Bodies, read_flat_batch
+from fanion.dialects.redpennon.schema import check_events as check_redpennon
+from fanion.dialects.traffical.event_schema import EventSchemas
+from fanion.dialects.traffical.events import check_events, check_flat
+from fanion.dialects.traffical.schema import Schema
+from fanion.dialects.wire.dialect import Fault
+from fanion.dialects.wire.plain_batch import quick_check
 from tests.property.bending import bend
 
 SEED = 20261121

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from fanion._core.evaluate import Bundle
 from fanion.bundle.compiler import compile_bundle
-from fanion.definitions import redpennon_lowering as redpennon
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.format import SourceFile
+from fanion.definitions.sources.redpennon import lowering as redpennon
 from fanion.engine.reference import evaluate
 from fanion.model.context import EvaluationContext, TypedContext
 from tests.property.redpennon_rules import Rules

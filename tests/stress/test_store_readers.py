@@ -6,8 +6,8 @@ import multiprocessing
 import queue
 from pathlib import Path
 
-from fanion.bundle.reload import Reloader
-from fanion.bundle.store import Publication, Store
+from fanion.store.reload import Reloader
+from fanion.store.store import Publication, Store
 
 SPAWN = multiprocessing.get_context("spawn")
 PUBLISHES = 60

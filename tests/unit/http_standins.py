@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fanion.config import Config
+from fanion.dialects.feather import DIALECT
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.services import Services
 from fanion.http.app import Handle, make_handler
-from fanion.http.dialect import Dialect
-from fanion.http.dialects.feather import DIALECT
 from fanion.http.health import Operations
 from fanion.http.request import BodyWatch
-from fanion.http.services import Services
 from fanion.model.api_key import KeyRecord
 
 SERVER_KEY = b"sk_demo_server"

@@ -9,13 +9,13 @@ import msgspec
 
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config
-from fanion.definitions import redpennon_lowering
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.format import SourceFile
+from fanion.definitions.sources.redpennon import lowering as redpennon_lowering
+from fanion.dialects.redpennon import DIALECT
+from fanion.dialects.wire.services import Services
 from fanion.engine.evaluator import open_environment
-from fanion.http.dialects.redpennon import DIALECT
-from fanion.http.services import Services
 from fanion.model.api_key import KeyRecord
 from fanion.model.signing import SigningKeys
 from tests.unit.http_standins import (

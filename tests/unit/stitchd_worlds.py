@@ -8,10 +8,10 @@ from typing import Any
 
 from fanion._core.evaluate import Bundle
 from fanion.bundle.compiler import compile_bundle
-from fanion.definitions import stitchd
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.format import SourceFile
+from fanion.definitions.sources.stitchd import source as stitchd
 from fanion.engine.reference import evaluate
 from fanion.model.context import EvaluationContext, TypedContext
 from fanion.model.program import Lowered, Op, Resolution

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from fanion import definitions
 from fanion.cli.check import command
-from fanion.definitions.report import reason
+from fanion.definitions.reading.report import reason
 
 
 def test_good_definitions_are_summed_up() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fanion.definitions.documents import DocumentError, parse_json, parse_yaml, read_document
+from fanion.definitions.reading.documents import DocumentError, parse_json, parse_yaml, read_document
 from tests.unit.native_files import (
     problems,
 )

@@ -10,13 +10,13 @@ import pytest
 import re2
 
 from fanion.bundle.compiler import compile_bundle
-from fanion.definitions import feather
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.feather import source as feather
+from fanion.definitions.sources.format import SourceFile
+from fanion.dialects.feather.emit import render
 from fanion.engine.evaluator import open_environment
 from fanion.engine.reference import evaluate
-from fanion.http.dialects.feather.emit import render
 from fanion.model.context import EvaluationContext
 from fanion.model.program import Answer, Lowered, Op, Resolution
 

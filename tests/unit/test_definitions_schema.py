@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from fanion import definitions
-from fanion.definitions.documents import parse_yaml
+from fanion.definitions.reading.documents import parse_yaml
 from fanion.definitions.schema import PATH, make_schema, schema_text
 
 

@@ -14,11 +14,11 @@ import pytest
 import zstandard
 
 from fanion.config import Config, Limits
-from fanion.http.dialect import Dialect, Endpoint, Fault, Kind, Route
-from fanion.http.dialects.feather import DIALECT
-from fanion.http.json_bounds import check_bounds
+from fanion.dialects.feather import DIALECT
+from fanion.dialects.wire.dialect import Dialect, Endpoint, Fault, Kind, Route
+from fanion.dialects.wire.json_bounds import check_bounds
+from fanion.dialects.wire.stamps import RequestIds, UtcClock
 from fanion.http.router import Router, decode_segment
-from fanion.http.stamps import RequestIds, UtcClock
 from tests.unit.http_standins import Caller, make_services
 
 BULK = "/v1/evaluate/bulk"

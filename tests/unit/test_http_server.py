@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fanion import app, directory
-from fanion.directory import check_directory, filesystem_of, lock_directory
+from fanion import app
 from fanion.errors import ServeError
 from fanion.http.health import Operations, OperationsListener, is_loopback
-from fanion.http.server import pick_port
+from fanion.process import directory
+from fanion.process.directory import check_directory, filesystem_of, lock_directory
+from fanion.process.supervisor import pick_port
 
 
 def test_a_locked_directory_is_refused_until_it_is_let_go(tmp_path: Path) -> None:

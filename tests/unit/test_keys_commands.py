@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from fanion.auth.keys import create_key
-from fanion.bundle.store import Store
 from fanion.definitions import DEMO
 from fanion.model.api_key import KeyRecord, hash_key, show_prefix
+from fanion.store.store import Store
 
 
 def fanion(*arguments: object) -> subprocess.CompletedProcess[str]:

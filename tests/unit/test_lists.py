@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from fanion.bundle import generation, list_writer
-from fanion.bundle import lists as lists_module
-from fanion.bundle.generation import ListEntry, block_key, seal
-from fanion.bundle.list_writer import ListWriter
-from fanion.bundle.lists import MEMBER_BYTES_MAX
-from fanion.bundle.store import Publication, Store
 from fanion.errors import StoreError
+from fanion.store import generation, list_writer
+from fanion.store import lists as lists_module
+from fanion.store.generation import ListEntry, block_key, seal
+from fanion.store.list_writer import ListWriter
+from fanion.store.lists import MEMBER_BYTES_MAX
+from fanion.store.store import Publication, Store
 
 NAME = "env/stitchd/beta/user/include"
 MAP_BYTES = 256 * 1024 * 1024
@@ -238,7 +238,7 @@ def test_members_come_and_go_by_command(store: Store) -> None:
 def test_many_members_by_command_go_in_bounded_transactions(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fanion.bundle.list_writer.ROWS_IN_MEMORY", 10)
+    monkeypatch.setattr("fanion.store.list_writer.ROWS_IN_MEMORY", 10)
     publish(store, [])
     writer = ListWriter(store)
     generation, added = writer.add("env", NAME, (b"%d" % n for n in range(25)))

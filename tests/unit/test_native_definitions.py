@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fanion import definitions
-from fanion.definitions import limits
+from fanion.definitions.reading import limits
 from fanion.errors import DefinitionError
 from tests.unit.native_files import (
     PLACE,

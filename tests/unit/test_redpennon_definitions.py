@@ -14,10 +14,10 @@ from fanion._core.evaluate import Bundle
 from fanion.bundle.compiler import compile_bundle
 from fanion.cli import group
 from fanion.config import Config
-from fanion.definitions import redpennon_lowering as redpennon
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.format import SourceFile
+from fanion.definitions.sources.redpennon import lowering as redpennon
 from fanion.engine.reference import evaluate
 from fanion.errors import DefinitionError, Problem
 from fanion.model.context import EvaluationContext, TypedContext

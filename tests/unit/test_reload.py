@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from fanion._core.shared import GenerationWord
-from fanion.bundle.reload import Reloader
-from fanion.bundle.store import Publication, Store
 from fanion.errors import BundleError, StoreError
 from fanion.model.api_key import KeyRecord, hash_key
+from fanion.store.reload import Reloader
+from fanion.store.store import Publication, Store
 
 
 class View:

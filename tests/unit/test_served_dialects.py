@@ -7,9 +7,9 @@ from typing import get_args
 
 from fanion import app, definitions
 from fanion.bundle.inspect import BundleReader
-from fanion.bundle.store import Store
 from fanion.config import Config
 from fanion.model.dialects import DIALECTS, SCOPES, Scope, scopes_of
+from fanion.store.store import Store
 from tests.unit.http_standins import make_services
 
 WORLD = """\

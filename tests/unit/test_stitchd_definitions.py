@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fanion.definitions import load, load_stored
-from fanion.definitions.members import MemberList, read_members
+from fanion.definitions.reading.members import MemberList, read_members
 from fanion.errors import DefinitionError
 from tests.unit.stitchd_worlds import ENVIRONMENT, World, flag, leaf, user
 

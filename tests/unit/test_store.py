@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanion.bundle import lists
-from fanion.bundle.recovery import open_verified
-from fanion.bundle.store import Publication, Store
 from fanion.errors import StoreError, StoreMissingError, StoreVersionError
 from fanion.model.api_key import KeyRecord, hash_key
+from fanion.store import lists
+from fanion.store.recovery import open_verified
+from fanion.store.store import Publication, Store
 
 
 def record(environment: str, identity: str = "key_1") -> KeyRecord:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from fanion.bundle.environment import hold_lock
-from fanion.bundle.recovery import open_verified
-from fanion.bundle.store import Publication, Store
 from fanion.config import Config
 from fanion.errors import StoreError
+from fanion.process.worker import Worker
+from fanion.store.environment import hold_lock
+from fanion.store.recovery import open_verified
+from fanion.store.store import Publication, Store
 from fanion.telemetry.metrics import Metrics
-from fanion.worker import Worker
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_copy_is_not_put_in_place_under_processes_that_read_the_store(
 ) -> None:
     import fcntl
 
-    monkeypatch.setattr("fanion.bundle.recovery.OTHERS_END_WAIT_S", 0.0)
+    monkeypatch.setattr("fanion.store.recovery.OTHERS_END_WAIT_S", 0.0)
     other = hold_lock(data / "store" / "use.lock", fcntl.LOCK_SH)
     os.truncate(data / "store" / "data.mdb", 20_000)
     with pytest.raises(StoreError, match="held by another process"):

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from fanion import app
-from fanion.bundle import upgrade as module
 from fanion.bundle.format import VERSION
-from fanion.bundle.store import Publication, Store
-from fanion.bundle.upgrade import upgrade
 from fanion.config import Config
 from fanion.definitions import DEMO, load
 from fanion.errors import StoreError, StoreVersionError
 from fanion.model.api_key import KeyRecord, hash_key
+from fanion.store import upgrade as module
+from fanion.store.store import Publication, Store
+from fanion.store.upgrade import upgrade
 
 
 def bundle(text: bytes, version: int = VERSION) -> bytes:

@@ -13,14 +13,14 @@ import pytest
 from fanion._core.evaluate import Bundle
 from fanion._core.overlay import Overlay
 from fanion.bundle.compiler import compile_bundle
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.traffical_files import Bundle as ConfigBundle
-from fanion.definitions.traffical_files import Reader
-from fanion.definitions.traffical_lowering import RECORD, TrafficalLowering
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.traffical.files import Bundle as ConfigBundle
+from fanion.definitions.sources.traffical.files import Reader
+from fanion.definitions.sources.traffical.lowering import RECORD, TrafficalLowering
+from fanion.dialects.traffical.emit import FIELDS, render
 from fanion.engine.externals import make_external
 from fanion.engine.reference import bind, choose
-from fanion.http.dialects.traffical.emit import FIELDS, render
 from fanion.model.context import EvaluationContext
 from fanion.model.program import Lowered
 

@@ -11,7 +11,7 @@ import pytest
 
 from fanion import definitions
 from fanion.definitions import DEMO
-from fanion.definitions.traffical_pattern import InvalidPattern, UnsupportedPattern, translate
+from fanion.definitions.sources.traffical.pattern import InvalidPattern, UnsupportedPattern, translate
 from fanion.engine.externals import compile_pattern
 from fanion.errors import DefinitionError, Problem
 from fanion.model.program import Lowered

@@ -12,18 +12,18 @@ import pytest
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config
 from fanion.config import Journal as JournalConfig
-from fanion.definitions.builder import Builder
-from fanion.definitions.report import Report
-from fanion.definitions.source import SourceFile
-from fanion.definitions.traffical import FORMAT
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.format import SourceFile
+from fanion.definitions.sources.traffical.source import FORMAT
+from fanion.dialects.redpennon import DIALECT as REDPENNON
+from fanion.dialects.traffical import DIALECT
+from fanion.dialects.traffical.decision_ids import DecisionIds
+from fanion.dialects.traffical.events import check_events, check_plain
+from fanion.dialects.traffical.resolve import matches
+from fanion.dialects.traffical.schema import Schema
 from fanion.engine.evaluator import open_environment
 from fanion.errors import JournalError, JournalFullError, StoreError
-from fanion.http.dialects.redpennon import DIALECT as REDPENNON
-from fanion.http.dialects.traffical import DIALECT
-from fanion.http.dialects.traffical.decision_ids import DecisionIds
-from fanion.http.dialects.traffical.events import check_events, check_plain
-from fanion.http.dialects.traffical.resolve import matches
-from fanion.http.dialects.traffical.schema import Schema
 from fanion.model.api_key import KeyRecord
 from tests.e2e.traffical_world import EVENT_DEFINITIONS, edge_policy, golden
 from tests.unit.http_standins import Answered, Caller, FakeWindow, View, make_services

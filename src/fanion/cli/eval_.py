@@ -10,7 +10,6 @@ import msgspec
 
 from fanion import app
 from fanion.bundle.inspect import BundleReader, describe, patching
-from fanion.bundle.store import Store
 from fanion.cli.common import data_option
 from fanion.cli.inspect import find_bundle
 from fanion.engine.evaluator import Bundle, laid_over, open_environment
@@ -19,6 +18,7 @@ from fanion.engine.reference import trace
 from fanion.errors import ConfigError, StoreError
 from fanion.model.context import EvaluationContext, TypedContext
 from fanion.model.program import Lowered, Op, Outcome
+from fanion.store.store import Store
 
 CUSTOM_DATA = "custom_data"
 

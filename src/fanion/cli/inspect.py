@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from fanion.bundle.format import Section
-from fanion.bundle.generation import PinnedGeneration
 from fanion.bundle.inspect import BundleReader, by_row, describe
-from fanion.bundle.store import Store
 from fanion.cli.common import data_option, print_table
 from fanion.engine.evaluator import open_environment
 from fanion.errors import StoreError
 from fanion.model.program import DecisionVariant, Test
+from fanion.store.generation import PinnedGeneration
+from fanion.store.store import Store
 
 
 @click.command()

@@ -16,13 +16,13 @@ import click
 import msgspec
 
 from fanion.auth.keys import KeyKind, create_key, hash_key
-from fanion.bundle.generation import Origin, StoredKey
 from fanion.bundle.inspect import BundleReader
-from fanion.bundle.store import Store
 from fanion.cli.common import data_option, print_table
 from fanion.config import find_file, load_config
 from fanion.errors import BundleError, StoreError
 from fanion.model.dialects import DIALECTS, scopes_of
+from fanion.store.generation import Origin, StoredKey
+from fanion.store.store import Store
 
 DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

@@ -16,13 +16,13 @@ from typing import Any
 
 import click
 
-from fanion.bundle.generation import EnvironmentEntry, PinnedGeneration
-from fanion.bundle.list_writer import ListWriter
-from fanion.bundle.store import Store
 from fanion.cli.common import data_option, print_table, progress_bars
 from fanion.config import find_file, load_config
-from fanion.definitions.members import MemberList, read_members
+from fanion.definitions.reading.members import MemberList, read_members
 from fanion.errors import StoreError
+from fanion.store.generation import EnvironmentEntry, PinnedGeneration
+from fanion.store.list_writer import ListWriter
+from fanion.store.store import Store
 
 COPY_ROWS_MAX = 1_000_000
 """Up to this many rows in the store, its copy is renewed after every change; beyond, by the next publish."""

@@ -8,14 +8,14 @@ import click
 from rich.console import Console
 
 from fanion import app
-from fanion.bundle.generation import Origin
 from fanion.bundle.inspect import BundleReader
-from fanion.bundle.store import Publication, Store
 from fanion.cli.check import counts, load_or_exit
 from fanion.cli.common import data_option, print_table, progress_bars
 from fanion.config import find_file, load_config
 from fanion.definitions import SOURCES, Loaded
 from fanion.errors import StoreMissingError
+from fanion.store.generation import Origin
+from fanion.store.store import Publication, Store
 
 COLUMNS = ("environment", "flags", "values", "keys")
 

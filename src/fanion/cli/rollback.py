@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from fanion.bundle.store import Store
 from fanion.cli.common import data_option
 from fanion.config import find_file, load_config
+from fanion.store.store import Store
 
 
 @click.command()

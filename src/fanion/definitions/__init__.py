@@ -52,7 +52,7 @@ from pathlib import Path
 from typing import Final
 
 from fanion.definitions.loading import SOURCES, Loaded, load, load_stored
-from fanion.definitions.members import MemberList
+from fanion.definitions.reading.members import MemberList
 
 DEMO: Final = Path(__file__).with_name("demo.yaml")
 """The demo world that `fanion serve --demo` publishes."""

@@ -11,19 +11,22 @@ from typing import Any, Final
 
 import msgspec
 
-from fanion.definitions import feather, redpennon_lowering, stitchd, traffical
-from fanion.definitions.builder import Builder
-from fanion.definitions.checks import ProjectChecks
-from fanion.definitions.documents import DocumentError, read_document
-from fanion.definitions.files import REFERRED, ROOT, DiskFiles, Files, StoredFiles, resolve
-from fanion.definitions.keys import KeyDefinition, KeyReader
-from fanion.definitions.limits import FLAGS_MAX, SOURCES_MAX
-from fanion.definitions.lowering import NativeLowering, list_name
-from fanion.definitions.members import MemberList
-from fanion.definitions.native import OrganisationWorld, Placed, ProjectWorld, gather
-from fanion.definitions.report import Report, join, shown
-from fanion.definitions.source import SourceFile, SourceFormat
-from fanion.definitions.structure import BROKEN, build
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.documents import DocumentError, read_document
+from fanion.definitions.reading.files import REFERRED, ROOT, DiskFiles, Files, StoredFiles, resolve
+from fanion.definitions.reading.keys import KeyDefinition, KeyReader
+from fanion.definitions.reading.limits import FLAGS_MAX, SOURCES_MAX
+from fanion.definitions.reading.members import MemberList
+from fanion.definitions.reading.report import Report, join, shown
+from fanion.definitions.reading.structure import BROKEN, build
+from fanion.definitions.sources.feather import source as feather
+from fanion.definitions.sources.format import SourceFile, SourceFormat
+from fanion.definitions.sources.native.checks import ProjectChecks
+from fanion.definitions.sources.native.lowering import NativeLowering, list_name
+from fanion.definitions.sources.native.worlds import OrganisationWorld, Placed, ProjectWorld, gather
+from fanion.definitions.sources.redpennon import lowering as redpennon_lowering
+from fanion.definitions.sources.stitchd import source as stitchd
+from fanion.definitions.sources.traffical import source as traffical
 from fanion.errors import Problem
 from fanion.model.definition import Environment, File, ListSegment, SourceReference
 from fanion.model.dialects import DIALECTS

@@ -21,8 +21,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fanion.auth.limiter import scope_hash
+from fanion.dialects.wire.dialect import Dialect, Endpoint, Fault, HeaderList, Headers, Kind, Reply
+from fanion.dialects.wire.services import Services
 from fanion.errors import FanionError, StoreError
-from fanion.http.dialect import Dialect, Endpoint, Fault, HeaderList, Headers, Kind, Reply
 from fanion.http.health import Operations
 from fanion.http.request import (
     BROKEN_TEXT,
@@ -35,7 +36,6 @@ from fanion.http.request import (
     undo_encoding,
 )
 from fanion.http.router import Router, Target
-from fanion.http.services import Services
 from fanion.model.api_key import KeyRecord
 
 log = logging.getLogger("fanion.http")

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fanion.config import Limits
-from fanion.http.dialect import Fault, HeaderList, Headers, Kind
+from fanion.dialects.wire.dialect import Fault, HeaderList, Headers, Kind
 
 WATCH_INTERVAL_S = 0.1
 INFLATE_RATIO_MAX = 100

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from fanion.http.dialect import Dialect, Endpoint, Headers, Route
+from fanion.dialects.wire.dialect import Dialect, Endpoint, Headers, Route
 
 
 class Target(NamedTuple):

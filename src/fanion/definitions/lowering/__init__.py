@@ -1,0 +1,1 @@
+"""What every source lowers with: the builder of an environment, conditions, flags."""

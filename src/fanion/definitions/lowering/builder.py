@@ -1,0 +1,122 @@
+"""Gathers what one environment's bundle is compiled from, whichever sources it comes from.
+
+Slots are shared by everything in the environment; decisions get the next index, so what a decision asks has
+to be added before it. Keys of parameters are unique within a source, and a native key is unique in all of
+them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fanion.definitions.reading.members import MemberList
+from fanion.model.layers import Layer
+from fanion.model.program import Answer, Decision, Lowered, Node, Parameter, Piece, PieceKind, Slot, Source
+
+USER: Final = "userId"
+ANONYMOUS: Final = "anonymousId"
+NATIVE: Final = "native"
+
+
+class Builder:
+    """One environment; `name` is the environment's within its project. `identifiers` and `documents` may be
+    added to until `finish`."""
+
+    def __init__(
+        self, environment: str, identifiers: dict[str, dict[str, str]] | None = None, name: str = ""
+    ) -> None:
+        self.environment = environment
+        self.name = name
+        self.identifiers: dict[str, dict[str, str]] = identifiers or {}
+        self.documents: dict[str, bytes] = {}
+        self.slots: list[Slot] = []
+        self.decisions: list[Decision] = []
+        self.parameters: list[Parameter] = []
+        self.lists: dict[str, None] = {}
+        self.layers: list[Layer] = []
+        self.members: list[tuple[MemberList, str]] = []
+        self.tests: dict[tuple[str, str, str], Any] = {}
+        """Lowered conditions by attribute, operator and text: the same ones come again and again."""
+        self._slot_numbers: dict[Slot, int] = {}
+        self._named: dict[str, int] = {}
+        self._owners: dict[str, set[str]] = {}
+        self._subject: tuple[int, int, Piece, Piece] | None = None
+
+    def slot(self, slot: Slot) -> int:
+        """The number of a slot; equal slots have one."""
+        number = self._slot_numbers.get(slot)
+        if number is None:
+            number = self._slot_numbers[slot] = len(self.slots)
+            self.slots.append(slot)
+        return number
+
+    def named(self, name: str) -> int:
+        """The slot of a name in a Feather context (contract 4.1): the identities are members of the context
+        when present, otherwise and for every other name the attribute counts."""
+        number = self._named.get(name)
+        if number is None:
+            source = Source.MEMBER_OR_ATTRIBUTE if name in (USER, ANONYMOUS) else Source.ATTRIBUTE
+            number = self._named[name] = self.slot(Slot(source, name))
+        return number
+
+    def subject(self) -> tuple[int, int, Piece, Piece]:
+        """The slots of user and anonymous id, and the hash pieces that are their texts."""
+        if self._subject is None:
+            user, anonymous = self.named(USER), self.named(ANONYMOUS)
+            pieces = Piece(PieceKind.TEXT, slot=user), Piece(PieceKind.TEXT, slot=anonymous)
+            self._subject = (user, anonymous, *pieces)
+        return self._subject
+
+    def decision(self, key: str, nodes: list[Node]) -> int:
+        """Add a decision; its number is what DECISION_IS and parameters name it by."""
+        self.decisions.append(Decision(key, tuple(nodes)))
+        return len(self.decisions) - 1
+
+    def list_name(self, name: str) -> str:
+        """Say that LIST_MEMBER operands use this list."""
+        self.lists[name] = None
+        return name
+
+    def list_members(self, entry: MemberList, path: str) -> None:
+        """Members of a list as a source file gives them at `path`; without any, the store's own are kept."""
+        self.members.append((entry, path))
+
+    def taken(self, key: str, source: str) -> str | None:
+        """The source that already owns this parameter key, where that is a clash; the key is taken
+        otherwise."""
+        owners = self._owners.get(key)
+        if owners is None:
+            self._owners[key] = {source}
+            return None
+        if source in owners or source == NATIVE or NATIVE in owners:
+            return source if source in owners else NATIVE if NATIVE in owners else min(owners)
+        owners.add(source)
+        return None
+
+    def parameter(
+        self,
+        key: str,
+        decision: int,
+        answers: list[Answer],
+        *,
+        group: str | None = None,
+        client_safe: bool = False,
+        group_id: str | None = None,
+        source: str = NATIVE,
+        variants: tuple[str, ...] = (),
+    ) -> None:
+        """Add a served value; `taken` has been asked for the key."""
+        self.parameters.append(
+            Parameter(key, group or key, decision, tuple(answers), client_safe, group_id, source, variants)
+        )
+
+    def finish(self) -> Lowered:
+        return Lowered(
+            self.environment,
+            tuple(self.slots),
+            tuple(self.decisions),
+            tuple(self.parameters),
+            self.documents,
+            self.identifiers,
+            tuple(self.lists),
+            tuple(self.layers),
+        )

@@ -1,0 +1,139 @@
+"""API keys of definitions: only their SHA-256 leaves this module.
+
+A key is given as `sha256:HEX`, as `env:NAME` (the raw key is read from that variable at publish), or raw,
+which is warned about. The digest is of the raw key's UTF-8 bytes; a key in UUID form is folded to lower
+case first, since Red Pennon's keys are UUIDs in any case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from fanion.definitions.reading.limits import RAW_KEY_CHARS
+from fanion.definitions.reading.report import Report, shown
+from fanion.definitions.reading.structure import BROKEN
+from fanion.model.api_key import KeyRecord, hash_key, show_prefix
+from fanion.model.definition import Environment, Key
+from fanion.model.dialects import scopes_of
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class KeyDefinition(msgspec.Struct, frozen=True):
+    """A key as the store keeps it: its record under the SHA-256 of the raw key."""
+
+    hash: bytes
+    record: KeyRecord
+
+
+def hash_raw_key(raw: str) -> bytes:
+    """The SHA-256 that a raw key is stored and looked up under."""
+    return hash_key((raw.lower() if _UUID.fullmatch(raw) else raw).encode())
+
+
+def parse_time(text: str) -> datetime | None:
+    """A time by the one rule of the whole server: ISO 8601, naive is UTC. None where it is none."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+class KeyReader:
+    """Reads the keys of one publication. `hidden` maps what must not be stored to
+    its `sha256:` form and its prefix."""
+
+    def __init__(self, variables: Mapping[str, str], report: Report) -> None:
+        self.variables = variables
+        self.report = report
+        self.keys: list[KeyDefinition] = []
+        self.hidden: dict[str, tuple[str, str]] = {}
+        self._seen: dict[bytes, str] = {}
+
+    def read(
+        self, environment: Environment, file: str, path: str, environment_id: str, organisation: str
+    ) -> None:
+        """Add an environment's keys."""
+        for number, key in enumerate(environment.keys):
+            if key is BROKEN or key.key is BROKEN:
+                continue
+            place = f"{path}.keys[{number}]"
+            known = self.digest(key, file, f"{place}.key")
+            expires = self.expires(key, file, f"{place}.expires")
+            self._check_scopes(key, file, f"{place}.scopes")
+            if known is None:
+                continue
+            digest, prefix = known
+            if digest in self._seen:
+                self.report.problem(
+                    file, f"{place}.key", "a key again", f"each once; it is {self._seen[digest]}"
+                )
+                continue
+            self._seen[digest] = place
+            record = KeyRecord(
+                id=f"key_{digest.hex()[:16]}",
+                environment=environment_id,
+                organisation=organisation,
+                kind=key.kind,
+                dialects=tuple(key.dialects),
+                scopes=tuple(key.scopes),
+                expires_at=expires,
+                prefix=key.prefix or prefix,
+                name=key.name,
+            )
+            self.keys.append(KeyDefinition(digest, record))
+
+    def _check_scopes(self, key: Key, file: str, path: str) -> None:
+        """A scope that none of the key's APIs knows opens nothing."""
+        if key.scopes is BROKEN or key.dialects is BROKEN or BROKEN in key.dialects:
+            return
+        allowed = scopes_of(key.dialects)
+        for number, scope in enumerate(key.scopes):
+            if scope is not BROKEN and scope not in allowed:
+                found = f"{shown(scope)}, which is no scope of {', '.join(key.dialects)}"
+                self.report.problem(file, f"{path}[{number}]", found, f"one of {', '.join(allowed)}")
+
+    def digest(self, key: Key, file: str, path: str) -> tuple[bytes, str] | None:
+        """(SHA-256, first characters); None after a problem. A message never shows a raw key."""
+        text = key.key
+        if text.startswith("sha256:"):
+            if _DIGEST.fullmatch(text[7:]) is None:
+                self.report.problem(
+                    file, path, "sha256: without a digest", "sha256: and 64 lower-case hex digits"
+                )
+                return None
+            return bytes.fromhex(text[7:]), ""
+        raw: Any = text
+        if text.startswith("env:"):
+            raw = self.variables.get(text[4:])
+            if raw is None:
+                found = f"the variable {shown(text[4:])}, which is not set"
+                self.report.problem(file, path, found, "a variable that holds the raw key")
+                return None
+        else:
+            self.report.warning(file, path, "a raw key", "only its SHA-256 is stored; write sha256: or env:")
+        low, high = RAW_KEY_CHARS
+        if not low <= len(raw) <= high or not raw.isprintable() or " " in raw or not raw.isascii():
+            allowed = f"{low} to {high} printable ASCII characters without spaces"
+            self.report.problem(file, path, "a raw key that no header can carry", allowed)
+            return None
+        digest = hash_raw_key(raw)
+        prefix = show_prefix(raw)
+        self.hidden[text] = f"sha256:{digest.hex()}", prefix
+        return digest, prefix
+
+    def expires(self, key: Key, file: str, path: str) -> float | None:
+        if not isinstance(key.expires, str):
+            return None
+        time = parse_time(key.expires)
+        if time is None:
+            self.report.problem(file, path, shown(key.expires), "a time as ISO 8601 writes it")
+            return None
+        return time.timestamp()

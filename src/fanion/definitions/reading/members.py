@@ -1,0 +1,89 @@
+"""Members of list segments: written out in a definition, or one per line of a file, plain or gzip.
+
+A file is streamed, so that ten million keys cost no memory. A line is the member, exactly: only its line end
+is taken off, empty lines are passed over, and a byte order mark at the start is not part of the first.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from gzip import GzipFile
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+import xxhash
+
+from fanion.definitions.reading.limits import MEMBER_BYTES_MAX
+from fanion.errors import DefinitionError, Problem
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+LINE_BYTES_MAX: Final = MEMBER_BYTES_MAX + 2
+"""A member and its line end."""
+
+
+class MemberList(msgspec.Struct, frozen=True):
+    """One side of a list segment, under the name that the store knows it by."""
+
+    name: str
+    members: tuple[str, ...] = ()
+    file: str | None = None
+
+
+def read_members(entry: MemberList) -> Iterator[bytes]:
+    """Every member as bytes, repetitions included. Raises DefinitionError with the file and the line."""
+    for member in entry.members:
+        yield member.encode()
+    if entry.file is not None:
+        yield from read_member_file(Path(entry.file))
+
+
+def source_digest(entry: MemberList) -> str:
+    """What tells a changed list from the same one: a digest of its members as written and of its file's bytes.
+
+    Raises DefinitionError where the file can't be read."""
+    digest = xxhash.xxh3_128(msgspec.json.encode(entry.members))
+    if entry.file is not None:
+        try:
+            with Path(entry.file).open("rb") as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+        except OSError as error:
+            raise _defect(
+                Path(entry.file), 1, f"can't be read ({error.strerror})", "a readable file"
+            ) from None
+    return digest.hexdigest()
+
+
+def read_member_file(path: Path) -> Iterator[bytes]:
+    """The members of one file."""
+    number = 0
+    try:
+        with path.open("rb") as file:
+            plain = file.read(2) != GZIP_MAGIC
+            file.seek(0)
+            lines: IO[bytes] = file if plain else GzipFile(fileobj=file)  # type: ignore[assignment]
+            for number, line in enumerate(iter(lambda: lines.readline(LINE_BYTES_MAX + 1), b""), 1):
+                if number == 1:
+                    line = line.removeprefix(BYTE_ORDER_MARK)
+                member = line.rstrip(b"\r\n")
+                if not member:
+                    continue
+                if len(member) > MEMBER_BYTES_MAX:
+                    raise _defect(path, number, "a longer member", f"at most {MEMBER_BYTES_MAX} bytes")
+                if not member.isascii():
+                    member.decode()
+                yield member
+    except UnicodeDecodeError:
+        raise _defect(path, number, "bytes that are not UTF-8", "members are text in UTF-8") from None
+    except (EOFError, zlib.error) as error:
+        raise _defect(path, number + 1, f"damaged gzip ({error})", "a whole gzip file") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise _defect(path, number + 1, f"can't be read ({reason})", "a readable file") from None
+
+
+def _defect(path: Path, line: int, found: str, allowed: str) -> DefinitionError:
+    return DefinitionError([Problem(path.as_posix(), f"line {line}", found, allowed)])

@@ -1,0 +1,1 @@
+"""One folder per definition format; none imports another."""

@@ -1,0 +1,1 @@
+"""Feather bundles: flag key to flag configuration."""

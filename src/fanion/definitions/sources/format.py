@@ -1,0 +1,59 @@
+"""What a definition format has to offer: one module per format, one line in `fanion.definitions.SOURCES`.
+
+`parse` reads and checks a file and reports what is wrong with it; `lower` adds what it holds to one
+environment. A format whose files name their own environment may also be published directly: `recognises`
+says that a plain document is one of its files, `placed` gives the organisation, project and environment
+that the file belongs to, with the file itself as a source reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.model.definition import File
+
+Exists = Callable[[str], bool]
+"""Whether the publication can read a file of this name."""
+
+
+class SourceFile(msgspec.Struct, frozen=True):
+    """A file of another format as referred to: its name for messages, its bytes, and further files by
+    role."""
+
+    name: str
+    data: bytes
+    files: Mapping[str, bytes] = {}
+
+
+def _never(_document: Any) -> bool:
+    return False
+
+
+def _unplaced(_name: str, _document: Any) -> File | None:
+    return None
+
+
+def _unchanged(_before: Mapping[str, bytes], _after: Mapping[str, bytes]) -> tuple[str, str] | None:
+    return None
+
+
+class SourceFormat(msgspec.Struct, frozen=True):
+    """`parse` returns whatever `lower` takes, or None when the file can't be used (then a problem is
+    reported). `placed_among`, where set, is asked instead of `placed` and may look which files there are.
+    `roles`: the further files that a reference may, and those that it must, name. `changes`: what is odd about
+    an environment's documents after the ones that it serves now, as found and meaning."""
+
+    name: str
+    parse: Callable[[SourceFile, Report], Any]
+    lower: Callable[[Any, SourceFile, Builder, Report], None]
+    recognises: Callable[[Any], bool] = _never
+    placed: Callable[[str, Any], File | None] = _unplaced
+    placed_among: Callable[[str, Any, Exists], File | None] | None = None
+    roles: frozenset[str] = frozenset()
+    required_roles: frozenset[str] = frozenset()
+    changes: Callable[[Mapping[str, bytes], Mapping[str, bytes]], tuple[str, str] | None] = _unchanged

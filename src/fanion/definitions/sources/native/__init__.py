@@ -1,0 +1,1 @@
+"""The native format: its worlds, their checks, their lowering."""

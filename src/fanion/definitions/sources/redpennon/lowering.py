@@ -1,0 +1,293 @@
+"""Lowers Red Pennon's features: one decision each, one parameter per variable (contract sections 2 and 8).
+
+Precedence: deleted, archived, complete, self-targeting, OFF, rules in order, default variation. A missing or
+untestable attribute fails a positive operator and passes a negative one; several values are ORed, a negative
+operator is the negation of all of that.
+
+The user is read from `members` under the names of the API, `custom_data` from the context of that type, so a
+custom key can't hide a property.
+
+Decisions, 2026-11. Distributions hash XXH64 (seed 0) of "environment id:feature slug:identity" mod 10000. The
+id is the environment's for Red Pennon (`identifiers.redpennon.environment`, else its id) and not the key: a
+key is rotated at any time, and that must move nobody. The identity is the user's id, else the email; an empty
+text, or no text at all, is none. Someone without either ends at the default variation instead of trying the
+next rule.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.lowering.conditions import Leaf, Tree, emit, join_trees, negate, operand_text, size
+from fanion.definitions.lowering.flags import BUCKETS, value_text
+from fanion.definitions.reading.report import Report, join, shown
+from fanion.definitions.sources.format import SourceFile, SourceFormat
+from fanion.definitions.sources.native.lowering import MEMBER, membership
+from fanion.definitions.sources.redpennon.checks import audiences_named, parse, positive
+from fanion.definitions.sources.redpennon.features import (
+    NAME,
+    Audience,
+    Condition,
+    Feature,
+    Parsed,
+    Rule,
+    Share,
+    Targeting,
+    recognises,
+)
+from fanion.model.program import (
+    Answer,
+    DecisionVariant,
+    Hash,
+    HashKind,
+    Node,
+    Op,
+    Outcome,
+    Piece,
+    PieceKind,
+    Range,
+    Ranges,
+    Reduction,
+    Resolution,
+    Slot,
+    Source,
+    Test,
+)
+
+MEMBERS: Final = {
+    "user_id": "id",
+    "email": "email",
+    "organisation_id": "organisation_id",
+    "ip_address": "ip",
+    "app_version": "app_version",
+    "platform": "platform",
+    "country": "country",
+    "audience": "audiences",
+}
+"""Property -> member of `user`."""
+
+CUSTOM_DATA: Final = "custom_data"
+
+_TEXT_OPS: Final = {
+    "contains": Op.TEXT_CONTAINS,
+    "starts_with": Op.TEXT_STARTS,
+    "ends_with": Op.TEXT_ENDS,
+}
+
+
+class End(NamedTuple):
+    """What an outcome means; the n-th belongs to outcome n. Without a variation nothing is served."""
+
+    resolution: Resolution
+    reason: str
+    variation: str | None = None
+
+
+DELETED: Final = End(Resolution.OFF, "feature_deleted")
+ARCHIVED: Final = End(Resolution.OFF, "feature_archived")
+DISABLED: Final = End(Resolution.OFF, "targeting_disabled")
+
+
+def lower(parsed: Parsed, source: SourceFile, builder: Builder, report: Report) -> None:
+    """Add the features as they are in one environment."""
+    if builder.name not in parsed.environments:
+        found = f"no {shown(builder.name)}"
+        report.problem(source.name, "environments", found, "every environment that refers to this file")
+        return
+    identifiers = builder.identifiers.get(NAME, {})
+    lowering = _Lowering(builder, parsed.audiences, identifiers.get("environment", builder.environment))
+    for slug, feature in parsed.features.items():
+        path = join("features", slug)
+        for variable in feature.variables:
+            owner = builder.taken(variable, NAME)
+            if owner is not None:
+                place = join(f"{path}.variables", variable)
+                report.problem(source.name, place, f"a key that a {owner} definition has", "each key once")
+        lowering.feature(slug, feature)
+
+
+class _Lowering:
+    """One file in one environment."""
+
+    def __init__(self, builder: Builder, audiences: dict[str, Audience], environment_id: str) -> None:
+        self.builder = builder
+        self.audiences = audiences
+        self.environment_id = environment_id
+        self._decisions: dict[str, int] = {}
+
+    def member(self, property: str) -> int:
+        return self.builder.slot(Slot(Source.MEMBER, MEMBERS[property]))
+
+    # -- features
+
+    def feature(self, slug: str, feature: Feature) -> None:
+        run = _FeatureRun(self, slug, {name: number for number, name in enumerate(feature.variations)})
+        run.lower(feature, feature.environments.get(self.builder.name))
+        decision = self.builder.decision(slug, run.nodes)
+        variants = tuple(feature.variations)
+        for variable in feature.variables:
+            answers = [
+                Answer(
+                    end.resolution,
+                    None
+                    if end.variation is None
+                    else value_text(feature.variations[end.variation][variable]),
+                    end.variation,
+                    detail=end.reason,
+                )
+                for end in run.ends
+            ]
+            self.builder.parameter(
+                variable,
+                decision,
+                answers,
+                group=slug,
+                client_safe=feature.client_safe,
+                source=NAME,
+                variants=variants,
+            )
+
+    # -- conditions
+
+    def conditions(self, conditions: list[Condition]) -> Tree:
+        return join_trees(True, [self.condition(condition) for condition in conditions])
+
+    def condition(self, condition: Condition) -> Tree:
+        operator = positive(condition.operator)
+        texts = tuple(map(operand_text, condition.values))
+        if condition.property == "audience":
+            tree = self.audience(operator, condition, texts)
+        else:
+            if condition.property == "custom_property":
+                name = str(condition.custom_key)
+                slot = self.builder.slot(Slot(Source.CONTEXT_ATTRIBUTE, name, CUSTOM_DATA))
+            else:
+                slot = self.member(condition.property)
+            tree = _test(slot, operator, texts)
+        return tree if operator == condition.operator else negate(tree)
+
+    def audience(self, operator: str, condition: Condition, texts: tuple[str, ...]) -> Tree:
+        """Of the audiences that the request names and the defined ones that the user belongs to, one
+        passes."""
+        slot = self.member("audience")
+        if operator == "exists":
+            named: Tree = Leaf(Op.TEXT_CONTAINS, slot, "", any_element=True)
+        else:
+            named = _test(slot, operator, texts)
+        asked = audiences_named(operator, condition.values, self.audiences)
+        belongs: list[Tree] = [
+            Leaf(Op.DECISION_IS, -1, DecisionVariant(self.decision(slug), MEMBER)) for slug in asked
+        ]
+        return join_trees(False, [named, *belongs])
+
+    def decision(self, slug: str) -> int:
+        """The decision of a defined audience; what it asks stands before it."""
+        known = self._decisions.get(slug)
+        if known is None:
+            tree = self.conditions(self.audiences[slug].conditions)
+            known = self._decisions[slug] = self.builder.decision(f"audience:{slug}", membership(tree))
+        return known
+
+
+def _test(slot: int, operator: str, texts: tuple[str, ...]) -> Tree:
+    """A positive operator on one slot; a list of texts passes when one of them does."""
+    if operator == "exists":
+        return Leaf(Op.PRESENT, slot, None)
+    if operator == "is":
+        return Leaf(Op.TEXT_IN, slot, texts, any_element=True)
+    op = _TEXT_OPS[operator]
+    return join_trees(False, [Leaf(op, slot, text, any_element=True) for text in texts])
+
+
+class _FeatureRun:
+    """The nodes of one feature's decision, appended in order."""
+
+    def __init__(self, lowering: _Lowering, slug: str, variations: dict[str, int]) -> None:
+        self.lowering = lowering
+        self.slug = slug
+        self.variations = variations
+        self.nodes: list[Node] = []
+        self.ends: list[End] = []
+
+    def lower(self, feature: Feature, targeting: Targeting | None) -> None:
+        if feature.status == "deleted":
+            self.end(DELETED)
+        elif feature.status == "archived":
+            self.end(ARCHIVED)
+        elif feature.status == "complete":
+            self.end(End(Resolution.DEFAULT, "feature_complete", str(feature.final_variation)))
+        elif targeting is None:
+            self.end(DISABLED)
+        else:
+            self.pins(targeting.self_targeting)
+            if targeting.targeting == "off":
+                self.end(DISABLED)
+            else:
+                self.rules(targeting.rules, targeting.default_variation)
+
+    def end(self, end: End, rule: int = -1) -> None:
+        number = -1 if end.variation is None else self.variations[end.variation]
+        self.nodes.append(Outcome(end.resolution, number, rule))
+        self.ends.append(end)
+
+    def pins(self, pinned: dict[str, str]) -> None:
+        """Self-targeting: by user id first, then by email."""
+        users: dict[str, list[str]] = {}
+        for user, variation in pinned.items():
+            users.setdefault(variation, []).append(user)
+        for property in ("user_id", "email"):
+            slot = self.lowering.member(property) if users else -1
+            for variation, known in users.items():
+                at = len(self.nodes)
+                self.nodes.append(Test(Op.STRING_IN, slot, tuple(known), at + 1, at + 2, at + 2, at + 2))
+                self.end(End(Resolution.MATCHED, "self_targeting_override", variation))
+
+    def rules(self, rules: list[Rule], default: str) -> None:
+        unmatched = End(Resolution.DEFAULT, "no_rule_matched" if rules else "default_variation", default)
+        for number, rule in enumerate(rules):
+            when = self.lowering.conditions(rule.conditions)
+            if when is False:
+                continue
+            shares = rule.distribution if isinstance(rule.distribution, list) else []
+            shares = [share for share in shares if round(share.weight * 100)]
+            body = 6 + len(shares) if shares else 1
+            if when is not True:
+                start = len(self.nodes) + size(when)
+                emit(self.nodes, when, start, start + body)
+            if shares:
+                self.split(shares, unmatched, number)
+            else:
+                variation = str(rule.variation)
+                self.end(End(Resolution.MATCHED, "targeting_rule_matched", variation), number)
+            if when is True:
+                return
+        self.end(unmatched)
+
+    def split(self, shares: list[Share], unmatched: End, rule: int) -> None:
+        """By user id, else by email, else `unmatched`."""
+        user, email = self.lowering.member("user_id"), self.lowering.member("email")
+        salt = Piece(PieceKind.LITERAL, f"{self.lowering.environment_id}:{self.slug}:")
+        at = len(self.nodes)
+        ranges_at = at + 4
+        nobody = ranges_at + 1 + len(shares)
+        texts = Piece(PieceKind.TEXT, slot=user), Piece(PieceKind.TEXT, slot=email)
+        self.nodes += (
+            Test(Op.STRING_IN, user, ("",), at + 2, at + 1, at + 2, at + 2),
+            Hash(HashKind.XXH64, (salt, texts[0]), Reduction.MODULO, BUCKETS, ranges_at),
+            Test(Op.STRING_IN, email, ("",), nobody, at + 3, nobody, nobody),
+            Hash(HashKind.XXH64, (salt, texts[1]), Reduction.MODULO, BUCKETS, ranges_at),
+        )
+        low = 0
+        ranges: list[Range] = []
+        for target, share in enumerate(shares, ranges_at + 1):
+            width = round(share.weight * 100)
+            ranges.append(Range(low, low + width - 1, target))
+            low += width
+        self.nodes.append(Ranges(tuple(ranges), nobody))
+        for share in shares:
+            self.end(End(Resolution.SPLIT, "targeting_rule_matched", share.variation), rule)
+        self.end(unmatched)
+
+
+FORMAT: Final = SourceFormat(NAME, parse, lower, recognises)

@@ -1,0 +1,1 @@
+"""stitchd flag and segment definitions."""

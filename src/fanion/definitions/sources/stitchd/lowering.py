@@ -1,0 +1,321 @@
+"""Lowers stitchd's flags and segments (contract 4, 5) to decisions, and writes what its dialect needs beside.
+
+Order of a flag's nodes: prerequisites, rules, default distribution or default rule, default variant. Flags and
+segments that are asked are lowered first, on demand; a flag that asks itself, however indirectly, is refused.
+
+Decisions, 2026-11
+    FlagEvaluatedAs resolves the other flag first. Upstream reads a map of flags evaluated earlier, which its
+    single-flag entry point starts empty; constant false would be a condition that no one can mean.
+    An error in a segment stays in it: it counts as "not in" (upstream blanks all rule segments of the flag).
+    A gate without a context type looks at that of the first target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.files import resolve
+from fanion.definitions.reading.members import MemberList
+from fanion.definitions.reading.report import Report, join, shown
+from fanion.definitions.sources.format import SourceFile
+from fanion.definitions.sources.stitchd.conditions import (
+    COMPARISONS,
+    VERSIONS,
+    Asked,
+    Comparison,
+    ConditionReader,
+    Evaluated,
+    Exits,
+    Group,
+    Membership,
+    Not,
+    Ready,
+    Tree,
+    emit,
+    ready_group,
+    ready_not,
+    size,
+)
+from fanion.definitions.sources.stitchd.files import (
+    ListSegment,
+    Members,
+    RuleSegment,
+    World,
+    environment_text,
+    is_uuid,
+)
+from fanion.definitions.sources.stitchd.flags import FlagLowering
+from fanion.definitions.sources.stitchd.rollouts import variant_number
+from fanion.definitions.sources.stitchd.versions import comparator
+from fanion.model.program import (
+    DECISION_DEPTH_MAX,
+    DecisionVariant,
+    Node,
+    Op,
+    Outcome,
+    Resolution,
+    Slot,
+    Source,
+    Test,
+)
+
+NAME: Final = "stitchd"
+MEMBER, OTHER = 1, 0
+"""Variant numbers of a segment's decision."""
+
+
+class StitchdLowering:
+    """One source in one environment."""
+
+    def __init__(self, world: World, source: SourceFile, builder: Builder, report: Report) -> None:
+        self.world = world
+        self.source = source
+        self.builder = builder
+        self.report = report
+        self.environment = self._environment()
+        self.flags = _by_name(world.flags)
+        self.segments = _by_name([*world.rule_segments, *world.list_segments])
+        self.lowered_segments: dict[str, int] = {}
+        self.lowered_flags: dict[str, int] = {}
+        self.depths: dict[int, int] = {}
+        self.asking: list[str] = []
+
+    def run(self) -> None:
+        document = _document(self.builder.documents.get(NAME))
+        segments: list[Any] = [*self.world.rule_segments, *self.world.list_segments]
+        for _, _, segment in segments:
+            decision = self.segment(segment.key)
+            member = member_outcome(self.builder.decisions[decision].nodes)
+            record: dict[str, Any] = {"decision": decision, "member": member}
+            if isinstance(segment, ListSegment):
+                record["lists"] = {
+                    context_type: [self.list_name(segment, context_type, side) for side in SIDES]
+                    for context_type, _, _ in _sides(segment, "")
+                }
+            document["segments"][segment.key] = record
+        for _, _, flag in self.world.flags:
+            self.flag(flag.key)
+        self.builder.documents[NAME] = msgspec.json.encode(document)
+        events = msgspec.json.decode(self.builder.documents.get("events", b"{}"))
+        for file, path, event in self.world.events:
+            if event.key in events:
+                self.report.problem(
+                    file, f"{path}.key", f"{shown(event.key)} again", "another definition has it"
+                )
+            events[event.key] = {"type": event.value_type, "unit": ""}
+        self.builder.documents["events"] = msgspec.json.encode(events)
+
+    def _environment(self) -> str:
+        """The id in the hash: the environment's stitchd id, else what the file says. The two must agree."""
+        ids = self.builder.identifiers.get(NAME)
+        said = self.world.environment
+        if ids is None:
+            return said or self.builder.environment
+        own = environment_text(ids.get("environment", ""))
+        if said is None or own == said:
+            return own
+        if is_uuid(own) or own != self.builder.environment:
+            self.report.problem(
+                self.source.name, "environment_id", shown(said), f"{own}, the environment's id for stitchd"
+            )
+        ids["environment"] = said
+        return said
+
+    # -- segments
+
+    def segment(self, name: str) -> int:
+        """The decision of a segment, by its id or key: variant MEMBER or OTHER."""
+        file, path, segment = self.segments[name]
+        known = self.lowered_segments.get(segment.key)
+        if known is not None:
+            return known
+        if isinstance(segment, ListSegment):
+            nodes = self.list_segment(file, path, segment)
+        else:
+            nodes = self.rule_segment(file, path, segment)
+        decision = self.builder.decision(f"segment:{segment.key}", nodes)
+        self.lowered_segments[segment.key] = decision
+        return decision
+
+    def rule_segment(self, file: str, path: str, segment: RuleSegment) -> list[Node]:
+        """Any rule's condition; one that ends in missing or mismatch is the segment's error."""
+        reader = ConditionReader(file, self.report)
+        conditions = [(segment.condition, f"{path}.condition")]
+        if segment.rules is not None:
+            conditions = [
+                (rule.condition, f"{path}.rules[{n}].condition") for n, rule in enumerate(segment.rules)
+            ]
+        trees: list[Ready] = []
+        for document, place in conditions:
+            tree = reader.read(document, place, leaves=COMPARISONS)
+            if tree is not None:
+                trees.append(self.ready(tree, file, place))
+        end = sum(map(size, trees))
+        member, other, error = end, end + 1, end + 2
+        nodes: list[Node] = []
+        following = 0
+        for number, ready in enumerate(trees):
+            following += size(ready)
+            next_rule = self.entry(trees[number + 1 :], following, member, other)
+            emit(self.builder, nodes, ready, Exits(member, next_rule, error, error))
+        if not nodes:
+            found = self.entry(trees, 0, member, other)
+            return [
+                Outcome(*((Resolution.MATCHED, MEMBER) if found == member else (Resolution.DEFAULT, OTHER)))
+            ]
+        nodes += (
+            Outcome(Resolution.MATCHED, MEMBER),
+            Outcome(Resolution.DEFAULT, OTHER),
+            Outcome(Resolution.ERROR, OTHER),
+        )
+        return nodes
+
+    @staticmethod
+    def entry(trees: list[Ready], start: int, member: int, other: int) -> int:
+        """Where the evaluation of the conditions in `trees` begins; constants have no nodes."""
+        for tree in trees:
+            if tree is True:
+                return member
+            if tree is not False:
+                return start
+        return other
+
+    def list_segment(self, file: str, path: str, segment: ListSegment) -> list[Node]:
+        """Not a member if any present context is excluded by its type's list, else if any is included."""
+        sides = _sides(segment, path)
+        for context_type, place, members in sides:
+            for side in SIDES:
+                inline, further = getattr(members, side), getattr(members, f"{side}_file")
+                name = self.builder.list_name(self.list_name(segment, context_type, side))
+                if inline or further:
+                    other = None if further is None else resolve(file, further)
+                    self.builder.list_members(MemberList(name, tuple(inline), other), f"{place}.{side}_file")
+        count = len(sides)
+        member, excluded = 2 * count + 1, 2 * count
+        nodes: list[Node] = []
+        for included in (False, True):
+            for number, (context_type, _, _) in enumerate(sides, 1):
+                slot = self.key_slot(context_type)
+                on_false = len(nodes) + 1 if not included or number < count else excluded
+                on_true = member if included else excluded
+                name = self.list_name(segment, context_type, SIDES[not included])
+                nodes.append(Test(Op.LIST_MEMBER, slot, name, on_true, on_false, on_false, on_false))
+        nodes += (Outcome(Resolution.DEFAULT, OTHER), Outcome(Resolution.MATCHED, MEMBER))
+        return nodes
+
+    def list_name(self, segment: ListSegment, context_type: str, side: str) -> str:
+        """The store's name of one side of a list segment."""
+        return f"{self.builder.environment}/{NAME}/{segment.key}/{context_type}/{side}"
+
+    def key_slot(self, context_type: str) -> int:
+        return self.builder.slot(Slot(Source.CONTEXT_KEY, "", context_type=context_type))
+
+    # -- conditions
+
+    def ready(self, tree: Tree, file: str, path: str) -> Ready:
+        """A condition with its references resolved. What nothing answers to is false, with a warning."""
+        if isinstance(tree, Group):
+            return ready_group(tree.every, [self.ready(child, file, path) for child in tree.children])
+        if isinstance(tree, Not):
+            return ready_not(self.ready(tree.child, file, path))
+        if isinstance(tree, Membership):
+            if tree.segment not in self.segments:
+                meaning = "unknown, so no one is in it"
+                self.report.warning(file, path, f"the segment {shown(tree.segment)}", meaning)
+                return tree.negative
+            decision = self.segment(tree.segment)
+            return Asked(decision, MEMBER, tree.negative)
+        if isinstance(tree, Evaluated):
+            return self.evaluated(tree, file, path)
+        return self.comparison(tree, file, path)
+
+    def comparison(self, tree: Comparison, file: str, path: str) -> Comparison:
+        if tree.op in VERSIONS and comparator(tree.op, str(tree.operand)) is None:
+            found = f"{tree.op} with the version {shown(tree.operand)}"
+            self.report.warning(file, path, found, "a type mismatch whatever the parameter, so no match")
+        return tree
+
+    def evaluated(self, tree: Evaluated, file: str, path: str) -> Ready:
+        if tree.flag not in self.flags:
+            self.report.warning(file, path, f"the flag {shown(tree.flag)}", "unknown, so this is false")
+            return False
+        flag = self.flags[tree.flag][2]
+        number = variant_number(flag, tree.variant)
+        decision = self.flag(flag.key, path)
+        if number is None:
+            found = f"the variant {shown(tree.variant)} of {flag.key}"
+            self.report.warning(file, path, found, "unknown, so this is false")
+            return False
+        return False if decision is None or flag.archived else Asked(decision, number, False)
+
+    # -- flags
+
+    def flag(self, key: str, path: str = "") -> int | None:
+        """A flag's decision; None (and a problem) for one that is being lowered."""
+        known = self.lowered_flags.get(key)
+        if known is not None:
+            return known
+        file, own_path, flag = self.flags[key]
+        if key in self.asking:
+            circle = " -> ".join([*self.asking[self.asking.index(key) :], key])
+            self.report.problem(file, path or own_path, f"a circle ({circle})", "flags that end somewhere")
+            return None
+        self.asking.append(key)
+        nodes, answers = FlagLowering(self, file, own_path, flag).run()
+        self.asking.pop()
+        decision = self.builder.decision(key, nodes)
+        self.lowered_flags[key] = decision
+        asked = [node.operand.decision for node in nodes if _asks(node)]  # type: ignore[union-attr]
+        depth = self.depths[decision] = 1 + max((self.depths.get(one, 1) for one in asked), default=0)
+        if depth > DECISION_DEPTH_MAX:
+            found = f"flags that ask each other {depth} deep"
+            self.report.problem(file, own_path, found, f"at most {DECISION_DEPTH_MAX}")
+        if flag.archived:
+            return decision
+        owner = self.builder.taken(key, NAME)
+        if owner is not None:
+            found = f"a key that a {owner} definition has"
+            self.report.problem(file, f"{own_path}.key", found, "each key once")
+        self.builder.parameter(
+            key,
+            decision,
+            answers,
+            client_safe=True,
+            group_id=flag.id,
+            source=NAME,
+            variants=tuple(variant.key for variant in flag.variants),
+        )
+        return decision
+
+
+SIDES: Final = ("include", "exclude")
+
+
+def member_outcome(nodes: Iterable[Node]) -> int:
+    """Which outcome of a segment's decision means "member"; -1: none."""
+    outcomes = [node for node in nodes if isinstance(node, Outcome)]
+    return next((number for number, one in enumerate(outcomes) if one.variant == MEMBER), -1)
+
+
+def _by_name(items: list[Any]) -> dict[str, Any]:
+    """Items by key and by id; a key wins over an id of the same text."""
+    named = {placed[2].id: placed for placed in items if placed[2].id is not None}
+    return named | {placed[2].key: placed for placed in items}
+
+
+def _sides(segment: ListSegment, path: str) -> list[tuple[str, str, Members]]:
+    """Context type, path and sets."""
+    own = [] if segment.context_type is None else [(segment.context_type, path, segment)]
+    return [*own, *((name, join(f"{path}.lists", name), one) for name, one in segment.lists.items())]
+
+
+def _asks(node: Node) -> bool:
+    return isinstance(node, Test) and isinstance(node.operand, DecisionVariant)
+
+
+def _document(stored: bytes | None) -> dict[str, Any]:
+    return {"segments": {}} if stored is None else msgspec.json.decode(stored)

@@ -1,0 +1,1 @@
+"""Traffical config bundles and entity weights."""

@@ -1,0 +1,234 @@
+"""Lowers a Traffical bundle: a decision per layer (contract 5.3), one per edge policy for `/v1/decide` (5.8).
+
+Every layer's decision has an arm per outcome, which says what the outcome means and which values it lays over
+the parameters (`fanion.model.layers`). Edge policies draw from the server's own weights, with the project's
+unit; `edge_results` puts given results in their place, which is how recorded decisions are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report, shown
+from fanion.definitions.sources.traffical.conditions import top_slot
+from fanion.definitions.sources.traffical.files import Bundle, Layer, Policy, PolicyState
+from fanion.definitions.sources.traffical.layers import DYNAMIC_MAX, LITERAL, LayerLowering, json_text
+from fanion.model.choice import KeyedWeights, Vector
+from fanion.model.layers import Arm
+from fanion.model.layers import Layer as LoweredLayer
+from fanion.model.program import (
+    Answer,
+    Hash,
+    HashKind,
+    Node,
+    Op,
+    Outcome,
+    Piece,
+    PieceKind,
+    Profile,
+    Reduction,
+    Resolution,
+    Slot,
+    Source,
+    Test,
+)
+
+NAME: Final = "traffical"
+CONFIG: Final = "traffical.config"
+"""Document: the bundle as `GET /v1/config` answers it."""
+RECORD: Final = "traffical"
+"""Document: what the dialect needs at request time; see `Record`."""
+
+ENTITY_ID: Final = "entityId"
+UNIT: Final = "unitKeyValue"
+COUNT: Final = "allocationCount"
+"""The members that a decide request brings."""
+
+
+class Edge(msgspec.Struct, frozen=True, rename="camel"):
+    """An edge policy that `/v1/decide` answers: its decision and its allocations' names (none: dynamic)."""
+
+    decision: int
+    names: list[str] | None
+
+
+class Record(msgspec.Struct, frozen=True, rename="camel"):
+    """`unit_slot`: the slot of the project's unit, `unit_key` its name in the context. `constant`: the decision
+    of what has one value."""
+
+    version: str
+    unit_key: str
+    unit_slot: int
+    constant: int
+    edges: dict[str, Edge]
+    events: dict[str, Any]
+    suggested_refresh_ms: float | None = None
+
+
+class TrafficalLowering:
+    """One bundle in one environment."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        states: dict[str, PolicyState],
+        builder: Builder,
+        edge_results: Mapping[str, int] | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self.states = states
+        self.builder = builder
+        self.edge_results = edge_results
+        self.project_slot = top_slot(builder, bundle.head.hashing.unit_key)
+        self.vectors: dict[int, tuple[Vector, ...]] = {}
+
+    def run(self, file: str, report: Report, config: bytes, events: dict[str, Any]) -> None:
+        """Adds everything to the builder."""
+        head = self.bundle.head
+        if CONFIG in self.builder.documents:
+            found = "a second Traffical bundle in one environment"
+            report.problem(file, "document", found, "one bundle; its projects are environments of their own")
+            return
+        constant = self.constant()
+        lowered = {layer.id: self.layer(layer) for layer in self.bundle.layers}
+        self.parameters(file, report, constant, lowered)
+        self.builder.documents[CONFIG] = config
+        refresh = head.suggested_refresh_ms
+        known = isinstance(refresh, int | float) and not isinstance(refresh, bool) and refresh > 0
+        record = Record(
+            version=head.version,
+            unit_key=head.hashing.unit_key,
+            unit_slot=self.project_slot,
+            constant=constant,
+            edges=self.edges(),
+            events=events,
+            suggested_refresh_ms=float(refresh) if known else None,
+        )
+        self.builder.documents[RECORD] = msgspec.json.encode(record)
+        ids = {"organisation": head.org_id, "project": head.project_id, "environment": head.env}
+        if NAME in self.builder.identifiers:
+            self.builder.identifiers[NAME] = ids
+        else:
+            report.warning(
+                file, "document", "an environment that is not served to Traffical", "not asked for"
+            )
+
+    def constant(self) -> int:
+        """The decision of parameters without a layer, with one outcome. That it tests the project's unit only
+        has the unit's text form made, which answers show."""
+        nodes: list[Node] = [
+            Test(Op.TEXT_IN, self.project_slot, ("",), 1, 1, 1, 1),
+            Outcome(Resolution.DEFAULT, 0),
+        ]
+        return self.builder.decision("traffical", nodes)
+
+    # -- layers
+
+    def layer(self, layer: Layer) -> tuple[int, list[Arm]]:
+        """The layer's decision, its arms in the order of its outcomes."""
+        unit = layer.unit_key
+        slot = self.project_slot if unit is None else top_slot(self.builder, unit)
+        if unit is not None and not unit.strip():
+            unit, slot = None, -1
+            arms = [Arm()]
+            decision = self.builder.decision(layer.id, [Outcome(Resolution.DEFAULT, 0)])
+        else:
+            made = LayerLowering(self, layer, slot)
+            nodes = made.run()
+            arms = made.arms
+            decision = self.builder.decision(layer.id, nodes)
+        self.builder.layers.append(LoweredLayer(layer.id, decision, tuple(arms), unit, slot))
+        return decision, arms
+
+    def parameters(
+        self, file: str, report: Report, constant: int, lowered: dict[str, tuple[int, list[Arm]]]
+    ) -> None:
+        """What each parameter is worth at each outcome of its own layer, by itself."""
+        last = {parameter.key: parameter for parameter in self.bundle.parameters}
+        for key, parameter in last.items():
+            owner = self.builder.taken(key, NAME)
+            if owner is not None:
+                found = f"the parameter {shown(key)}, which a {owner} definition has"
+                report.problem(file, "parameters", found, "each key once")
+                continue
+            default = json_text(parameter.default)
+            decision, arms = lowered.get(parameter.layer_id, (constant, [Arm()]))
+            answers = []
+            for arm in arms:
+                values = dict(arm.values)
+                matched = key in values
+                resolution = Resolution.SPLIT if matched else Resolution.DEFAULT
+                answers.append(Answer(resolution, values.get(key, default), arm.allocation_name, arm.policy))
+            self.builder.parameter(
+                key, decision, answers, group=parameter.layer_id, client_safe=True, source=NAME
+            )
+
+    # -- weights and edge policies
+
+    def vectors_of(self, policy: str) -> tuple[tuple[Vector, ...], Vector | None]:
+        """A policy's weights by entity, in the order of their keys, and those of all other entities."""
+        state = self.states.get(policy)
+        if state is None:
+            return (), None
+        found = self.vectors.get(id(state))
+        if found is None:
+            items = sorted(state.entities.items(), key=lambda item: item[0].encode())
+            found = tuple(Vector(key, tuple(one.weights), one.computed_at) for key, one in items)
+            self.vectors[id(state)] = found
+        fallback = state.fallback
+        if fallback is None:
+            return found, None
+        return found, Vector("", tuple(fallback.weights), fallback.computed_at)
+
+    def edges(self) -> dict[str, Edge]:
+        """A decision for each running edge policy; of several with one id the first counts."""
+        found: dict[str, Edge] = {}
+        for layer in self.bundle.layers:
+            for policy in layer.policies:
+                if policy.running and policy.mode == "edge" and policy.head.id not in found:
+                    edge = self.edge(policy)
+                    if edge is not None:
+                        found[policy.head.id] = edge
+        return found
+
+    def edge(self, policy: Policy) -> Edge | None:
+        config = policy.head.entity_config
+        assert config is not None
+        dynamic = config.dynamic_allocations is not None
+        if not dynamic and not policy.allocations:
+            return None
+        entity, unit, count = (
+            self.builder.slot(Slot(Source.MEMBER, name, profile=Profile.DOUBLES))
+            for name in (ENTITY_ID, UNIT, COUNT)
+        )
+        known, fallback = self.vectors_of(policy.head.id)
+        key = (Piece(PieceKind.TEXT, slot=entity),)
+        seed = (
+            *key,
+            Piece(LITERAL, ":"),
+            Piece(PieceKind.TEXT, slot=unit),
+            Piece(LITERAL, f":{policy.head.id}"),
+        )
+        choices = 1 if dynamic else len(policy.allocations)
+        error = 2 + choices
+        nodes: list[Node] = [
+            Hash(HashKind.SHA256, seed, Reduction.UNIT53, 0, 1, error),
+            KeyedWeights(
+                key,
+                known,
+                fallback,
+                tuple(range(2, error)),
+                error,
+                count if dynamic else -1,
+                DYNAMIC_MAX if dynamic else 0,
+            ),
+        ]
+        nodes += [Outcome(Resolution.SPLIT, number) for number in range(choices)]
+        nodes.append(Outcome(Resolution.ERROR))
+        decision = self.builder.decision(f"decide:{policy.head.id}", nodes)
+        names = None if dynamic else [allocation.name for allocation in policy.allocations]
+        return Edge(decision, names)

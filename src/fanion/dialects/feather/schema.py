@@ -1,0 +1,273 @@
+"""Feather's request bodies (contract sections 1.3 to 1.5), and the place of what is wrong in one.
+
+Each body has two decoders made once. The first knows no unknown members: what it accepts can't nest deeper or
+hold more than its types say, so nothing else is looked at. What it refuses is scanned for the bounds that
+hold for every API and decoded again with unknown members ignored, as the contract wants; what that refuses is
+a 400 when the text isn't JSON at all, else a 422 with the place.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from operator import attrgetter
+from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar, get_args, get_origin
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from fanion.config import Limits
+from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.json_bounds import check_bounds, check_numbers, place_of
+from fanion.dialects.wire.plain_batch import quick_check
+
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Scalar = bool | Int64 | float | str
+
+
+class Context(msgspec.Struct, gc=False):
+    userId: str | UnsetType = UNSET  # noqa: N815  # the API's own words, here and below
+    anonymousId: str | UnsetType = UNSET  # noqa: N815
+    attributes: dict[str, Scalar] = {}
+
+    def members(self) -> dict[str, Any]:
+        """The identities that were sent."""
+        if self.anonymousId is UNSET:
+            return {} if self.userId is UNSET else {"userId": self.userId}
+        if self.userId is UNSET:
+            return {"anonymousId": self.anonymousId}
+        return {"userId": self.userId, "anonymousId": self.anonymousId}
+
+
+class One(msgspec.Struct, gc=False):
+    flagKey: str  # noqa: N815
+    context: Context
+
+
+class ContextClosed(Context, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class OneClosed(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    flagKey: str  # noqa: N815
+    context: ContextClosed
+
+
+Reason = Literal[
+    "DISABLED", "RULE_MATCH", "ROLLOUT", "DEFAULT", "FLAG_NOT_FOUND", "ERROR", "CLIENT_RESTRICTED"
+]
+
+
+class Event(msgspec.Struct, gc=False, kw_only=True):
+    flagKey: str  # noqa: N815
+    flagId: str  # noqa: N815
+    environmentId: str  # noqa: N815
+    orgId: str  # noqa: N815
+    value: Scalar
+    reason: Reason
+    sdkType: Literal["server", "client", "edge"]  # noqa: N815
+    sdkVersion: str  # noqa: N815
+    evaluatedAt: str  # noqa: N815
+    ruleId: str | UnsetType = UNSET  # noqa: N815
+    userIdHash: str | UnsetType = UNSET  # noqa: N815
+    anonymousIdHash: str | UnsetType = UNSET  # noqa: N815
+
+
+class EventClosed(Event, gc=False, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class RawEvents(msgspec.Struct):
+    """The same batch, cut into the events' own bytes."""
+
+    events: list[msgspec.Raw]
+
+
+CHOICES = {
+    field.name: ", ".join(get_args(field.type))
+    for field in msgspec.structs.fields(Event)
+    if get_origin(field.type) is Literal
+}
+NO_CHOICE = "Invalid enum value"
+TYPE = re.compile(r"`([^`]*)`")
+JSON_WORDS = {
+    "bool | int | float | str": "a string, a number or a boolean",
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "a boolean",
+    "object": "an object",
+    "array": "an array",
+}
+
+SAMPLE_ORDER = (
+    *("flagKey", "flagId", "environmentId", "orgId", "value", "reason", "ruleId", "userIdHash"),
+    *("anonymousIdHash", "sdkType", "sdkVersion", "evaluatedAt"),
+)
+
+T = TypeVar("T")
+REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder may raise for a body; text that isn't UTF-8 comes as Python's own error."""
+MAP_BYTES_FREE = 32_768
+"""A map that fits into this many bytes is cheap to decode whatever its size; above, colons are counted
+first."""
+ORGANISATION = attrgetter("orgId")
+VALUE = attrgetter("value")
+EVALUATED_AT = attrgetter("evaluatedAt")
+_drain = deque[Any](maxlen=0).extend
+"""Runs an iterator to its end without a Python loop."""
+
+
+class Body(Generic[T]):
+    """One kind of body: the closed decoder, the open one, and what types can't say. `holds_map`: a member of
+    it takes names of the caller's choice, so its closed decoder alone doesn't bound how many."""
+
+    def __init__(
+        self, closed: Any, opened: Any, limits: Limits, check: Callable[[T, bytes], None], *, holds_map: bool
+    ) -> None:
+        self._closed = msgspec.json.Decoder(closed)
+        self._opened = msgspec.json.Decoder(opened)
+        self._limits = limits
+        self._check = check
+        self._map_bytes_free = MAP_BYTES_FREE if holds_map else sys.maxsize
+
+    def read(self, body: bytes) -> T:
+        """Raises Fault INVALID_JSON or INVALID_SHAPE."""
+        if len(body) > self._map_bytes_free and body.count(b":") > self._limits.json_keys_max:
+            check_bounds(body, self._limits)
+        try:
+            document: T = self._closed.decode(body)
+        except REFUSED:
+            document = self._read_open(body)
+        self._check(document, body)
+        return document
+
+    def _read_open(self, body: bytes) -> T:
+        check_bounds(body, self._limits)
+        try:
+            body.decode()  # what the decoder skips, it doesn't look at
+            document: T = self._opened.decode(body)
+        except REFUSED as error:
+            raise _fault_of(error, body) from None
+        return document
+
+
+class Schema:
+    """Every body that the endpoints take, under the limits in force."""
+
+    def __init__(self, limits: Limits) -> None:
+        flags_max, events_max = limits.flags_per_request_max, limits.events_per_request_max
+        keys = Annotated[list[str], Meta(min_length=1, max_length=flags_max)]
+        batch: Any = Annotated[list[Event], Meta(min_length=1, max_length=events_max)]
+        batch_closed: Any = Annotated[list[EventClosed], Meta(min_length=1, max_length=events_max)]
+        self._limits = limits
+        self.one: Body[Any] = Body(OneClosed, One, limits, self._check_context, holds_map=True)
+        self.bulk: Body[Any] = Body(
+            _closed("BulkClosed", flags=keys, context=ContextClosed),
+            _opened("Bulk", flags=keys, context=Context),
+            limits,
+            self._check_context,
+            holds_map=True,
+        )
+        self.events: Body[Any] = Body(
+            _closed("EventsClosed", events=batch_closed),
+            _opened("Events", events=batch),
+            limits,
+            self._check_events,
+            holds_map=False,
+        )
+        self.plain_events = quick_check(
+            "events", Event, events_max, times=["evaluatedAt"], order=SAMPLE_ORDER, fixed=["orgId"]
+        )
+        """`check(body, (organisation,))` -> a batch that `events` would accept too, all of it that organisation's;
+        None: ask `events`."""
+        self.raw_events = msgspec.json.Decoder(RawEvents)
+
+    def _check_context(self, document: Any, body: bytes) -> None:
+        limits = self._limits
+        if len(body) <= limits.json_integer_digits_max:
+            return  # too short for any of the limits below
+        attributes: dict[str, Any] = document.context.attributes
+        if float in map(type, attributes.values()):
+            check_numbers(body, limits)
+        if len(attributes) > limits.json_keys_max:
+            _refuse("context.attributes", f"Expected at most {limits.json_keys_max} members")
+        if len(body) > limits.json_string_bytes_max:
+            context = document.context
+            for path, text in (
+                ("context.userId", context.userId),
+                ("context.anonymousId", context.anonymousId),
+                *((f"context.attributes.{name}", value) for name, value in attributes.items()),
+            ):
+                if isinstance(text, str) and len(text.encode()) > limits.json_string_bytes_max:
+                    _refuse(path, f"Expected at most {limits.json_string_bytes_max} bytes of text")
+
+    def _check_events(self, document: Any, body: bytes) -> None:
+        if float in map(type, map(VALUE, document.events)):
+            check_numbers(body, self._limits)
+        _check_times(document)
+
+
+def _check_times(document: Any) -> None:
+    try:
+        _drain(map(datetime.fromisoformat, map(EVALUATED_AT, document.events)))
+    except ValueError:
+        for index, event in enumerate(document.events):
+            try:
+                datetime.fromisoformat(event.evaluatedAt)
+            except ValueError:
+                _refuse(f"events[{index}].evaluatedAt", "Expected an ISO 8601 time")
+
+
+def _closed(name: str, **fields: Any) -> type[msgspec.Struct]:
+    return msgspec.defstruct(name, list(fields.items()), forbid_unknown_fields=True, gc=False)
+
+
+def _opened(name: str, **fields: Any) -> type[msgspec.Struct]:
+    return msgspec.defstruct(name, list(fields.items()), gc=False)
+
+
+def _refuse(path: str, reason: str) -> NoReturn:
+    raise Fault(Kind.INVALID_SHAPE, f"{path}: {reason}." if path else f"{reason}.", path=path)
+
+
+def _fault_of(error: Exception, body: bytes) -> Fault:
+    """400 for what isn't JSON, else 422 with the place."""
+    not_json = Fault(Kind.INVALID_JSON, "The request body is not valid JSON.")
+    if not isinstance(error, msgspec.ValidationError):
+        return not_json
+    try:
+        # A decoder ends at the first wrong type; whether the rest is JSON decides between the two answers.
+        document = msgspec.json.decode(body)
+    except REFUSED:
+        return not_json
+    path, reason = place_of(error)
+    if path.endswith("[...]"):
+        path, reason = _wrong_attribute(document, path, reason)
+    choices = CHOICES.get(path.rpartition(".")[2])
+    reason = (
+        f"Expected one of {choices}" if reason.startswith(NO_CHOICE) and choices else in_json_words(reason)
+    )
+    return Fault(Kind.INVALID_SHAPE, f"{path}: {reason}." if path else f"{reason}.", path=path)
+
+
+def in_json_words(reason: str) -> str:
+    """The decoder names Python's types; callers know JSON's."""
+    return TYPE.sub(lambda found: JSON_WORDS.get(found[1], found[1]), reason)
+
+
+def _wrong_attribute(document: Any, path: str, reason: str) -> tuple[str, str]:
+    """The decoder doesn't name the member of a map that it refused. Where a name stands twice, it refused the first
+    and `document` has the last: then the place stays the map."""
+    attributes = document
+    for member in ("context", "attributes"):
+        attributes = attributes.get(member) if isinstance(attributes, dict) else None
+    for name, value in attributes.items() if isinstance(attributes, dict) else ():
+        if value is None or isinstance(value, dict | list):
+            return f"context.attributes.{name}", "Expected a string, a number or a boolean"
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return f"context.attributes.{name}", "Expected an integer within 64 bits"
+    return path.removesuffix("[...]"), reason

@@ -1,0 +1,195 @@
+"""Evaluation of one variable and of many (contract sections 2, 3 and 6).
+
+A request that is authenticated, well-formed and allowed is always answered 200, also with nothing to serve: the
+SDK falls back to the code's default on `"value":null`. A batch is answered from one snapshot, so from one
+generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from fanion.auth.trace import SCOPE_CHARACTERS, TraceSigner
+from fanion.dialects.redpennon.emit import (
+    ANONYMOUS,
+    CATALOGUE,
+    NAME,
+    SETTINGS,
+    TOKEN_CUT,
+    Catalogue,
+    Settings,
+)
+from fanion.dialects.redpennon.refusals import COMMON, Gate, govern
+from fanion.dialects.redpennon.schema import Bodies, User, identity_of
+from fanion.dialects.wire.dialect import Fault, Headers, Kind, Reply
+from fanion.dialects.wire.services import Services, Snapshot
+from fanion.model.api_key import KeyRecord
+from fanion.model.organisation import DOCUMENT
+from fanion.model.signing import SigningKeys
+
+CUSTOM_DATA: Final = "custom_data"
+NATIVE_MEMBERS: Final = ("email", "organisation_id", "ip", "app_version", "platform", "country", "audiences")
+"""What native conditions can look at beside custom_data, under the API's own names."""
+
+OK: Final[dict[str, Any]] = {"type": "http.response.start", "status": 200, "headers": COMMON}
+END_OF_OBJECT: Final = 0x7D
+
+_encode = msgspec.json.Encoder().encode
+
+Context = tuple[tuple[str, str, dict[str, Any]], ...]
+
+
+class Served:
+    """What the endpoints keep at hand of one mapped environment."""
+
+    __slots__ = ("_catalogue", "bundle", "governed", "native", "table")
+
+    def __init__(self, bundle: Any) -> None:
+        self.bundle = bundle
+        self.table: int = bundle.table(NAME)
+        self.native = msgspec.json.decode(bundle.document(SETTINGS), type=Settings).native
+        self.governed = govern(bundle.document(DOCUMENT))
+        self._catalogue: Catalogue | None = None
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Read with the first event: most workers' environments never see one."""
+        if self._catalogue is None:
+            self._catalogue = msgspec.json.decode(self.bundle.document(CATALOGUE), type=Catalogue)
+        return self._catalogue
+
+
+def bind(bundle: Any) -> Served | None:
+    """None where the environment isn't served through this API."""
+    return Served(bundle) if bundle.table(NAME) >= 0 and NAME in bundle.identifiers else None
+
+
+def served(snapshot: Snapshot, record: KeyRecord) -> Served:
+    """Raises Fault UNKNOWN_KEY where the environment is served through other APIs only."""
+    view = snapshot.view(record.environment)
+    if view is None:
+        raise Fault(Kind.OVERLOADED, "The environment is not served now.", retry_after_s=1)
+    at: Served | None = view.bound[NAME]
+    if at is None:
+        raise Fault(Kind.UNKNOWN_KEY, "the environment is not served through this API")
+    return at
+
+
+class Signers:
+    """The signer of the keys in force; kept over generations while the keys stay."""
+
+    def __init__(self, ttl_s: float) -> None:
+        self._ttl_s = ttl_s
+        self._generation = -1
+        self._keys: SigningKeys | None = None
+        self._signer: TraceSigner | None = None
+
+    def of(self, snapshot: Snapshot) -> TraceSigner | None:
+        """None where the store has no keys: then nothing is traced and nothing verifies."""
+        if snapshot.number != self._generation:
+            keys = snapshot.signing_keys
+            if keys != self._keys:
+                self._signer = None if keys is None else TraceSigner(keys, self._ttl_s)
+                self._keys = keys
+            self._generation = snapshot.number
+        return self._signer
+
+
+def decode_key(tail: bytes) -> str:
+    """The variable's key, decoded once and folded. Bytes that aren't UTF-8 become a key that no one has."""
+    raw = unquote_to_bytes(tail) if b"%" in tail else tail
+    return raw.decode("utf-8", "replace").lower()
+
+
+def context_of(
+    at: Served, user: User, identity: str | None
+) -> tuple[User, dict[str, Any] | None, Context | None]:
+    """(members, attributes, contexts) as Red Pennon's and, where there are any, native definitions read them."""
+    custom = user.get(CUSTOM_DATA)
+    contexts = ((CUSTOM_DATA, "", custom),) if custom.__class__ is dict and custom else None
+    if not at.native:
+        return user, None, contexts
+    attributes = {**custom} if contexts and custom else {}
+    attributes |= {name: user[name] for name in NATIVE_MEMBERS if name in user}
+    members = {**user}
+    for name in ("userId", "anonymousId"):
+        members.pop(name, None)
+        attributes.pop(name, None)
+    if identity is not None:
+        members["userId"] = identity
+    return members, attributes, contexts
+
+
+def finished(answer: bytes, identity: str | None, signer: TraceSigner | None) -> bytes:
+    """A fragment with its end: a whole token, or none (see `emit`)."""
+    if answer[-1] == END_OF_OBJECT:
+        return answer
+    if identity is None or signer is None:
+        return answer[:-TOKEN_CUT] + ANONYMOUS
+    return b'%b%b"}' % (answer, signer.issue(answer[-SCOPE_CHARACTERS:], identity))
+
+
+def whole(fragment: bytes, user: Mapping[str, Any] | None) -> bytes:
+    """A result as commands show it: a trace is issued with every answer, so only its beginning, `rpe_v1:SCOPE...`,
+    is known beforehand; it is null for a user without an identity, as in the API."""
+    if fragment[-1] == END_OF_OBJECT:
+        return b"{%b" % fragment
+    if user is not None and identity_of(dict(user)) is None and "userId" not in user:
+        return b"{%b%b" % (fragment[:-TOKEN_CUT], ANONYMOUS)
+    return b'{%b..."}' % fragment
+
+
+def evaluate_one(services: Services, bodies: Bodies, signers: Signers, gate: Gate) -> Callable[..., Reply]:
+    read = bodies.one
+    admit = gate.evaluation
+
+    def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
+        at = served(snapshot, record)
+        user = read(body)
+        identity = identity_of(user)
+        refused = admit(at.governed, identity)
+        if refused is not None:
+            return refused
+        key = decode_key(tail)
+        members, attributes, contexts = context_of(at, user, identity)
+        answer = at.bundle.emit_one(
+            at.table,
+            key,
+            members,
+            attributes,
+            contexts,
+            record.kind == "client",
+            b'{"key":%b,' % _encode(key),
+            b"",
+        )
+        return OK, finished(answer, identity, signers.of(snapshot))
+
+    return handler
+
+
+def evaluate_many(services: Services, bodies: Bodies, signers: Signers, gate: Gate) -> Callable[..., Reply]:
+    read = bodies.many
+
+    def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
+        at = served(snapshot, record)
+        keys, user = read(body)
+        identity = identity_of(user)
+        refused = gate.batch(at.governed, identity, len(keys))
+        if refused is not None:
+            return refused
+        members, attributes, contexts = context_of(at, user, identity)
+        signer = signers.of(snapshot)
+        emit, table, client = at.bundle.emit_one, at.table, record.kind == "client"
+        results = []
+        for key in dict.fromkeys(keys):
+            folded = key.lower()
+            prefix = b'%b:{"key":%b,' % (_encode(key), _encode(folded))
+            answer = emit(table, folded, members, attributes, contexts, client, prefix, b"")
+            results.append(finished(answer, identity, signer))
+        return OK, b'{"results":{%b}}' % b",".join(results)
+
+    return handler

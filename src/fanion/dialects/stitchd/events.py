@@ -1,0 +1,147 @@
+"""stitchd's metric events (contract 1.3, 1.4): each is counted or its key is reported back, in input order.
+
+A rejected event is cut out of what the journal keeps; a batch with nothing left writes nothing. An event
+without a time gets the server's: the record says when it came.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from fanion.dialects.stitchd.emit import NAME
+from fanion.dialects.stitchd.evaluate import COMMON
+from fanion.dialects.stitchd.schema import Bodies
+from fanion.dialects.stitchd.served import served
+from fanion.dialects.wire.dialect import Fault, Headers, Kind, Reply
+from fanion.dialects.wire.ingest import when_safe
+from fanion.dialects.wire.json_bounds import read_all
+from fanion.dialects.wire.services import Services, Snapshot
+from fanion.errors import JournalError, JournalFullError
+from fanion.model.api_key import KeyRecord
+
+RETRY_AFTER_S: Final = 1.0
+
+ACCEPTED: Final[dict[str, Any]] = {"type": "http.response.start", "status": 202, "headers": COMMON}
+
+BOOL: Final = "bool"
+INT: Final = "int"
+DOUBLE: Final = "double"
+NOTHING: Final = "nothing"
+UNTYPED: Final = "untyped"
+
+TAKES: Final[dict[str, frozenset[str]]] = {
+    BOOL: frozenset({BOOL}),
+    INT: frozenset({INT}),
+    DOUBLE: frozenset({DOUBLE}),
+    "count": frozenset({NOTHING, INT}),
+    "any": frozenset({BOOL, INT, DOUBLE, NOTHING, UNTYPED}),
+}
+"""Definition type -> the kinds of value that it takes."""
+NEVER: Final[frozenset[str]] = frozenset()
+
+SURE_DIGITS: Final = 18
+"""An integer of no more digits is within 64 bits."""
+
+
+def value_kind(raw: bytes) -> str:
+    """What JSON text is as an event's value. Raises Fault INVALID_SHAPE for a number that no double can hold."""
+    first = raw[:1]
+    if first in (b"", b"n"):
+        return NOTHING
+    if first in (b"t", b"f"):
+        return BOOL
+    if first == b'"':
+        return UNTYPED
+    if first in b"[{":
+        try:
+            read_all(raw)
+        except (msgspec.DecodeError, RecursionError):
+            raise Fault(Kind.INVALID_SHAPE, "value: expected what can be read as JSON") from None
+        return UNTYPED
+    if len(raw) <= SURE_DIGITS and raw.lstrip(b"-").isdigit():
+        return INT
+    if raw.lstrip(b"-").isdigit() and -(2**63) <= int(raw) < 2**63:
+        return INT
+    if not math.isfinite(float(raw)):
+        raise Fault(Kind.INVALID_SHAPE, "value: expected a number that a double can hold")
+    return DOUBLE
+
+
+def take_one(services: Services, bodies: Bodies) -> Callable[..., Reply | Awaitable[Reply]]:
+    journal = _Journal(services)
+
+    def handler(
+        snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
+    ) -> Reply | Awaitable[Reply]:
+        received_ns = time.time_ns()
+        at = served(snapshot, record, tail)
+        event = bodies.event(body)
+        takes = TAKES.get(at.events.get(event.metric_key, ""), NEVER)
+        if value_kind(bytes(event.value)) not in takes:
+            return _counted(0, [event.metric_key])
+        # A list of one: an unknown member called "events" must not make a batch of it.
+        return journal.keep(record, received_ns, b"[%b]" % body, False, _counted(1, []))
+
+    return handler
+
+
+def take_batch(services: Services, bodies: Bodies) -> Callable[..., Reply | Awaitable[Reply]]:
+    journal = _Journal(services)
+
+    def handler(
+        snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
+    ) -> Reply | Awaitable[Reply]:
+        received_ns = time.time_ns()
+        at = served(snapshot, record, tail)
+        events = bodies.batch(body)
+        type_of = at.events.get
+        good = [
+            value_kind(bytes(event.value)) in TAKES.get(type_of(event.metric_key, ""), NEVER)
+            for event in events
+        ]
+        rejected = [event.metric_key for event, fits in zip(events, good, strict=True) if not fits]
+        reply = _counted(len(events) - len(rejected), rejected)
+        if len(rejected) == len(events):
+            return reply
+        if rejected:
+            kept = [bytes(raw) for raw, fits in zip(bodies.cut(body), good, strict=True) if fits]
+            return journal.keep(record, received_ns, b"[%b]" % b",".join(kept), False, reply)
+        return journal.keep(record, received_ns, body, True, reply)
+
+    return handler
+
+
+def _counted(accepted: int, rejected: list[str]) -> Reply:
+    return ACCEPTED, b'{"accepted_count":%d,"rejected_keys":%b}' % (accepted, msgspec.json.encode(rejected))
+
+
+class _Journal:
+    """Hands a request's events over, and answers when they are as safe as the ack mode promises."""
+
+    def __init__(self, services: Services) -> None:
+        self._journal = services.journal
+        self._wait_for_disk = services.config.journal.ack == "durable"
+
+    def keep(
+        self, record: KeyRecord, received_ns: int, body: bytes, whole: bool, reply: Reply
+    ) -> Reply | Awaitable[Reply]:
+        journal = self._journal
+        try:
+            sequence = journal.append(
+                dialect=NAME, environment=record.environment, received_ns=received_ns, body=body, whole=whole
+            )
+        except JournalError as error:
+            raise _overloaded(error) from None
+        return when_safe(reply, _overloaded, journal.durable(sequence)) if self._wait_for_disk else reply
+
+
+def _overloaded(error: JournalError) -> Fault:
+    """Nothing of the request counts as kept; the client tries again."""
+    full = isinstance(error, JournalFullError)
+    reason = "the event buffer is full" if full else "the events could not be stored"
+    return Fault(Kind.OVERLOADED, f"{reason}; send them again", retry_after_s=RETRY_AFTER_S)

@@ -1,0 +1,229 @@
+"""stitchd's request bodies (contract 1), and the place of what is wrong in one: always 400.
+
+Unknown members are ignored, as upstream does. A body is first decoded by types that know none: what those
+accept can't nest deeper or hold more than they say. What they refuse is decoded again with unknown members
+ignored, and looked through for the bounds that hold for every API if it has more brackets than its own items
+account for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw
+
+from fanion.config import Limits
+from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.json_bounds import check_bounds, check_numbers, place_of, read_all
+
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+MAP_BYTES_FREE: Final = 32_768
+"""A map that fits into this many bytes is cheap to decode whatever its size; above, colons are counted first."""
+DOUBLE_BITS: Final = 1_023
+"""An integer of more bits may lie above every double."""
+
+NO_VALUE: Final = Raw(b"")
+
+
+class Evaluation(msgspec.Struct, gc=False):
+    flag_key: str
+    context_type: str
+    context_key: str
+    attributes: dict[str, bool | int | float | str] = {}
+
+
+class EvaluationClosed(Evaluation, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class Pair(msgspec.Struct, gc=False):
+    segment_key: str
+    context_type: str
+    context_key: str
+
+
+class PairClosed(Pair, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class Event(msgspec.Struct, gc=False):
+    """`value` is looked at event by event: what is wrong with it rejects the event, not the request (1.3)."""
+
+    metric_key: str
+    context_type: str
+    context_key: str
+    value: Raw = NO_VALUE
+    timestamp_ms: Int64 | None = None
+
+
+class EventClosed(Event, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class Batch(msgspec.Struct):
+    events: list[Event]
+
+
+class BatchClosed(msgspec.Struct, forbid_unknown_fields=True):
+    events: list[EventClosed]
+
+
+class RawBatch(msgspec.Struct):
+    """The same batch, cut into the events' own bytes."""
+
+    events: list[Raw]
+
+
+T = TypeVar("T")
+
+
+class Body(Generic[T]):
+    """One kind of body. `items`: how many objects and lists a document of this kind has by itself."""
+
+    def __init__(self, closed: Any, opened: Any, limits: Limits, items: Callable[[T], int]) -> None:
+        self._closed = msgspec.json.Decoder(closed)
+        self._opened = msgspec.json.Decoder(opened)
+        self._limits = limits
+        self._items = items
+
+    def read(self, body: bytes) -> T:
+        """Raises Fault INVALID_JSON or INVALID_SHAPE."""
+        try:
+            document: T = self._closed.decode(body)
+        except REFUSED:
+            document = self._read_open(body)
+        return document
+
+    def _read_open(self, body: bytes) -> T:
+        try:
+            body.decode()  # what the decoder skips, it doesn't look at
+            document: T = self._opened.decode(body)
+            read_all(body)
+        except REFUSED as error:
+            check_bounds(body, self._limits)
+            raise fault_of(error, body) from None
+        self.check_nesting(body, document)
+        return document
+
+    def check_nesting(self, body: bytes, document: T) -> None:
+        if body.count(b"{") + body.count(b"[") > self._items(document) + self._limits.json_depth_max // 2:
+            check_bounds(body, self._limits)
+
+
+class Bodies:
+    """Every body that the endpoints take, under the limits in force."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._evaluation: Body[Evaluation] = Body(EvaluationClosed, Evaluation, limits, lambda _: 2)
+        self._pair: Body[Pair] = Body(PairClosed, Pair, limits, lambda _: 1)
+        self._pairs: Body[list[Pair]] = Body(
+            list[PairClosed], list[Pair], limits, lambda pairs: 1 + len(pairs)
+        )
+        self._event: Body[Event] = Body(EventClosed, Event, limits, lambda _: 1)
+        self._batch: Body[Batch] = Body(BatchClosed, Batch, limits, lambda batch: 2 + len(batch.events))
+        self._wrapper = msgspec.json.Decoder(dict[str, Raw])
+        self._cut = msgspec.json.Decoder(RawBatch).decode
+
+    def evaluation(self, body: bytes) -> Evaluation:
+        limits = self._limits
+        if len(body) > MAP_BYTES_FREE and body.count(b":") > limits.json_keys_max:
+            check_bounds(body, limits)
+        request = self._evaluation.read(body)
+        if len(body) <= limits.json_integer_digits_max:
+            for value in request.attributes.values():
+                if value.__class__ is int:
+                    break
+            else:
+                return request
+        self._check_attributes(request, body)
+        return request
+
+    def _check_attributes(self, request: Evaluation, body: bytes) -> None:
+        """What types can't say: numbers beyond every double, long numbers and texts, too many members."""
+        limits, attributes = self._limits, request.attributes
+        if len(attributes) > limits.json_keys_max:
+            _refuse("attributes", f"expected at most {limits.json_keys_max} members")
+        check_numbers(body, limits)
+        for name, value in attributes.items():
+            if isinstance(value, int) and value.bit_length() > DOUBLE_BITS:
+                _refuse(f"attributes.{name}", "expected a number that a double can hold")
+            if isinstance(value, str):
+                self.check_text(f"attributes.{name}", value, body)
+        self.check_text("context_key", request.context_key, body)
+        self.check_text("flag_key", request.flag_key, body)
+
+    def check_text(self, path: str, text: str, body: bytes) -> None:
+        bytes_max = self._limits.json_string_bytes_max
+        if len(body) > bytes_max and len(text) > bytes_max // 4 and len(text.encode()) > bytes_max:
+            _refuse(path, f"expected at most {bytes_max} bytes of text")
+
+    def pair(self, body: bytes) -> Pair:
+        pair = self._pair.read(body)
+        self.check_text("context_key", pair.context_key, body)
+        return pair
+
+    def pairs(self, body: bytes) -> list[Pair]:
+        """A bare array, or an object of which one member is an array (1.5)."""
+        start = body.lstrip(b" \t\r\n")[:1]
+        if start == b"{":
+            body = self._unwrap(body)
+        pairs = self._pairs.read(body)
+        if len(body) > self._limits.json_string_bytes_max:
+            for number, pair in enumerate(pairs):
+                self.check_text(f"[{number}].context_key", pair.context_key, body)
+        return pairs
+
+    def _unwrap(self, body: bytes) -> bytes:
+        try:
+            body.decode()
+            members = self._wrapper.decode(body)
+        except REFUSED as error:
+            check_bounds(body, self._limits)
+            raise fault_of(error, body) from None
+        arrays = [raw for raw in map(bytes, members.values()) if raw[:1] == b"["]
+        if len(arrays) != 1:
+            _refuse("", "expected an array of pairs, or an object with one array")
+        if len(members) > 1:
+            check_bounds(body, self._limits)
+        return arrays[0]
+
+    def event(self, body: bytes) -> Event:
+        event = self._event.read(body)
+        self._check_values([event], body, self._event, event)
+        return event
+
+    def batch(self, body: bytes) -> list[Event]:
+        batch = self._batch.read(body)
+        self._check_values(batch.events, body, self._batch, batch)
+        return batch.events
+
+    def _check_values(self, events: list[Event], body: bytes, kind: Body[Any], document: Any) -> None:
+        """Values are raw, so neither their nesting nor their text has been looked at."""
+        if any(event.value for event in events):
+            try:
+                body.decode()
+            except UnicodeDecodeError as error:
+                raise fault_of(error, body) from None
+            kind.check_nesting(body, document)
+            check_numbers(body, self._limits)
+
+    def cut(self, body: bytes) -> list[Raw]:
+        """The events of a batch that `batch` has read, as their own bytes."""
+        return self._cut(body).events
+
+
+def _refuse(path: str, reason: str) -> NoReturn:
+    raise Fault(Kind.INVALID_SHAPE, f"{path}: {reason}" if path else reason)
+
+
+def fault_of(error: Exception, body: bytes) -> Fault:
+    """What a decoder refused: no JSON, or JSON of another shape, with the place."""
+    if isinstance(error, msgspec.ValidationError):
+        path, reason = place_of(error)
+        return Fault(Kind.INVALID_SHAPE, f"{path}: {reason}" if path else reason)
+    return Fault(Kind.INVALID_JSON, "the request body is not valid JSON")

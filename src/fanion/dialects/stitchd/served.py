@@ -1,0 +1,131 @@
+"""What stitchd's endpoints keep at hand of one mapped environment, and who may ask for it (contract 2, 4).
+
+A key belongs to one environment, and the path names one: another one's is 401, as an unknown key is, so that
+nothing is learnt of it. An id that is no UUID, and not the environment's own, is a 400.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import msgspec
+
+from fanion.dialects.stitchd.emit import NAME
+from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.services import Snapshot
+from fanion.http.router import decode_segment
+from fanion.model.api_key import KeyRecord
+
+IDENTITY: Final = "userId"
+ANONYMOUS: Final = "anonymousId"
+ANONYMOUS_TYPE: Final = "anonymous"
+
+Contexts = tuple[tuple[str, str, dict[str, Any]], ...]
+
+
+class ListSnapshot(Snapshot, Protocol):
+    """A snapshot that knows the members of list segments."""
+
+    def member(self, environment: str, list_name: str, member: bytes, /) -> bool: ...
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A segment as the definitions left it: its decision and which outcome means "member" (-1: none); for a list,
+    the names of its two sets by context type, so that it can be asked without the decision."""
+
+    decision: int
+    member: int
+    lists: dict[str, tuple[str, str]] | None = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An event's definition."""
+
+    type: str
+
+
+class Document(msgspec.Struct, frozen=True):
+    segments: dict[str, Segment] = {}
+
+
+class Served:
+    """One environment: its bundle, and its segments and events by key."""
+
+    __slots__ = ("bundle", "environment", "events", "id", "segment_id", "segments", "table")
+
+    def __init__(self, bundle: Any) -> None:
+        self.bundle = bundle
+        self.environment: str = bundle.environment
+        self.table: int = bundle.table(NAME)
+        self.id: str = bundle.identifiers.get(NAME, {}).get("environment", bundle.environment)
+        self.segment_id = self.id.encode()
+        stored = bundle.document(NAME)
+        document = Document() if stored is None else msgspec.json.decode(stored, type=Document)
+        native = msgspec.json.decode(bundle.document("segments") or b"{}", type=dict[str, Segment])
+        self.segments: Mapping[str, Segment] = native | document.segments
+        events = bundle.document("events")
+        self.events: dict[str, str] = {
+            key: event.type
+            for key, event in msgspec.json.decode(events or b"{}", type=dict[str, Event]).items()
+        }
+
+    def is_member(self, snapshot: ListSnapshot, key: str, context_type: str, context_key: str) -> bool:
+        """Membership of a bare context (contract 4): an error in a rule segment is no member. A native segment sees
+        the key as the user's id.
+
+        Raises Fault NOT_FOUND for an unknown segment.
+        """
+        segment = self.segments.get(key)
+        if segment is None:
+            raise Fault(Kind.NOT_FOUND, f"segment not found: {key}")
+        if segment.lists is not None:
+            sets = segment.lists.get(context_type)
+            if sets is None:
+                return False
+            member = context_key.encode()
+            return snapshot.member(self.environment, sets[0], member) and not snapshot.member(
+                self.environment, sets[1], member
+            )
+        outcome, _ = self.bundle.evaluate(
+            segment.decision, members_of(context_type, context_key), {}, ((context_type, context_key, {}),)
+        )
+        return bool(outcome == segment.member)
+
+
+def members_of(context_type: str, context_key: str) -> dict[str, str]:
+    """How a native flag sees a stitchd context: its key is the user's id, whatever the type (an anonymous one's is
+    the anonymous id); its attributes are the flag's attributes."""
+    return {ANONYMOUS if context_type == ANONYMOUS_TYPE else IDENTITY: context_key}
+
+
+def bind(bundle: Any) -> Served | None:
+    """None where the environment's definitions name its dialects and this is none of them."""
+    named = not bundle.identifiers or NAME in bundle.identifiers
+    return Served(bundle) if named and bundle.table(NAME) >= 0 else None
+
+
+def served(snapshot: Snapshot, record: KeyRecord, tail: bytes) -> Served:
+    """The environment that the path names, if the key is its. Raises Fault."""
+    view = snapshot.view(record.environment)
+    if view is None:
+        raise Fault(Kind.OVERLOADED, "the environment can't be read now", retry_after_s=1)
+    at: Served | None = view.bound[NAME]
+    if at is None:
+        raise Fault(Kind.UNKNOWN_KEY, "sdk key not found")
+    if tail != at.segment_id and _environment_of(tail) != at.id.lower():
+        raise Fault(Kind.UNKNOWN_KEY, "sdk key not found")
+    return at
+
+
+def _environment_of(tail: bytes) -> str:
+    """A path's environment id, a UUID in any form in lower case. Raises Fault INVALID_SHAPE."""
+    text = decode_segment(tail)
+    if text is not None and len(text) in (32, 36):
+        try:
+            return str(UUID(text))
+        except ValueError:
+            pass
+    shown = tail.decode("ascii", "replace")[:80]
+    raise Fault(Kind.INVALID_SHAPE, f"invalid environment_id: {shown}")

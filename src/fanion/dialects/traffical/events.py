@@ -1,0 +1,247 @@
+"""Ingest (6): every event by itself, each id once per project, the answer when the batch is safe.
+
+`accepted` counts the valid events, repeated ones included; `written` those less the repeated and the ones that a
+schema keeps out. Events that are not valid or kept out are cut from what is stored, and so is whatever stands
+beside the events, which is not looked at; repeated ones stay in the record and are marked. Ids are reserved in the
+window that all workers share, then the record is published, then the reservation is committed; nothing is awaited
+in between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+
+from fanion.dialects.traffical.emit import NAME
+from fanion.dialects.traffical.event_structs import PlainTrack, Track
+from fanion.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS, OK, RETRY_AFTER_S
+from fanion.dialects.traffical.schema import Schema
+from fanion.dialects.traffical.served import Served, served
+from fanion.dialects.wire.dialect import Fault, Headers, Kind, Reply
+from fanion.dialects.wire.ingest import when_safe
+from fanion.dialects.wire.services import Services, Snapshot
+from fanion.errors import JournalError, JournalFullError, StoreError
+from fanion.model.api_key import KeyRecord
+
+DUPLICATE: Final = 2
+ID: Final = attrgetter("id")
+SCOPE: Final = attrgetter("orgId", "projectId", "env")
+
+
+class Batch:
+    """What one request's events came to: `count` are to be stored, as they stand in the body, or where some are
+    to be left out, as `kept`."""
+
+    __slots__ = ("accepted", "count", "errors", "ids", "kept", "warnings")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.count = 0
+        self.kept: list[bytes] | None = None
+        self.ids: list[str | bytes | None] = []
+        self.errors: list[dict[str, Any]] = []
+        self.warnings: list[dict[str, Any]] = []
+
+    def reply(self, written: int) -> Reply:
+        if not self.errors and not self.warnings:
+            return OK, b'{"accepted":%d,"written":%d}' % (self.accepted, written)
+        answer: dict[str, Any] = {"accepted": self.accepted, "written": written}
+        if self.errors:
+            answer["validationErrors"] = self.errors
+        if self.warnings:
+            answer["schemaWarnings"] = self.warnings
+        return OK, msgspec.json.encode(answer)
+
+
+def is_text(data: bytes) -> bool:
+    """Whether the bytes are UTF-8: the decoder doesn't look at members that it skips."""
+    try:
+        return data.isascii() or data.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def check_flat(schema: Schema, at: Served, body: bytes) -> Batch | None:
+    """What a batch came to that is plain to the byte, with no event whose properties are to be checked; None: read
+    it."""
+    found = schema.flat_events.check(body, at.own)
+    if found is None:
+        return None
+    count, names, _, (ids,) = found
+    if at.events and any(name in at.events for (name,) in names if name is not None):
+        return None
+    batch = Batch()
+    batch.accepted = batch.count = count
+    batch.ids = [None] * count if ids is None else list(ids)
+    return batch
+
+
+def check_plain(at: Served, events: list[Any]) -> Batch | None:
+    """What a batch of plain events came to; None where one of them is another project's or kept out."""
+    scopes = set(map(SCOPE, events))
+    own = at.organisation, at.project, at.environment
+    for given in scopes:
+        if any(one is not None and one != mine for one, mine in zip(given, own, strict=True)):
+            return None
+    batch = Batch()
+    if at.events:
+        for index, event in enumerate(events):
+            if isinstance(event, PlainTrack) and event.event in at.events:
+                violations, rejected = at.events.check(event.event, event.properties)
+                if rejected:
+                    return None
+                if violations:
+                    batch.warnings.append({"index": index, "event": event.event, "violations": violations})
+    batch.accepted = batch.count = len(events)
+    batch.ids = list(map(ID, events))
+    return batch
+
+
+def check_events(schema: Schema, at: Served, texts: list[bytes]) -> Batch:
+    """Every event by itself."""
+    batch = Batch()
+    kept: list[bytes] = []
+    for index, text in enumerate(texts):
+        try:
+            if not is_text(text):
+                raise Fault(Kind.INVALID_JSON, "not UTF-8")
+            event = schema.event(text)
+        except Fault as fault:
+            batch.errors.append({"index": index, "error": fault.message})
+            continue
+        for name, given, own in (
+            ("orgId", event.orgId, at.organisation),
+            ("projectId", event.projectId, at.project),
+            ("env", event.env, at.environment),
+        ):
+            if given is not None and given != own:
+                batch.errors.append({"index": index, "error": f"{name}: not the API key's own"})
+                break
+        else:
+            batch.accepted += 1
+            if isinstance(event, Track | PlainTrack):
+                violations, rejected = at.events.check(event.event, event.properties)
+                if violations:
+                    batch.warnings.append({"index": index, "event": event.event, "violations": violations})
+                if rejected:
+                    continue
+            kept.append(text)
+            batch.ids.append(event.id)
+    batch.count = len(kept)
+    batch.kept = None if batch.count == len(texts) else kept
+    return batch
+
+
+def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awaitable[Reply]]:
+    keeper = _Keeper(services)
+
+    def handler(
+        snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
+    ) -> Reply | Awaitable[Reply]:
+        received_ns = time.time_ns()
+        at = find(snapshot, record)
+        batch = None if isinstance(at, Exception) else check_flat(schema, at, body)
+        if batch is None:
+            plain = schema.plain_events(body)
+            texts = [] if plain is not None else read(body)
+            if isinstance(at, Exception):
+                raise at
+            batch = None if plain is None else check_plain(at, plain)
+            if batch is None:
+                texts = texts or read(body)
+                batch = check_events(schema, at, texts)
+                if batch.kept is None and not schema.alone(body):
+                    batch.kept = texts
+        assert not isinstance(at, Exception)
+        if not batch.count:
+            return batch.reply(0)
+        try:
+            return keeper.keep(record.environment, at.scope, batch, body, received_ns)
+        except JournalError as error:
+            raise _overloaded(error) from None
+
+    def find(snapshot: Snapshot, record: KeyRecord) -> Served | Exception:
+        """The environment, or why it can't be had: what is wrong with the body is told first."""
+        try:
+            return served(snapshot, record)
+        except StoreError as error:
+            return error
+        except Fault as fault:
+            if fault.kind is not Kind.NOT_FOUND:
+                return fault
+            # A 4xx would have the client drop what it can send again.
+            return Fault(Kind.OVERLOADED, "The environment is not there now", retry_after_s=1)
+
+    def read(body: bytes) -> list[bytes]:
+        """The events' own bytes; what is no array of 1 to 1000 is refused in the documents' words."""
+        try:
+            texts = schema.events(body)
+        except Fault as fault:
+            if fault.kind is Kind.INVALID_SHAPE:
+                raise Fault(Kind.INVALID_SHAPE, NO_EVENTS) from None
+            raise
+        if not 0 < len(texts) <= EVENTS_MAX:
+            raise Fault(Kind.INVALID_SHAPE, NO_EVENTS)
+        return texts
+
+    return handler
+
+
+class _Keeper:
+    """Puts one batch into the journal, with what the window says of its ids."""
+
+    def __init__(self, services: Services) -> None:
+        self._journal = services.journal
+        self._window = services.event_ids
+        self._durable = services.config.journal.ack == "durable"
+
+    def keep(
+        self, environment: str, scope: bytes, batch: Batch, body: bytes, received_ns: int
+    ) -> Reply | Awaitable[Reply]:
+        """Raises JournalError when nothing was kept."""
+        kept = batch.kept
+        if kept is not None:
+            body = b"[" + b",".join(kept) + b"]"
+        reserved = None
+        duplicates = 0
+        dispositions = ids = b""
+        if batch.ids.count(None) < batch.count:
+            reserved = self._window.reserve(scope, batch.ids)
+            dispositions, ids = bytes(reserved.dispositions), bytes(reserved.hashes)
+            duplicates = dispositions.count(DUPLICATE)
+        reply = batch.reply(batch.count - duplicates)
+        if duplicates == batch.count:
+            assert reserved is not None
+            reserved.release()
+            return when_safe(reply, _overloaded, None, self._window, reserved)
+        try:
+            sequence = self._journal.append(
+                dialect=NAME,
+                environment=environment,
+                received_ns=received_ns,
+                body=body,
+                whole=kept is None,
+                dispositions=dispositions,
+                ids=ids,
+            )
+        except BaseException:
+            if reserved is not None:
+                reserved.release()
+            raise
+        if reserved is not None:
+            reserved.commit(sequence)
+        if not self._durable and not duplicates:
+            return reply
+        synced = self._journal.durable(sequence) if self._durable else None
+        return when_safe(reply, _overloaded, synced, self._window, reserved if duplicates else None)
+
+
+def _overloaded(error: JournalError) -> Fault:
+    """Nothing of the batch counts as kept; the client sends it again with the same ids."""
+    full = isinstance(error, JournalFullError)
+    reason = "The event buffer is full" if full else "The events could not be stored"
+    return Fault(Kind.OVERLOADED, f"{reason}; send them again", retry_after_s=RETRY_AFTER_S)

@@ -1,0 +1,244 @@
+"""Config, resolve and decide (3.1 to 3.5).
+
+A config is the published document as it is, with the hash of its bytes as a strong ETag. Resolve runs every
+layer and answers in the SDKs' shape with the documents' names as aliases. Decide draws from the server's weights
+alone: conditions are the client's business, so they don't count here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from fanion.dialects.traffical.decision_ids import DecisionIds
+from fanion.dialects.traffical.refusals import COMMON, OK
+from fanion.dialects.traffical.schema import Batch, Decide, Schema
+from fanion.dialects.traffical.served import Edge, Served, check_scope, number, served
+from fanion.dialects.wire.dialect import Fault, Headers, Kind, Reply
+from fanion.dialects.wire.services import Services, Snapshot
+from fanion.http.router import decode_segment
+from fanion.model.api_key import KeyRecord
+from fanion.model.text import ecmascript_number
+
+CACHE_CONTROL: Final = b"public, max-age=60, must-revalidate"
+BATCH_MAX: Final = 1_000
+"""Items of one decide batch; js-client sends one for each edge policy."""
+BATCH_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A dynamic policy answers up to 10,000 weights; this bounds what a small request can make the server send."""
+UNASKED: Final = b',"attributionOnly":true'
+CHANCE: Final = b',"probability":'
+ABSENT: Final = object()
+
+
+def get_config(snapshot: Snapshot, record: KeyRecord, query: bytes, tail: bytes, headers: Headers) -> Reply:
+    at = served(snapshot, record)
+    project = decode_segment(tail)
+    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("env") or at.environment
+    if project != at.project or given != at.environment:
+        raise Fault(Kind.FORBIDDEN, "The API key belongs to another project or environment")
+    if at.config is None:
+        raise Fault(Kind.NOT_FOUND, "Bundle not found for project")
+    shown = [(b"etag", at.etag), (b"cache-control", CACHE_CONTROL)]
+    if at.refresh_ms is not None:
+        shown.append((b"x-suggested-refresh-ms", b"%d" % at.refresh_ms))
+    matched = matches(headers.get(b"if-none-match"), at.etag)
+    status = 304 if matched else 200
+    start = {"type": "http.response.start", "status": status, "headers": [*shown, *COMMON[matched:]]}
+    return start, b"" if matched else at.config
+
+
+def matches(given: bytes | None, etag: bytes) -> bool:
+    """Whether an If-None-Match names the tag: a list, `*`, weak comparison."""
+    if given is None:
+        return False
+    tags = [tag.strip() for tag in given.split(b",")]
+    return b"*" in tags or etag in [tag.removeprefix(b"W/") for tag in tags]
+
+
+def resolve(services: Services, schema: Schema) -> Callable[..., Reply]:
+    read = schema.resolve
+    now = services.clock.text
+    decision_id = DecisionIds().take
+
+    def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
+        if record.kind == "client":
+            raise Fault(Kind.FORBIDDEN, "Publishable keys may not resolve")
+        request = read(body)
+        at = served(snapshot, record)
+        check_scope(at, request, headers)
+        context = request.context
+        if isinstance(context, list):
+            context = {}
+        guests = None
+        if request.defaults:
+            guests = {key: bytes(value) for key, value in request.defaults.items()}
+        overlay = at.overlay
+        notes = overlay.run(request.parameters, guests, identity(at, context), context, None)
+        unit = overlay.text(at.unit_slot) if at.unit_slot >= 0 else msgspec.json.encode(text_of(context, at))
+        logged = filtered(at, notes, context) if notes else b""
+        return OK, overlay.emit(
+            (
+                b'{"decisionId":"%b","assignments":{' % decision_id(),
+                b'},"metadata":{"timestamp":"%b","unitKeyValue":%b,"layers":[' % (now(), unit),
+                b']%b},"decisions":[' % logged,
+                at.tail,
+            ),
+            UNASKED,
+            CHANCE,
+        )
+
+    return handler
+
+
+def identity(at: Served, context: Any) -> dict[str, Any] | None:
+    """The member that native flags know their user by."""
+    if not at.has_native or at.unit_key == "userId" or at.unit_key not in context:
+        return None
+    return {"userId": context[at.unit_key]}
+
+
+def text_of(context: Any, at: Served) -> str:
+    """The unit's text where no Traffical bundle binds it (5.3)."""
+    value = context.get(at.unit_key)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        try:
+            return ecmascript_number(float(value))
+        except OverflowError:
+            return ""
+    return value if isinstance(value, str) else ""
+
+
+def filtered(at: Served, notes: tuple[int, ...], context: Any) -> bytes:
+    """`,"filteredContext":{...}`: the fields that matched policies may log, those that the context has (5.6)."""
+    found = {}
+    for note in notes:
+        for field in at.fields[note - 1]:
+            if field not in found:
+                value = look_up(context, field)
+                if value is not ABSENT:
+                    found[field] = value
+    return b',"filteredContext":' + encode(found) if found else b""
+
+
+def encode(value: Any) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except (
+        OverflowError,
+        msgspec.EncodeError,
+    ):  # integers of more than 64 bits: doubles, as their clients read them
+        return msgspec.json.encode(doubles(value))
+
+
+def doubles(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: doubles(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [doubles(item) for item in value]
+    return float(value) if type(value) is int and not -(2**63) <= value < 2**64 else value
+
+
+def look_up(context: Any, field: str) -> Any:
+    """The literal key, else the dotted walk (5.4)."""
+    if field in context:
+        return context[field]
+    found: Any = context
+    for part in field.split("."):
+        if isinstance(found, dict):
+            found = found.get(part, ABSENT)
+        elif isinstance(found, list) and part == "length":
+            found = len(found)
+        elif (
+            isinstance(found, list) and part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")
+        ):
+            found = found[int(part)] if len(part) <= 9 and int(part) < len(found) else ABSENT
+        else:
+            return ABSENT
+    return found
+
+
+def decide(schema: Schema) -> Callable[..., Reply]:
+    read = schema.decide
+
+    def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
+        request = read(body)
+        at = served(snapshot, record)
+        check_scope(at, request, headers)
+        policy = decode_segment(tail) or ""
+        edge = at.edges.get(policy)
+        if edge is None:
+            raise Fault(Kind.NOT_FOUND, "No running edge policy has this id")
+        found = drawn(at, edge, policy, request)
+        if found is None:
+            raise Fault(Kind.INVALID_SHAPE, "entityId must not be empty, allocationCount from 1 to 10000")
+        return OK, found
+
+    return handler
+
+
+def drawn(at: Served, edge: Edge, policy: str, request: Decide) -> bytes | None:
+    """One decision; None where there is nothing to draw from."""
+    count = request.allocationCount
+    members = {
+        "entityId": request.entityId,
+        "unitKeyValue": request.unitKeyValue,
+        "allocationCount": count,
+    }
+    bundle = at.bundle
+    bundle.evaluate(edge.decision, members, None, None)
+    choice, probability, vector = bundle.chosen()
+    if choice < 0:
+        return None
+    version, cold = at.version, True
+    if vector >= 0:
+        key, weights, note = bundle.vector(vector)
+        version, cold = note or version, not key
+        text = b",".join(b"%b" % msgspec.json.encode(number(weight)) for weight in weights)
+    else:
+        size = len(edge.names) if edge.names is not None else int(count or 0)
+        text = b",".join([msgspec.json.encode(number(probability))] * size)
+    name = edge.names[choice] if edge.names is not None else str(choice)
+    encode_text = msgspec.json.encode
+    return b"".join(
+        (
+            b'{"policyId":',
+            encode_text(policy),
+            b',"entityId":',
+            encode_text(request.entityId),
+            b',"allocationIndex":%d,"allocationName":' % choice,
+            encode_text(name),
+            b',"weights":[%b],"coldStart":%b,"stateVersion":' % (text, b"true" if cold else b"false"),
+            encode_text(version),
+            b"}",
+        )
+    )
+
+
+def decide_batch(schema: Schema) -> Callable[..., Reply]:
+    """As many answers as requests, in their order; null for an item that can't be answered."""
+
+    def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
+        request: Batch = schema.batch(body)
+        if len(request.requests) > BATCH_MAX:
+            raise Fault(Kind.INVALID_SHAPE, f"requests must be an array of at most {BATCH_MAX}")
+        at = served(snapshot, record)
+        check_scope(at, request, headers)
+        answers: list[bytes] = []
+        size = 0
+        for raw in request.requests:
+            item = schema.item(raw)
+            edge = None if item is None else at.edges.get(item.policyId)
+            found = None if item is None or edge is None else drawn(at, edge, item.policyId, item)
+            answers.append(b"null" if found is None else found)
+            size += len(answers[-1])
+            if size > BATCH_ANSWER_BYTES_MAX:
+                raise Fault(Kind.INVALID_SHAPE, "the answer would be too long; ask for fewer allocations")
+        text = b",".join(answers)
+        return OK, b'{"responses":[%b],"results":[%b]}' % (text, text)
+
+    return handler

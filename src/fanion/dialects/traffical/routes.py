@@ -1,0 +1,75 @@
+"""Traffical's endpoints (contract 3), their scopes and credentials (2)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fanion.dialects.traffical.emit import NAME, render, whole
+from fanion.dialects.traffical.events import take_events
+from fanion.dialects.traffical.refusals import CORS, UNAUTHORIZED, refuse
+from fanion.dialects.traffical.resolve import decide, decide_batch, get_config, resolve
+from fanion.dialects.traffical.schema import Schema
+from fanion.dialects.traffical.served import bind
+from fanion.dialects.wire.dialect import Dialect, Endpoint, Fault, Headers, Kind, Route
+from fanion.dialects.wire.services import Services
+
+READ: Final = "sdk:read"
+WRITE: Final = "sdk:write"
+DEMO = (
+    """curl -s {url}/v1/resolve -H 'Authorization: Bearer traffical_sk_demo' -H 'Content-Type: application/json'"""
+    """ -d '{"context":{"userId":"user_789"}}'"""
+)
+
+
+def routes(services: Services) -> list[Route]:
+    limits = services.config.limits
+    schema = Schema(limits)
+    most = limits.body_bytes_max
+    events = Endpoint(
+        "events",
+        take_events(services, schema),
+        limits.ingest_body_bytes_max,
+        scope=WRITE,
+        body_timeout=Kind.OVERLOADED,
+    )
+    batch = Endpoint("decide_batch", decide_batch(schema), most, scope=READ)
+    one = Endpoint("decide", decide(schema), most, scope=READ)
+    config = Endpoint("config", get_config, scope=READ, query=True)
+    return [
+        Route(b"/v1/resolve", {"POST": Endpoint("resolve", resolve(services, schema), most, scope=READ)}),
+        Route(b"/v1/events/batch", {"POST": events}),
+        Route(b"/v1/events", {"POST": events}),
+        Route(b"/v1/decide/batch", {"POST": batch}),
+        Route(b"/v1/decide/entity/batch", {"POST": batch}),
+        Route(b"/v1/decide/", {"POST": one}, prefix=True),
+        Route(b"/v1/config/", {"GET": config}, prefix=True),
+    ]
+
+
+def credentials(headers: Headers) -> bytes:
+    """The raw key of `Authorization: Bearer KEY`."""
+    value = headers.get(b"authorization", b"")
+    key = value[7:].strip()
+    if value[:7].lower() != b"bearer " or not key:
+        raise Fault(Kind.NO_CREDENTIALS, UNAUTHORIZED)
+    return key
+
+
+def recognises(headers: Headers) -> bool:
+    value = headers.get(b"authorization", b"")
+    return value[:7].lower() == b"bearer " and value[7:17] == b"traffical_"
+
+
+DIALECT = Dialect(
+    name=NAME,
+    credential_header=b"authorization",
+    credentials=credentials,
+    recognises=recognises,
+    refuse=refuse,
+    routes=routes,
+    render=render,
+    bind=bind,
+    cors=CORS,
+    whole=whole,
+    demo=DEMO,
+)

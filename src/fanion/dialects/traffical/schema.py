@@ -1,0 +1,304 @@
+"""Traffical's request bodies (3.3 to 3.5, 6.1, 6.2): decoders made once, and their bounds.
+
+Contexts are free JSON, so a body's depth, members and digits are bounded by counting brackets and colons first;
+only a body that could break a bound is scanned. Events (their structs stand in `event_structs`) and the items of a
+batch are cut out as they stand and read one by one, since one bad item must not cost the others.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final, NoReturn
+
+import msgspec
+from msgspec import Meta
+
+from fanion.config import Limits
+from fanion.dialects.traffical.event_structs import (
+    FLAT_MAX,
+    PLAIN_DEPTH,
+    Decision,
+    Exposure,
+    PlainDecision,
+    PlainExposure,
+    PlainTrack,
+    Track,
+)
+from fanion.dialects.traffical.refusals import EVENTS_MAX
+from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.json_bounds import check_bounds, check_numbers, place_of, read_all
+from fanion.dialects.wire.plain_batch import quick_check
+
+REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder may raise for a body."""
+
+AnyEvent = Exposure | Decision | Track | PlainExposure | PlainDecision | PlainTrack
+
+
+class Scope(msgspec.Struct, gc=False):
+    """What any request may say about where it belongs; the API's own words, here and below."""
+
+    orgId: str | None = None  # noqa: N815
+    projectId: str | None = None  # noqa: N815
+    env: str | None = None
+
+
+class Resolve(Scope, gc=False):
+    """`context` may come as an empty list (PHP's empty map)."""
+
+    context: dict[str, Any] | Annotated[list[Any], Meta(max_length=0)] = {}
+    parameters: list[str] | None = None
+    defaults: dict[str, msgspec.Raw] | None = None
+
+
+class ResolveClosed(Resolve, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+class Decide(Scope, gc=False, kw_only=True):
+    entityId: str  # noqa: N815
+    unitKeyValue: str  # noqa: N815
+    allocationCount: int | float | None = None  # noqa: N815
+
+
+class DecideClosed(Decide, gc=False, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class BatchItem(Decide, gc=False, kw_only=True):
+    policyId: str  # noqa: N815
+
+
+class BatchItemClosed(BatchItem, gc=False, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Batch(Scope, gc=False, kw_only=True):
+    requests: list[msgspec.Raw]
+
+
+class Events(msgspec.Struct, gc=False):
+    events: list[msgspec.Raw]
+
+
+class EventsAlone(Events, gc=False, forbid_unknown_fields=True):
+    pass
+
+
+TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.DOTALL)
+SAMPLES: Final = 10
+LONG_NUMBER: Final = re.compile(rb"[0-9.eE+-]{%d}" % SAMPLES)
+TOKENS_MAX: Final = 400_000
+"""Strings, brackets and commas of one batch that are looked at; about 0.1 s."""
+
+
+class PlainEvents(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    events: Annotated[
+        list[PlainExposure | PlainDecision | PlainTrack], Meta(min_length=1, max_length=EVENTS_MAX)
+    ]
+
+
+class Schema:
+    """The decoders, under the limits in force."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._resolve: Callable[[bytes], Resolve] = _reader(ResolveClosed, Resolve)
+        self._decide: Callable[[bytes], Decide] = _reader(DecideClosed, Decide)
+        self._item: Callable[[bytes], BatchItem] = _reader(BatchItemClosed, BatchItem)
+        self._batch = msgspec.json.Decoder(Batch).decode
+        self._events = msgspec.json.Decoder(Events).decode
+        self._plain = msgspec.json.Decoder(PlainEvents).decode
+        self.flat_events = quick_check(
+            "events",
+            PlainExposure | PlainDecision | PlainTrack,
+            EVENTS_MAX,
+            fixed=["orgId", "projectId", "env"],
+            grouped=["event"],
+            noted=["id"],
+        )
+        """`check(body, (organisation, project, environment))` -> a batch that `plain_events` would take too, all of
+        it theirs; None: ask `plain_events`."""
+        self._events_alone = msgspec.json.Decoder(EventsAlone).decode
+        self._event = _reader(PlainExposure | PlainDecision | PlainTrack, Exposure | Decision | Track)
+
+    def bounded(self, text: bytes) -> bool:
+        """Whether a body cheaply shows that it keeps the bounds of depth, members and digits."""
+        limits = self._limits
+        return (
+            text.count(b"{") + text.count(b"[") <= limits.json_depth_max
+            and text.count(b":") <= limits.json_keys_max
+            and self.short_numbers(text)
+        )
+
+    def short_numbers(self, text: bytes) -> bool:
+        """Whether no number can have more than the allowed digits: one that has covers ten samples in a row."""
+        most = self._limits.json_integer_digits_max
+        return (
+            len(text) <= most
+            or LONG_NUMBER.search(text[:: most // SAMPLES]) is None
+            or _digits(text, self._limits)
+        )
+
+    def _check(self, body: bytes) -> None:
+        if not self.bounded(body):
+            check_bounds(body, self._limits)
+
+    def resolve(self, body: bytes) -> Resolve:
+        self._check(body)
+        try:
+            found = self._resolve(body) if body else Resolve()
+            if found.defaults:
+                read_all(body)  # they are raw, and go into the answer as they came
+        except REFUSED as error:
+            raise fault_of(error) from None
+        return found
+
+    def decide(self, body: bytes) -> Decide:
+        self._check(body)
+        try:
+            return self._decide(body)
+        except REFUSED as error:
+            raise fault_of(error) from None
+
+    def batch(self, body: bytes) -> Batch:
+        """The items are still uncut; `item` reads one."""
+        try:
+            return self._batch(body)
+        except REFUSED as error:
+            raise fault_of(error) from None
+
+    def item(self, raw: msgspec.Raw) -> BatchItem | None:
+        """None for an item that can't be used."""
+        try:
+            text = bytes(raw)
+            self._check(text)
+            return self._item(text)
+        except (*REFUSED, Fault):
+            return None
+
+    def plain_events(self, body: bytes) -> list[Exposure | Decision | Track] | None:
+        """The events of a batch in which all of them are valid, flat and without surprises, as SDKs send them;
+        None: look at them one by one."""
+        if self._limits.json_keys_max < FLAT_MAX or self._limits.json_depth_max < PLAIN_DEPTH:
+            return None
+        try:
+            found: Any = self._plain(body).events
+        except REFUSED:
+            return None
+        return found if self.short_numbers(body) else None
+
+    def events(self, body: bytes) -> list[bytes]:
+        """The events' own bytes. Raises Fault INVALID_SHAPE, INVALID_JSON."""
+        try:
+            return list(map(bytes, self._events(body).events))
+        except REFUSED as error:
+            refused = error
+        if isinstance(refused, msgspec.ValidationError):
+            raise fault_of(refused)
+        cut = cut_events(body)
+        if cut is None or not all(map(is_json, cut[1])):
+            raise fault_of(refused)
+        rest, texts = cut
+        try:
+            self._events(rest)
+        except REFUSED as error:
+            raise fault_of(error) from None
+        return texts
+
+    def alone(self, body: bytes) -> bool:
+        """Whether nothing stands beside the events of a body that `events` can read."""
+        try:
+            self._events_alone(body)
+        except REFUSED:
+            return False
+        return True
+
+    def event(self, text: bytes) -> AnyEvent:
+        """One event. Raises Fault with what is wrong with it."""
+        self._check(text)
+        try:
+            found: AnyEvent = self._event(text)
+        except REFUSED as error:
+            raise fault_of(error) from None
+        return found
+
+
+def _reader(closed: Any, opened: Any) -> Callable[[bytes], Any]:
+    """Decodes what is sent as known at once; members that aren't known are skipped, but have to be readable."""
+    read_closed, read_opened = msgspec.json.Decoder(closed).decode, msgspec.json.Decoder(opened).decode
+
+    def read(text: bytes) -> Any:
+        try:
+            return read_closed(text)
+        except REFUSED:
+            found = read_opened(text)
+        read_all(text)
+        return found
+
+    return read
+
+
+def cut_events(body: bytes) -> tuple[bytes, list[bytes]] | None:
+    """The body with an empty `events` array, and the array's items, by brackets and commas alone.
+
+    For bodies that the decoder refuses whole because of one event: a lone surrogate, nesting past its own
+    limit. None where there is no such array, or too much to look at.
+    """
+    depth, start, first, name = 0, -1, 0, b""
+    items: list[bytes] = []
+    for count, token in enumerate(TOKENS.finditer(body)):
+        text = token.group()
+        if count == TOKENS_MAX:
+            return None
+        if text in (b"[", b"{"):
+            depth += 1
+            if text == b"[" and depth == 2 and name == b'"events"':
+                start = first = token.end()
+        elif text in (b"]", b"}"):
+            depth -= 1
+            if start >= 0 and depth == 1:
+                last = body[first : token.start()].strip()
+                if last or items:
+                    items.append(last)
+                return body[:start] + body[token.start() :], items
+        elif text == b",":
+            if start >= 0 and depth == 2:
+                items.append(body[first : token.start()].strip())
+                first = token.end()
+        elif depth == 1:
+            name = text
+    return None
+
+
+def is_json(text: bytes) -> bool:
+    """Whether an item is JSON by its grammar, which lone surrogates and deep nesting are."""
+    try:
+        json.loads(text.decode(errors="replace"), parse_constant=_refuse_constant, parse_int=str)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _digits(text: bytes, limits: Limits) -> bool:
+    try:
+        check_numbers(text, limits)
+    except Fault:
+        return False
+    return True
+
+
+def fault_of(error: Exception) -> Fault:
+    """A decoder's refusal, with its place."""
+    if not isinstance(error, msgspec.ValidationError):
+        return Fault(Kind.INVALID_JSON, "The request body is not valid JSON")
+    path, reason = place_of(error)
+    return Fault(Kind.INVALID_SHAPE, f"{path}: {reason}" if path else reason, path=path)

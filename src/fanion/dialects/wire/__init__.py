@@ -1,0 +1,1 @@
+"""What every public API of ours is made from: endpoints, faults, replies, bodies, and what a worker offers them."""

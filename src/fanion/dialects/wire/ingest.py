@@ -1,0 +1,31 @@
+"""The end of every ingest: the answer waits until the batch is as safe as the ack mode promises.
+
+What "overloaded" reads like is the dialect's; that nothing is acknowledged which may not be on disk is said here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fanion.dialects.wire.dialect import Fault, Reply
+from fanion.errors import JournalError
+
+
+async def when_safe(
+    reply: Reply,
+    overloaded: Callable[[JournalError], Fault],
+    synced: Awaitable[None] | None,
+    window: Any = None,
+    repeated: Any = None,
+) -> Reply:
+    """The reply, once the record is synced and, where it repeats some, what `window` says of those (the
+    reservation `repeated`) is settled; None: not waited for. Raises what `overloaded` makes of a JournalError."""
+    try:
+        if synced is not None:
+            await synced
+        if repeated is not None:
+            await window.settle(repeated)
+    except JournalError as error:
+        raise overloaded(error) from None
+    return reply

@@ -1,0 +1,154 @@
+"""What a worker's parts offer to a request, gathered once at start-up by the composition root.
+
+The protocols say what the server asks of each part and nothing more, so tests can hand in plain stand-ins.
+Everything here belongs to one worker process and its event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fanion.config import Config
+from fanion.dialects.wire.stamps import RequestIds, UtcClock
+from fanion.errors import JournalFullError, StoreError
+from fanion.model.api_key import KeyRecord
+from fanion.model.signing import SigningKeys
+
+
+class Environment(Protocol):
+    """One environment of one generation, as mapped: the bundle, and what each dialect keeps at hand of it."""
+
+    bound: dict[str, Any]
+
+
+class Snapshot(Protocol):
+    """One generation of the store, as this worker sees it."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def confirmed_at(self) -> float:
+        """Monotonic seconds when this worker last confirmed that the generation is the current one."""
+
+    def key(self, raw_key: bytes, /) -> KeyRecord | None:
+        """The record of a key that opens something now."""
+
+    @property
+    def signing_keys(self) -> SigningKeys | None:
+        """What trace tokens are signed with; None before a store has any."""
+
+    def view(self, environment: str, /) -> Any | None:
+        """The environment, or None when the generation doesn't hold it."""
+
+
+class Snapshots(Protocol):
+    """Where snapshots come from."""
+
+    def current(self) -> Snapshot:
+        """The generation that counts now; raises StoreError when the store can't be read."""
+
+
+class Journal(Protocol):
+    """Where events go; see `fanion.journal`."""
+
+    def append(
+        self,
+        *,
+        dialect: str,
+        environment: str,
+        received_ns: int,
+        body: bytes,
+        whole: bool,
+        dispositions: bytes = b"",
+        ids: bytes = b"",
+    ) -> int: ...
+
+    def durable(self, sequence: int, /) -> asyncio.Future[None]: ...
+
+
+class Reservation(Protocol):
+    """Ids that were reserved for the record that is appended next; see `fanion.journal.window`."""
+
+    @property
+    def dispositions(self) -> bytes:
+        """A byte per id: 0 new, 2 repeated."""
+
+    @property
+    def hashes(self) -> bytes:
+        """16 bytes per id, for the record."""
+
+    def commit(self, sequence: int, /) -> None: ...
+
+    def release(self) -> None: ...
+
+
+class EventWindow(Protocol):
+    """Tells a new id from a repeated one over all workers; see `fanion.journal.window`."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether repeats can be told now."""
+
+    def reserve(self, scope: bytes, ids: list[str | bytes | None], /) -> Any:
+        """A `Reservation`; JournalFullError when repeats can't be told now."""
+
+    async def settle(self, reservation: Any, /) -> None: ...
+
+
+class ClosedWindow:
+    """Where no window was opened: nothing that needs one can be kept."""
+
+    ready = True
+
+    def reserve(self, scope: bytes, ids: list[str | bytes | None], /) -> Any:
+        raise JournalFullError("the event-id window is not open")
+
+    async def settle(self, reservation: Any, /) -> None:
+        raise JournalFullError("the event-id window is not open")
+
+
+class ActiveUsers(Protocol):
+    """Who was let in this month, over all workers; see `fanion.auth.active_users`."""
+
+    def admit(self, organisation: str, user: str, cap: int, /) -> bool:
+        """Whether the user is known this month or fits under the cap; counts a new one."""
+
+
+class NoActiveUsers:
+    """Where no sets were opened: whoever needs to be counted can't be let in."""
+
+    def admit(self, organisation: str, user: str, cap: int, /) -> bool:
+        raise StoreError("the active-user sets are not open")
+
+
+class Limiter(Protocol):
+    """Rates counted over all workers; see `fanion.auth.limiter`."""
+
+    def take(self, scope_hash: int, rate_per_s: float, burst: int, cost: int = 1) -> float: ...
+
+
+class Counters(Protocol):
+    """What the server counts of each answer."""
+
+    def answered(self, dialect: str, endpoint: str, status: int, /) -> None: ...
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts of one worker. `draining` is set once at SIGTERM. `event_ids` remembers the ids of events,
+    `replays` tokens that were used."""
+
+    config: Config
+    snapshots: Snapshots
+    journal: Journal
+    limiter: Limiter
+    counters: Counters
+    event_ids: EventWindow = field(default_factory=ClosedWindow)
+    replays: EventWindow = field(default_factory=ClosedWindow)
+    active_users: ActiveUsers = field(default_factory=NoActiveUsers)
+    ids: RequestIds = field(default_factory=RequestIds)
+    clock: UtcClock = field(default_factory=UtcClock)
+    draining: bool = False

@@ -1,0 +1,1 @@
+"""The server as processes: the supervisor, its workers, the data directory that they share."""

@@ -1,0 +1,277 @@
+"""One worker process: an ASGI application whose lifespan builds and takes down everything else.
+
+Start: counters -> store -> reloader -> limiter -> windows -> journal -> application; closed in the reverse
+order, once no request is left. All of it is opened here, after the fork, and belongs to this process and its
+event loop.
+
+SIGTERM: the HTTP server stops accepting, bodies that haven't arrived are waited for `BODY_GRACE_S` and no longer,
+what is in flight is answered, the journal is drained. Half way through `server.stop_timeout_s` whatever is
+still open is cut, so that the journal always gets its turn before the supervisor's kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fanion.auth.active_users import ActiveUsers
+from fanion.auth.clock import ExpiryClock
+from fanion.auth.limiter import Limiter
+from fanion.config import Config
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.services import Services
+from fanion.engine.evaluator import open_environment
+from fanion.errors import FanionError, JournalError
+from fanion.http.app import make_handler
+from fanion.http.health import Operations, OperationsListener
+from fanion.http.request import BodyWatch
+from fanion.journal.settings import JournalSettings
+from fanion.journal.window import IDS, REPLAYS, EventWindow
+from fanion.journal.writer import JournalWriter
+from fanion.process.supervisor import Notice
+from fanion.store.recovery import open_verified
+from fanion.store.reload import Reloader
+from fanion.store.store import Store
+from fanion.telemetry.journal import JournalNumbers
+from fanion.telemetry.metrics import STORE_FAULTS, Metrics
+from fanion.telemetry.windows import WindowNumbers
+
+log = logging.getLogger("fanion.worker")
+
+Part = TypeVar("Part")
+
+BODY_GRACE_S = 1.0
+"""At SIGTERM, how long a body that is on its way is waited for."""
+
+
+LAST_TURNS = 5
+"""Turns of the event loop after the journal's last sync, so that whoever it resolved still sends its answer."""
+
+PREPARE_RETRY_S = 1.0
+
+
+class View:
+    """One environment of one generation, as requests use it: what each dialect keeps at hand of its bundle."""
+
+    __slots__ = ("bound",)
+
+    def __init__(self, bound: dict[str, Any]) -> None:
+        self.bound = bound
+
+
+def journal_settings(config: Config) -> JournalSettings:
+    """The journal's own settings under the server's."""
+    return JournalSettings.taken_from(config.journal).check()
+
+
+async def prepare(window: EventWindow, journal: JournalWriter) -> None:
+    """Makes a window ready, however long the journal takes to be read; batches with ids are refused until then."""
+    while True:
+        try:
+            await window.prepare(journal)
+            return
+        except JournalError as error:
+            log.error("the event-id window is not ready", extra={"reason": str(error)})
+            await asyncio.sleep(PREPARE_RETRY_S)
+
+
+def cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
+def reasons_not_ready(services: Services, reloader: Reloader[View], journal: JournalWriter) -> list[str]:
+    """Why this worker should get no requests, one line each."""
+    reasons = []
+    if services.draining:
+        reasons.append("stopping")
+    if reloader.problem:
+        reasons.append(f"store: {reloader.problem}")
+    state = journal.state()
+    if not state.ok:
+        reasons.append(f"journal: {state.reason}")
+    if not (services.event_ids.ready and services.replays.ready):
+        reasons.append("journal: event ids are being read from it")
+    return reasons
+
+
+class Worker:
+    """`application` is what the HTTP server calls."""
+
+    def __init__(
+        self,
+        data: Path,
+        config: Config,
+        dialects: Sequence[Dialect],
+        notify: Callable[[Notice], None],
+        *,
+        successor: bool = False,
+    ) -> None:
+        """`successor`: takes the place of a worker that died, so the store is read through before it is used."""
+        self._data = data
+        self._dialects = dialects
+        self._config = config
+        self._notify = notify
+        self._successor = successor
+        self._handle: Callable[..., Awaitable[None]] = self._lifespan
+        self._closers: list[Callable[[], None]] = []
+        self._reloader: Reloader[View]
+        self._metrics: Metrics
+        self._clock: ExpiryClock
+        self._timer: asyncio.TimerHandle | None = None
+
+    def application(self) -> Callable[..., Awaitable[None]]:
+        def application(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+            return self._handle(scope, receive, send)
+
+        return application
+
+    async def _lifespan(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            await self._start()
+        except Exception as error:
+            # Whatever it is: Granian would go on without a lifespan, with a worker that can answer nothing.
+            if not isinstance(error, (FanionError, OSError)):
+                log.exception("a worker did not start")
+            self._stop()
+            reason = str(error) or type(error).__name__
+            self._notify(Notice(os.getpid(), reason))
+            await send({"type": "lifespan.startup.failed", "message": reason})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        self._notify(Notice(os.getpid()))
+        await receive()
+        self._stop()
+        for _ in range(LAST_TURNS):
+            await asyncio.sleep(0)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _start(self) -> None:
+        config, loop = self._config, asyncio.get_running_loop()
+        metrics = self._metrics = self._keep(Metrics.open(self._data))
+        store = self._keep(self._open_store())
+        self._clock = ExpiryClock(store.published_at())
+        reloader: Reloader[View] = self._keep(
+            Reloader(
+                store,
+                store.word,
+                self._make_view,
+                now=self._clock.now,
+                report=self._report_store,
+                key_cache_entries=config.store.key_cache_entries,
+            )
+        )
+        self._reloader = reloader
+        limiter = self._keep(Limiter.open(self._data, config.limiter.slots))
+        settings = journal_settings(config)
+        event_ids, replays = (
+            self._keep(EventWindow.open(self._data, size, name=name, settings=settings))
+            for name, size in ((IDS, config.journal.event_ids), (REPLAYS, config.journal.used_traces))
+        )
+        journal = self._keep(JournalWriter.open(self._data, settings, loop))
+        for window in (event_ids, replays):
+            self._keep(loop.create_task(prepare(window, journal)), cancel)
+        journal_numbers = JournalNumbers(metrics)
+        metrics.add_collector(lambda: journal_numbers.update(journal.metrics()))
+        ids_numbers, replays_numbers = WindowNumbers(metrics, IDS), WindowNumbers(metrics, REPLAYS)
+        metrics.add_collector(lambda: ids_numbers.update(event_ids.metrics()))
+        metrics.add_collector(lambda: replays_numbers.update(replays.metrics()))
+        users = self._keep(ActiveUsers.open(self._data, now=self._clock.now))
+        services = Services(config, reloader, journal, limiter, metrics, event_ids, replays, users)
+        watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
+        watch.start()
+        operations = Operations(
+            lambda: reasons_not_ready(services, reloader, journal),
+            metrics.text,
+            public=not config.server.operations_host,
+        )
+        if config.server.operations_host:
+            listener = self._keep(OperationsListener(operations), OperationsListener.stop)
+            await listener.start(config.server.operations_host, config.server.operations_port)
+        loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch)
+        self._tick(loop, reloader, journal, os.getppid())
+        self._handle = make_handler(services, self._dialects, operations, watch)
+        gc.collect()
+        gc.freeze()  # what exists now stays; the collector needn't walk it under load
+
+    def _open_store(self) -> Store:
+        map_bytes = self._config.store.map_bytes
+        if not self._successor:
+            return Store.open(self._data, map_bytes=map_bytes)
+        store, problem = open_verified(self._data, map_bytes=map_bytes)
+        if problem is not None:
+            self._report_store("", f"damaged, serving its copy: {problem}")
+        return store
+
+    def _keep(self, part: Part, close: Callable[[Part], None] | None = None) -> Part:
+        """Remembers to close a part; parts are closed in the reverse order."""
+        closing: Any = close or type(part).close  # type: ignore[attr-defined]  # every part of ours has one
+        self._closers.append(lambda: closing(part))
+        return part
+
+    def _make_view(self, environment: str, buffer: memoryview) -> View:
+        """Everything that requests use of one environment. Raises BundleError."""
+
+        def is_member(list_name: str, member: str) -> bool:
+            return self._reloader.serving.member(environment, list_name, member.encode())
+
+        bundle = open_environment(environment, buffer, is_member)
+        return View({dialect.name: dialect.bind(bundle) for dialect in self._dialects})
+
+    def _report_store(self, environment: str, problem: str) -> None:
+        self._metrics.add(STORE_FAULTS)
+        log.error("the store has a fault", extra={"environment": environment, "reason": problem})
+
+    def _tick(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        reloader: Reloader[View],
+        journal: JournalWriter,
+        parent: int,
+    ) -> None:
+        self._timer = loop.call_later(self._config.store.tick_s, self._tick, loop, reloader, journal, parent)
+        reloader.tick()
+        self._clock.tick()
+        confirmed_ago_s = time.monotonic() - reloader.serving.confirmed_at
+        self._metrics.served(reloader.serving.number, time.time() - confirmed_ago_s)
+        self._metrics.collect()
+        if os.getppid() != parent:
+            signal.raise_signal(signal.SIGTERM)  # the supervisor is gone, and its death signal went astray
+        state = journal.state()
+        if state.fatal:
+            log.error("the journal needs a new process", extra={"reason": state.reason})
+            signal.raise_signal(signal.SIGTERM)  # the supervisor starts another worker
+
+    def _terminate(self, loop: asyncio.AbstractEventLoop, services: Services, watch: BodyWatch) -> None:
+        """SIGTERM. Granian hears the SIGINT: it stops accepting and waits for the requests in flight."""
+        if services.draining:
+            return
+        services.draining = True
+        timeout_s = self._config.server.stop_timeout_s
+        loop.call_later(min(BODY_GRACE_S, timeout_s / 4), watch.expire_all)
+        loop.call_later(timeout_s / 2, self._end_now)
+        signal.raise_signal(signal.SIGINT)
+
+    def _end_now(self) -> None:
+        """Connections are still open. What was acknowledged is made safe, then the process ends."""
+        log.warning("connections still open at the end of the stop time-out are cut")
+        self._stop()
+        os._exit(0)
+
+    def _stop(self) -> None:
+        """Closes what was opened, last first. Runs once."""
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._closers:
+            close = self._closers.pop()
+            try:
+                close()
+            except Exception as error:
+                log.error("a part did not close", extra={"reason": str(error)})

@@ -1,0 +1,256 @@
+"""The LMDB environment of one data directory, opened once per process, and the rules of its files.
+
+    DIR/store/data.mdb, lock.mdb   LMDB's own
+    DIR/store/use.lock             held shared by every process that has the store open
+    DIR/store/publish.lock         held by the one that writes
+    DIR/store/copy/data.mdb        the verified copy
+    DIR/shared/generation          the generation word
+
+Directories are 0700, files 0600, and both belong to one user: a command of another one would leave files that
+the server can't open, so it is refused. After fork: what the child inherited is refused, and while it exists
+the child can't open its own (LMDB's rule); a parent closes the store before it forks, or its children exec.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lmdb
+
+from fanion._core.shared import GenerationWord
+from fanion.errors import StoreError, StoreMissingError
+from fanion.store.generation import DATABASES, read_manifest, translate
+from fanion.store.verify import DATA_FILE, check_file, open_databases, verify
+
+READERS_MAX = 2_048
+"""Read transactions of all processes together; a worker holds one of each generation that it pins, at most two."""
+
+PUBLISH_WAIT_S = 30.0
+
+
+def store_path(directory: Path) -> Path:
+    return directory / "store"
+
+
+def copy_path(directory: Path) -> Path:
+    return directory / "store" / "copy"
+
+
+class StoreEnvironment:
+    """One open environment, counted: every Store of a directory in a process shares it."""
+
+    _open: ClassVar[dict[str, StoreEnvironment]] = {}
+    _opening: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, directory: Path, *, create: bool, map_bytes: int) -> None:
+        self.directory = directory
+        self._holders = 0
+        self._pid = os.getpid()
+        path = store_path(directory)
+        check_owner(directory)
+        if create:
+            path.mkdir(mode=0o700, exist_ok=True)
+        elif not path.is_dir():
+            raise StoreMissingError(f"{directory}: there is no store here; `fanion publish` makes one")
+        check_owner(path)
+        self._use_lock = hold_lock(path / "use.lock", fcntl.LOCK_SH)
+        try:
+            self._lmdb = _open_lmdb(path, create=create, map_bytes=map_bytes)
+            try:
+                self.databases = open_databases(self._lmdb, create=create)
+                self.word = open_word(directory)
+                self._announce()
+            except BaseException:
+                self._lmdb.close()
+                raise
+        except lmdb.Error as error:
+            os.close(self._use_lock)
+            raise translate(error, str(path)) from error
+        except BaseException:
+            os.close(self._use_lock)
+            raise
+
+    @classmethod
+    def take(cls, directory: Path, *, create: bool, map_bytes: int) -> StoreEnvironment:
+        """The process's environment for `directory`, opened when it isn't yet. `give_back` when done."""
+        if create:
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+                raise StoreError(f"{directory}: the data directory can't be made: {reason}") from error
+        elif not directory.is_dir():
+            raise StoreMissingError(f"{directory}: there is no such directory; `fanion publish` makes one")
+        key = str(directory.resolve())
+        with cls._opening:
+            environment = cls._open.get(key)
+            if environment is None:
+                environment = cls._open[key] = cls(directory.resolve(), create=create, map_bytes=map_bytes)
+            elif environment._pid != os.getpid():
+                raise StoreError(
+                    f"{directory}: the store was open when this process was forked; close it before"
+                )
+            environment._holders += 1
+            return environment
+
+    def give_back(self) -> None:
+        """The last holder closes the environment; views made from it must be gone."""
+        with self._opening:
+            self._holders -= 1
+            if self._holders == 0 and self._pid == os.getpid():
+                del self._open[str(self.directory)]
+                self._lmdb.close()
+                self.word.close()
+                os.close(self._use_lock)
+
+    def check(self) -> None:
+        """Raises StoreError in a process that only inherited this object, or after the last close."""
+        if self._pid != os.getpid():
+            raise StoreError(
+                f"{self.directory}: the store was opened before a fork and belongs to the parent"
+            )
+        if self._holders <= 0:
+            raise StoreError(f"{self.directory}: the store is closed")
+
+    def begin(self) -> Any:
+        """A read transaction whose values are views into the map."""
+        return self._lmdb.begin(buffers=True)
+
+    def begin_write(self) -> Any:
+        return self._lmdb.begin(write=True)
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """One writer at a time, from its first list block to its last sweep."""
+        self.check()
+        lock = hold_lock(store_path(self.directory) / "publish.lock", fcntl.LOCK_EX, PUBLISH_WAIT_S)
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+    def keep_copy(self) -> None:
+        """See `Store.keep_copy`."""
+        final = copy_path(self.directory)
+        fresh = final.with_name("copy.new")
+        try:
+            with self.publishing():
+                shutil.rmtree(fresh, ignore_errors=True)
+                fresh.mkdir(mode=0o700)
+                self._lmdb.copy(str(fresh), compact=True)
+                (fresh / DATA_FILE).chmod(0o600)
+                problem = verify(fresh, deep=True)
+                if problem is not None:
+                    raise StoreError(f"the copy of the store doesn't verify, the one before stays: {problem}")
+                final.mkdir(mode=0o700, exist_ok=True)
+                put_in_place(fresh / DATA_FILE, final / DATA_FILE)
+                shutil.rmtree(fresh, ignore_errors=True)
+        except OSError as error:
+            raise StoreError(
+                f"{final}: the copy can't be written, the one before stays: {error.strerror}"
+            ) from error
+        except lmdb.Error as error:
+            raise translate(error, str(final)) from error
+
+    def check_readers(self) -> int:
+        return int(self._lmdb.reader_check())
+
+    def _announce(self) -> None:
+        """A publisher that died before raising the word is made up for here."""
+        transaction = self._lmdb.begin()
+        try:
+            manifest = read_manifest(transaction, self.databases)
+        finally:
+            transaction.abort()
+        if manifest is not None:
+            self.word.raise_to(manifest.generation)
+
+
+def _open_lmdb(path: Path, *, create: bool, map_bytes: int) -> lmdb.Environment:
+    """Opens what has passed the checks that must come before mapping."""
+    if not create or (path / DATA_FILE).exists():
+        head = check_file(path)
+        if head.short_by:
+            problem = verify(path)
+            if problem is not None:
+                raise StoreError(f"{path / DATA_FILE}: cut off, {head.short_by} bytes are missing: {problem}")
+        map_bytes = max(map_bytes, head.map_bytes)
+    for name in (DATA_FILE, "lock.mdb"):
+        if (path / name).exists() and not os.access(path / name, os.R_OK | os.W_OK):
+            raise StoreError(f"{path / name}: this user may not read and write it")
+    return lmdb.open(
+        str(path),
+        map_size=map_bytes,
+        max_dbs=len(DATABASES),
+        max_readers=READERS_MAX,
+        mode=0o600,
+        create=create,
+    )
+
+
+def open_word(directory: Path) -> GenerationWord:
+    """DIR/shared/generation. Raises StoreError."""
+    folder = directory / "shared"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return GenerationWord(str(folder / "generation"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"the generation word can't be used: {error}") from error
+
+
+def check_owner(path: Path) -> None:
+    """Raises StoreError when `path` is another user's."""
+    try:
+        owner = path.stat().st_uid
+    except OSError as error:
+        raise StoreError(f"{path}: can't be read: {error.strerror}") from None
+    if owner != os.geteuid():
+        raise StoreError(
+            f"{path} belongs to {_user(owner)}, and this is {_user(os.geteuid())}; run it as the owner"
+        )
+
+
+def _user(number: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"
+
+
+def hold_lock(path: Path, operation: int, wait_s: float = 60.0) -> int:
+    """A descriptor that holds `path` locked until closed. Raises StoreError when it isn't free in time."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
+    ends = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() >= ends:
+                os.close(descriptor)
+                raise StoreError(f"{path}: held by another process for {wait_s:g} s; is one stuck?") from None
+        time.sleep(0.01)
+
+
+def put_in_place(source: Path, target: Path) -> None:
+    """Renames a file and makes both its bytes and its name durable."""
+    with source.open("rb") as file:
+        os.fsync(file.fileno())
+    source.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,166 @@
+"""Writes list segments: those of a publication, and what `fanion lists` changes without one.
+
+A publication's list is written beside the live one and named by the publish itself. Lists whose members the
+definitions don't give, and those whose source is the one that was stored last, are carried over as they are.
+A command's change is a generation of its own, in place for single members; it holds wherever the same rows
+are named, so rolling back does not undo it unless it goes back past a publish that replaced the list.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fanion._core.list_block import rows_of
+from fanion.errors import StoreError
+from fanion.store import generation as layout
+from fanion.store.environment import store_path
+from fanion.store.generation import EnvironmentEntry, ListEntry, Manifest
+from fanion.store.lists import ROWS_IN_MEMORY, change_rows, checked_rows, write_list
+
+if TYPE_CHECKING:
+    from fanion.store.store import Publication, Store
+
+Progress = Callable[[str, int], None] | None
+
+
+class ListWriter:
+    """The lists of one store. Used by one command at a time: everything here takes the publish lock, or runs under
+    it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def write_publication(
+        self, publication: Publication, progress: Progress
+    ) -> dict[str, dict[str, ListEntry]]:
+        """The entries of every environment that is published; new rows are under numbers that nothing names yet.
+        Under the publish lock."""
+        with self._store._writing() as transaction:
+            current = self._store._current(transaction)
+        written: dict[str, dict[str, ListEntry]] = {}
+        for environment in publication.bundles:
+            entry = current.environments.get(environment)
+            have = {} if entry is None else entry.lists
+            entries = written[environment] = {}
+            for name in publication.kept_lists.get(environment, ()):
+                entries[name] = have[name] if name in have else self._new_list((), "", None)
+            sources = publication.list_sources.get(environment, {})
+            for name, members in publication.lists.get(environment, {}).items():
+                source = sources.get(name, "")
+                if source and name in have and have[name].source == source:
+                    entries[name] = have[name]
+                else:
+                    entries[name] = self._new_list(members, source, progress)
+        return written
+
+    def add(self, environment: str, name: str, members: Iterable[bytes]) -> tuple[int, int]:
+        """Adds members; returns the generation and how many were new. Raises StoreError."""
+        return self._change(environment, name, members, adding=True)
+
+    def remove(self, environment: str, name: str, members: Iterable[bytes]) -> tuple[int, int]:
+        """Takes members out; returns the generation and how many there were. Raises StoreError."""
+        return self._change(environment, name, members, adding=False)
+
+    def replace(
+        self, environment: str, name: str, members: Iterable[bytes], progress: Progress = None
+    ) -> tuple[int, int]:
+        """Gives a list new members, all at once; returns the generation and their number. Raises StoreError."""
+        store = self._store
+        with store._environment.publishing():
+            with store._writing() as transaction:
+                old = self._entry(store._current(transaction), environment, name)
+            new = self._new_list(members, "", progress)
+            with store._writing() as transaction:
+                number = self._rename(transaction, old, new)
+            store.word.raise_to(number)
+            store._sweep()
+        return number, new.count
+
+    def _change(
+        self, environment: str, name: str, members: Iterable[bytes], *, adding: bool
+    ) -> tuple[int, int]:
+        """Many are read at once, since each block that is changed is written whole."""
+        store = self._store
+        changed = number = 0
+        rest = iter(members)
+        with store._environment.publishing():
+            while (chunk := list(islice(rest, ROWS_IN_MEMORY))) or not number:
+                with store._writing() as transaction:
+                    entry = self._entry(store._current(transaction), environment, name)
+                rows = checked_rows(entry, chunk) if adding else rows_of(entry.number, entry.secret, chunk)
+                rows = sorted(set(rows))
+                while rows or not number:
+                    number, count, done = self._change_some(environment, name, rows, adding)
+                    changed += count
+                    rows = rows[done:]
+        return number, changed
+
+    def _change_some(
+        self, environment: str, name: str, rows: list[bytes], adding: bool
+    ) -> tuple[int, int, int]:
+        """One transaction's worth of a change; its generation, how many members came or went, how many rows are
+        done."""
+        store = self._store
+        with store._writing() as transaction:
+            entry = self._entry(store._current(transaction), environment, name)
+            database = store._environment.databases["lists"]
+            count, done = change_rows(transaction, database, entry, rows, adding)
+            total = entry.count + (count if adding else -count)
+            new = msgspec.structs.replace(entry, count=total, source="")
+            number = self._rename(transaction, entry, new)
+        store.word.raise_to(number)
+        return number, count, done
+
+    def _entry(self, manifest: Manifest, environment: str, name: str) -> ListEntry:
+        found = manifest.environments.get(environment)
+        if found is None:
+            known = ", ".join(sorted(manifest.environments)) or "none yet"
+            raise StoreError(f"there is no environment {environment}; there are: {known}")
+        if name not in found.lists:
+            known = ", ".join(sorted(found.lists)) or "none"
+            raise StoreError(f"environment {environment} has no list {name}; it has: {known}")
+        return found.lists[name]
+
+    def _rename(self, transaction: Any, old: ListEntry, new: ListEntry) -> int:
+        """Puts `new` wherever the rows of `old` are named, under a new generation, whose number is returned."""
+        store = self._store
+        current = store._current(transaction)
+        number = store._next_number(current)
+        for key in (b"current", b"previous"):
+            manifest = layout.read_manifest(transaction, store._environment.databases, key)
+            if manifest is None:
+                continue
+            environments = {
+                name: _renamed(entry, old.number, new) for name, entry in manifest.environments.items()
+            }
+            changed = msgspec.structs.replace(manifest, environments=environments)
+            if key == b"current":
+                changed = msgspec.structs.replace(changed, generation=number)
+            store._put(transaction, "meta", key, layout.seal(key, msgspec.json.encode(changed)))
+        return number
+
+    def _new_list(self, members: Iterable[bytes], source: str, progress: Progress) -> ListEntry:
+        store = self._store
+        with store._writing() as transaction:
+            current = store._current(transaction)
+            number = current.lists_made + 1
+            manifest = msgspec.structs.replace(current, lists_made=number)
+            sealed = layout.seal(b"current", msgspec.json.encode(manifest))
+            store._put(transaction, "meta", b"current", sealed)
+        database = store._environment.databases["lists"]
+        scratch = store_path(store.directory)
+        entry = ListEntry(number, 0, source, secrets.randbits(64))
+        count = write_list(store._writing, database, entry, members, progress, scratch)
+        return msgspec.structs.replace(entry, count=count)
+
+
+def _renamed(entry: EnvironmentEntry, number: int, new: ListEntry) -> EnvironmentEntry:
+    if all(rows.number != number for rows in entry.lists.values()):
+        return entry
+    lists = {name: new if rows.number == number else rows for name, rows in entry.lists.items()}
+    return msgspec.structs.replace(entry, lists=lists)

@@ -1,0 +1,284 @@
+"""What a worker serves from: the current generation, followed without a restart.
+
+The request path costs one acquire load of the shared generation word. Only when it has moved, and once a
+second in `tick` (the word is a hint; the number inside the commit counts), the store is read.
+
+Invariants: a snapshot is one generation, whole; a request takes it once and doesn't await between taking it
+and its last use. A bundle that doesn't verify is refused, and the environment goes on with the last good one
+(this worker's, else the store's previous). A store that can't be read leaves the last snapshot in place.
+At most two generations are pinned, one more for each environment whose newest bundle was refused.
+One Reloader belongs to one process and one thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from fanion._core.shared import GenerationWord
+from fanion.errors import BundleError, StoreError
+from fanion.model.api_key import KeyRecord, hash_key
+from fanion.model.signing import SigningKeys
+from fanion.store.generation import PinnedGeneration
+from fanion.store.signing import ROW, decode_signing_keys
+from fanion.store.store import Store
+
+View = TypeVar("View")
+
+MakeView = Callable[[str, memoryview], View]
+"""Environment, bundle -> what requests use. Verifies the bundle; BundleError refuses it."""
+
+Report = Callable[[str, str], None]
+"""Told of a fault: the environment ("" for the store as a whole) and what is wrong."""
+
+KEY_CACHE_ENTRIES = 65_536
+
+UNREAD: Final = object()
+
+_decode_record = msgspec.json.Decoder(KeyRecord).decode
+
+
+def _no_report(environment: str, problem: str) -> None:
+    """The default: whoever builds the worker passes its log instead."""
+
+
+class Snapshot(Generic[View]):
+    """One generation as this worker serves it."""
+
+    def __init__(
+        self,
+        pinned: PinnedGeneration,
+        make_view: MakeView[View],
+        now: Callable[[], float],
+        report: Report,
+        entries: int,
+    ) -> None:
+        self.number = pinned.number
+        self.confirmed_at = time.monotonic()
+        """Monotonic seconds when the store last said that this generation is the current one."""
+        self.member: Callable[[str, str, bytes], bool] = pinned.member
+        """(environment, list name, member) -> whether the list segment holds it."""
+        self._pinned = pinned
+        self._make_view = make_view
+        self._now = now
+        self._report = report
+        self._views: dict[str, View] = {}
+        self._refused: dict[str, StoreError] = {}
+        self._borrowed: dict[str, PinnedGeneration] = {}
+        """Environment -> the older generation that its view is still read from, since the newer was refused."""
+        self._signing_keys: Any = UNREAD
+        self._keys: dict[bytes, KeyRecord] = {}
+        self._keys_max = entries
+
+    def environments(self) -> tuple[str, ...]:
+        """Ids of the environments of this generation."""
+        return self._pinned.environments()
+
+    def view(self, environment: str) -> View | None:
+        """What the environment is answered from; None when this generation doesn't serve it.
+
+        Made at the first use. Raises StoreError when no bundle of it verifies.
+        """
+        try:
+            return self._views[environment]
+        except KeyError:
+            return self._first_view(environment)
+
+    def key(self, raw_key: bytes) -> KeyRecord | None:
+        """The record of a key that opens something now: known, not revoked, not expired, its environment served.
+
+        Known keys are remembered for this generation; unknown ones are not, so that guessing fills nothing.
+        Raises StoreError when the store can't be read: that is no refusal.
+        """
+        record = self._keys.get(raw_key)
+        if record is None:
+            record = self._look_up(raw_key)
+            if record is None:
+                return None
+        if record.expires_at is not None and self._now() >= record.expires_at:
+            return None
+        return record
+
+    @property
+    def signing_keys(self) -> SigningKeys | None:
+        """What trace tokens are signed with in this generation. Raises StoreError."""
+        if self._signing_keys is UNREAD:
+            self._signing_keys = decode_signing_keys(self._pinned.meta(ROW))
+        keys: SigningKeys | None = self._signing_keys
+        return keys
+
+    def _look_up(self, raw_key: bytes) -> KeyRecord | None:
+        found = self._pinned.key(hash_key(raw_key))
+        if found is None:
+            return None
+        try:
+            record = _decode_record(found)
+        except msgspec.MsgspecError as error:
+            raise StoreError(f"the store holds a key record that can't be read: {error}") from error
+        if record.environment not in self._pinned.manifest.environments:
+            return None
+        if len(self._keys) >= self._keys_max:
+            self._keys.clear()
+        self._keys[raw_key] = record
+        return record
+
+    def _first_view(self, environment: str) -> View | None:
+        if environment in self._refused:
+            raise self._refused[environment]
+        bundle = self._pinned.bundle(environment)
+        if bundle is None:
+            return None
+        view = self._try_view(environment, bundle)
+        if view is None:
+            previous = self._pinned.previous_bundle(environment)
+            view = None if previous is None else self._try_view(environment, previous)
+        if view is None:
+            error = StoreError(f"no bundle of environment {environment} verifies; publish it again")
+            self._refused[environment] = error
+            raise error
+        self._views[environment] = view
+        return view
+
+    def _try_view(self, environment: str, bundle: memoryview) -> View | None:
+        try:
+            return self._make_view(environment, bundle)
+        except BundleError as error:
+            self._report(environment, str(error))
+            return None
+
+    def _continue(self, older: Snapshot[View]) -> None:
+        """Takes over what `older` served: unchanged environments as they are, changed ones made anew, and those
+        whose new bundle is refused with their last good view."""
+        for environment, view in older._views.items():
+            lender = older._borrowed.get(environment)
+            if lender is None and self._pinned.adopt(older._pinned, environment):
+                self._views[environment] = view
+                continue
+            bundle = self._pinned.bundle(environment)
+            if bundle is None:
+                continue
+            made = self._try_view(environment, bundle)
+            if made is not None:
+                self._views[environment] = made
+            else:
+                self._views[environment] = view
+                self._borrowed[environment] = lender or older._pinned
+
+    def _lenders(self) -> list[PinnedGeneration]:
+        return list({id(pinned): pinned for pinned in self._borrowed.values()}.values())
+
+    def _forget(self) -> None:
+        """Lets go of every view, so that the pin can be released."""
+        self._views.clear()
+        self._borrowed.clear()
+        self._keys.clear()
+
+
+class Reloader(Generic[View]):
+    """Follows the store for one worker."""
+
+    def __init__(
+        self,
+        store: Store,
+        word: GenerationWord,
+        make_view: MakeView[View],
+        *,
+        now: Callable[[], float] = time.time,
+        report: Report = _no_report,
+        key_cache_entries: int = KEY_CACHE_ENTRIES,
+    ) -> None:
+        """`now`: Unix seconds that a key's expiry is judged by. Raises StoreError when there is nothing to serve
+        from."""
+        self._store = store
+        self._load = word.load
+        self._make_view = make_view
+        self._now = now
+        self._report = report
+        self._entries = key_cache_entries
+        self._retired: list[PinnedGeneration] = []
+        self._problem = ""
+        self._seen = self._load()
+        self._snapshot = self._pin()
+
+    def current(self) -> Snapshot[View]:
+        """The generation that counts from now on. Never raises; see `problem`."""
+        if self._load() != self._seen:
+            self._follow()
+        return self._snapshot
+
+    @property
+    def serving(self) -> Snapshot[View]:
+        """The snapshot that `current` gave last. For what an evaluation asks on its way: it never moves on."""
+        return self._snapshot
+
+    @property
+    def problem(self) -> str:
+        """Why the store could not be read when last tried; empty when it could."""
+        return self._problem
+
+    def tick(self) -> None:
+        """Once a second, also when idle: asks the store itself, and lets go of what is no longer used."""
+        try:
+            moved = self._store.generation() != self._snapshot.number
+        except StoreError as error:
+            self._fail(error)
+            return
+        if moved:
+            self._follow()
+        else:
+            self._problem = ""
+            self._snapshot.confirmed_at = time.monotonic()
+        self._release(keep=0)
+
+    def close(self) -> None:
+        """Lets go of everything; the Reloader is unusable from here on."""
+        self._retire(self._snapshot, None)
+        self._release(keep=0)
+
+    def _pin(self) -> Snapshot[View]:
+        return Snapshot(self._store.pin(), self._make_view, self._now, self._report, self._entries)
+
+    def _follow(self) -> None:
+        """Moves to the committed generation; on a fault, the last snapshot stays and `tick` tries again."""
+        self._seen = self._load()
+        try:
+            newer = self._pin()
+        except StoreError as error:
+            self._fail(error)
+            return
+        self._problem = ""
+        older = self._snapshot
+        if newer.number == older.number:
+            older.confirmed_at = newer.confirmed_at
+            self._retire(newer, None)
+            return
+        try:
+            newer._continue(older)
+        except StoreError as error:
+            self._retire(newer, None)
+            self._fail(error)
+            return
+        self._snapshot = newer
+        self._retire(older, newer)
+        self._release(keep=1)
+
+    def _retire(self, snapshot: Snapshot[View], heir: Snapshot[View] | None) -> None:
+        """Puts what `snapshot` pins up for release, but for what its heir goes on borrowing."""
+        pins = [*snapshot._lenders(), snapshot._pinned]
+        lent = [] if heir is None else heir._lenders()
+        snapshot._forget()
+        self._retired += [pinned for pinned in pins if not any(pinned is other for other in lent)]
+
+    def _release(self, *, keep: int) -> None:
+        """Ends retired generations but the newest `keep`: one, for a request that took it a moment ago. Those
+        whose views are still in use stay until they aren't."""
+        kept = self._retired[len(self._retired) - keep :] if keep else []
+        self._retired = [p for p in self._retired[: len(self._retired) - keep] if not p.release()] + kept
+
+    def _fail(self, error: StoreError) -> None:
+        if self._problem != str(error):
+            self._report("", str(error))
+        self._problem = str(error)

@@ -1,0 +1,44 @@
+"""The signing keys in the store: one sealed row of `meta`, with the generations but apart from them.
+
+A rollback doesn't bring an old key back, and a publish only makes the first one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from fanion.errors import StoreError
+from fanion.model.signing import SigningKeys, new_signing_keys
+from fanion.store.generation import seal, unseal
+
+ROW = b"signing"
+
+
+def decode_signing_keys(value: bytes | None) -> SigningKeys | None:
+    """From the row; None before the first publish, and in a store of an earlier version until the next one."""
+    if value is None:
+        return None
+    try:
+        return msgspec.msgpack.decode(unseal(ROW, value, "signing keys"), type=SigningKeys)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"the store's signing keys can't be read: {error}") from error
+
+
+def ensure_signing_keys(transaction: Any, databases: dict[str, Any]) -> None:
+    """Makes the first key."""
+    if transaction.get(ROW, db=databases["meta"]) is None:
+        _write(transaction, databases, new_signing_keys())
+
+
+def rotate_signing_keys(transaction: Any, databases: dict[str, Any]) -> None:
+    """A new key signs from here on; what the one before signed is accepted until it is too old."""
+    row = transaction.get(ROW, db=databases["meta"])
+    known = decode_signing_keys(None if row is None else bytes(row))
+    _write(transaction, databases, new_signing_keys() if known is None else known.rotated(time.time()))
+
+
+def _write(transaction: Any, databases: dict[str, Any], keys: SigningKeys) -> None:
+    transaction.put(ROW, seal(ROW, msgspec.msgpack.encode(keys)), db=databases["meta"])
