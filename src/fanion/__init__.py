@@ -16,9 +16,9 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     app          the composition root: what a server is built from, in which order, and how it stops
     cli          one module per verb
 
-Imports run one way, and `tests/meta/test_meta_imports.py` has the arrows: app, cli → process → http → dialects.wire;
-dialects.<name> → wire, engine, auth; store → bundle; model and errors sit under all. Only `journal` and `bundle`
-know their file formats.
+Imports run one way, and `tests/meta/test_meta_imports.py` has the arrows: app, cli → process → http →
+dialects.wire; dialects.<name> → wire, engine, auth; store → bundle; model and errors sit under all. Only `journal`
+and `bundle` know their file formats.
 """
 
 __version__: str

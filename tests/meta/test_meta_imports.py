@@ -49,8 +49,11 @@ CIRCLES: set[frozenset[str]] = {
     frozenset(f"fanion.{name}" for name in names)
     for names in (
         ("bundle.choices", "bundle.compiler", "bundle.inspect", "bundle.overlays"),
-        ("definitions.sources.stitchd.flags", "definitions.sources.stitchd.lowering")
-        + ("definitions.sources.stitchd.rollouts",),
+        (
+            "definitions.sources.stitchd.flags",
+            "definitions.sources.stitchd.lowering",
+            "definitions.sources.stitchd.rollouts",
+        ),
         ("definitions.sources.traffical.layers", "definitions.sources.traffical.lowering"),
         ("model.choice", "model.layers", "model.program"),
         ("store.list_writer", "store.store"),
