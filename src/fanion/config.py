@@ -122,6 +122,14 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=20, le=4_000, description="digits of one number; longer ones cost more than they can mean"),
     ] = 400
+    json_tokens_max: Annotated[
+        int,
+        Meta(ge=1_024, le=1_000_000, description="names, values and brackets of one body; 65,536 take 5 ms"),
+    ] = 65_536
+    ingest_json_tokens_max: Annotated[
+        int,
+        Meta(ge=1_024, le=10_000_000, description="the same of an event batch's body"),
+    ] = 400_000
     flags_per_request_max: Annotated[
         int,
         Meta(ge=1, le=10_000, description="flags of one bulk evaluation, repetitions counted"),

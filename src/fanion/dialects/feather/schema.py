@@ -21,7 +21,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from fanion.config import Limits
 from fanion.dialects.wire.dialect import Fault, Kind
-from fanion.dialects.wire.json_bounds import check_bounds, check_numbers, place_of
+from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers, place_of
 from fanion.dialects.wire.plain_batch import quick_check
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -133,10 +133,13 @@ class Body(Generic[T]):
         self._limits = limits
         self._check = check
         self._map_bytes_free = MAP_BYTES_FREE if holds_map else sys.maxsize
+        self._is_batch = not holds_map
 
     def read(self, body: bytes) -> T:
         """Raises Fault INVALID_JSON or INVALID_SHAPE."""
-        if len(body) > self._map_bytes_free and body.count(b":") > self._limits.json_keys_max:
+        if self._is_batch:
+            check_batch(body, self._limits)
+        elif len(body) > self._map_bytes_free and body.count(b":") > self._limits.json_keys_max:
             check_bounds(body, self._limits)
         try:
             document: T = self._closed.decode(body)
@@ -146,7 +149,7 @@ class Body(Generic[T]):
         return document
 
     def _read_open(self, body: bytes) -> T:
-        check_bounds(body, self._limits)
+        check_bounds(body, self._limits, batch=self._is_batch)
         try:
             body.decode()  # what the decoder skips, it doesn't look at
             document: T = self._opened.decode(body)

@@ -18,7 +18,7 @@ import msgspec
 from fanion.config import Limits
 from fanion.dialects.redpennon.emit import Catalogue
 from fanion.dialects.wire.dialect import Fault, Kind
-from fanion.dialects.wire.json_bounds import check_bounds, check_numbers
+from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers
 from fanion.dialects.wire.plain_batch import quick_check
 
 EVENT_ID_CHARACTERS_MAX: Final = 200
@@ -26,7 +26,6 @@ FLAT_EVENTS_MAX: Final = 1_000
 """Larger batches take the ways behind the quickest."""
 
 REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _decode = msgspec.json.Decoder().decode
 _instant = datetime.fromisoformat
 
@@ -114,15 +113,8 @@ class Bodies:
 
     def decode_batch(self, body: bytes) -> Any:
         """As `decode`, for a body whose brackets and members are many because its events are."""
-        brackets = body.translate(None, NO_BRACKETS)
-        for _ in range(self._depth_max):
-            if not brackets:
-                break
-            brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
-        if brackets:  # too deep, or brackets in a text: this one tells them apart
-            check_bounds(body, self._limits)
-        elif len(body) > self._digits_max:
-            check_numbers(body, self._limits)
+        if len(body) > self._free_bytes:
+            check_bounds(body, self._limits, batch=True)
         try:
             return _decode(body)
         except REFUSED:
@@ -242,6 +234,7 @@ def read_plain_batch(
     body: bytes, limits: Limits, catalogue: Catalogue, *, client: bool
 ) -> list[Event] | None:
     """The events where all of them are plain and pass every rule; None: look at them one by one."""
+    check_batch(body, limits)
     try:
         events = _decode_closed(body).events
         if len(body) > limits.json_integer_digits_max:

@@ -16,7 +16,7 @@ from msgspec import Meta, Raw
 
 from fanion.config import Limits
 from fanion.dialects.wire.dialect import Fault, Kind
-from fanion.dialects.wire.json_bounds import check_bounds, check_numbers, place_of, read_all
+from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers, place_of, read_all
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -99,19 +99,17 @@ class Body(Generic[T]):
         return document
 
     def _read_open(self, body: bytes) -> T:
+        check_batch(body, self._limits)
         try:
             body.decode()  # what the decoder skips, it doesn't look at
             document: T = self._opened.decode(body)
             read_all(body)
         except REFUSED as error:
-            check_bounds(body, self._limits)
+            check_bounds(body, self._limits, batch=True)
             raise fault_of(error, body) from None
-        self.check_nesting(body, document)
-        return document
-
-    def check_nesting(self, body: bytes, document: T) -> None:
         if body.count(b"{") + body.count(b"[") > self._items(document) + self._limits.json_depth_max // 2:
-            check_bounds(body, self._limits)
+            check_bounds(body, self._limits, batch=True)
+        return document
 
 
 class Bodies:
@@ -198,6 +196,7 @@ class Bodies:
         return event
 
     def batch(self, body: bytes) -> list[Event]:
+        check_batch(body, self._limits)
         batch = self._batch.read(body)
         self._check_values(batch.events, body, self._batch, batch)
         return batch.events
@@ -209,8 +208,7 @@ class Bodies:
                 body.decode()
             except UnicodeDecodeError as error:
                 raise fault_of(error, body) from None
-            kind.check_nesting(body, document)
-            check_numbers(body, self._limits)
+            check_bounds(body, self._limits, batch=True)
 
     def cut(self, body: bytes) -> list[Raw]:
         """The events of a batch that `batch` has read, as their own bytes."""

@@ -146,6 +146,7 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
         at = find(snapshot, record)
         batch = None if isinstance(at, Exception) else check_flat(schema, at, body)
         if batch is None:
+            schema.check_batch(body)
             plain = schema.plain_events(body)
             texts = [] if plain is not None else read(body)
             if isinstance(at, Exception):

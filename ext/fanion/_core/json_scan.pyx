@@ -1,0 +1,83 @@
+"""The bounds of a JSON text, and the items of one of its arrays; see `fanion_json_scan.h`. Knows no API."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+
+cdef extern from "fanion_json_scan.h" nogil:
+    enum:
+        FANION_JSON_DEPTH_MAX
+        FANION_JSON_DIGITS_MAX
+
+    ctypedef enum fanion_json_verdict:
+        FANION_JSON_WITHIN
+        FANION_JSON_TOO_DEEP
+        FANION_JSON_TOO_MANY_MEMBERS
+        FANION_JSON_TOO_LONG_NUMBER
+        FANION_JSON_NOT_FINITE
+        FANION_JSON_TOO_MANY_TOKENS
+        FANION_JSON_UNBALANCED
+        FANION_JSON_TOO_MANY_ITEMS
+
+    ctypedef struct fanion_json_bounds:
+        uint32_t depth_max, keys_max, digits_max
+        uint64_t tokens_max
+
+    ctypedef struct fanion_json_span:
+        uint64_t first, last
+
+    ctypedef struct fanion_json_array:
+        uint64_t first, last, count
+
+    fanion_json_verdict fanion_json_scan(const uint8_t *text, uint64_t length, const fanion_json_bounds *bounds)
+    fanion_json_verdict fanion_json_cut(
+        const uint8_t *text, uint64_t length, const uint8_t *name, uint64_t name_length, uint64_t items_max,
+        fanion_json_span *spans, fanion_json_array *array,
+    )
+
+
+WITHIN = FANION_JSON_WITHIN
+TOO_DEEP = FANION_JSON_TOO_DEEP
+TOO_MANY_MEMBERS = FANION_JSON_TOO_MANY_MEMBERS
+TOO_LONG_NUMBER = FANION_JSON_TOO_LONG_NUMBER
+NOT_FINITE = FANION_JSON_NOT_FINITE
+TOO_MANY_TOKENS = FANION_JSON_TOO_MANY_TOKENS
+UNBALANCED = FANION_JSON_UNBALANCED
+
+DEPTH_MAX = FANION_JSON_DEPTH_MAX
+DIGITS_MAX = FANION_JSON_DIGITS_MAX
+
+
+def scan(bytes text not None, uint32_t depth_max, uint32_t keys_max, uint32_t digits_max, uint64_t tokens_max):
+    """`WITHIN`, or the first bound that the text breaks. Bounds above DEPTH_MAX and DIGITS_MAX are those."""
+    cdef fanion_json_bounds bounds
+    bounds.depth_max = min(depth_max, <uint32_t> FANION_JSON_DEPTH_MAX)
+    bounds.keys_max = keys_max
+    bounds.digits_max = min(digits_max, <uint32_t> FANION_JSON_DIGITS_MAX)
+    bounds.tokens_max = tokens_max
+    cdef const uint8_t *start = <const uint8_t *> <char *> text
+    return <int> fanion_json_scan(start, len(text), &bounds)
+
+
+def cut(bytes text not None, bytes name not None, uint64_t items_max):
+    """(first, last, items) of the array that is the top-level member `name` (in its quotes): where what is between
+    its brackets begins and ends, and its items' own bytes. None where there is no such whole array; `items` is None
+    where it has more than `items_max`."""
+    cdef fanion_json_array array
+    cdef fanion_json_verdict verdict
+    cdef fanion_json_span *spans = <fanion_json_span *> malloc((items_max + 1) * sizeof(fanion_json_span))
+    if spans == NULL:
+        raise MemoryError
+    cdef const uint8_t *start = <const uint8_t *> <char *> text
+    cdef const uint8_t *wanted = <const uint8_t *> <char *> name
+    cdef uint64_t index
+    try:
+        verdict = fanion_json_cut(start, len(text), wanted, len(name), items_max, spans, &array)
+        if verdict == FANION_JSON_TOO_MANY_ITEMS:
+            return array.first, array.first, None
+        if verdict != FANION_JSON_WITHIN:
+            return None
+        items = [text[spans[index].first:spans[index].last] for index in range(array.count)]
+        return array.first, array.last, items
+    finally:
+        free(spans)

@@ -1,0 +1,14 @@
+from typing import Final
+
+WITHIN: Final[int]
+TOO_DEEP: Final[int]
+TOO_MANY_MEMBERS: Final[int]
+TOO_LONG_NUMBER: Final[int]
+NOT_FINITE: Final[int]
+TOO_MANY_TOKENS: Final[int]
+UNBALANCED: Final[int]
+DEPTH_MAX: Final[int]
+DIGITS_MAX: Final[int]
+
+def scan(text: bytes, depth_max: int, keys_max: int, digits_max: int, tokens_max: int) -> int: ...
+def cut(text: bytes, name: bytes, items_max: int) -> tuple[int, int, list[bytes] | None] | None: ...

@@ -1,0 +1,69 @@
+"""Every API refuses a batch by counting, before anything is built of it: names and values, then its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fanion.config import Limits
+from fanion.dialects.feather.schema import Schema as Feather
+from fanion.dialects.redpennon.schema import Bodies as RedPennon
+from fanion.dialects.stitchd.schema import Bodies as Stitchd
+from fanion.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS
+from fanion.dialects.traffical.schema import Schema as Traffical
+from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.json_bounds import UNSCANNED_BYTES_MAX
+
+TOKENS_MAX = 1_024
+LIMITS = Limits(ingest_json_tokens_max=TOKENS_MAX)
+READERS: dict[str, Callable[[bytes], Any]] = {
+    "feather": Feather(LIMITS).events.read,
+    "redpennon": RedPennon(LIMITS).decode_batch,
+    "stitchd": Stitchd(LIMITS).batch,
+    "traffical": Traffical(LIMITS).check_batch,
+}
+
+
+def batch(tokens: int) -> bytes:
+    """A body of that many names, values and brackets, large enough to be scanned."""
+    values = b",".join([b"1"] * (tokens - 10))
+    return b'{"pad":"%s","events":[],"zz":[%s]}' % (b"x" * UNSCANNED_BYTES_MAX, values)
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_batch_of_too_many_values_is_refused_while_counting(read: Callable[[bytes], Any]) -> None:
+    with pytest.raises(Fault, match=f"more than {TOKENS_MAX} members and values") as refused:
+        read(batch(TOKENS_MAX + 1))
+    assert refused.value.kind is Kind.INVALID_JSON
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_batch_of_as_many_values_as_allowed_is_not_refused_for_them(read: Callable[[bytes], Any]) -> None:
+    said = ""
+    try:
+        read(batch(TOKENS_MAX))
+    except Fault as fault:
+        said = fault.message  # an empty batch may be refused for being empty
+    assert "members and values" not in said
+
+
+def events_of(count: int) -> bytes:
+    return b'{"pad":"%s","events":[%s]}' % (b"x" * UNSCANNED_BYTES_MAX, b",".join([b"{}"] * count))
+
+
+def test_traffical_counts_events_before_it_reads_one() -> None:
+    schema = Traffical(Limits())
+    schema.check_batch(events_of(EVENTS_MAX))
+    with pytest.raises(Fault) as refused:
+        schema.check_batch(events_of(EVENTS_MAX + 1))
+    assert (refused.value.kind, refused.value.message) == (Kind.INVALID_SHAPE, NO_EVENTS)
+
+
+def test_events_that_the_decoder_refuses_are_counted_before_they_are_looked_at() -> None:
+    """A lone surrogate makes the decoder refuse the whole body; its events are then cut by brackets alone."""
+    body = b'{"events":["\\ud800",%s]}' % b",".join([b"1"] * EVENTS_MAX)
+    with pytest.raises(Fault) as refused:
+        Traffical(Limits()).events(body)
+    assert refused.value.message == NO_EVENTS
