@@ -141,7 +141,7 @@ static inline fanion_json_verdict fanion_json_cut(
     const uint8_t *at = text, *const end = text + length;
     uint64_t depth = 0, first = 0;
     int inside = 0, named = 0;
-    array->count = 0;
+    *array = (fanion_json_array){0, 0, 0};
     while (at < end) {
         const uint8_t byte = *at;
         if (byte == '"') {

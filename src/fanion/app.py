@@ -151,7 +151,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         if problem is not None:
             print(f"the store was damaged ({problem}); serving its copy", flush=True)
         keeper, port = pick_port(config.server.host, config.server.port)
-        url = f"http://{url_host(config.server.host)}:{port}"
+        url = f"http://{url_host(keeper.getsockname()[0])}:{port}"
         raise_file_limit()
 
         def make_application(notify: Callable[[Notice], None], successor: bool) -> Any:
@@ -166,7 +166,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         gc.freeze()  # the collector's marks would copy pages that the workers share
         Supervisor(
             config.server,
-            host=config.server.host,
+            host=keeper.getsockname()[0],
             port=port,
             workers=config.server.workers or usable_cores(),
             log_level=config.log.level,

@@ -57,6 +57,17 @@ def test_p6_sigterm_does_not_wait_for_a_body_that_never_comes(
         assert time.monotonic() - began < 5
 
 
+def test_stop_signals_that_come_close_together_end_the_server(
+    data: Path, serve: Callable[..., Running]
+) -> None:
+    for _ in range(3):
+        running = serve("--workers", "1", data=data)
+        ends = time.perf_counter() + 0.002
+        while time.perf_counter() < ends:
+            running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(timeout=15) == 0
+
+
 def test_p8_workers_end_with_their_supervisor(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "2", data=data)
     workers = running.workers()

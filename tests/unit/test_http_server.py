@@ -14,7 +14,7 @@ from fanion.errors import ServeError
 from fanion.http.health import Operations, OperationsListener, is_loopback
 from fanion.process import directory
 from fanion.process.directory import check_directory, filesystem_of, lock_directory
-from fanion.process.supervisor import pick_port
+from fanion.process.supervisor import Wake, pick_port
 
 
 def test_a_locked_directory_is_refused_until_it_is_let_go(tmp_path: Path) -> None:
@@ -97,6 +97,34 @@ def test_a_port_in_use_is_refused_even_if_it_is_shared() -> None:
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(ServeError, match=r"192\.0\.2\.1"):
         pick_port("192.0.2.1", 0)
+
+
+def test_a_host_may_be_a_name_or_an_address_in_brackets() -> None:
+    for host, address in (("localhost", {"127.0.0.1", "::1"}), ("[127.0.0.1]", {"127.0.0.1"})):
+        keeper, _ = pick_port(host, 0)
+        with keeper:
+            assert keeper.getsockname()[0] in address
+
+
+@pytest.mark.parametrize(
+    "host", ["/run/fanion.sock", "unix:/run/fanion.sock", "no such host", "a" * 300, "x..y"]
+)
+def test_what_is_no_host_is_refused_in_one_line(host: str) -> None:
+    with pytest.raises(ServeError, match="can't listen on") as refused:
+        pick_port(host, 0)
+    assert "\n" not in str(refused.value)
+
+
+def test_waking_the_supervisor_takes_no_lock_and_never_blocks() -> None:
+    wake = Wake()
+    assert not wake.wait(0)
+    for _ in range(100_000):  # more than a pipe holds
+        wake.set()
+    assert wake.wait(0)
+    wake.clear()
+    while wake.wait(0):
+        wake.clear()
+    assert not wake.wait(0.001)
 
 
 def test_cores_are_bounded_by_the_cgroup_s_quota(tmp_path: Path) -> None:

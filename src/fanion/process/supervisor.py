@@ -10,6 +10,9 @@ that doesn't listen, so a free port that was picked stays picked. Because of SO_
 bind without an error, so a port in use is looked for first.
 
 A worker asks for SIGTERM at its parent's death, and `follow_parent` covers the moment before it asked.
+
+Signal handlers take no lock, since a second signal may come while one runs: they set a flag, write a byte to a
+pipe, and arm the kernel's alarm, which ends a supervisor that doesn't get through its stop.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import os
 import select
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -49,6 +53,35 @@ ERROR_BYTES_MAX = 600
 """Of a worker's reason. Written as JSON it can grow sixfold, and has to stay below PIPE_BUF (4,096)."""
 
 
+STOP_WATCHDOG_S = 5
+"""After the workers' own time to stop has passed, how long the supervisor may take for the rest."""
+
+
+class Wake(threading.Event):
+    """What the supervisor waits for, in the place of Granian's own event, whose lock a second signal would
+    wait for inside the handler of the first, for ever. Any thread and any signal handler may `set` it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reader, self._writer = os.pipe()
+        for end in (self._reader, self._writer):
+            os.set_blocking(end, False)
+
+    def fileno(self) -> int:
+        return self._reader
+
+    def set(self) -> None:
+        with contextlib.suppress(OSError):  # full: it is set; closed: nobody waits
+            os.write(self._writer, b"!")
+
+    def clear(self) -> None:
+        with contextlib.suppress(OSError):
+            os.read(self._reader, 65_536)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return bool(select.select([self._reader], [], [], timeout)[0])
+
+
 class Notice(msgspec.Struct, omit_defaults=True):
     """What a worker tells its supervisor, one JSON line each: it is ready, or why it can't be."""
 
@@ -57,7 +90,11 @@ class Notice(msgspec.Struct, omit_defaults=True):
 
 
 def pick_port(host: str, port: int) -> tuple[socket.socket, int]:
-    """A bound socket that keeps the port, and the port. Raises ServeError when it can't be had."""
+    """A bound socket that keeps the port, and the port; the socket's own name has the address that `host`, a name
+    or an address (IPv6 with or without brackets), stands for. Raises ServeError when it can't be had."""
+    if "/" in host:
+        raise ServeError(f"can't listen on {host}: --host takes a name or an address, not a path")
+    host = host.removeprefix("[").removesuffix("]")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         if port:
@@ -73,7 +110,7 @@ def pick_port(host: str, port: int) -> tuple[socket.socket, int]:
         except OSError:
             keeper.close()
             raise
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         used = getattr(error, "errno", None) == errno.EADDRINUSE
         hint = (
@@ -130,6 +167,7 @@ class Supervisor(MPServer):
             respawn_interval=settings.respawn_interval_s,
             workers_kill_timeout=math.ceil(settings.stop_timeout_s),
         )
+        self.main_loop_interrupt: Wake = Wake()
         self.failure = ""
         self._settings = settings
         self._on_ready = on_ready
@@ -142,6 +180,14 @@ class Supervisor(MPServer):
         self._notices, self._notice_writer = os.pipe()
         os.set_blocking(self._notices, False)
         self._rest = b""
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        """SIGTERM, SIGINT, however many. Without a handler for it, the alarm ends the process, whatever that waits
+        for; workers end with their parent."""
+        if not self.interrupt_signal:
+            signal.alarm(math.ceil(self._settings.stop_timeout_s) + STOP_WATCHDOG_S)
+        self.interrupt_signal = True
+        self.main_loop_interrupt.set()
 
     def run(self) -> None:
         """Blocks until the server has stopped. Raises ServeError when it never got ready."""
@@ -166,6 +212,7 @@ class Supervisor(MPServer):
         finally:
             os.close(self._notices)
             os.close(self._notice_writer)
+            signal.alarm(0)
         if self.failure:
             raise ServeError(self.failure)
 
@@ -190,7 +237,7 @@ class Supervisor(MPServer):
         if self._was_ready:
             self.main_loop_interrupt.wait(LOOP_INTERVAL_S if self._respawn_at else None)
         else:
-            select.select([self._notices], [], [], 0.01)
+            select.select([self._notices, self.main_loop_interrupt.fileno()], [], [], 0.01)
         self.main_loop_interrupt.clear()
 
     def _read_notices(self) -> None:
