@@ -18,6 +18,7 @@ from fanion.dialects.feather import DIALECT
 from fanion.dialects.wire.dialect import Dialect, Endpoint, Fault, Kind, Route
 from fanion.dialects.wire.json_bounds import check_bounds
 from fanion.dialects.wire.stamps import RequestIds, UtcClock
+from fanion.http.encoding import STREAMS_MAX
 from fanion.http.router import Router, decode_segment
 from tests.unit.http_standins import Caller, make_services
 
@@ -111,6 +112,43 @@ def test_bytes_that_are_not_in_their_encoding_are_400(encoding: str) -> None:
     whole = ENCODERS[encoding](OK_BODY)
     for body in (OK_BODY, whole[:-1], whole[: len(whole) // 2]):
         assert Caller().call("POST", BULK, body, {"content-encoding": encoding}).status == 400
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_a_body_may_come_in_several_streams_of_which_all_count(encoding: str) -> None:
+    encode = ENCODERS[encoding]
+    cuts = [OK_BODY[:20], OK_BODY[20:21], b"", OK_BODY[21:]]
+    for pieces in (
+        cuts,
+        [OK_BODY, b""],
+        [b"", OK_BODY],
+        [OK_BODY[start : start + 1] for start in range(len(OK_BODY))],
+    ):
+        body = b"".join(map(encode, pieces))
+        assert Caller().call("POST", BULK, body, {"content-encoding": encoding}).status == 200
+    assert Caller().call("POST", BULK, encode(OK_BODY) * 2, {"content-encoding": encoding}).status == 400
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_a_stream_that_is_cut_or_has_bytes_behind_it_is_refused(encoding: str) -> None:
+    whole = ENCODERS[encoding](OK_BODY)
+    for body in (whole + b"x", whole + b"\0", whole + whole[:-1], whole + whole[:5], whole[:-4]):
+        assert Caller().call("POST", BULK, body, {"content-encoding": encoding}).status == 400
+
+
+def test_a_zstd_frame_without_its_last_block_is_refused() -> None:
+    """Everything is there but the end: what a reader of whole output would take for the body."""
+    compressor = zstandard.ZstdCompressor().compressobj()
+    body = compressor.compress(OK_BODY) + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    assert Caller().call("POST", BULK, body, {"content-encoding": "zstd"}).status == 400
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_as_many_streams_as_allowed_are_read_and_no_more(encoding: str) -> None:
+    empty, last = ENCODERS[encoding](b""), ENCODERS[encoding](OK_BODY)
+    for count, status in ((STREAMS_MAX, 200), (STREAMS_MAX + 1, 400)):
+        body = empty * (count - 1) + last
+        assert Caller().call("POST", BULK, body, {"content-encoding": encoding}).status == status
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])

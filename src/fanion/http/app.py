@@ -24,6 +24,7 @@ from fanion.auth.limiter import scope_hash
 from fanion.dialects.wire.dialect import Dialect, Endpoint, Fault, HeaderList, Headers, Kind, Reply
 from fanion.dialects.wire.services import Services
 from fanion.errors import FanionError, StoreError
+from fanion.http.encoding import undo_encoding
 from fanion.http.health import Operations
 from fanion.http.request import (
     BROKEN_TEXT,
@@ -33,7 +34,6 @@ from fanion.http.request import (
     discard,
     read_rest,
     too_large_text,
-    undo_encoding,
 )
 from fanion.http.router import Router, Target
 from fanion.model.api_key import KeyRecord

@@ -5,26 +5,19 @@ counted as it comes; each piece may take `body_chunk_timeout_s` and the whole `b
 armed per request: a request that waits for bytes stands in `BodyWatch`, which looks through its (few) entries
 ten times a second and cancels what is overdue. The HTTP server hands a short body over whole, so the usual
 path is one `receive`.
-
-Encodings: gzip, deflate and zstd, undone within the limit and within a ratio; everything else is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fanion.config import Limits
-from fanion.dialects.wire.dialect import Fault, HeaderList, Headers, Kind
+from fanion.dialects.wire.dialect import Fault, HeaderList, Kind
 
 WATCH_INTERVAL_S = 0.1
-INFLATE_RATIO_MAX = 100
-"""Bytes out per byte in, judged above `INFLATE_FREE_BYTES`; JSON reaches 20, a bomb 1,000."""
-INFLATE_FREE_BYTES = 65_536
-
 DISCARD_BYTES_MAX = 8 * 1024 * 1024
 DISCARD_TIMEOUT_S = 1.0
 """What is still read of a body that was declared too large. Larger ones may see a reset instead of their
@@ -156,48 +149,3 @@ SINGLE = frozenset(
         b"content-type",
     }
 )
-
-
-def undo_encoding(headers: Headers, body: bytes, bytes_max: int) -> bytes:
-    """The body as its Content-Encoding says, at most `bytes_max` long. Raises Fault UNSUPPORTED_ENCODING for
-    an encoding (or a list of several) that isn't understood, BAD_REQUEST for bytes that aren't in it,
-    TOO_LARGE."""
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding in (b"identity", b""):
-        return body
-    allowed = min(bytes_max, max(INFLATE_FREE_BYTES, INFLATE_RATIO_MAX * len(body)))
-    if encoding in (b"gzip", b"x-gzip"):
-        return _inflate(body, allowed, bytes_max, zlib.MAX_WBITS | 16)
-    if encoding == b"deflate":
-        # Named deflate, sent as zlib by most and raw by some; the first byte tells them apart.
-        wrapped = len(body) >= 2 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
-        return _inflate(body, allowed, bytes_max, zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
-    if encoding == b"zstd":
-        return _inflate_zstd(body, allowed, bytes_max)
-    raise Fault(Kind.UNSUPPORTED_ENCODING, "The Content-Encoding must be gzip, deflate, zstd or identity.")
-
-
-def _inflate(body: bytes, allowed: int, bytes_max: int, window_bits: int) -> bytes:
-    inflater = zlib.decompressobj(window_bits)
-    try:
-        plain = inflater.decompress(body, allowed + 1)
-    except zlib.error:
-        raise Fault(Kind.BAD_REQUEST, "The request body is not in its Content-Encoding.") from None
-    if len(plain) > allowed:
-        raise Fault(Kind.TOO_LARGE, too_large_text(bytes_max))
-    if not inflater.eof or inflater.unused_data:
-        raise Fault(Kind.BAD_REQUEST, "The request body is not one whole compressed stream.")
-    return plain
-
-
-def _inflate_zstd(body: bytes, allowed: int, bytes_max: int) -> bytes:
-    import zstandard  # only callers that compress this way pay for the import
-
-    inflater = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024).stream_reader(body)
-    try:
-        plain = inflater.read(allowed + 1)
-    except zstandard.ZstdError:
-        raise Fault(Kind.BAD_REQUEST, "The request body is not in its Content-Encoding.") from None
-    if len(plain) > allowed:
-        raise Fault(Kind.TOO_LARGE, too_large_text(bytes_max))
-    return bytes(plain)
