@@ -146,12 +146,22 @@ class Maker:
             return {"b": self.scalar(), "list": [1, {"x": self.scalar()}], "c": {}}
         return self.scalar()
 
+    def nested(self) -> Any:
+        """What the dotted names of NAMES walk into."""
+        if self.r.random() < 0.3:
+            return [self.scalar() for _ in range(self.r.randrange(3))]
+        return {"b": self.value(), "list": [1, {"x": self.scalar()}], "c": {}}
+
     def attributes(self) -> dict[str, Any]:
-        names = [*NAMES, "a", "list", "deep"]
-        return {name: self.value() for name in names if self.r.random() < 0.6}
+        """A name with dots stands there whole less often than not, so that walks are met too."""
+        found = {name: self.value() for name in NAMES if self.r.random() < (0.3 if "." in name else 0.6)}
+        for name in ("a", "list", "deep"):
+            if self.r.random() < 0.7:
+                found[name] = self.nested() if self.r.random() < 0.7 else self.value()
+        return found
 
     def context(self) -> EvaluationContext:
-        members = {name: self.value() for name in ("userId", "plan") if self.r.random() < 0.5}
+        members = self.attributes() if self.r.random() < 0.8 else {}
         typed = tuple(
             TypedContext(kind, self.r.choice(TEXTS), self.attributes())
             for kind in TYPES

@@ -34,6 +34,7 @@ cdef class Bundle(BundleView):
     cdef int read_meta(self) except -1
     cdef int begin(self, object members, object attributes, object contexts) except -1
     cdef int bind(self, uint32_t slot) except -1
+    cdef PyObject *look_up(self, uint32_t slot, PyObject *values) except? NULL
     cdef int bind_keys(self, uint32_t slot) except -1
     cdef int run(self) noexcept nogil
     cdef int choose(self, machine *m, frame *f, const fanion_node *node) noexcept nogil

@@ -332,7 +332,6 @@ cdef class Bundle(BundleView):
         cdef const fanion_slot *spec = &self.s.slots[slot]
         cdef PyObject *values = self.attributes
         cdef PyObject *found = NULL
-        cdef object name = self.names[slot]
         if spec.source == SOURCE_CONTEXT_KEYS:
             return self.bind_keys(slot)
         if spec.source == SOURCE_CONTEXT_KEY or spec.source == SOURCE_CONTEXT_ATTRIBUTE:
@@ -348,18 +347,23 @@ cdef class Bundle(BundleView):
             else:
                 found = NULL
         elif spec.source != SOURCE_ATTRIBUTE and self.members != NULL:
-            found = PyDict_GetItemWithError(<dict> self.members, name)
+            found = self.look_up(slot, self.members)
             if found != NULL or spec.source == SOURCE_MEMBER:
                 values = NULL
         elif spec.source == SOURCE_MEMBER:
             values = NULL
         if values != NULL:
-            found = PyDict_GetItemWithError(<dict> values, name)
-            if found == NULL and spec.dotted:
-                found = walk(<object> values, self.parts[slot])
+            found = self.look_up(slot, values)
         bind_value(&self.cells[slot], found, spec)
         self.cells[slot].stamp = self.stamp
         return 0
+
+    cdef PyObject *look_up(self, uint32_t slot, PyObject *values) except? NULL:
+        """A slot's value among members or attributes, NULL where it is missing: the name itself, then its walk."""
+        cdef PyObject *found = PyDict_GetItemWithError(<dict> values, self.names[slot])
+        if found == NULL and self.s.slots[slot].dotted:
+            found = walk(<object> values, self.parts[slot])
+        return found
 
     cdef int bind_keys(self, uint32_t slot) except -1:
         """CONTEXT_KEYS: the joined text is kept in `names`, so that the cell may borrow it."""
