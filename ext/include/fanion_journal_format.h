@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "fanion_assert.h"
 #include "fanion_crc32c.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the journal's integers are little-endian");
@@ -126,6 +127,7 @@ typedef struct {
 static inline int fanion_walk(const uint8_t *bytes, uint64_t available, uint64_t salt, uint64_t limit,
                               fanion_walk_state *state) {
     for (;;) {
+        FANION_ASSERT(state->offset <= available);
         uint64_t left = available - state->offset;
         const fanion_record_header *record = (const fanion_record_header *)(bytes + state->offset);
         if (state->sequence >= limit) return FANION_WALK_LIMIT;

@@ -28,6 +28,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "fanion_assert.h"
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are read as they lie in memory");
 
 enum { FANION_LIST_DEPTH_MAX = 63, FANION_LIST_DAMAGED = -1 };
@@ -79,6 +81,8 @@ static inline int fanion_list_holds(
     const fanion_list_block *block, uint64_t hash, const uint8_t *member, size_t length) {
     uint16_t ends[2];
     size_t first = fanion_list_starts_bytes(block->groups);
+    FANION_ASSERT(block->starts != NULL && first <= block->size);
+    FANION_ASSERT(fanion_list_group(hash, block->depth, block->groups) < block->groups);
     /* About where the member lies: its page is translated while the start is still on its way. */
     uint64_t share = (uint64_t)((unsigned __int128)(hash << block->depth) * (block->size - first) >> 64);
     __builtin_prefetch(block->starts + first + share);

@@ -18,6 +18,7 @@
 
 #include <string.h>
 
+#include "fanion_assert.h"
 #include "fanion_atomics.h"
 
 typedef struct {
@@ -43,6 +44,7 @@ static inline uint64_t fanion_members_count(const fanion_members *set) {
 
 static inline bool fanion_members_has(const fanion_members *set, uint64_t member) {
     uint64_t mask = 2 * set->size - 1;
+    FANION_ASSERT(member != 0 && (set->size & (set->size - 1)) == 0);
     for (uint64_t at = member & mask;; at = (at + 1) & mask) {
         uint64_t found = fanion_u64_load_acquire(&set->index[at]);
         if (found == member || found == 0)

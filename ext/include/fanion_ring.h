@@ -23,6 +23,7 @@
 
 #include <stdbool.h>
 
+#include "fanion_assert.h"
 #include "fanion_atomics.h"
 #include "fanion_journal_format.h"
 
@@ -137,6 +138,7 @@ static inline uint8_t *fanion_ring_reserve(fanion_ring *ring, uint64_t length) {
     if (ring->next_sequence > FANION_SEQUENCE_MAX) return NULL;
     ring->reserved_span = span;
     ring->reserved_padding = padding;
+    FANION_ASSERT((padding ? 0 : place) + span <= ring->capacity);
     fanion_record_header *record = (fanion_record_header *)(ring->data + (padding ? 0 : place));
     /* The last bytes of the span are padding or payload; the payload overwrites what is its own. */
     memset((uint8_t *)record + span - FANION_RECORD_ALIGN, 0, FANION_RECORD_ALIGN);
@@ -155,6 +157,8 @@ static inline uint64_t fanion_ring_publish(fanion_ring *ring, uint64_t received_
         ring->head += ring->reserved_padding;
     }
     fanion_record_header *record = (fanion_record_header *)(ring->data + ring->head % ring->capacity);
+    FANION_ASSERT(ring->reserved_span != 0 && fanion_record_span(record->length) == ring->reserved_span);
+    FANION_ASSERT(ring->head % ring->capacity + ring->reserved_span <= ring->capacity);
     record->kind_pending = FANION_KIND_EVENTS | (ticks << 8);
     record->sequence = ring->next_sequence;
     record->received_ns = received_ns;
