@@ -14,7 +14,7 @@ import pytest
 from fanion._core.flat_batch import CHOICE, MAP, OBJECT, TEXT, FlatBatch, FlatObject
 from fanion.config import Limits
 from fanion.dialects.feather.schema import Schema
-from fanion.dialects.wire.dialect import Fault
+from fanion.dialects.wire.fault import Fault
 from tests.property.bending import bend
 
 OWN = b"org_01hx"

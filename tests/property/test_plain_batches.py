@@ -20,7 +20,7 @@ from fanion.dialects.redpennon.schema import check_events as check_redpennon
 from fanion.dialects.traffical.event_schema import EventSchemas
 from fanion.dialects.traffical.events import check_events, check_flat
 from fanion.dialects.traffical.schema import Schema
-from fanion.dialects.wire.dialect import Fault
+from fanion.dialects.wire.fault import Fault
 from fanion.dialects.wire.plain_batch import quick_check
 from tests.property.bending import bend
 

@@ -12,7 +12,7 @@ import pytest
 from fanion.config import Config, Limits, RedPennon
 from fanion.dialects.redpennon.emit import CATALOGUE, Catalogue
 from fanion.dialects.redpennon.schema import Bodies, check_events, checked_of, read_plain_batch
-from fanion.dialects.wire.dialect import Fault
+from fanion.dialects.wire.fault import Fault
 from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.model.signing import SigningKeys
 from tests.unit.redpennon_standins import CLIENT_KEY, KEY, World, event

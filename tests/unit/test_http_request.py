@@ -15,11 +15,14 @@ import zstandard
 
 from fanion.config import Config, Limits
 from fanion.dialects.feather import DIALECT
-from fanion.dialects.wire.dialect import Dialect, Endpoint, Fault, Kind, Route
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_bounds
+from fanion.dialects.wire.path import decode_segment
 from fanion.dialects.wire.stamps import RequestIds, UtcClock
 from fanion.http.encoding import STREAMS_MAX
-from fanion.http.router import Router, decode_segment
+from fanion.http.router import Router
 from tests.unit.http_standins import Caller, make_services
 
 BULK = "/v1/evaluate/bulk"
@@ -378,7 +381,7 @@ def test_a_path_of_nobody_is_answered_in_the_shape_that_its_credentials_suggest(
 
 
 def test_every_kind_of_fault_has_a_feather_shape() -> None:
-    for kind in Kind:
+    for kind in FaultKind:
         start, body = DIALECT.refuse(Fault(kind, "text", path="a", retry_after_s=1, allow=b"GET"))
         assert start["status"] == kind.status
         assert msgspec.json.decode(body)["error"]["message"] == "text"

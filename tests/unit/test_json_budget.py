@@ -13,7 +13,7 @@ from fanion.dialects.redpennon.schema import Bodies as RedPennon
 from fanion.dialects.stitchd.schema import Bodies as Stitchd
 from fanion.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS
 from fanion.dialects.traffical.schema import Schema as Traffical
-from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import UNSCANNED_BYTES_MAX
 
 TOKENS_MAX = 1_024
@@ -36,7 +36,7 @@ def batch(tokens: int) -> bytes:
 def test_a_batch_of_too_many_values_is_refused_while_counting(read: Callable[[bytes], Any]) -> None:
     with pytest.raises(Fault, match=f"more than {TOKENS_MAX} members and values") as refused:
         read(batch(TOKENS_MAX + 1))
-    assert refused.value.kind is Kind.INVALID_JSON
+    assert refused.value.kind is FaultKind.INVALID_JSON
 
 
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
@@ -58,7 +58,7 @@ def test_traffical_counts_events_before_it_reads_one() -> None:
     schema.check_batch(events_of(EVENTS_MAX))
     with pytest.raises(Fault) as refused:
         schema.check_batch(events_of(EVENTS_MAX + 1))
-    assert (refused.value.kind, refused.value.message) == (Kind.INVALID_SHAPE, NO_EVENTS)
+    assert (refused.value.kind, refused.value.message) == (FaultKind.INVALID_SHAPE, NO_EVENTS)
 
 
 def test_events_that_the_decoder_refuses_are_counted_before_they_are_looked_at() -> None:

@@ -21,7 +21,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fanion.auth.limiter import scope_hash
-from fanion.dialects.wire.dialect import Dialect, Endpoint, Fault, HeaderList, Headers, Kind, Reply
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.endpoint import Endpoint
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Services
 from fanion.errors import FanionError, StoreError
 from fanion.http.encoding import undo_encoding
@@ -43,9 +46,9 @@ log = logging.getLogger("fanion.http")
 NO_ENDPOINT = "none"
 """How metrics name what reached no endpoint: unknown paths, other methods, preflights."""
 
-Scope = dict[str, Any]
+AsgiScope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
+Handle = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 
 def make_handler(
@@ -66,7 +69,7 @@ def make_handler(
     current_task = asyncio.current_task
     body_timeout_s = services.config.limits.body_timeout_s
 
-    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(scope: AsgiScope, receive: Receive, send: Send) -> None:
         pairs: HeaderList = scope["headers"]
         headers = dict(pairs)
         tail = b""
@@ -108,7 +111,7 @@ def make_handler(
                 length = -1 if declared is None else int(declared)
                 if length > bytes_max:
                     await discard(receive, watch, length)
-                    raise Fault(Kind.TOO_LARGE, too_large_text(bytes_max))
+                    raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
                 if length:
                     task = current_task(loop)
                     assert task is not None
@@ -120,7 +123,7 @@ def make_handler(
                     body = message.get("body", b"")
                     if len(body) != length and message.get("more_body", True):
                         if message["type"] != "http.request":
-                            raise Fault(Kind.BAD_REQUEST, BROKEN_TEXT)
+                            raise Fault(FaultKind.BAD_REQUEST, BROKEN_TEXT)
                         body = await read_rest(receive, body, watch, task, bytes_max, body_timeout_s)
                     if b"content-encoding" in headers:
                         body = undo_encoding(headers, body, bytes_max)
@@ -145,18 +148,18 @@ def make_handler(
     return handle
 
 
-def _find(router: Router, scope: Scope, headers: Headers) -> tuple[Target | None, bytes]:
+def _find(router: Router, scope: AsgiScope, headers: Headers) -> tuple[Target | None, bytes]:
     return router.find(scope["raw_path"], scope["method"], headers)
 
 
 async def _answer_nobody(
-    services: Services, router: Router, operations: Operations, scope: Scope, headers: Headers, send: Send
+    services: Services, router: Router, operations: Operations, scope: AsgiScope, headers: Headers, send: Send
 ) -> None:
     """Operations, or a 404 in the shape that the request suggests."""
     reply = operations.answer(scope, headers)
     if reply is None:
         dialect = router.answering(scope["raw_path"], headers)
-        reply = dialect.refuse(Fault(Kind.NOT_FOUND, "There is no such path."))
+        reply = dialect.refuse(Fault(FaultKind.NOT_FOUND, "There is no such path."))
         services.counters.answered(dialect.name, NO_ENDPOINT, reply[0]["status"])
     await send(reply[0])
     await send({"type": "http.response.body", "body": reply[1]})
@@ -175,23 +178,23 @@ def _other_method(target: Target, method: str) -> Reply:
         ]
         return {"type": "http.response.start", "status": 204, "headers": headers}, b""
     fault = Fault(
-        Kind.METHOD_NOT_ALLOWED, f"The method must be {' or '.join(target.methods)}.", allow=target.allow
+        FaultKind.METHOD_NOT_ALLOWED, f"The method must be {' or '.join(target.methods)}.", allow=target.allow
     )
     return target.dialect.refuse(fault)
 
 
 def _check_access(
-    services: Services, dialect: Dialect, endpoint: Endpoint, record: KeyRecord | None, scope: Scope
+    services: Services, dialect: Dialect, endpoint: Endpoint, record: KeyRecord | None, scope: AsgiScope
 ) -> None:
     """The checks that most keys don't need: unknown, not for this dialect, not for this endpoint."""
     if record is None or (record.dialects and dialect.name not in record.dialects):
         _count_bad_key(services, scope)
-        raise Fault(Kind.UNKNOWN_KEY, "The API key is not valid.")
+        raise Fault(FaultKind.UNKNOWN_KEY, "The API key is not valid.")
     if endpoint.scope is not None and record.scopes and endpoint.scope not in record.scopes:
-        raise Fault(Kind.FORBIDDEN, f"The API key has no scope for this: {endpoint.scope}.")
+        raise Fault(FaultKind.FORBIDDEN, f"The API key has no scope for this: {endpoint.scope}.")
 
 
-def _count_bad_key(services: Services, scope: Scope) -> None:
+def _count_bad_key(services: Services, scope: AsgiScope) -> None:
     """Unknown keys are limited by source; known ones never notice."""
     per_minute = services.config.limiter.bad_keys_per_minute
     if per_minute:
@@ -201,7 +204,9 @@ def _count_bad_key(services: Services, scope: Scope) -> None:
 
 def _check_rate(wait_s: float) -> None:
     if wait_s > 0:
-        raise Fault(Kind.RATE_LIMITED, "Too many requests. Retry after a short delay.", retry_after_s=wait_s)
+        raise Fault(
+            FaultKind.RATE_LIMITED, "Too many requests. Retry after a short delay.", retry_after_s=wait_s
+        )
 
 
 def _explain(
@@ -209,7 +214,7 @@ def _explain(
     services: Services,
     router: Router,
     watch: BodyWatch,
-    scope: Scope,
+    scope: AsgiScope,
     headers: Headers,
     endpoint: Endpoint | None,
 ) -> Reply:
@@ -225,12 +230,12 @@ def _explain(
         watch.overdue.discard(task)
         task.uncancel()
         if services.draining:
-            return dialect.refuse(Fault(Kind.OVERLOADED, "The server is stopping.", retry_after_s=1))
-        kind = endpoint.body_timeout if endpoint else Kind.TIMEOUT
+            return dialect.refuse(Fault(FaultKind.OVERLOADED, "The server is stopping.", retry_after_s=1))
+        kind = endpoint.body_timeout if endpoint else FaultKind.TIMEOUT
         return dialect.refuse(Fault(kind, "The request body did not arrive in time."))
     if isinstance(error, StoreError):
         log.error("store can't be read", extra={"reason": str(error)})
-        return dialect.refuse(Fault(Kind.OVERLOADED, "The store can't be read now.", retry_after_s=1))
+        return dialect.refuse(Fault(FaultKind.OVERLOADED, "The store can't be read now.", retry_after_s=1))
     if not isinstance(error, Exception):
         raise error
     name = endpoint.name if endpoint else ""
@@ -238,4 +243,6 @@ def _explain(
     reason = str(error) if isinstance(error, FanionError) else type(error).__name__
     places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
     log.error("request failed", extra={"endpoint": name, "reason": reason, "places": places[-8:]})
-    return dialect.refuse(Fault(Kind.INTERNAL, "The server failed to answer. The request may be sent again."))
+    return dialect.refuse(
+        Fault(FaultKind.INTERNAL, "The server failed to answer. The request may be sent again.")
+    )

@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fanion.dialects.wire.dialect import Fault, Headers, Kind
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import Headers
 
 INFLATE_RATIO_MAX = 100
 """Bytes out per byte in, judged above `INFLATE_FREE_BYTES`; JSON reaches 20, a bomb 1,000."""
@@ -44,7 +45,9 @@ def undo_encoding(headers: Headers, body: bytes, bytes_max: int) -> bytes:
         return _undo(body, _zlib(window_bits, allowed + 1), allowed, bytes_max, streams_max=1)
     if encoding == b"zstd":
         return _undo(body, _zstd(), allowed, bytes_max)
-    raise Fault(Kind.UNSUPPORTED_ENCODING, "The Content-Encoding must be gzip, deflate, zstd or identity.")
+    raise Fault(
+        FaultKind.UNSUPPORTED_ENCODING, "The Content-Encoding must be gzip, deflate, zstd or identity."
+    )
 
 
 class _Format(NamedTuple):
@@ -88,20 +91,20 @@ def _undo(
         if stream is None:
             streams += 1
             if streams > streams_max:
-                raise Fault(Kind.BAD_REQUEST, NOT_WHOLE)
+                raise Fault(FaultKind.BAD_REQUEST, NOT_WHOLE)
             stream = format.open()
         piece = body[at : at + format.piece_bytes]
         try:
             plain.append(format.inflate(stream, piece))
         except format.refusals:
-            raise Fault(Kind.BAD_REQUEST, NOT_ENCODED) from None
+            raise Fault(FaultKind.BAD_REQUEST, NOT_ENCODED) from None
         size += len(plain[-1])
         if size > allowed:
-            raise Fault(Kind.TOO_LARGE, f"The request body is larger than {bytes_max} bytes.")
+            raise Fault(FaultKind.TOO_LARGE, f"The request body is larger than {bytes_max} bytes.")
         at += len(piece)
         if stream.eof:
             at -= len(stream.unused_data)
             stream = None
     if stream is not None or not streams:
-        raise Fault(Kind.BAD_REQUEST, NOT_WHOLE)
+        raise Fault(FaultKind.BAD_REQUEST, NOT_WHOLE)
     return b"".join(plain)

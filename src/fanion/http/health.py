@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from fanion.dialects.wire.dialect import Headers, Reply
+from fanion.dialects.wire.reply import Headers, Reply
 
 HEAD_BYTES_MAX = 8_192
 HEAD_TIMEOUT_S = 5.0

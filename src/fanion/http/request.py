@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fanion.config import Limits
-from fanion.dialects.wire.dialect import Fault, HeaderList, Kind
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import HeaderList
 
 WATCH_INTERVAL_S = 0.1
 DISCARD_BYTES_MAX = 8 * 1024 * 1024
@@ -72,22 +73,22 @@ async def read_rest(
     began = time.monotonic()
     while True:
         if size > bytes_max:
-            raise Fault(Kind.TOO_LARGE, too_large_text(bytes_max))
+            raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
         if time.monotonic() - began > body_timeout_s:
-            raise Fault(Kind.TIMEOUT, "The request body did not arrive in time.")
+            raise Fault(FaultKind.TIMEOUT, "The request body did not arrive in time.")
         watch.waiting[task] = watch.now
         try:
             message = await receive()
         finally:
             del watch.waiting[task]
         if message["type"] != "http.request":
-            raise Fault(Kind.BAD_REQUEST, BROKEN_TEXT)
+            raise Fault(FaultKind.BAD_REQUEST, BROKEN_TEXT)
         piece = message.get("body", b"")
         pieces.append(piece)
         size += len(piece)
         if not message.get("more_body", False):
             if size > bytes_max:
-                raise Fault(Kind.TOO_LARGE, too_large_text(bytes_max))
+                raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
             return b"".join(pieces)
 
 
@@ -129,10 +130,10 @@ def check_headers(headers: HeaderList, http_version: str) -> None:
     seen: set[bytes] = set()
     for name, _ in headers:
         if name in seen and name in SINGLE:
-            raise Fault(Kind.BAD_REQUEST, f"The header {name.decode()} was sent more than once.")
+            raise Fault(FaultKind.BAD_REQUEST, f"The header {name.decode()} was sent more than once.")
         seen.add(name)
     if http_version not in HTTP_1_0 and not any(name == b"host" and value for name, value in headers):
-        raise Fault(Kind.BAD_REQUEST, "The Host header is missing.")
+        raise Fault(FaultKind.BAD_REQUEST, "The Host header is missing.")
 
 
 HTTP_1_0 = frozenset({"1", "1.0"})

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
 
-from fanion.dialects.wire.dialect import Dialect, Endpoint, Headers, Route
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.reply import Headers
 
 
 class Target(NamedTuple):
@@ -120,14 +121,6 @@ def _head(path: bytes) -> bytes:
     """A path's first two segments, `/v1/variables/`: few prefixes share them, so few are looked at. Every prefix
     has them; a path without them is below none."""
     return path[: path.find(b"/", path.find(b"/", 1) + 1) + 1]
-
-
-def decode_segment(tail: bytes) -> str | None:
-    """A path segment percent-decoded once; None when it isn't UTF-8."""
-    try:
-        return unquote_to_bytes(tail).decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _allow(dialect: Dialect, route: Route) -> bytes:

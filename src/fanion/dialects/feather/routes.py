@@ -17,18 +17,11 @@ import msgspec
 from fanion.auth.limiter import scope_hash
 from fanion.dialects.feather.emit import render
 from fanion.dialects.feather.schema import ORGANISATION, Schema
-from fanion.dialects.wire.dialect import (
-    Cors,
-    Dialect,
-    Endpoint,
-    Fault,
-    HeaderList,
-    Headers,
-    Kind,
-    Reply,
-    Route,
-)
+from fanion.dialects.wire.dialect import Cors, Dialect
+from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import when_safe
+from fanion.dialects.wire.reply import HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.model.api_key import KeyRecord
@@ -39,20 +32,20 @@ BODY_BYTES_MAX = 1024 * 1024
 RETRY_AFTER_S = 1.0
 
 CODES = {
-    Kind.BAD_REQUEST: "BAD_REQUEST",
-    Kind.INVALID_JSON: "INVALID_JSON",
-    Kind.NO_CREDENTIALS: "UNAUTHORIZED",
-    Kind.UNKNOWN_KEY: "INVALID_API_KEY",
-    Kind.FORBIDDEN: "FORBIDDEN",
-    Kind.NOT_FOUND: "RESOURCE_NOT_FOUND",
-    Kind.METHOD_NOT_ALLOWED: "METHOD_NOT_ALLOWED",
-    Kind.TIMEOUT: "REQUEST_TIMEOUT",
-    Kind.TOO_LARGE: "PAYLOAD_TOO_LARGE",
-    Kind.UNSUPPORTED_ENCODING: "UNSUPPORTED_ENCODING",
-    Kind.INVALID_SHAPE: "VALIDATION_ERROR",
-    Kind.RATE_LIMITED: "RATE_LIMITED",
-    Kind.INTERNAL: "INTERNAL_ERROR",
-    Kind.OVERLOADED: "BUFFER_FULL",
+    FaultKind.BAD_REQUEST: "BAD_REQUEST",
+    FaultKind.INVALID_JSON: "INVALID_JSON",
+    FaultKind.NO_CREDENTIALS: "UNAUTHORIZED",
+    FaultKind.UNKNOWN_KEY: "INVALID_API_KEY",
+    FaultKind.FORBIDDEN: "FORBIDDEN",
+    FaultKind.NOT_FOUND: "RESOURCE_NOT_FOUND",
+    FaultKind.METHOD_NOT_ALLOWED: "METHOD_NOT_ALLOWED",
+    FaultKind.TIMEOUT: "REQUEST_TIMEOUT",
+    FaultKind.TOO_LARGE: "PAYLOAD_TOO_LARGE",
+    FaultKind.UNSUPPORTED_ENCODING: "UNSUPPORTED_ENCODING",
+    FaultKind.INVALID_SHAPE: "VALIDATION_ERROR",
+    FaultKind.RATE_LIMITED: "RATE_LIMITED",
+    FaultKind.INTERNAL: "INTERNAL_ERROR",
+    FaultKind.OVERLOADED: "BUFFER_FULL",
 }
 
 CORS = Cors(headers=b"authorization, content-type", expose=b"retry-after")
@@ -103,7 +96,7 @@ def served(snapshot: Snapshot, record: KeyRecord) -> Served | None:
         return None
     at: Served | None = view.bound[NAME]
     if at is None:
-        raise Fault(Kind.UNKNOWN_KEY, "The API key's environment is not served through this API.")
+        raise Fault(FaultKind.UNKNOWN_KEY, "The API key's environment is not served through this API.")
     return at
 
 
@@ -236,7 +229,7 @@ def _overloaded(error: JournalError) -> Fault:
     """Nothing of the batch counts as kept; the client keeps it and tries again."""
     full = isinstance(error, JournalFullError)
     reason = "The event buffer is full." if full else "The events could not be stored."
-    return Fault(Kind.OVERLOADED, f"{reason} Send them again.", retry_after_s=RETRY_AFTER_S)
+    return Fault(FaultKind.OVERLOADED, f"{reason} Send them again.", retry_after_s=RETRY_AFTER_S)
 
 
 def organisation_of(snapshot: Snapshot, record: KeyRecord) -> str:
@@ -256,12 +249,12 @@ def credentials(headers: Headers) -> bytes:
     """The raw key of `Authorization: Bearer KEY` (1.2)."""
     value = headers.get(b"authorization")
     if value is None:
-        raise Fault(Kind.NO_CREDENTIALS, "The Authorization header is missing.")
+        raise Fault(FaultKind.NO_CREDENTIALS, "The Authorization header is missing.")
     if value[:7] != b"Bearer " and value[:7].lower() != b"bearer ":
-        raise Fault(Kind.NO_CREDENTIALS, "The Authorization header must be: Bearer <api key>.")
+        raise Fault(FaultKind.NO_CREDENTIALS, "The Authorization header must be: Bearer <api key>.")
     key = value[7:].strip()
     if not key:
-        raise Fault(Kind.NO_CREDENTIALS, "The Authorization header holds no API key.")
+        raise Fault(FaultKind.NO_CREDENTIALS, "The Authorization header holds no API key.")
     return key
 
 
@@ -280,7 +273,7 @@ def refuse(fault: Fault) -> Reply:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(fault.retry_after_s))))
     if fault.allow is not None:
         headers.append((b"allow", fault.allow))
-    if fault.kind in (Kind.NO_CREDENTIALS, Kind.UNKNOWN_KEY):
+    if fault.kind in (FaultKind.NO_CREDENTIALS, FaultKind.UNKNOWN_KEY):
         headers.append((b"www-authenticate", b"Bearer"))
     start = {"type": "http.response.start", "status": fault.kind.status, "headers": headers}
     return start, msgspec.json.encode({"error": error})

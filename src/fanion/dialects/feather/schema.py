@@ -20,7 +20,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from fanion.config import Limits
-from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers, place_of
 from fanion.dialects.wire.plain_batch import quick_check
 
@@ -234,12 +234,12 @@ def _opened(name: str, **fields: Any) -> type[msgspec.Struct]:
 
 
 def _refuse(path: str, reason: str) -> NoReturn:
-    raise Fault(Kind.INVALID_SHAPE, f"{path}: {reason}." if path else f"{reason}.", path=path)
+    raise Fault(FaultKind.INVALID_SHAPE, f"{path}: {reason}." if path else f"{reason}.", path=path)
 
 
 def _fault_of(error: Exception, body: bytes) -> Fault:
     """400 for what isn't JSON, else 422 with the place."""
-    not_json = Fault(Kind.INVALID_JSON, "The request body is not valid JSON.")
+    not_json = Fault(FaultKind.INVALID_JSON, "The request body is not valid JSON.")
     if not isinstance(error, msgspec.ValidationError):
         return not_json
     try:
@@ -254,7 +254,7 @@ def _fault_of(error: Exception, body: bytes) -> Fault:
     reason = (
         f"Expected one of {choices}" if reason.startswith(NO_CHOICE) and choices else in_json_words(reason)
     )
-    return Fault(Kind.INVALID_SHAPE, f"{path}: {reason}." if path else f"{reason}.", path=path)
+    return Fault(FaultKind.INVALID_SHAPE, f"{path}: {reason}." if path else f"{reason}.", path=path)
 
 
 def in_json_words(reason: str) -> str:

@@ -25,7 +25,8 @@ from fanion.dialects.redpennon.emit import (
 )
 from fanion.dialects.redpennon.refusals import COMMON, Gate, govern
 from fanion.dialects.redpennon.schema import Bodies, User, identity_of
-from fanion.dialects.wire.dialect import Fault, Headers, Kind, Reply
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
 from fanion.model.organisation import DOCUMENT
@@ -72,10 +73,10 @@ def served(snapshot: Snapshot, record: KeyRecord) -> Served:
     """Raises Fault UNKNOWN_KEY where the environment is served through other APIs only."""
     view = snapshot.view(record.environment)
     if view is None:
-        raise Fault(Kind.OVERLOADED, "The environment is not served now.", retry_after_s=1)
+        raise Fault(FaultKind.OVERLOADED, "The environment is not served now.", retry_after_s=1)
     at: Served | None = view.bound[NAME]
     if at is None:
-        raise Fault(Kind.UNKNOWN_KEY, "the environment is not served through this API")
+        raise Fault(FaultKind.UNKNOWN_KEY, "the environment is not served through this API")
     return at
 
 

@@ -27,8 +27,9 @@ from fanion.dialects.redpennon.schema import (
     read_flat_batch,
     read_plain_batch,
 )
-from fanion.dialects.wire.dialect import Fault, Headers, Kind, Reply
+from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import when_safe
+from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import JournalError, JournalFullError
 from fanion.model.api_key import KeyRecord
@@ -186,4 +187,4 @@ def _overloaded(error: JournalError) -> Fault:
     """Nothing of the batch counts as kept; the client sends it again."""
     full = isinstance(error, JournalFullError)
     reason = "The event buffer is full." if full else "The events could not be stored."
-    return Fault(Kind.OVERLOADED, f"{reason} Send them again.", retry_after_s=RETRY_AFTER_S)
+    return Fault(FaultKind.OVERLOADED, f"{reason} Send them again.", retry_after_s=RETRY_AFTER_S)

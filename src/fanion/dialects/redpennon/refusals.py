@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from fanion.auth.governance import ALLOWED, Defaults, Governance, Ruling, Terms, Verdict
-from fanion.dialects.wire.dialect import HeaderList, Reply
+from fanion.dialects.wire.reply import HeaderList, Reply
 from fanion.dialects.wire.services import Services
 from fanion.model.organisation import parse_organisation
 

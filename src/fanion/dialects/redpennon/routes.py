@@ -16,17 +16,20 @@ from fanion.dialects.redpennon.evaluate import Signers, bind, evaluate_many, eva
 from fanion.dialects.redpennon.events import take_events
 from fanion.dialects.redpennon.refusals import COMMON, Gate, rate_limited
 from fanion.dialects.redpennon.schema import Bodies
-from fanion.dialects.wire.dialect import Dialect, Endpoint, Fault, HeaderList, Headers, Kind, Reply, Route
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Services
 
 UUID_CHARACTERS: Final = 36
 
 TEXTS: Final = {
-    Kind.NO_CREDENTIALS: "Invalid or missing API key.",
-    Kind.UNKNOWN_KEY: "Invalid or missing API key.",
-    Kind.METHOD_NOT_ALLOWED: "Method not allowed.",
-    Kind.NOT_FOUND: "Not found.",
-    Kind.INVALID_JSON: "Invalid JSON.",
+    FaultKind.NO_CREDENTIALS: "Invalid or missing API key.",
+    FaultKind.UNKNOWN_KEY: "Invalid or missing API key.",
+    FaultKind.METHOD_NOT_ALLOWED: "Method not allowed.",
+    FaultKind.NOT_FOUND: "Not found.",
+    FaultKind.INVALID_JSON: "Invalid JSON.",
 }
 """Texts of the contract. Of everything else the fault says what it is."""
 
@@ -59,7 +62,7 @@ def credentials(headers: Headers) -> bytes:
     """The raw key of `X-API-Key`; a UUID in lower case."""
     key = headers.get(b"x-api-key", b"").strip()
     if not key:
-        raise Fault(Kind.NO_CREDENTIALS, "no X-API-Key")
+        raise Fault(FaultKind.NO_CREDENTIALS, "no X-API-Key")
     if len(key) == UUID_CHARACTERS and key[8:9] == key[13:14] == key[18:19] == key[23:24] == b"-":
         return key.lower()
     return key
@@ -71,7 +74,7 @@ def recognises(headers: Headers) -> bool:
 
 def refuse(fault: Fault) -> Reply:
     """`{"error":TEXT}`; a rate has governance's code."""
-    if fault.kind is Kind.RATE_LIMITED:
+    if fault.kind is FaultKind.RATE_LIMITED:
         return rate_limited(fault.retry_after_s or 1)
     headers: HeaderList = list(COMMON)
     if fault.retry_after_s is not None:
@@ -79,7 +82,7 @@ def refuse(fault: Fault) -> Reply:
     if fault.allow is not None:
         headers.append((b"allow", fault.allow))
     # A body of the wrong shape is 400 here.
-    status = 400 if fault.kind is Kind.INVALID_SHAPE else fault.kind.status
+    status = 400 if fault.kind is FaultKind.INVALID_SHAPE else fault.kind.status
     start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": headers}
     return start, msgspec.json.encode({"error": TEXTS.get(fault.kind, fault.message)})
 

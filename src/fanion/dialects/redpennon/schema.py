@@ -17,7 +17,7 @@ import msgspec
 
 from fanion.config import Limits
 from fanion.dialects.redpennon.emit import Catalogue
-from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers
 from fanion.dialects.wire.plain_batch import quick_check
 
@@ -33,7 +33,7 @@ User = dict[str, Any]
 
 
 def invalid(text: str) -> NoReturn:
-    raise Fault(Kind.INVALID_SHAPE, text)
+    raise Fault(FaultKind.INVALID_SHAPE, text)
 
 
 class Bodies:
@@ -61,7 +61,7 @@ class Bodies:
         try:
             return _decode(body)
         except REFUSED:
-            raise Fault(Kind.INVALID_JSON, "not JSON") from None
+            raise Fault(FaultKind.INVALID_JSON, "not JSON") from None
 
     def one(self, body: bytes) -> User:
         """The user of a single evaluation; {} for an anonymous one."""
@@ -108,7 +108,7 @@ class Bodies:
         batch: list[Any] = events
         for event in batch:
             if event.__class__ is dict and len(event) > self._keys_max:
-                raise Fault(Kind.INVALID_JSON, "too many members")
+                raise Fault(FaultKind.INVALID_JSON, "too many members")
         return batch
 
     def decode_batch(self, body: bytes) -> Any:
@@ -118,7 +118,7 @@ class Bodies:
         try:
             return _decode(body)
         except REFUSED:
-            raise Fault(Kind.INVALID_JSON, "not JSON") from None
+            raise Fault(FaultKind.INVALID_JSON, "not JSON") from None
 
 
 def _values(user: User) -> list[Any]:

@@ -9,7 +9,8 @@ import msgspec
 
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.served import members_of, served
-from fanion.dialects.wire.dialect import Fault, HeaderList, Headers, Kind, Reply
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Snapshot
 from fanion.model.api_key import KeyRecord
 
@@ -38,7 +39,7 @@ def evaluate_flag(bodies: Bodies) -> Callable[..., Reply]:
             b"}",
         )
         if len(answer) == len(start) + 1:
-            raise Fault(Kind.NOT_FOUND, f"flag not found: {request.flag_key}")
+            raise Fault(FaultKind.NOT_FOUND, f"flag not found: {request.flag_key}")
         return OK, answer
 
     return handler

@@ -17,9 +17,10 @@ from fanion.dialects.stitchd.emit import NAME
 from fanion.dialects.stitchd.evaluate import COMMON
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.served import served
-from fanion.dialects.wire.dialect import Fault, Headers, Kind, Reply
+from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import when_safe
 from fanion.dialects.wire.json_bounds import read_all
+from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import JournalError, JournalFullError
 from fanion.model.api_key import KeyRecord
@@ -61,14 +62,14 @@ def value_kind(raw: bytes) -> str:
         try:
             read_all(raw)
         except (msgspec.DecodeError, RecursionError):
-            raise Fault(Kind.INVALID_SHAPE, "value: expected what can be read as JSON") from None
+            raise Fault(FaultKind.INVALID_SHAPE, "value: expected what can be read as JSON") from None
         return UNTYPED
     if len(raw) <= SURE_DIGITS and raw.lstrip(b"-").isdigit():
         return INT
     if raw.lstrip(b"-").isdigit() and -(2**63) <= int(raw) < 2**63:
         return INT
     if not math.isfinite(float(raw)):
-        raise Fault(Kind.INVALID_SHAPE, "value: expected a number that a double can hold")
+        raise Fault(FaultKind.INVALID_SHAPE, "value: expected a number that a double can hold")
     return DOUBLE
 
 
@@ -144,4 +145,4 @@ def _overloaded(error: JournalError) -> Fault:
     """Nothing of the request counts as kept; the client tries again."""
     full = isinstance(error, JournalFullError)
     reason = "the event buffer is full" if full else "the events could not be stored"
-    return Fault(Kind.OVERLOADED, f"{reason}; send them again", retry_after_s=RETRY_AFTER_S)
+    return Fault(FaultKind.OVERLOADED, f"{reason}; send them again", retry_after_s=RETRY_AFTER_S)

@@ -17,7 +17,10 @@ from fanion.dialects.stitchd.events import take_batch, take_one
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.segments import check_many, check_one
 from fanion.dialects.stitchd.served import bind
-from fanion.dialects.wire.dialect import Dialect, Endpoint, Fault, HeaderList, Headers, Kind, Reply, Route
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Services
 
 ENVIRONMENTS: Final = b"/v1/environments/"
@@ -25,25 +28,25 @@ ENVIRONMENTS: Final = b"/v1/environments/"
 UNAUTHENTICATED: Final = (401, "UNAUTHENTICATED")
 INVALID: Final = "INVALID_ARGUMENT"
 
-CODES: Final[dict[Kind, tuple[int, str]]] = {
-    Kind.BAD_REQUEST: (400, INVALID),
-    Kind.INVALID_JSON: (400, INVALID),
-    Kind.INVALID_SHAPE: (400, INVALID),
-    Kind.NO_CREDENTIALS: UNAUTHENTICATED,
-    Kind.UNKNOWN_KEY: UNAUTHENTICATED,
-    Kind.RATE_LIMITED: UNAUTHENTICATED,
-    Kind.FORBIDDEN: (403, "PERMISSION_DENIED"),
-    Kind.NOT_FOUND: (404, "NOT_FOUND"),
-    Kind.METHOD_NOT_ALLOWED: (405, INVALID),
-    Kind.TIMEOUT: (408, INVALID),
-    Kind.TOO_LARGE: (413, INVALID),
-    Kind.UNSUPPORTED_ENCODING: (415, INVALID),
-    Kind.INTERNAL: (500, "INTERNAL"),
-    Kind.OVERLOADED: (502, "UNAVAILABLE"),
+CODES: Final[dict[FaultKind, tuple[int, str]]] = {
+    FaultKind.BAD_REQUEST: (400, INVALID),
+    FaultKind.INVALID_JSON: (400, INVALID),
+    FaultKind.INVALID_SHAPE: (400, INVALID),
+    FaultKind.NO_CREDENTIALS: UNAUTHENTICATED,
+    FaultKind.UNKNOWN_KEY: UNAUTHENTICATED,
+    FaultKind.RATE_LIMITED: UNAUTHENTICATED,
+    FaultKind.FORBIDDEN: (403, "PERMISSION_DENIED"),
+    FaultKind.NOT_FOUND: (404, "NOT_FOUND"),
+    FaultKind.METHOD_NOT_ALLOWED: (405, INVALID),
+    FaultKind.TIMEOUT: (408, INVALID),
+    FaultKind.TOO_LARGE: (413, INVALID),
+    FaultKind.UNSUPPORTED_ENCODING: (415, INVALID),
+    FaultKind.INTERNAL: (500, "INTERNAL"),
+    FaultKind.OVERLOADED: (502, "UNAVAILABLE"),
 }
-TEXTS: Final[dict[Kind, str]] = {
-    Kind.UNKNOWN_KEY: "sdk key not found",
-    Kind.RATE_LIMITED: "sdk key not found",
+TEXTS: Final[dict[FaultKind, str]] = {
+    FaultKind.UNKNOWN_KEY: "sdk key not found",
+    FaultKind.RATE_LIMITED: "sdk key not found",
 }
 """Texts of the contract. Of everything else the fault says what it is."""
 
@@ -77,7 +80,7 @@ def credentials(headers: Headers) -> bytes:
     """The raw key of `x-sdk-key`; a Bearer token is not looked at (2)."""
     key = headers.get(b"x-sdk-key", b"").strip()
     if not key:
-        raise Fault(Kind.NO_CREDENTIALS, "missing x-sdk-key header")
+        raise Fault(FaultKind.NO_CREDENTIALS, "missing x-sdk-key header")
     return key
 
 
@@ -89,7 +92,7 @@ def refuse(fault: Fault) -> Reply:
     """The envelope, also of what the server itself refuses."""
     status, code = CODES[fault.kind]
     headers: HeaderList = list(COMMON)
-    if fault.retry_after_s is not None and fault.kind is not Kind.RATE_LIMITED:
+    if fault.retry_after_s is not None and fault.kind is not FaultKind.RATE_LIMITED:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(fault.retry_after_s))))
     if fault.allow is not None:
         headers.append((b"allow", fault.allow))

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from fanion.config import Limits
-from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers, place_of, read_all
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -216,12 +216,12 @@ class Bodies:
 
 
 def _refuse(path: str, reason: str) -> NoReturn:
-    raise Fault(Kind.INVALID_SHAPE, f"{path}: {reason}" if path else reason)
+    raise Fault(FaultKind.INVALID_SHAPE, f"{path}: {reason}" if path else reason)
 
 
 def fault_of(error: Exception, body: bytes) -> Fault:
     """What a decoder refused: no JSON, or JSON of another shape, with the place."""
     if isinstance(error, msgspec.ValidationError):
         path, reason = place_of(error)
-        return Fault(Kind.INVALID_SHAPE, f"{path}: {reason}" if path else reason)
-    return Fault(Kind.INVALID_JSON, "the request body is not valid JSON")
+        return Fault(FaultKind.INVALID_SHAPE, f"{path}: {reason}" if path else reason)
+    return Fault(FaultKind.INVALID_JSON, "the request body is not valid JSON")

@@ -11,7 +11,7 @@ from typing import Final
 from fanion.dialects.stitchd.evaluate import OK
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.served import ListSnapshot, served
-from fanion.dialects.wire.dialect import Headers, Reply
+from fanion.dialects.wire.reply import Headers, Reply
 from fanion.model.api_key import KeyRecord
 
 ANSWERS: Final = (b'{"is_member":false}', b'{"is_member":true}')

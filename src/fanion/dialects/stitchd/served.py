@@ -13,9 +13,9 @@ from uuid import UUID
 import msgspec
 
 from fanion.dialects.stitchd.emit import NAME
-from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.path import decode_segment
 from fanion.dialects.wire.services import Snapshot
-from fanion.http.router import decode_segment
 from fanion.model.api_key import KeyRecord
 
 IDENTITY: Final = "userId"
@@ -79,7 +79,7 @@ class Served:
         """
         segment = self.segments.get(key)
         if segment is None:
-            raise Fault(Kind.NOT_FOUND, f"segment not found: {key}")
+            raise Fault(FaultKind.NOT_FOUND, f"segment not found: {key}")
         if segment.lists is not None:
             sets = segment.lists.get(context_type)
             if sets is None:
@@ -110,12 +110,12 @@ def served(snapshot: Snapshot, record: KeyRecord, tail: bytes) -> Served:
     """The environment that the path names, if the key is its. Raises Fault."""
     view = snapshot.view(record.environment)
     if view is None:
-        raise Fault(Kind.OVERLOADED, "the environment can't be read now", retry_after_s=1)
+        raise Fault(FaultKind.OVERLOADED, "the environment can't be read now", retry_after_s=1)
     at: Served | None = view.bound[NAME]
     if at is None:
-        raise Fault(Kind.UNKNOWN_KEY, "sdk key not found")
+        raise Fault(FaultKind.UNKNOWN_KEY, "sdk key not found")
     if tail != at.segment_id and _environment_of(tail) != at.id.lower():
-        raise Fault(Kind.UNKNOWN_KEY, "sdk key not found")
+        raise Fault(FaultKind.UNKNOWN_KEY, "sdk key not found")
     return at
 
 
@@ -128,4 +128,4 @@ def _environment_of(tail: bytes) -> str:
         except ValueError:
             pass
     shown = tail.decode("ascii", "replace")[:80]
-    raise Fault(Kind.INVALID_SHAPE, f"invalid environment_id: {shown}")
+    raise Fault(FaultKind.INVALID_SHAPE, f"invalid environment_id: {shown}")

@@ -21,8 +21,9 @@ from fanion.dialects.traffical.event_structs import PlainTrack, Track
 from fanion.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS, OK, RETRY_AFTER_S
 from fanion.dialects.traffical.schema import Schema
 from fanion.dialects.traffical.served import Served, served
-from fanion.dialects.wire.dialect import Fault, Headers, Kind, Reply
+from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import when_safe
+from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.model.api_key import KeyRecord
@@ -108,7 +109,7 @@ def check_events(schema: Schema, at: Served, texts: list[bytes]) -> Batch:
     for index, text in enumerate(texts):
         try:
             if not is_text(text):
-                raise Fault(Kind.INVALID_JSON, "not UTF-8")
+                raise Fault(FaultKind.INVALID_JSON, "not UTF-8")
             event = schema.event(text)
         except Fault as fault:
             batch.errors.append({"index": index, "error": fault.message})
@@ -172,21 +173,21 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
         except StoreError as error:
             return error
         except Fault as fault:
-            if fault.kind is not Kind.NOT_FOUND:
+            if fault.kind is not FaultKind.NOT_FOUND:
                 return fault
             # A 4xx would have the client drop what it can send again.
-            return Fault(Kind.OVERLOADED, "The environment is not there now", retry_after_s=1)
+            return Fault(FaultKind.OVERLOADED, "The environment is not there now", retry_after_s=1)
 
     def read(body: bytes) -> list[bytes]:
         """The events' own bytes; what is no array of 1 to 1000 is refused in the documents' words."""
         try:
             texts = schema.events(body)
         except Fault as fault:
-            if fault.kind is Kind.INVALID_SHAPE:
-                raise Fault(Kind.INVALID_SHAPE, NO_EVENTS) from None
+            if fault.kind is FaultKind.INVALID_SHAPE:
+                raise Fault(FaultKind.INVALID_SHAPE, NO_EVENTS) from None
             raise
         if not 0 < len(texts) <= EVENTS_MAX:
-            raise Fault(Kind.INVALID_SHAPE, NO_EVENTS)
+            raise Fault(FaultKind.INVALID_SHAPE, NO_EVENTS)
         return texts
 
     return handler
@@ -245,4 +246,4 @@ def _overloaded(error: JournalError) -> Fault:
     """Nothing of the batch counts as kept; the client sends it again with the same ids."""
     full = isinstance(error, JournalFullError)
     reason = "The event buffer is full" if full else "The events could not be stored"
-    return Fault(Kind.OVERLOADED, f"{reason}; send them again", retry_after_s=RETRY_AFTER_S)
+    return Fault(FaultKind.OVERLOADED, f"{reason}; send them again", retry_after_s=RETRY_AFTER_S)

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from fanion.dialects.wire.dialect import Cors, Fault, HeaderList, Kind, Reply
+from fanion.dialects.wire.dialect import Cors
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import HeaderList, Reply
 
 CORS: Final = Cors(
     headers=b"authorization, content-type, if-none-match, cache-control, pragma, x-org-id, x-project-id, x-env, "
@@ -27,7 +29,7 @@ UNAUTHORIZED: Final = "Invalid or expired API key"
 EVENTS_MAX: Final = 1_000
 NO_EVENTS: Final = f"events must be a non-empty array (max {EVENTS_MAX})"
 
-STATUSES: Final = {Kind.INVALID_SHAPE: 400}
+STATUSES: Final = {FaultKind.INVALID_SHAPE: 400}
 """Where the API's status is not the kind's own."""
 
 

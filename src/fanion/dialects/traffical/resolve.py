@@ -17,9 +17,10 @@ from fanion.dialects.traffical.decision_ids import DecisionIds
 from fanion.dialects.traffical.refusals import COMMON, OK
 from fanion.dialects.traffical.schema import Batch, Decide, Schema
 from fanion.dialects.traffical.served import Edge, Served, check_scope, number, served
-from fanion.dialects.wire.dialect import Fault, Headers, Kind, Reply
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.path import decode_segment
+from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
-from fanion.http.router import decode_segment
 from fanion.model.api_key import KeyRecord
 from fanion.model.text import ecmascript_number
 
@@ -38,9 +39,9 @@ def get_config(snapshot: Snapshot, record: KeyRecord, query: bytes, tail: bytes,
     project = decode_segment(tail)
     given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("env") or at.environment
     if project != at.project or given != at.environment:
-        raise Fault(Kind.FORBIDDEN, "The API key belongs to another project or environment")
+        raise Fault(FaultKind.FORBIDDEN, "The API key belongs to another project or environment")
     if at.config is None:
-        raise Fault(Kind.NOT_FOUND, "Bundle not found for project")
+        raise Fault(FaultKind.NOT_FOUND, "Bundle not found for project")
     shown = [(b"etag", at.etag), (b"cache-control", CACHE_CONTROL)]
     if at.refresh_ms is not None:
         shown.append((b"x-suggested-refresh-ms", b"%d" % at.refresh_ms))
@@ -65,7 +66,7 @@ def resolve(services: Services, schema: Schema) -> Callable[..., Reply]:
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
         if record.kind == "client":
-            raise Fault(Kind.FORBIDDEN, "Publishable keys may not resolve")
+            raise Fault(FaultKind.FORBIDDEN, "Publishable keys may not resolve")
         request = read(body)
         at = served(snapshot, record)
         check_scope(at, request, headers)
@@ -172,10 +173,12 @@ def decide(schema: Schema) -> Callable[..., Reply]:
         policy = decode_segment(tail) or ""
         edge = at.edges.get(policy)
         if edge is None:
-            raise Fault(Kind.NOT_FOUND, "No running edge policy has this id")
+            raise Fault(FaultKind.NOT_FOUND, "No running edge policy has this id")
         found = drawn(at, edge, policy, request)
         if found is None:
-            raise Fault(Kind.INVALID_SHAPE, "entityId must not be empty, allocationCount from 1 to 10000")
+            raise Fault(
+                FaultKind.INVALID_SHAPE, "entityId must not be empty, allocationCount from 1 to 10000"
+            )
         return OK, found
 
     return handler
@@ -225,7 +228,7 @@ def decide_batch(schema: Schema) -> Callable[..., Reply]:
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
         request: Batch = schema.batch(body)
         if len(request.requests) > BATCH_MAX:
-            raise Fault(Kind.INVALID_SHAPE, f"requests must be an array of at most {BATCH_MAX}")
+            raise Fault(FaultKind.INVALID_SHAPE, f"requests must be an array of at most {BATCH_MAX}")
         at = served(snapshot, record)
         check_scope(at, request, headers)
         answers: list[bytes] = []
@@ -237,7 +240,9 @@ def decide_batch(schema: Schema) -> Callable[..., Reply]:
             answers.append(b"null" if found is None else found)
             size += len(answers[-1])
             if size > BATCH_ANSWER_BYTES_MAX:
-                raise Fault(Kind.INVALID_SHAPE, "the answer would be too long; ask for fewer allocations")
+                raise Fault(
+                    FaultKind.INVALID_SHAPE, "the answer would be too long; ask for fewer allocations"
+                )
         text = b",".join(answers)
         return OK, b'{"responses":[%b],"results":[%b]}' % (text, text)
 

@@ -10,7 +10,10 @@ from fanion.dialects.traffical.refusals import CORS, UNAUTHORIZED, refuse
 from fanion.dialects.traffical.resolve import decide, decide_batch, get_config, resolve
 from fanion.dialects.traffical.schema import Schema
 from fanion.dialects.traffical.served import bind
-from fanion.dialects.wire.dialect import Dialect, Endpoint, Fault, Headers, Kind, Route
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.services import Services
 
 READ: Final = "sdk:read"
@@ -30,7 +33,7 @@ def routes(services: Services) -> list[Route]:
         take_events(services, schema),
         limits.ingest_body_bytes_max,
         scope=WRITE,
-        body_timeout=Kind.OVERLOADED,
+        body_timeout=FaultKind.OVERLOADED,
     )
     batch = Endpoint("decide_batch", decide_batch(schema), most, scope=READ)
     one = Endpoint("decide", decide(schema), most, scope=READ)
@@ -51,7 +54,7 @@ def credentials(headers: Headers) -> bytes:
     value = headers.get(b"authorization", b"")
     key = value[7:].strip()
     if value[:7].lower() != b"bearer " or not key:
-        raise Fault(Kind.NO_CREDENTIALS, UNAUTHORIZED)
+        raise Fault(FaultKind.NO_CREDENTIALS, UNAUTHORIZED)
     return key
 
 

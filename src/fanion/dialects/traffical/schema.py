@@ -28,7 +28,7 @@ from fanion.dialects.traffical.event_structs import (
     Track,
 )
 from fanion.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS
-from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import (
     UNSCANNED_BYTES_MAX,
     check_bounds,
@@ -202,7 +202,7 @@ class Schema:
             check_bounds(body, self._limits, batch=True)
             cut = json_scan.cut(body, EVENTS_NAME, EVENTS_MAX)
             if cut is not None and cut[2] is None:
-                raise Fault(Kind.INVALID_SHAPE, NO_EVENTS)
+                raise Fault(FaultKind.INVALID_SHAPE, NO_EVENTS)
 
     def events(self, body: bytes) -> list[bytes]:
         """The events' own bytes. Raises Fault INVALID_SHAPE, INVALID_JSON."""
@@ -217,7 +217,7 @@ class Schema:
             raise fault_of(refused)
         first, last, texts = cut
         if texts is None:
-            raise Fault(Kind.INVALID_SHAPE, NO_EVENTS)
+            raise Fault(FaultKind.INVALID_SHAPE, NO_EVENTS)
         if not all(map(is_json, texts)):
             raise fault_of(refused)
         try:
@@ -290,6 +290,6 @@ def _digits(text: bytes, limits: Limits) -> bool:
 def fault_of(error: Exception) -> Fault:
     """A decoder's refusal, with its place."""
     if not isinstance(error, msgspec.ValidationError):
-        return Fault(Kind.INVALID_JSON, "The request body is not valid JSON")
+        return Fault(FaultKind.INVALID_JSON, "The request body is not valid JSON")
     path, reason = place_of(error)
-    return Fault(Kind.INVALID_SHAPE, f"{path}: {reason}" if path else reason, path=path)
+    return Fault(FaultKind.INVALID_SHAPE, f"{path}: {reason}" if path else reason, path=path)

@@ -10,7 +10,8 @@ import msgspec
 from fanion._core.overlay import Overlay
 from fanion.dialects.traffical.emit import FIELDS, NAME, NATIVE, RECORD, VERSION
 from fanion.dialects.traffical.event_schema import EventSchemas
-from fanion.dialects.wire.dialect import Fault, Headers, Kind
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.services import Snapshot
 from fanion.model.api_key import KeyRecord
 
@@ -96,10 +97,10 @@ def served(snapshot: Snapshot, record: KeyRecord) -> Served:
     """Raises Fault NOT_FOUND without a bundle, UNKNOWN_KEY where the environment is served through other APIs."""
     view = snapshot.view(record.environment)
     if view is None:
-        raise Fault(Kind.NOT_FOUND, "Project not found")
+        raise Fault(FaultKind.NOT_FOUND, "Project not found")
     at: Served | None = view.bound[NAME]
     if at is None:
-        raise Fault(Kind.UNKNOWN_KEY, "The API key's environment is not served through this API.")
+        raise Fault(FaultKind.UNKNOWN_KEY, "The API key's environment is not served through this API.")
     return at
 
 
@@ -116,4 +117,4 @@ def check_scope(at: Served, body: Any, headers: Headers) -> None:
         else:
             same = sent is None or sent == own.encode() or not sent
         if not same:
-            raise Fault(Kind.FORBIDDEN, f"The API key belongs to another {name}")
+            raise Fault(FaultKind.FORBIDDEN, f"The API key belongs to another {name}")

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fanion.dialects.wire.dialect import Fault, Reply
+from fanion.dialects.wire.fault import Fault
+from fanion.dialects.wire.reply import Reply
 from fanion.errors import JournalError
 
 

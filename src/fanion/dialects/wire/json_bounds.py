@@ -15,7 +15,7 @@ import msgspec
 
 from fanion._core import json_scan
 from fanion.config import Limits
-from fanion.dialects.wire.dialect import Fault, Kind
+from fanion.dialects.wire.fault import Fault, FaultKind
 
 REASON_CHARS_MAX = 300
 NUMBER_BYTES = b"0123456789.eE+-"
@@ -72,7 +72,7 @@ def check_numbers(body: bytes, limits: Limits, *, batch: bool = False) -> None:
 
 
 def refuse(reason: str) -> NoReturn:
-    raise Fault(Kind.INVALID_JSON, f"The request body is not acceptable JSON: {reason}.")
+    raise Fault(FaultKind.INVALID_JSON, f"The request body is not acceptable JSON: {reason}.")
 
 
 def place_of(error: msgspec.ValidationError) -> tuple[str, str]:
