@@ -14,7 +14,7 @@ import pytest
 
 from bench.asgi import Driver, Snapshot
 from bench.data import ENVIRONMENT, flag_key, open_world
-from fanion.dialects.feather import DIALECT
+from fanion.dialects.feather.routes import DIALECT
 
 HEADERS = {"authorization": "Bearer sk_bench", "content-type": "application/json"}
 

@@ -16,7 +16,7 @@ import pytest
 from bench.asgi import Driver, Snapshot
 from bench.data import ENVIRONMENT, open_world
 from bench.http_ratio import batch
-from fanion.dialects.feather import DIALECT
+from fanion.dialects.feather.routes import DIALECT
 from fanion.journal.settings import JournalSettings
 from fanion.journal.writer import JournalWriter
 

@@ -29,7 +29,7 @@ from bench.asgi import REQUESTS, Driver
 from fanion import app
 from fanion.config import Config
 from fanion.definitions import load
-from fanion.dialects.stitchd import DIALECT
+from fanion.dialects.stitchd.routes import DIALECT
 from fanion.engine.evaluator import open_environment
 from fanion.store.list_writer import ListWriter
 from fanion.store.reload import Reloader

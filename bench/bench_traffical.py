@@ -21,8 +21,8 @@ from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.traffical.source import FORMAT
-from fanion.dialects.traffical import DIALECT
 from fanion.dialects.traffical.events import check_events, check_plain
+from fanion.dialects.traffical.routes import DIALECT
 from fanion.dialects.traffical.schema import Schema
 from fanion.engine.evaluator import Bundle, open_environment
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config
-from fanion.dialects.feather import DIALECT as FEATHER
-from fanion.dialects.redpennon import DIALECT as REDPENNON
-from fanion.dialects.stitchd import DIALECT as STITCHD
-from fanion.dialects.traffical import DIALECT as TRAFFICAL
+from fanion.dialects.feather.routes import DIALECT as FEATHER
+from fanion.dialects.redpennon.routes import DIALECT as REDPENNON
+from fanion.dialects.stitchd.routes import DIALECT as STITCHD
+from fanion.dialects.traffical.routes import DIALECT as TRAFFICAL
 from fanion.dialects.wire.dialect import Dialect
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.program import Lowered, Table

@@ -15,7 +15,7 @@ from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.traffical.source import FORMAT
-from fanion.dialects.traffical import DIALECT
+from fanion.dialects.traffical.routes import DIALECT
 from fanion.engine.evaluator import open_environment
 from fanion.errors import ProgramError
 from tests.e2e.traffical_world import EVENT_DEFINITIONS, golden

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fanion.config import Config
-from fanion.dialects.feather import DIALECT
+from fanion.dialects.feather.routes import DIALECT
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.services import Services
 from fanion.http.app import Handle, make_handler

@@ -13,7 +13,7 @@ from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.redpennon import lowering as redpennon_lowering
-from fanion.dialects.redpennon import DIALECT
+from fanion.dialects.redpennon.routes import DIALECT
 from fanion.dialects.wire.services import Services
 from fanion.engine.evaluator import open_environment
 from fanion.model.api_key import KeyRecord

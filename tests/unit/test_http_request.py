@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from fanion.config import Config, Limits
-from fanion.dialects.feather import DIALECT
+from fanion.dialects.feather.routes import DIALECT
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Route
 from fanion.dialects.wire.fault import Fault, FaultKind

@@ -9,8 +9,8 @@ import pytest
 
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config, Limiter
-from fanion.dialects.stitchd import DIALECT
 from fanion.dialects.stitchd.events import value_kind
+from fanion.dialects.stitchd.routes import DIALECT
 from fanion.engine.evaluator import open_environment
 from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.model.api_key import KeyRecord

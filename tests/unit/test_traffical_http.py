@@ -16,11 +16,11 @@ from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.traffical.source import FORMAT
-from fanion.dialects.redpennon import DIALECT as REDPENNON
-from fanion.dialects.traffical import DIALECT
+from fanion.dialects.redpennon.routes import DIALECT as REDPENNON
 from fanion.dialects.traffical.decision_ids import DecisionIds
 from fanion.dialects.traffical.events import check_events, check_plain
 from fanion.dialects.traffical.resolve import matches
+from fanion.dialects.traffical.routes import DIALECT
 from fanion.dialects.traffical.schema import Schema
 from fanion.engine.evaluator import open_environment
 from fanion.errors import JournalError, JournalFullError, StoreError

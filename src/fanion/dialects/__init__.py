@@ -1,1 +1,1 @@
-"""One package per public API; each exposes one `DIALECT`, and none imports another."""
+"""One package per public API; `routes.DIALECT` is what the server is handed of it, and none imports another."""

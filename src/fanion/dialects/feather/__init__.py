@@ -4,7 +4,3 @@ routes   endpoints, statuses, the error envelope
 schema   request bodies, and where a refused one is wrong
 emit     result fragments at publish time
 """
-
-from fanion.dialects.feather.routes import DIALECT
-
-__all__ = ["DIALECT"]

@@ -7,7 +7,3 @@ events     de-duplication, traces, the journal
 refusals   governance in the API's own words
 emit       result fragments and the catalogue, at publish time
 """
-
-from fanion.dialects.redpennon.routes import DIALECT
-
-__all__ = ["DIALECT"]

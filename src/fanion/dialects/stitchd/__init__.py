@@ -8,7 +8,3 @@ served     what the endpoints keep at hand of one environment
 schema     request bodies, and where a refused one is wrong
 emit       answers at publish time
 """
-
-from fanion.dialects.stitchd.routes import DIALECT
-
-__all__ = ["DIALECT"]

@@ -8,7 +8,3 @@ schema        request bodies
 event_schema  the properties that event definitions ask for (6.4)
 emit          parameters and layer rows at publish time
 """
-
-from fanion.dialects.traffical.routes import DIALECT
-
-__all__ = ["DIALECT"]
