@@ -154,8 +154,10 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         url = f"http://{url_host(keeper.getsockname()[0])}:{port}"
         raise_file_limit()
 
-        def make_application(notify: Callable[[Notice], None], successor: bool) -> Any:
-            return Worker(data, config, dialects(), notify, successor=successor).application()
+        def make_application(
+            notify: Callable[[Notice], None], successor: bool, listen: Callable[[], None]
+        ) -> Any:
+            return Worker(data, config, dialects(), notify, listen, successor=successor).application()
 
         def on_ready() -> None:
             print(f"fanion serves generation {generation} of {data} on {url}", flush=True)

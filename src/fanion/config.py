@@ -73,6 +73,12 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(ge=0.1, le=300, description="seconds for a request's head; idle connections close then too"),
     ] = 5.0
+    write_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=1, le=3_600, description="seconds that a peer may take nothing of an answer; then it is reset"
+        ),
+    ] = 10.0
     header_buffer_bytes: Annotated[
         int,
         Meta(ge=8 * KIB, le=MIB, description="bytes a connection buffers; a longer head is 431"),

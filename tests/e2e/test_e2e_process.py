@@ -68,6 +68,29 @@ def test_stop_signals_that_come_close_together_end_the_server(
         assert running.process.wait(timeout=15) == 0
 
 
+def test_a_connection_whose_peer_takes_nothing_of_its_answer_is_reset(
+    data: Path, serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FANION_SERVER_WRITE_TIMEOUT_S", "1")
+    running = serve("--workers", "1", data=data)
+
+    def descriptors() -> int:
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in running.workers())
+
+    before = descriptors()
+    with contextlib.ExitStack() as open_connections:
+        for _ in range(4):
+            slow = open_connections.enter_context(socket.socket())
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            slow.connect(("127.0.0.1", running.port))
+            slow.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                for _ in range(4_000):  # pipelined, and no answer is read
+                    slow.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 500)
+        wait_until(lambda: descriptors() <= before, 20)
+    assert running.ask("GET", "/healthz", key=None).status == 200
+
+
 def test_p8_workers_end_with_their_supervisor(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "2", data=data)
     workers = running.workers()

@@ -14,6 +14,7 @@ from fanion.dialects.stitchd.schema import Bodies as Stitchd
 from fanion.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS
 from fanion.dialects.traffical.schema import Schema as Traffical
 from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.ingest import ECHO_BYTES_MAX, echoed
 from fanion.dialects.wire.json_bounds import UNSCANNED_BYTES_MAX
 
 TOKENS_MAX = 1_024
@@ -67,3 +68,12 @@ def test_events_that_the_decoder_refuses_are_counted_before_they_are_looked_at()
     with pytest.raises(Fault) as refused:
         Traffical(Limits()).events(body)
     assert refused.value.message == NO_EVENTS
+
+
+def test_what_an_answer_repeats_of_a_batch_is_bounded() -> None:
+    names = ["x" * 1_000] * 100
+    shown = echoed(names, len)
+    assert shown == names[: ECHO_BYTES_MAX // 1_000]
+    assert echoed(names[:65], len) == names[:65]
+    assert echoed(["x" * ECHO_BYTES_MAX], len) == ["x" * ECHO_BYTES_MAX]
+    assert echoed(["x" * (ECHO_BYTES_MAX + 1)], len) == []

@@ -25,7 +25,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def worker(data: Path, *, successor: bool) -> Worker:
-    made = Worker(data, Config(), (), lambda notice: None, successor=successor)
+    made = Worker(data, Config(), (), lambda notice: None, lambda: None, successor=successor)
     made._metrics = Metrics.open(data)
     return made
 

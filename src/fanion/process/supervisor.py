@@ -5,9 +5,12 @@ fork copies no lock. It restarts a worker that ends by itself after `respawn_int
 ready is tried again ever more slowly, and if no worker of the server has ever been ready the server gives up
 with that worker's reason. (Granian's own loop exits when a worker dies twice within 5.5 s.)
 
-Every worker listens on a socket of its own with SO_REUSEPORT; the supervisor keeps the port by a bound socket
-that doesn't listen, so a free port that was picked stays picked. Because of SO_REUSEPORT a second server would
-bind without an error, so a port in use is looked for first.
+Every worker listens on a socket of its own with SO_REUSEPORT, bound by the supervisor right before the fork and
+closed there right after it, so that what a dead worker had not accepted is not left waiting. Its TCP_USER_TIMEOUT,
+which connections inherit, resets one whose peer has not taken a byte of an answer for `server.write_timeout_s` (a
+peer that takes one byte now and then keeps its answer). The supervisor keeps the port by a bound socket that
+doesn't listen, so a free port that was picked stays picked. Because of SO_REUSEPORT a second server would bind
+without an error, so a port in use is looked for first.
 
 A worker asks for SIGTERM at its parent's death, and `follow_parent` covers the moment before it asked.
 
@@ -33,6 +36,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -122,6 +126,21 @@ def pick_port(host: str, port: int) -> tuple[socket.socket, int]:
     return keeper, keeper.getsockname()[1]
 
 
+def bound_socket(address: str, port: int, write_timeout_s: float) -> socket.socket:
+    """A socket that shares the port and doesn't listen yet; its connections inherit the time-out."""
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(write_timeout_s * 1000))
+        made.bind((address, port))
+        made.setblocking(False)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
 def follow_parent(supervisor_pid: int) -> None:
     """In a worker, right after the fork: end when the supervisor ends."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
@@ -130,8 +149,9 @@ def follow_parent(supervisor_pid: int) -> None:
 
 
 class Supervisor(MPServer):
-    """Serves until SIGTERM or SIGINT. `make_application` runs in each worker, after the fork; its second argument
-    says whether the worker takes the place of one that ended."""
+    """Serves until SIGTERM or SIGINT. `make_application` runs in each worker, after the fork, with a way to tell
+    the supervisor things, whether the worker takes the place of one that ended, and what makes its socket
+    listen."""
 
     def __init__(
         self,
@@ -141,7 +161,7 @@ class Supervisor(MPServer):
         port: int,
         workers: int,
         log_level: str,
-        make_application: Callable[[Callable[[Notice], None], bool], Any],
+        make_application: Callable[[Callable[[Notice], None], bool, Callable[[], None]], Any],
         on_ready: Callable[[], None],
     ) -> None:
         # A worker inherits the data directory's lock and the notice pipe; only fork passes them on.
@@ -177,6 +197,8 @@ class Supervisor(MPServer):
         self._respawning = False
         self._failed_starts: dict[int, int] = {}
         self._respawn_at: dict[int, float] = {}
+        self._socket: socket.socket
+        self._shd: Any
         self._notices, self._notice_writer = os.pipe()
         os.set_blocking(self._notices, False)
         self._rest = b""
@@ -203,7 +225,8 @@ class Supervisor(MPServer):
 
         def load() -> Any:
             follow_parent(supervisor_pid)
-            return self._make_application(notify, self._respawning)
+            listening, backlog = self._socket, self._settings.backlog
+            return self._make_application(notify, self._respawning, lambda: listening.listen(backlog))
 
         try:
             # Granian exits with 1 when a worker ended by itself a moment before the stop; that is no failure here.
@@ -215,6 +238,25 @@ class Supervisor(MPServer):
             signal.alarm(0)
         if self.failure:
             raise ServeError(self.failure)
+
+    def _init_shared_socket(self) -> None:
+        """Granian's would listen before any worker is ready."""
+        self._sso = None
+
+    def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
+        self.wrks.extend(
+            self._start_worker(number, spawn_target, target_loader) for number in range(self.workers)
+        )
+
+    def _start_worker(self, number: int, spawn_target: Any, target_loader: Any) -> Any:
+        """Forks a worker, which inherits the socket that is made here. Raises OSError."""
+        settings = self._settings
+        with bound_socket(self.bind_addr, self.bind_port, settings.write_timeout_s) as self._socket:
+            holder: Any = SocketHolder  # its stub has no arguments
+            self._shd = holder(self._socket.fileno(), False, settings.backlog)
+            worker = self._spawn_worker(idx=number, target=spawn_target, callback_loader=target_loader)
+            worker.start()  # type: ignore[no-untyped-call]
+        return worker
 
     def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
         give_up_at = time.monotonic() + READY_TIMEOUT_S
@@ -281,15 +323,13 @@ class Supervisor(MPServer):
             if due > now:
                 continue
             self._respawning = True  # the worker sees it, forked from here
-            worker = self._spawn_worker(idx=number, target=spawn_target, callback_loader=target_loader)
             try:
-                worker.start()  # type: ignore[no-untyped-call]
+                self.wrks[number] = self._start_worker(number, spawn_target, target_loader)
             except OSError as error:
                 log.error("a worker can't be started", extra={"reason": str(error)})
                 self._respawn_at[number] = now + RESPAWN_DELAY_MAX_S
                 continue
             del self._respawn_at[number]
-            self.wrks[number] = worker
 
 
 def _reachable(host: str) -> str:

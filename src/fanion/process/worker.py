@@ -110,14 +110,17 @@ class Worker:
         config: Config,
         dialects: Sequence[Dialect],
         notify: Callable[[Notice], None],
+        listen: Callable[[], None],
         *,
         successor: bool = False,
     ) -> None:
-        """`successor`: takes the place of a worker that died, so the store is read through before it is used."""
+        """`listen`: lets connections in, called once the worker can answer them.
+        `successor`: takes the place of a worker that died, so the store is read through before it is used."""
         self._data = data
         self._dialects = dialects
         self._config = config
         self._notify = notify
+        self._listen = listen
         self._successor = successor
         self._handle: Callable[..., Awaitable[None]] = self._lifespan
         self._closers: list[Callable[[], None]] = []
@@ -136,6 +139,7 @@ class Worker:
         await receive()
         try:
             await self._start()
+            self._listen()
         except Exception as error:
             # Whatever it is: Granian would go on without a lifespan, with a worker that can answer nothing.
             if not isinstance(error, (FanionError, OSError)):

@@ -18,7 +18,7 @@ from fanion.dialects.stitchd.evaluate import COMMON
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.served import served
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.ingest import when_safe
+from fanion.dialects.wire.ingest import echoed, when_safe
 from fanion.dialects.wire.json_bounds import read_all
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
@@ -118,7 +118,10 @@ def take_batch(services: Services, bodies: Bodies) -> Callable[..., Reply | Awai
 
 
 def _counted(accepted: int, rejected: list[str]) -> Reply:
-    return ACCEPTED, b'{"accepted_count":%d,"rejected_keys":%b}' % (accepted, msgspec.json.encode(rejected))
+    return ACCEPTED, b'{"accepted_count":%d,"rejected_keys":%b}' % (
+        accepted,
+        msgspec.json.encode(echoed(rejected, len)),
+    )
 
 
 class _Journal:

@@ -22,7 +22,7 @@ from fanion.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS, OK, RETRY_
 from fanion.dialects.traffical.schema import Schema
 from fanion.dialects.traffical.served import Served, served
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.ingest import when_safe
+from fanion.dialects.wire.ingest import echoed, when_safe
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import JournalError, JournalFullError, StoreError
@@ -52,10 +52,14 @@ class Batch:
             return OK, b'{"accepted":%d,"written":%d}' % (self.accepted, written)
         answer: dict[str, Any] = {"accepted": self.accepted, "written": written}
         if self.errors:
-            answer["validationErrors"] = self.errors
+            answer["validationErrors"] = echoed(self.errors, _shown_bytes)
         if self.warnings:
-            answer["schemaWarnings"] = self.warnings
+            answer["schemaWarnings"] = echoed(self.warnings, _shown_bytes)
         return OK, msgspec.json.encode(answer)
+
+
+def _shown_bytes(entry: dict[str, Any]) -> int:
+    return len(msgspec.json.encode(entry))
 
 
 def is_text(data: bytes) -> bool:

@@ -6,11 +6,13 @@ What "overloaded" reads like is the dialect's; that nothing is acknowledged whic
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from fanion.dialects.wire.fault import Fault
 from fanion.dialects.wire.reply import Reply
 from fanion.errors import JournalError
+
+T = TypeVar("T")
 
 
 async def when_safe(
@@ -30,3 +32,17 @@ async def when_safe(
     except JournalError as error:
         raise overloaded(error) from None
     return reply
+
+
+ECHO_BYTES_MAX = 65_536
+"""What an answer repeats of a batch, so that a small one can't have megabytes written for it."""
+
+
+def echoed(items: list[T], size: Callable[[T], int]) -> list[T]:
+    """The first items that together keep within `ECHO_BYTES_MAX`; the rest is counted, not named."""
+    left = ECHO_BYTES_MAX
+    for number, item in enumerate(items):
+        left -= size(item)
+        if left < 0:
+            return items[:number]
+    return items
