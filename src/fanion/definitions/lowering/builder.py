@@ -6,7 +6,7 @@ them."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fanion.definitions.reading.members import MemberList
 from fanion.model.layers import Layer
@@ -15,6 +15,13 @@ from fanion.model.program import Answer, Decision, Lowered, Node, Parameter, Pie
 USER: Final = "userId"
 ANONYMOUS: Final = "anonymousId"
 NATIVE: Final = "native"
+
+
+class Identity(NamedTuple):
+    """What someone is known by: the slot, and its text as a piece of a hash."""
+
+    slot: int
+    text: Piece
 
 
 class Builder:
@@ -39,7 +46,7 @@ class Builder:
         self._slot_numbers: dict[Slot, int] = {}
         self._named: dict[str, int] = {}
         self._owners: dict[str, set[str]] = {}
-        self._subject: tuple[int, int, Piece, Piece] | None = None
+        self._subject: tuple[Identity, Identity] | None = None
 
     def slot(self, slot: Slot) -> int:
         """The number of a slot; equal slots have one."""
@@ -58,13 +65,15 @@ class Builder:
             number = self._named[name] = self.slot(Slot(source, name))
         return number
 
-    def subject(self) -> tuple[int, int, Piece, Piece]:
-        """The slots of user and anonymous id, and the hash pieces that are their texts."""
+    def subject(self) -> tuple[Identity, Identity]:
+        """The user and the anonymous id."""
         if self._subject is None:
-            user, anonymous = self.named(USER), self.named(ANONYMOUS)
-            pieces = Piece(PieceKind.TEXT, slot=user), Piece(PieceKind.TEXT, slot=anonymous)
-            self._subject = (user, anonymous, *pieces)
+            self._subject = self.identity(self.named(USER)), self.identity(self.named(ANONYMOUS))
         return self._subject
+
+    def identity(self, slot: int) -> Identity:
+        """A slot with the hash piece that is its text."""
+        return Identity(slot, Piece(PieceKind.TEXT, slot=slot))
 
     def decision(self, key: str, nodes: list[Node]) -> int:
         """Add a decision; its number is what DECISION_IS and parameters name it by."""

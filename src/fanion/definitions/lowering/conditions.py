@@ -8,15 +8,15 @@ operator and passes a negative one: `emit` is the one place that says so.
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any, Final
 
 import msgspec
 import re2
 
+from fanion.definitions.lowering.assembler import Assembler, Exits, Label
 from fanion.definitions.lowering.builder import Builder
-from fanion.model.program import Node, Op, Operand, Relation, Test
-from fanion.model.text import ecmascript_number, parse_decimal
+from fanion.definitions.lowering.values import operand_number, operand_text
+from fanion.model.program import Op, Operand, Relation
 
 COUNTRY: Final = "country"
 """Where `geo_country` looks when the named attribute is missing."""
@@ -37,11 +37,10 @@ class Leaf(msgspec.Struct, frozen=True, gc=False):
 
 
 class Group(msgspec.Struct, frozen=True, gc=False):
-    """All (`every`) or any of at least two conditions; `nodes` is how many nodes they become."""
+    """All (`every`) or any of at least two conditions."""
 
     every: bool
     children: tuple[Leaf | Group, ...]
-    nodes: int
 
 
 Tree = bool | Leaf | Group
@@ -55,27 +54,6 @@ _TEXTS: Final[dict[str, tuple[Op, bool]]] = {
     "ends_with": (Op.TEXT_ENDS, False),
 }
 _RELATIONS: Final = {"gt": Relation.GT, "gte": Relation.GE, "lt": Relation.LT, "lte": Relation.LE}
-
-
-def operand_text(value: bool | int | float | str) -> str:
-    """The text form that attributes are compared in (contract 4.2): `true`, numbers as ECMAScript writes
-    them."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return ecmascript_number(float(value))
-
-
-def operand_number(value: Any) -> float | None:
-    """The number that `gt` and its kin compare with; None where there is none, so the condition is false."""
-    if isinstance(value, bool | list) or value is None:
-        return None
-    try:
-        number = parse_decimal(value) if isinstance(value, str) else float(value)
-    except OverflowError:
-        return None
-    return None if number is None or math.isnan(number) else number
 
 
 @functools.lru_cache(maxsize=4096)
@@ -148,63 +126,47 @@ def negate(tree: Tree) -> Tree:
 def join_trees(every: bool, trees: list[Tree]) -> Tree:
     """All (an empty list: true) or any (an empty list: false), without constants inside."""
     children: list[Leaf | Group] = []
-    nodes = 0
     for tree in trees:
         if type(tree) is Leaf:
             children.append(tree)
-            nodes += 1 if tree.fallback < 0 else 2
         elif isinstance(tree, bool):
             if tree is not every:
                 return tree
         elif isinstance(tree, Group):
-            nodes += tree.nodes
             if tree.every is every:
                 children += tree.children
             else:
                 children.append(tree)
     if not children:
         return every
-    return children[0] if len(children) == 1 else Group(every, tuple(children), nodes)
+    return children[0] if len(children) == 1 else Group(every, tuple(children))
 
 
-def size(tree: Leaf | Group) -> int:
-    """How many nodes `emit` adds."""
-    if isinstance(tree, Group):
-        return tree.nodes
-    return 1 if tree.fallback < 0 else 2
-
-
-def emit(nodes: list[Node], tree: Leaf | Group, on_true: int, on_false: int) -> None:
-    """Append the tests of a tree, which go to `on_true` or `on_false`."""
+def emit(code: Assembler[Any], tree: Leaf | Group, on_true: Label, on_false: Label) -> None:
+    """Add the tests of a tree, which lead to `on_true` or `on_false`."""
     if isinstance(tree, Leaf):
-        _emit_leaf(nodes, tree, on_true, on_false)
+        _emit_leaf(code, tree, on_true, on_false)
         return
-    every = tree.every
-    following = len(nodes)
-    last = len(tree.children) - 1
-    for number, child in enumerate(tree.children):
-        following += size(child)
-        passed, failed = on_true, on_false
-        if number != last:
-            if every:
-                passed = following
-            else:
-                failed = following
-        if type(child) is Leaf:
-            _emit_leaf(nodes, child, passed, failed)
-        else:
-            emit(nodes, child, passed, failed)
+    *first, last = tree.children
+    for child in first:
+        following = code.label()
+        passed, failed = (following, on_false) if tree.every else (on_true, following)
+        emit(code, child, passed, failed)
+        code.place(following)
+    emit(code, last, on_true, on_false)
 
 
-def _emit_leaf(nodes: list[Node], leaf: Leaf, on_true: int, on_false: int) -> None:
+def _emit_leaf(code: Assembler[Any], leaf: Leaf, on_true: Label, on_false: Label) -> None:
     if leaf.negative:
         on_true, on_false = on_false, on_true
-    on_missing = on_false
-    if leaf.fallback >= 0:
-        on_missing = len(nodes) + 1
-    op, operand, relation, any_, fold = leaf.op, leaf.operand, leaf.relation, leaf.any_element, leaf.fold
-    nodes.append(Test(op, leaf.slot, operand, on_true, on_false, on_missing, on_false, relation, any_, fold))
-    if leaf.fallback >= 0:
-        nodes.append(
-            Test(op, leaf.fallback, operand, on_true, on_false, on_false, on_false, relation, any_, fold)
-        )
+    ends = Exits(on_true, on_false, on_false, on_false)
+    op, operand, relation = leaf.op, leaf.operand, leaf.relation
+    any_element, fold = leaf.any_element, leaf.fold
+    if leaf.fallback < 0:
+        code.test(op, leaf.slot, operand, ends, relation, any_element, fold)
+        return
+    instead = code.label()
+    first = Exits(on_true, on_false, instead, on_false)
+    code.test(op, leaf.slot, operand, first, relation, any_element, fold)
+    code.place(instead)
+    code.test(op, leaf.fallback, operand, ends, relation, any_element, fold)

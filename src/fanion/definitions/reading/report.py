@@ -38,6 +38,21 @@ class Report:
             raise DefinitionError(self.problems)
 
 
+class Place:
+    """A place in a file that problems and warnings are said of, by their paths within it."""
+
+    def __init__(self, report: Report, file: str, path: str) -> None:
+        self.report = report
+        self.file = file
+        self.path = path
+
+    def problem(self, path: str, found: str, allowed: str) -> None:
+        self.report.problem(self.file, f"{self.path}.{path}", found, allowed)
+
+    def warning(self, path: str, found: str, meaning: str) -> None:
+        self.report.warning(self.file, f"{self.path}.{path}", found, meaning)
+
+
 def join(path: str, key: str) -> str:
     """The path of a member of an object."""
     if not _PLAIN.fullmatch(key):

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from fanion.definitions.lowering.builder import Builder
-from fanion.definitions.lowering.conditions import Tree, join_trees, lower_test, operand_number, pattern_error
-from fanion.definitions.lowering.flags import Serving, lower_flag, value_text, variant_names
+from fanion.definitions.lowering.conditions import Tree, join_trees, lower_test, pattern_error
+from fanion.definitions.lowering.rules import Serving, lower_flag
+from fanion.definitions.lowering.values import operand_number, value_text, variant_names
 from fanion.definitions.reading import limits
 from fanion.definitions.reading.documents import DocumentError, parse_json
 from fanion.definitions.reading.report import Report, join, reason, shown

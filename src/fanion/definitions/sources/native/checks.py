@@ -12,8 +12,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from fanion.definitions.lowering.conditions import operand_number, operand_text, pattern_error
-from fanion.definitions.lowering.flags import BUCKETS, identity
+from fanion.definitions.lowering.conditions import pattern_error
+from fanion.definitions.lowering.rules import BUCKETS
+from fanion.definitions.lowering.values import identity, operand_number, operand_text
 from fanion.definitions.reading import limits
 from fanion.definitions.reading.report import Report, join, shown
 from fanion.definitions.reading.structure import BROKEN

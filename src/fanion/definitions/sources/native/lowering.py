@@ -12,51 +12,19 @@ import msgspec
 from msgspec import UNSET
 
 from fanion.definitions.lowering.builder import NATIVE, Builder
-from fanion.definitions.lowering.conditions import (
-    Group,
-    Leaf,
-    Tree,
-    emit,
-    join_trees,
-    lower_test,
-    negate,
-    size,
-)
-from fanion.definitions.lowering.flags import (
-    End,
-    Numbers,
-    Serving,
-    lower_flag,
-    lower_rules,
-    value_text,
-    variant_names,
-)
+from fanion.definitions.lowering.conditions import Group, Leaf, Tree, join_trees, lower_test, negate
+from fanion.definitions.lowering.rules import Serving, lower_flag, lower_off, lower_rules
+from fanion.definitions.lowering.segments import MEMBER, member_outcome, membership
+from fanion.definitions.lowering.values import Numbers, value_text, variant_names
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.native.worlds import ProjectWorld
 from fanion.model.definition import Condition, Feature, Flag, Rule, Segment
-from fanion.model.program import Answer, DecisionVariant, Node, Op, Outcome, Resolution
-
-MEMBER, OTHER = 1, 0
-"""Variant numbers of a segment's decision."""
+from fanion.model.program import Answer, DecisionVariant, Op
 
 
 def list_name(project: ProjectWorld, segment: str, side: str) -> str:
     """The store's name of one side ("include" or "exclude") of a list segment."""
     return f"{project.organisation.id}/{project.key}/{segment}/{side}"
-
-
-def membership(tree: Tree) -> list[Node]:
-    """The nodes of a segment's decision: variant MEMBER where the tree is true, else OTHER."""
-    nodes: list[Node] = []
-    member = Outcome(Resolution.MATCHED, MEMBER)
-    other = Outcome(Resolution.DEFAULT, OTHER)
-    if isinstance(tree, bool):
-        nodes.append(member if tree else other)
-    else:
-        end = size(tree)
-        emit(nodes, tree, end, end + 1)
-        nodes += (member, other)
-    return nodes
 
 
 class NativeLowering:
@@ -133,13 +101,11 @@ class NativeLowering:
             default = _or(override.default_variation, default)
             rules = _or(override.rules, rules)
         variations = {slug: number for number, slug in enumerate(feature.variations)}
-        nodes: list[Node]
         if enabled:
             servings = self.servings(rules, "variation")
             nodes, ends = lower_rules(self.builder, key, servings, default, variations.__getitem__)
         else:
-            nodes = [Outcome(Resolution.OFF, variations[default])]
-            ends = [End(Resolution.OFF, default, None)]
+            nodes, ends = lower_off(default, variations.__getitem__)
         decision = self.builder.decision(key, nodes)
         for variable in feature.variables:
             self.take(variable, file, f"{path}.variables.{variable}")
@@ -213,9 +179,7 @@ class NativeLowering:
     def segment_record(self, key: str) -> dict[str, int]:
         """For APIs that ask for membership itself: the decision, and which of its outcomes means so (-1: none)."""
         decision = self.segment(key)
-        outcomes = [node for node in self.builder.decisions[decision].nodes if isinstance(node, Outcome)]
-        member = next((number for number, one in enumerate(outcomes) if one.variant == MEMBER), -1)
-        return {"decision": decision, "member": member}
+        return {"decision": decision, "member": member_outcome(self.builder.decisions[decision].nodes)}
 
     def segment_tree(self, key: str, segment: Segment) -> Tree:
         members = segment.members

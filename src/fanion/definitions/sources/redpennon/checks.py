@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
-from fanion.definitions.lowering.conditions import operand_text
-from fanion.definitions.lowering.flags import BUCKETS
+from fanion.definitions.lowering.rules import BUCKETS
+from fanion.definitions.lowering.values import operand_text
 from fanion.definitions.reading import limits
 from fanion.definitions.reading.documents import DocumentError, read_document
 from fanion.definitions.reading.report import Report, join, shown

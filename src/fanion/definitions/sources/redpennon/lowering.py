@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from fanion.definitions.lowering.assembler import Assembler, Exits
 from fanion.definitions.lowering.builder import Builder
-from fanion.definitions.lowering.conditions import Leaf, Tree, emit, join_trees, negate, operand_text, size
-from fanion.definitions.lowering.flags import BUCKETS, value_text
+from fanion.definitions.lowering.conditions import Leaf, Tree, emit, join_trees, negate
+from fanion.definitions.lowering.rules import emit_split
+from fanion.definitions.lowering.segments import MEMBER, membership
+from fanion.definitions.lowering.values import operand_text, value_text
 from fanion.definitions.reading.report import Report, join, shown
 from fanion.definitions.sources.format import SourceFile, SourceFormat
-from fanion.definitions.sources.native.lowering import MEMBER, membership
 from fanion.definitions.sources.redpennon.checks import audiences_named, parse, positive
 from fanion.definitions.sources.redpennon.features import (
     NAME,
@@ -36,24 +38,7 @@ from fanion.definitions.sources.redpennon.features import (
     Targeting,
     recognises,
 )
-from fanion.model.program import (
-    Answer,
-    DecisionVariant,
-    Hash,
-    HashKind,
-    Node,
-    Op,
-    Outcome,
-    Piece,
-    PieceKind,
-    Range,
-    Ranges,
-    Reduction,
-    Resolution,
-    Slot,
-    Source,
-    Test,
-)
+from fanion.model.program import Answer, DecisionVariant, Node, Op, Resolution, Slot, Source
 
 MEMBERS: Final = {
     "user_id": "id",
@@ -123,8 +108,8 @@ class _Lowering:
 
     def feature(self, slug: str, feature: Feature) -> None:
         run = _FeatureRun(self, slug, {name: number for number, name in enumerate(feature.variations)})
-        run.lower(feature, feature.environments.get(self.builder.name))
-        decision = self.builder.decision(slug, run.nodes)
+        nodes, ends = run.lower(feature, feature.environments.get(self.builder.name))
+        decision = self.builder.decision(slug, nodes)
         variants = tuple(feature.variations)
         for variable in feature.variables:
             answers = [
@@ -136,7 +121,7 @@ class _Lowering:
                     end.variation,
                     detail=end.reason,
                 )
-                for end in run.ends
+                for end in ends
             ]
             self.builder.parameter(
                 variable,
@@ -201,16 +186,15 @@ def _test(slot: int, operator: str, texts: tuple[str, ...]) -> Tree:
 
 
 class _FeatureRun:
-    """The nodes of one feature's decision, appended in order."""
+    """The nodes of one feature's decision, added in order."""
 
     def __init__(self, lowering: _Lowering, slug: str, variations: dict[str, int]) -> None:
         self.lowering = lowering
         self.slug = slug
         self.variations = variations
-        self.nodes: list[Node] = []
-        self.ends: list[End] = []
+        self.code = Assembler[End]()
 
-    def lower(self, feature: Feature, targeting: Targeting | None) -> None:
+    def lower(self, feature: Feature, targeting: Targeting | None) -> tuple[list[Node], list[End]]:
         if feature.status == "deleted":
             self.end(DELETED)
         elif feature.status == "archived":
@@ -225,36 +209,41 @@ class _FeatureRun:
                 self.end(DISABLED)
             else:
                 self.rules(targeting.rules, targeting.default_variation)
+        return self.code.finish()
 
     def end(self, end: End, rule: int = -1) -> None:
         number = -1 if end.variation is None else self.variations[end.variation]
-        self.nodes.append(Outcome(end.resolution, number, rule))
-        self.ends.append(end)
+        self.code.outcome(end, end.resolution, number, rule)
 
     def pins(self, pinned: dict[str, str]) -> None:
         """Self-targeting: by user id first, then by email."""
+        code = self.code
         users: dict[str, list[str]] = {}
         for user, variation in pinned.items():
             users.setdefault(variation, []).append(user)
         for property in ("user_id", "email"):
             slot = self.lowering.member(property) if users else -1
             for variation, known in users.items():
-                at = len(self.nodes)
-                self.nodes.append(Test(Op.STRING_IN, slot, tuple(known), at + 1, at + 2, at + 2, at + 2))
+                found, following = code.label(), code.label()
+                code.test(Op.STRING_IN, slot, tuple(known), Exits(found, following, following, following))
+                code.place(found)
                 self.end(End(Resolution.MATCHED, "self_targeting_override", variation))
+                code.place(following)
 
     def rules(self, rules: list[Rule], default: str) -> None:
+        code = self.code
         unmatched = End(Resolution.DEFAULT, "no_rule_matched" if rules else "default_variation", default)
         for number, rule in enumerate(rules):
             when = self.lowering.conditions(rule.conditions)
             if when is False:
                 continue
+            following = code.label()
+            if when is not True:
+                matched = code.label()
+                emit(code, when, matched, following)
+                code.place(matched)
             shares = rule.distribution if isinstance(rule.distribution, list) else []
             shares = [share for share in shares if round(share.weight * 100)]
-            body = 6 + len(shares) if shares else 1
-            if when is not True:
-                start = len(self.nodes) + size(when)
-                emit(self.nodes, when, start, start + body)
             if shares:
                 self.split(shares, unmatched, number)
             else:
@@ -262,31 +251,23 @@ class _FeatureRun:
                 self.end(End(Resolution.MATCHED, "targeting_rule_matched", variation), number)
             if when is True:
                 return
+            code.place(following)
         self.end(unmatched)
 
     def split(self, shares: list[Share], unmatched: End, rule: int) -> None:
         """By user id, else by email, else `unmatched`."""
-        user, email = self.lowering.member("user_id"), self.lowering.member("email")
-        salt = Piece(PieceKind.LITERAL, f"{self.lowering.environment_id}:{self.slug}:")
-        at = len(self.nodes)
-        ranges_at = at + 4
-        nobody = ranges_at + 1 + len(shares)
-        texts = Piece(PieceKind.TEXT, slot=user), Piece(PieceKind.TEXT, slot=email)
-        self.nodes += (
-            Test(Op.STRING_IN, user, ("",), at + 2, at + 1, at + 2, at + 2),
-            Hash(HashKind.XXH64, (salt, texts[0]), Reduction.MODULO, BUCKETS, ranges_at),
-            Test(Op.STRING_IN, email, ("",), nobody, at + 3, nobody, nobody),
-            Hash(HashKind.XXH64, (salt, texts[1]), Reduction.MODULO, BUCKETS, ranges_at),
-        )
-        low = 0
-        ranges: list[Range] = []
-        for target, share in enumerate(shares, ranges_at + 1):
-            width = round(share.weight * 100)
-            ranges.append(Range(low, low + width - 1, target))
-            low += width
-        self.nodes.append(Ranges(tuple(ranges), nobody))
-        for share in shares:
+        code, lowering = self.code, self.lowering
+        identities = [
+            lowering.builder.identity(lowering.member(property)) for property in ("user_id", "email")
+        ]
+        targets = [(round(share.weight * 100), code.label()) for share in shares]
+        nobody = code.label()
+        salt = f"{lowering.environment_id}:{self.slug}:"
+        emit_split(code, Op.STRING_IN, identities, salt, targets, nobody)
+        for (_, target), share in zip(targets, shares, strict=True):
+            code.place(target)
             self.end(End(Resolution.SPLIT, "targeting_rule_matched", share.variation), rule)
+        code.place(nobody)
         self.end(unmatched)
 
 

@@ -17,11 +17,12 @@ from typing import Any, Final
 
 import msgspec
 
+from fanion.definitions.lowering.assembler import Assembler, Exits
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading import limits
 from fanion.definitions.reading.report import Report, join, shown
 from fanion.definitions.sources.stitchd.versions import CARET, GTE, TILDE, comparator
-from fanion.model.program import DecisionVariant, Node, Op, Operand, Profile, Relation, Slot, Source, Test
+from fanion.model.program import DecisionVariant, Op, Operand, Profile, Relation, Slot, Source
 from fanion.model.text import parse_version
 
 Scalar = bool | int | float | str
@@ -276,56 +277,39 @@ def ready_not(child: Ready) -> Ready:
     return not child if isinstance(child, bool) else Inverse(child)
 
 
-def size(tree: Ready) -> int:
-    """How many nodes `emit` adds."""
-    if isinstance(tree, bool):
-        return 0
-    if isinstance(tree, AnyOf):
-        return sum(map(size, tree.children))
-    return size(tree.child) if isinstance(tree, Inverse) else 1
-
-
-class Exits(msgspec.Struct, frozen=True):
-    """Where each of the four ends of a condition leads."""
-
-    true: int
-    false: int
-    missing: int
-    mismatch: int
-
-
-def emit(builder: Builder, nodes: list[Node], tree: Ready, exits: Exits) -> None:
-    """Append the tests of a tree. A constant adds none: whoever leads there asks `entry`."""
+def emit(builder: Builder, code: Assembler[Any], tree: Ready, exits: Exits) -> None:
+    """Add the tests of a tree. A constant adds none: whoever leads there looks what it is."""
     if isinstance(tree, bool):
         return
     if isinstance(tree, Inverse):
-        emit(builder, nodes, tree.child, Exits(exits.false, exits.true, exits.missing, exits.mismatch))
+        emit(builder, code, tree.child, Exits(exits.false, exits.true, exits.missing, exits.mismatch))
     elif isinstance(tree, AnyOf):
-        _emit_group(builder, nodes, tree, exits)
+        _emit_group(builder, code, tree, exits)
     elif isinstance(tree, Asked):
         yes, no = (exits.false, exits.true) if tree.negative else (exits.true, exits.false)
         operand = DecisionVariant(tree.decision, tree.variant)
-        nodes.append(Test(Op.DECISION_IS, -1, operand, yes, no, no, no))
+        code.test(Op.DECISION_IS, -1, operand, Exits(yes, no, no, no))
     else:
-        nodes.append(_test(builder, tree, exits))
+        _emit_test(builder, code, tree, exits)
 
 
-def _emit_group(builder: Builder, nodes: list[Node], group: AnyOf, exits: Exits) -> None:
-    start = len(nodes)
+def _emit_group(builder: Builder, code: Assembler[Any], group: AnyOf, exits: Exits) -> None:
     last = len(group.children) - 1
     for number, child in enumerate(group.children):
-        start += size(child)
-        if number == last:
-            go_on = exits.true if group.every else exits.false
-        else:
-            following = group.children[number + 1]
-            go_on = start
-            if isinstance(following, bool):
-                go_on = exits.true if following else exits.false
+        behind: Ready = group.every if number == last else group.children[number + 1]
+        following = code.label()
+        go_on = following
+        if isinstance(behind, bool):
+            go_on = exits.true if behind else exits.false
         if group.every:
-            emit(builder, nodes, child, Exits(go_on, exits.false, exits.false, exits.mismatch))
+            emit(builder, code, child, Exits(go_on, exits.false, exits.false, exits.mismatch))
         else:
-            emit(builder, nodes, child, Exits(exits.true, go_on, go_on, exits.mismatch))
+            emit(builder, code, child, Exits(exits.true, go_on, go_on, exits.mismatch))
+        code.place(following)
+
+
+def key_slot(builder: Builder, context_type: str) -> int:
+    return builder.slot(Slot(Source.CONTEXT_KEY, "", context_type=context_type))
 
 
 def parameter_slot(builder: Builder, context_type: str, param: str) -> int:
@@ -347,24 +331,26 @@ _ORDER: Final = {
 }
 
 
-def _test(builder: Builder, leaf: Comparison, exits: Exits) -> Test:
+def _emit_test(builder: Builder, code: Assembler[Any], leaf: Comparison, exits: Exits) -> None:
     """One leaf. Eq and Ne know no mismatch: another kind is simply unequal."""
     slot = parameter_slot(builder, leaf.context_type, leaf.param)
     operand: Operand = leaf.operand
     kind = kind_of(leaf.operand)
     if kind is Kind.DOUBLE:
         operand = float(leaf.operand)
-    yes, no, gone, mismatch = exits.true, exits.false, exits.missing, exits.mismatch
     if leaf.op == "Eq":
-        return Test(_EQUAL[kind], slot, operand, yes, no, gone, no)
-    if leaf.op == "Ne":
-        return Test(_EQUAL[kind], slot, operand, no, yes, gone, yes)
-    if leaf.op in RELATIONS and kind in _ORDER:
-        return Test(_ORDER[kind], slot, operand, yes, no, gone, mismatch, RELATIONS[leaf.op])
-    if leaf.op in TEXTS:
-        return Test(TEXTS[leaf.op][0], slot, operand, yes, no, gone, mismatch)
-    if leaf.op in VERSIONS:
-        bound = comparator(leaf.op, str(leaf.operand))
+        code.test(_EQUAL[kind], slot, operand, Exits(exits.true, exits.false, exits.missing, exits.false))
+    elif leaf.op == "Ne":
+        unequal = Exits(exits.false, exits.true, exits.missing, exits.true)
+        code.test(_EQUAL[kind], slot, operand, unequal)
+    elif leaf.op in RELATIONS and kind in _ORDER:
+        code.test(_ORDER[kind], slot, operand, exits, RELATIONS[leaf.op])
+    elif leaf.op in TEXTS:
+        code.test(TEXTS[leaf.op][0], slot, operand, exits)
+    else:
+        bound = comparator(leaf.op, str(leaf.operand)) if leaf.op in VERSIONS else None
         if bound is not None:
-            return Test(Op.VERSION_MATCHES, slot, (bound,), yes, no, gone, mismatch)
-    return Test(Op.PRESENT, slot, None, mismatch, mismatch, gone, mismatch)
+            code.test(Op.VERSION_MATCHES, slot, (bound,), exits)
+        else:
+            mismatch = exits.mismatch
+            code.test(Op.PRESENT, slot, None, Exits(mismatch, mismatch, exits.missing, mismatch))

@@ -6,43 +6,43 @@ leads only to later ones.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from fanion.definitions.lowering.flags import value_text
-from fanion.definitions.reading.report import shown
-from fanion.definitions.sources.stitchd.conditions import ConditionReader, Exits, Ready, emit, size
+from fanion.definitions.lowering.assembler import Assembler, Exits
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Place, Report, shown
+from fanion.definitions.sources.stitchd.conditions import ConditionReader, Ready, Tree, emit
 from fanion.definitions.sources.stitchd.files import Flag
-from fanion.definitions.sources.stitchd.rollouts import Placing, Rollouts, variant_number
-from fanion.model.program import Answer, DecisionVariant, Node, Op, Outcome, Resolution, Test
+from fanion.definitions.sources.stitchd.rollouts import Placing, Rollouts, emit_end, variant_number
+from fanion.model.program import Answer, DecisionVariant, Node, Op, Resolution
 
-if TYPE_CHECKING:
-    from fanion.definitions.sources.stitchd.lowering import StitchdLowering
+
+class Others(Protocol):
+    """What a flag asks of the source that it stands in. `flags`: file, path and flag, by key and by id."""
+
+    builder: Builder
+    report: Report
+    environment: str
+    flags: dict[str, tuple[str, str, Flag]]
+
+    def ready(self, tree: Tree, file: str, path: str) -> Ready:
+        """A condition with its references resolved."""
+
+    def flag(self, key: str, path: str = "") -> int | None:
+        """A flag's decision; None for one that is being lowered."""
 
 
 class FlagLowering:
     """One flag: its nodes, and what each outcome answers."""
 
-    def __init__(self, source: StitchdLowering, file: str, path: str, flag: Flag) -> None:
-        self.source = source
-        self.builder = source.builder
-        self.report = source.report
-        self.file = file
-        self.path = path
+    def __init__(self, others: Others, file: str, path: str, flag: Flag) -> None:
+        self.others = others
+        self.place = Place(others.report, file, path)
+        self.problem = self.place.problem
         self.flag = flag
-        self.nodes: list[Node] = []
-        self.answers: list[Answer] = []
+        self.rollouts = Rollouts(others.builder, others.environment, flag, self.place)
+        self.code = Assembler[Answer]()
         self.default = self.find_default()
-
-    def problem(self, path: str, found: str, allowed: str) -> None:
-        self.report.problem(self.file, f"{self.path}.{path}", found, allowed)
-
-    def variant(self, name: str, path: str) -> int | None:
-        """The number of a variant that must be there."""
-        number = variant_number(self.flag, name)
-        if number is None:
-            known = ", ".join(variant.key for variant in self.flag.variants) or "none"
-            self.problem(path, f"the variant {shown(name)}", f"one of the flag's: {known}")
-        return number
 
     def find_default(self) -> int | None:
         flag, name, path = self.flag, self.flag.default_variant, "default_variant"
@@ -57,7 +57,7 @@ class FlagLowering:
                         path, shown(name), f"{assignment.specific_variant}, as the default rule says"
                     )
                 name, path = assignment.specific_variant, f"{place}.specific_variant"
-        return None if name is None else self.variant(name, path)
+        return None if name is None else self.rollouts.variant(name, path)
 
     def one_of(self, path: str, item: Any, *names: str) -> None:
         given = [name for name in names if getattr(item, name) is not None]
@@ -69,59 +69,44 @@ class FlagLowering:
         self.check_rest()
         rules = [self.rule(number) for number in range(len(flag.rules))]
         if not flag.enabled:
-            self.end(Resolution.OFF, self.default)
-            return self.nodes, self.answers
-        if self.prerequisites():
+            emit_end(self.code, flag, Resolution.OFF, self.default)
+        elif self.prerequisites():
             for rule in rules:
                 if rule is not None and self.emit_rule(*rule):
-                    return self.nodes, self.answers
-            self.emit_default()
-        return self.nodes, self.answers
+                    break
+            else:
+                self.emit_default()
+        return self.code.finish()
 
     def check_rest(self) -> None:
         if self.flag.fallback_variant is not None:
-            self.variant(self.flag.fallback_variant, "fallback_variant")
+            self.rollouts.variant(self.flag.fallback_variant, "fallback_variant")
         if self.flag.default_rule_distribution is not None and self.flag.default_rule is not None:
             rollout = self.flag.default_rule.variant_assignment.percentage_rollout
             if rollout is not None:
                 found = "beside a percentage in default_rule"
                 self.problem("default_rule_distribution", found, "one of the two")
 
-    def end(self, resolution: Resolution, variant: int | None, rule: int = -1) -> None:
-        """An outcome. Without a default the engine answers the variant "" with the value false."""
-        rule_id = None
-        if rule >= 0:
-            stated = self.flag.rules[rule]
-            rule_id = stated.rule_id or stated.id
-        if variant is None:
-            self.nodes.append(Outcome(resolution, len(self.flag.variants), rule))
-            self.answers.append(Answer(resolution, "false", "", rule_id))
-        else:
-            chosen = self.flag.variants[variant]
-            self.nodes.append(Outcome(resolution, variant, rule))
-            self.answers.append(Answer(resolution, value_text(chosen.value), chosen.key, rule_id))
-
     # -- prerequisites
 
     def prerequisites(self) -> bool:
         """Tests that lead on only if all are met; False where one never is, so that rules are not read."""
-        source = self.source
+        others = self.others
         met: list[DecisionVariant] = []
         possible = True
         for number, one in enumerate(self.flag.prerequisites):
             place = f"prerequisites[{number}]"
-            if one.prerequisite_flag not in source.flags:
-                self.report.warning(
-                    self.file,
-                    f"{self.path}.{place}.prerequisite_flag",
+            if one.prerequisite_flag not in others.flags:
+                found, meaning = (
                     f"the flag {shown(one.prerequisite_flag)}",
                     "absent, so the prerequisite is never met",
                 )
+                self.place.warning(f"{place}.prerequisite_flag", found, meaning)
                 possible = False
                 continue
-            asked = source.flags[one.prerequisite_flag][2]
+            asked = others.flags[one.prerequisite_flag][2]
             variant = variant_number(asked, one.required_variant)
-            decision = source.flag(asked.key, f"{self.path}.{place}")
+            decision = others.flag(asked.key, f"{self.place.path}.{place}")
             if variant is None:
                 found = f"the variant {shown(one.required_variant)}"
                 self.problem(f"{place}.required_variant", found, f"a variant of {asked.key}")
@@ -132,14 +117,20 @@ class FlagLowering:
         fallback = self.default
         if self.flag.fallback_variant is not None:
             fallback = variant_number(self.flag, self.flag.fallback_variant)
+        code = self.code
         if not possible:
-            self.end(Resolution.DEFAULT, fallback)
+            emit_end(code, self.flag, Resolution.DEFAULT, fallback)
             return False
         if met:
+            unmet, all_met = code.label(), code.label()
             for number, operand in enumerate(met, 1):
-                on_true = number if number < len(met) else len(met) + 1
-                self.nodes.append(Test(Op.DECISION_IS, -1, operand, on_true, len(met), len(met), len(met)))
-            self.end(Resolution.DEFAULT, fallback)
+                following = code.label() if number < len(met) else all_met
+                code.test(Op.DECISION_IS, -1, operand, Exits(following, unmet, unmet, unmet))
+                if following is not all_met:
+                    code.place(following)
+            code.place(unmet)
+            emit_end(code, self.flag, Resolution.DEFAULT, fallback)
+            code.place(all_met)
         return True
 
     # -- rules
@@ -151,10 +142,10 @@ class FlagLowering:
         self.one_of(path, rule, "variant_assignment", "output")
         if rule.rule_id is not None and rule.id is not None and rule.rule_id != rule.id:
             self.problem(f"{path}.id", shown(rule.id), f"{rule.rule_id}, as rule_id says")
-        place = f"{self.path}.{path}.condition"
-        tree = ConditionReader(self.file, self.report).read(rule.condition, place)
-        ready = None if tree is None else self.source.ready(tree, self.file, place)
-        rollouts = Rollouts(self, path)
+        file, place = self.place.file, f"{self.place.path}.{path}.condition"
+        tree = ConditionReader(file, self.others.report).read(rule.condition, place)
+        ready = None if tree is None else self.others.ready(tree, file, place)
+        rollouts = self.rollouts
         placing: Placing | None = None
         if rule.variant_assignment is not None:
             assignment = rule.variant_assignment
@@ -176,23 +167,27 @@ class FlagLowering:
         """A rule's nodes; whether no later rule can be reached."""
         if when is False:
             return False
-        following = len(self.nodes) + size(when) + placing.size
-        body = len(self.nodes) + size(when)
-        emit(self.builder, self.nodes, when, Exits(body, following, following, following))
-        placing.emit(self, following, number)
+        code = self.code
+        matched, following = code.label(), code.label()
+        emit(self.others.builder, code, when, Exits(matched, following, following, following))
+        code.place(matched)
+        placing.emit(code, self.flag, self.default, following, number)
+        code.place(following)
         return when is True and placing.always
 
     def emit_default(self) -> None:
         flag = self.flag
-        rollouts = Rollouts(self, "default_rule")
         placing: Placing | None = None
         if flag.default_rule_distribution is not None:
-            placing = rollouts.distribution(flag.default_rule_distribution)
+            placing = self.rollouts.distribution(flag.default_rule_distribution)
         elif flag.default_rule is not None and flag.default_rule.variant_assignment.percentage_rollout:
             rollout = flag.default_rule.variant_assignment.percentage_rollout
-            placing = rollouts.flat(rollout, "default_rule.variant_assignment.percentage_rollout")
+            path = "default_rule.variant_assignment.percentage_rollout"
+            placing = self.rollouts.flat(rollout, path, Resolution.DEFAULT)
         if placing is not None:
-            placing.emit(self, len(self.nodes) + placing.size, -1)
+            following = self.code.label()
+            placing.emit(self.code, flag, self.default, following, -1)
             if placing.always:
                 return
-        self.end(Resolution.DEFAULT, self.default)
+            self.code.place(following)
+        emit_end(self.code, flag, Resolution.DEFAULT, self.default)

@@ -12,12 +12,13 @@ Decisions, 2026-11
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
+from fanion.definitions.lowering.assembler import Assembler, Exits, Label
 from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.lowering.segments import MEMBER, OTHER, member_outcome
 from fanion.definitions.reading.files import resolve
 from fanion.definitions.reading.members import MemberList
 from fanion.definitions.reading.report import Report, join, shown
@@ -29,16 +30,15 @@ from fanion.definitions.sources.stitchd.conditions import (
     Comparison,
     ConditionReader,
     Evaluated,
-    Exits,
     Group,
     Membership,
     Not,
     Ready,
     Tree,
     emit,
+    key_slot,
     ready_group,
     ready_not,
-    size,
 )
 from fanion.definitions.sources.stitchd.files import (
     ListSegment,
@@ -56,16 +56,11 @@ from fanion.model.program import (
     DecisionVariant,
     Node,
     Op,
-    Outcome,
     Resolution,
-    Slot,
-    Source,
     Test,
 )
 
 NAME: Final = "stitchd"
-MEMBER, OTHER = 1, 0
-"""Variant numbers of a segment's decision."""
 
 
 class StitchdLowering:
@@ -154,35 +149,31 @@ class StitchdLowering:
             tree = reader.read(document, place, leaves=COMPARISONS)
             if tree is not None:
                 trees.append(self.ready(tree, file, place))
-        end = sum(map(size, trees))
-        member, other, error = end, end + 1, end + 2
-        nodes: list[Node] = []
-        following = 0
-        for number, ready in enumerate(trees):
-            following += size(ready)
-            next_rule = self.entry(trees[number + 1 :], following, member, other)
-            emit(self.builder, nodes, ready, Exits(member, next_rule, error, error))
-        if not nodes:
-            found = self.entry(trees, 0, member, other)
-            return [
-                Outcome(*((Resolution.MATCHED, MEMBER) if found == member else (Resolution.DEFAULT, OTHER)))
-            ]
-        nodes += (
-            Outcome(Resolution.MATCHED, MEMBER),
-            Outcome(Resolution.DEFAULT, OTHER),
-            Outcome(Resolution.ERROR, OTHER),
-        )
-        return nodes
-
-    @staticmethod
-    def entry(trees: list[Ready], start: int, member: int, other: int) -> int:
-        """Where the evaluation of the conditions in `trees` begins; constants have no nodes."""
-        for tree in trees:
-            if tree is True:
-                return member
-            if tree is not False:
-                return start
-        return other
+        code = Assembler[None]()
+        member, other, error = code.label(), code.label(), code.label()
+        entry = other
+        behind: list[tuple[Ready, Label, Label]] = []
+        for ready in reversed(trees):
+            own = code.label()
+            behind.append((ready, own, entry))
+            if not isinstance(ready, bool):
+                entry = own
+            elif ready:
+                entry = member
+        for ready, own, following in reversed(behind):
+            code.place(own)
+            emit(self.builder, code, ready, Exits(member, following, error, error))
+        constant = all(isinstance(ready, bool) for ready in trees)
+        if entry is member or not constant:
+            code.place(member)
+            code.outcome(None, Resolution.MATCHED, MEMBER)
+        if entry is other or not constant:
+            code.place(other)
+            code.outcome(None, Resolution.DEFAULT, OTHER)
+        if not constant:
+            code.place(error)
+            code.outcome(None, Resolution.ERROR, OTHER)
+        return code.finish()[0]
 
     def list_segment(self, file: str, path: str, segment: ListSegment) -> list[Node]:
         """Not a member if any present context is excluded by its type's list, else if any is included."""
@@ -194,25 +185,26 @@ class StitchdLowering:
                 if inline or further:
                     other = None if further is None else resolve(file, further)
                     self.builder.list_members(MemberList(name, tuple(inline), other), f"{place}.{side}_file")
-        count = len(sides)
-        member, excluded = 2 * count + 1, 2 * count
-        nodes: list[Node] = []
+        code = Assembler[None]()
+        member, excluded = code.label(), code.label()
         for included in (False, True):
             for number, (context_type, _, _) in enumerate(sides, 1):
-                slot = self.key_slot(context_type)
-                on_false = len(nodes) + 1 if not included or number < count else excluded
-                on_true = member if included else excluded
+                following = excluded if included and number == len(sides) else code.label()
                 name = self.list_name(segment, context_type, SIDES[not included])
-                nodes.append(Test(Op.LIST_MEMBER, slot, name, on_true, on_false, on_false, on_false))
-        nodes += (Outcome(Resolution.DEFAULT, OTHER), Outcome(Resolution.MATCHED, MEMBER))
-        return nodes
+                on_true = member if included else excluded
+                exits = Exits(on_true, following, following, following)
+                code.test(Op.LIST_MEMBER, key_slot(self.builder, context_type), name, exits)
+                if following is not excluded:
+                    code.place(following)
+        code.place(excluded)
+        code.outcome(None, Resolution.DEFAULT, OTHER)
+        code.place(member)
+        code.outcome(None, Resolution.MATCHED, MEMBER)
+        return code.finish()[0]
 
     def list_name(self, segment: ListSegment, context_type: str, side: str) -> str:
         """The store's name of one side of a list segment."""
         return f"{self.builder.environment}/{NAME}/{segment.key}/{context_type}/{side}"
-
-    def key_slot(self, context_type: str) -> int:
-        return self.builder.slot(Slot(Source.CONTEXT_KEY, "", context_type=context_type))
 
     # -- conditions
 
@@ -293,12 +285,6 @@ class StitchdLowering:
 
 
 SIDES: Final = ("include", "exclude")
-
-
-def member_outcome(nodes: Iterable[Node]) -> int:
-    """Which outcome of a segment's decision means "member"; -1: none."""
-    outcomes = [node for node in nodes if isinstance(node, Outcome)]
-    return next((number for number, one in enumerate(outcomes) if one.variant == MEMBER), -1)
 
 
 def _by_name(items: list[Any]) -> dict[str, Any]:

@@ -7,12 +7,15 @@ context's key; without that context the rule does not match.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
-from fanion.definitions.reading.report import shown
-from fanion.definitions.sources.stitchd.conditions import parameter_slot
+from fanion.definitions.lowering.assembler import Assembler, Label, spans
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.lowering.values import value_text
+from fanion.definitions.reading.report import Place, shown
+from fanion.definitions.sources.stitchd.conditions import key_slot, parameter_slot
 from fanion.definitions.sources.stitchd.files import (
     BASIS_POINTS,
     Distribution,
@@ -22,21 +25,7 @@ from fanion.definitions.sources.stitchd.files import (
     Rollout,
     Target,
 )
-from fanion.model.program import (
-    Hash,
-    HashKind,
-    Piece,
-    PieceKind,
-    Range,
-    Ranges,
-    Reduction,
-    Resolution,
-    Slot,
-    Source,
-)
-
-if TYPE_CHECKING:
-    from fanion.definitions.sources.stitchd.flags import FlagLowering
+from fanion.model.program import Answer, HashKind, Piece, PieceKind, Reduction, Resolution, Slot, Source
 
 Share = tuple[int, "int | None"]
 """Basis points, and the number of a variant (None: the default variant)."""
@@ -60,41 +49,50 @@ class Placing(msgspec.Struct, frozen=True):
         """Whether it never leads on to the next rule."""
         return self.gate is None
 
-    @property
-    def size(self) -> int:
-        """How many nodes `emit` adds."""
-        gate = 0 if self.gate is None else 2
-        return gate + (1 if self.shares is None else 3 + len(self.shares))
-
-    def emit(self, flag: FlagLowering, following: int, rule: int) -> None:
-        nodes = flag.nodes
+    def emit(
+        self, code: Assembler[Answer], flag: Flag, default: int | None, following: Label, rule: int
+    ) -> None:
+        """Who the gate doesn't admit goes to `following`."""
         if self.gate is not None:
             salt, key, low, high = self.gate
-            at = len(nodes)
-            nodes.append(_hash((salt, key), at + 1, following))
-            admitted = (Range(low, high, at + 2),) if low <= high else ()
-            nodes.append(Ranges(admitted, following))
+            drawn, admitted = code.label(), code.label()
+            _hash(code, (salt, key), drawn, following)
+            code.place(drawn)
+            code.ranges([(low, high, admitted)] if low <= high else [], following)
+            code.place(admitted)
         if self.shares is None:
-            flag.end(self.resolution, self.single, rule)
+            emit_end(code, flag, self.resolution, self.single, rule)
             return
-        at = len(nodes)
-        first = at + 2
-        uncovered = first + len(self.shares)
-        nodes.append(_hash(self.pieces, at + 1))
-        ranges = []
-        low = 0
-        for target, (width, _) in enumerate(self.shares, first):
-            high = min(low + width, BASIS_POINTS)
-            if high > low:
-                ranges.append(Range(low, high - 1, target))
-            low = high
-        nodes.append(Ranges(tuple(ranges), uncovered))
-        for _, variant in self.shares:
+        drawn, uncovered = code.label(), code.label()
+        labels = [code.label() for _ in self.shares]
+        _hash(code, self.pieces, drawn)
+        code.place(drawn)
+        widths = (width for width, _ in self.shares)
+        code.ranges(spans(zip(widths, labels, strict=True), BASIS_POINTS), uncovered)
+        for label, (_, variant) in zip(labels, self.shares, strict=True):
+            code.place(label)
             if variant is not None:
-                flag.end(self.resolution, variant, rule)
+                emit_end(code, flag, self.resolution, variant, rule)
             else:
-                flag.end(self.resolution if rule >= 0 else Resolution.DEFAULT, flag.default, rule)
-        flag.end(self.resolution, flag.default, rule)
+                emit_end(code, flag, self.resolution if rule >= 0 else Resolution.DEFAULT, default, rule)
+        code.place(uncovered)
+        emit_end(code, flag, self.resolution, default, rule)
+
+
+def emit_end(
+    code: Assembler[Answer], flag: Flag, resolution: Resolution, variant: int | None, rule: int = -1
+) -> None:
+    """An outcome. Without a default the engine answers the variant "" with the value false."""
+    rule_id = None
+    if rule >= 0:
+        stated = flag.rules[rule]
+        rule_id = stated.rule_id or stated.id
+    if variant is None:
+        code.outcome(Answer(resolution, "false", "", rule_id), resolution, len(flag.variants), rule)
+    else:
+        chosen = flag.variants[variant]
+        answer = Answer(resolution, value_text(chosen.value), chosen.key, rule_id)
+        code.outcome(answer, resolution, variant, rule)
 
 
 def variant_number(flag: Flag, name: str) -> int | None:
@@ -105,98 +103,108 @@ def variant_number(flag: Flag, name: str) -> int | None:
     return next((number for number, variant in enumerate(flag.variants) if variant.id == name), None)
 
 
-def _hash(pieces: tuple[Piece, ...], on_done: int, on_missing: int = -1) -> Hash:
-    return Hash(HashKind.MURMUR3_128, pieces, Reduction.BASIS_POINTS, BASIS_POINTS, on_done, on_missing)
+def _hash(
+    code: Assembler[Answer], pieces: tuple[Piece, ...], drawn: Label, missing: Label | None = None
+) -> None:
+    code.hash(HashKind.MURMUR3_128, pieces, Reduction.BASIS_POINTS, BASIS_POINTS, drawn, missing)
 
 
 class Rollouts:
-    """Reads what one rule of a flag serves; problems are reported and answered with None."""
+    """Reads what a flag's rules and its default serve; problems are reported and answered with None.
+    `environment` is the id in the hash."""
 
-    def __init__(self, flag: FlagLowering, path: str) -> None:
+    def __init__(self, builder: Builder, environment: str, flag: Flag, place: Place) -> None:
+        self.builder = builder
         self.flag = flag
-        self.default_rule = path == "default_rule"
+        self.place = place
+        self.salt = Piece(PieceKind.LITERAL, flag.key + environment)
+
+    def variant(self, name: str, path: str) -> int | None:
+        """The number of a variant that must be there."""
+        number = variant_number(self.flag, name)
+        if number is None:
+            known = ", ".join(variant.key for variant in self.flag.variants) or "none"
+            self.place.problem(path, f"the variant {shown(name)}", f"one of the flag's: {known}")
+        return number
 
     def single(self, name: str, path: str) -> Placing | None:
-        number = self.flag.variant(name, path)
+        number = self.variant(name, path)
         return None if number is None else Placing(Resolution.MATCHED, single=number)
 
-    def flat(self, rollout: Rollout, path: str) -> Placing | None:
+    def flat(self, rollout: Rollout, path: str, resolution: Resolution = Resolution.SPLIT) -> Placing | None:
         weights = [(weight.variant_key, weight.weight) for weight in rollout.weights]
-        return self.percentage(rollout.targets, weights, rollout.exclusion_gate, path)
+        return self.percentage(rollout.targets, weights, rollout.exclusion_gate, path, resolution)
 
     def stored(self, percentage: Percentage, path: str) -> Placing | None:
-        return self.percentage(percentage.targets, percentage.weights, percentage.exclusion_gate, path)
+        gate, resolution = percentage.exclusion_gate, Resolution.SPLIT
+        return self.percentage(percentage.targets, percentage.weights, gate, path, resolution)
 
     def distribution(self, distribution: Distribution) -> Placing:
         """By the keys of all contexts, in request order (5.5)."""
-        key = Piece(PieceKind.TEXT, slot=self.flag.builder.slot(Slot(Source.CONTEXT_KEYS, "")))
+        key = Piece(PieceKind.TEXT, slot=self.builder.slot(Slot(Source.CONTEXT_KEYS, "")))
         allocations = [(one.variant_key, one.percentage_bp) for one in distribution.allocations]
         shares = self.shares(allocations, "default_rule_distribution.allocations")
-        return Placing(Resolution.SPLIT, shares=shares, pieces=(self.salt(), key))
+        return Placing(Resolution.SPLIT, shares=shares, pieces=(self.salt, key))
 
     def percentage(
-        self, targets: list[Target], weights: list[tuple[str, int]], gate: Gate | None, path: str
+        self,
+        targets: list[Target],
+        weights: list[tuple[str, int]],
+        gate: Gate | None,
+        path: str,
+        resolution: Resolution,
     ) -> Placing | None:
-        flag = self.flag
         if len(targets) > TARGETS_MAX:
-            flag.problem(f"{path}.targets", f"{len(targets)} targets", f"at most {TARGETS_MAX}")
+            self.place.problem(f"{path}.targets", f"{len(targets)} targets", f"at most {TARGETS_MAX}")
             return None
         pieces = [self.target(target, f"{path}.targets[{n}]") for n, target in enumerate(targets)]
         total = sum(weight for _, weight in weights)
         if total != BASIS_POINTS:
             meaning = "the default variant is served to the rest" if total < BASIS_POINTS else "cut off there"
-            flag.report.warning(
-                flag.file, f"{flag.path}.{path}.weights", f"{total} of {BASIS_POINTS} basis points", meaning
-            )
+            self.place.warning(f"{path}.weights", f"{total} of {BASIS_POINTS} basis points", meaning)
         shares = self.shares(weights, f"{path}.weights")
         gated = None if gate is None else self.gate(gate, targets, f"{path}.exclusion_gate")
         read = [piece for piece in pieces if piece is not None]
         if len(read) < len(pieces) or (gate is not None and gated is None):
             return None
-        resolution = Resolution.DEFAULT if self.default_rule else Resolution.SPLIT
-        return Placing(resolution, shares=shares, pieces=(self.salt(), *read), gate=gated)
-
-    def salt(self) -> Piece:
-        return Piece(PieceKind.LITERAL, self.flag.flag.key + self.flag.source.environment)
+        return Placing(resolution, shares=shares, pieces=(self.salt, *read), gate=gated)
 
     def shares(self, weights: list[tuple[str, int]], path: str) -> tuple[Share, ...]:
         shares: list[Share] = []
-        flag = self.flag
         for number, (name, weight) in enumerate(weights):
-            variant = variant_number(flag.flag, name)
+            variant = variant_number(self.flag, name)
             if variant is None:
                 found = f"the variant {shown(name)}"
-                place = f"{flag.path}.{path}[{number}]"
-                flag.report.warning(flag.file, place, found, "not the flag's, so its default is served")
+                self.place.warning(f"{path}[{number}]", found, "not the flag's, so its default is served")
             shares.append((weight, variant))
         return tuple(shares)
 
     def target(self, target: Target, path: str) -> Piece | None:
         """The text of a context's key or of a parameter."""
-        flag = self.flag
         name = target.param
         if isinstance(target.field, dict):
             if target.param is not None:
-                flag.problem(f"{path}.param", shown(target.param), "nothing, as field names the parameter")
+                found = shown(target.param)
+                self.place.problem(f"{path}.param", found, "nothing, as field names the parameter")
             name = target.field.get("Parameter")
         if target.field == "Key":
             if name is not None:
-                flag.problem(f"{path}.param", shown(name), "nothing, as field is Key")
-            key_slot = flag.source.key_slot(target.context_type)
-            return Piece(PieceKind.TEXT, slot=key_slot)
+                self.place.problem(f"{path}.param", shown(name), "nothing, as field is Key")
+            return Piece(PieceKind.TEXT, slot=key_slot(self.builder, target.context_type))
         if name is None:
-            flag.problem(f"{path}.param", "nothing", "the name of a parameter, as field is Parameter")
+            allowed = "the name of a parameter, as field is Parameter"
+            self.place.problem(f"{path}.param", "nothing", allowed)
             return None
-        return Piece(PieceKind.TEXT, slot=parameter_slot(flag.builder, target.context_type, name))
+        return Piece(PieceKind.TEXT, slot=parameter_slot(self.builder, target.context_type, name))
 
     def gate(self, gate: Gate, targets: list[Target], path: str) -> tuple[Piece, Piece, int, int] | None:
         context_type = gate.context_type
         if context_type is None:
             if not targets:
                 found = "no context type, and no target to take it from"
-                self.flag.problem(path, found, "context_type")
+                self.place.problem(path, found, "context_type")
                 return None
             context_type = targets[0].context_type
         salt = Piece(PieceKind.LITERAL, gate.group_salt)
-        key = Piece(PieceKind.TEXT, slot=self.flag.source.key_slot(context_type))
+        key = Piece(PieceKind.TEXT, slot=key_slot(self.builder, context_type))
         return salt, key, gate.bucket_lo, gate.bucket_hi - 1

@@ -3,81 +3,82 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
-from fanion.definitions.lowering.conditions import Group, Leaf, emit, join_trees, size
+from fanion.definitions.lowering.assembler import Assembler, Exits, Label
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.lowering.conditions import emit, join_trees
 from fanion.definitions.sources.traffical.conditions import lower_condition, top_slot
-from fanion.definitions.sources.traffical.files import Allocation, ContextualModel, Layer, Policy
-from fanion.model.choice import Alternative, KeyedWeights, NumberTerm, Scores, TextTerm
-from fanion.model.layers import Arm
-from fanion.model.program import (
-    Hash,
-    HashKind,
-    Node,
-    Op,
-    Outcome,
-    Piece,
-    PieceKind,
-    Range,
-    Ranges,
-    Reduction,
-    Resolution,
-    Test,
+from fanion.definitions.sources.traffical.files import (
+    Allocation,
+    ContextualModel,
+    Layer,
+    Policy,
+    PolicyState,
 )
-
-if TYPE_CHECKING:
-    from fanion.definitions.sources.traffical.lowering import TrafficalLowering
+from fanion.model.choice import NumberTerm, TextTerm, Vector
+from fanion.model.layers import Arm
+from fanion.model.program import HashKind, Node, Op, Piece, PieceKind, Reduction, Resolution
 
 DYNAMIC_MAX: Final = 10_000
 """Dynamic allocations of one policy (contract 5.7): more are as if the count were missing."""
-FAILED: Final = -1
-"""Target of a test whose policy doesn't match, until its place is known."""
 LITERAL = PieceKind.LITERAL
-Make = Callable[[Callable[[int], int]], Node]
 
 
 def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-class Assembler:
-    """Nodes with labels for targets that are not there yet."""
+class EntityWeights:
+    """The weights that edge mode draws by, as vectors. Policies with one state share them."""
 
-    def __init__(self) -> None:
-        self.made: list[Make] = []
-        self.places: list[int] = []
+    def __init__(self, states: Mapping[str, PolicyState]) -> None:
+        self.states = states
+        self._vectors: dict[int, tuple[Vector, ...]] = {}
 
-    def label(self) -> int:
-        self.places.append(-1)
-        return len(self.places) - 1
+    def of(self, policy: str) -> tuple[tuple[Vector, ...], Vector | None]:
+        """A policy's weights by entity, in the order of their keys, and those of all other entities."""
+        state = self.states.get(policy)
+        if state is None:
+            return (), None
+        found = self._vectors.get(id(state))
+        if found is None:
+            items = sorted(state.entities.items(), key=lambda item: item[0].encode())
+            found = tuple(Vector(key, tuple(one.weights), one.computed_at) for key, one in items)
+            self._vectors[id(state)] = found
+        fallback = state.fallback
+        if fallback is None:
+            return found, None
+        return found, Vector("", tuple(fallback.weights), fallback.computed_at)
 
-    def place(self, label: int) -> None:
-        """The next node is what the label means."""
-        self.places[label] = len(self.made)
 
-    def add(self, make: Make) -> None:
-        self.made.append(make)
+class Surroundings(msgspec.Struct, frozen=True):
+    """What the layers of a bundle have in common. `project_slot`: the project's unit. `edge_results`: results to
+    put in the place of edge policies' draws."""
 
-    def finish(self) -> list[Node]:
-        return [make(self.places.__getitem__) for make in self.made]
+    builder: Builder
+    bucket_count: int
+    project_slot: int
+    weights: EntityWeights
+    edge_results: Mapping[str, int] | None = None
 
 
 class LayerLowering:
     """The nodes of one layer. Its last two arms are "no policy matched" and "no unit"."""
 
-    def __init__(self, whole: TrafficalLowering, layer: Layer, slot: int) -> None:
+    def __init__(self, whole: Surroundings, layer: Layer, slot: int) -> None:
         self.whole = whole
         self.builder = whole.builder
         self.layer = layer
         self.slot = slot
-        self.code = Assembler()
-        self.arms: list[Arm] = []
-        self.bucket_count = whole.bundle.head.hashing.bucket_count
+        self.code = Assembler[Arm]()
+        self.bucket_count = whole.bucket_count
 
-    def run(self) -> list[Node]:
+    def run(self) -> tuple[list[Node], list[Arm]]:
+        """The nodes, and an arm for each outcome."""
         code, slot = self.code, self.slot
         hashed, no_unit, first = code.label(), code.label(), code.label()
         text, length = Piece(PieceKind.TEXT, slot=slot), Piece(PieceKind.BYTE_LENGTH, slot=slot)
@@ -89,13 +90,9 @@ class LayerLowering:
             text,
             Piece(LITERAL, layer_id),
         )
-        code.add(lambda at: Test(Op.EQ_STRING, slot, "", at(no_unit), at(hashed), at(no_unit), at(hashed)))
+        code.test(Op.EQ_STRING, slot, "", Exits(no_unit, hashed, no_unit, hashed))
         code.place(hashed)
-        code.add(
-            lambda at: Hash(
-                HashKind.SHA256, pieces, Reduction.MODULO, self.bucket_count, at(first), at(no_unit)
-            )
-        )
+        code.hash(HashKind.SHA256, pieces, Reduction.MODULO, self.bucket_count, first, no_unit)
         code.place(first)
         for number, policy in enumerate(self.layer.policies):
             if policy.running:
@@ -106,9 +103,7 @@ class LayerLowering:
         return code.finish()
 
     def outcome(self, arm: Arm, resolution: Resolution, rule: int = -1) -> None:
-        variant = len(self.arms)
-        self.arms.append(arm)
-        self.code.add(lambda _: Outcome(resolution, variant, rule))
+        self.code.outcome(arm, resolution, self.code.outcomes, rule)
 
     def policy(self, policy: Policy, number: int) -> None:
         """One policy; what it doesn't match goes on behind it."""
@@ -126,7 +121,7 @@ class LayerLowering:
                 self.by_bucket(policy, number, following)
         self.code.place(following)
 
-    def guards(self, policy: Policy, following: int) -> bool:
+    def guards(self, policy: Policy, following: Label) -> bool:
         """Eligibility and conditions; False where they can never hold."""
         code = self.code
         eligible = policy.head.eligible_bucket_range
@@ -135,13 +130,12 @@ class LayerLowering:
             return False
         if eligible is not None:
             inside, low, high = code.label(), eligible.start, eligible.end
-            code.add(lambda at: Ranges((Range(low, high, at(inside)),), at(following)))
+            code.ranges([(low, high, inside)], following)
             code.place(inside)
-        if isinstance(tree, Leaf | Group):
-            start, tests = len(code.made), list[Node]()
-            emit(tests, tree, size(tree), FAILED)
-            for test in tests:
-                code.add(lambda at, test=test: _placed(test, start, at(following)))  # type: ignore[misc]
+        if tree is not True:
+            matched = code.label()
+            emit(code, tree, matched, following)
+            code.place(matched)
         return True
 
     def arm(self, policy: Policy, allocation: Allocation | None, **more: Any) -> Arm:
@@ -158,15 +152,13 @@ class LayerLowering:
             values=tuple((key, json_text(value)) for key, value in allocation.overrides.items()),
         )
 
-    def by_bucket(self, policy: Policy, number: int, following: int) -> None:
+    def by_bucket(self, policy: Policy, number: int, following: Label) -> None:
         code = self.code
         labels = [code.label() for _ in policy.allocations]
         spans = [allocation.bucket_range for allocation in policy.allocations]
-        code.add(
-            lambda at: Ranges(
-                tuple(Range(*span, at(label)) for span, label in zip(spans, labels, strict=True)),
-                at(following),
-            )
+        code.ranges(
+            [(*span, label) for span, label in zip(spans, labels, strict=True)],
+            following,
         )
         for allocation, label in zip(policy.allocations, labels, strict=True):
             low, high = allocation.bucket_range
@@ -185,18 +177,10 @@ class LayerLowering:
             Piece(LITERAL, f":{policy.head.id}"),
         )
         terms = [self.terms(model, allocation) for allocation in policy.allocations]
-        code.add(lambda at: Hash(HashKind.SHA256, pieces, Reduction.UNIT53, 0, at(scored)))
+        code.hash(HashKind.SHA256, pieces, Reduction.UNIT53, 0, scored)
         code.place(scored)
-        code.add(
-            lambda at: Scores(
-                tuple(
-                    Alternative(base, parts, at(label))
-                    for (base, parts), label in zip(terms, labels, strict=True)
-                ),
-                model.gamma,
-                model.action_probability_floor,
-            )
-        )
+        alternatives = [(base, parts, label) for (base, parts), label in zip(terms, labels, strict=True)]
+        code.scores(alternatives, model.gamma, model.action_probability_floor)
         version = model.generated_at or model.model_version or None
         for allocation, label in zip(policy.allocations, labels, strict=True):
             code.place(label)
@@ -220,7 +204,7 @@ class LayerLowering:
             )
         return coefficients.intercept, tuple(terms)
 
-    def per_entity(self, policy: Policy, unit: int, number: int, following: int, *, drawn: bool) -> None:
+    def per_entity(self, policy: Policy, unit: int, number: int, following: Label, *, drawn: bool) -> None:
         """A draw by the entity's weights; an entity that can't be named goes on with the next policy."""
         config = policy.head.entity_config
         assert config is not None
@@ -239,20 +223,14 @@ class LayerLowering:
             Piece(PieceKind.TEXT, slot=unit),
             Piece(LITERAL, f":{policy.head.id}"),
         )
-        code.add(
-            lambda at: Hash(HashKind.SHA256, seed, Reduction.UNIT53, 0, at(weighed), at(following)),
-        )
+        code.hash(HashKind.SHA256, seed, Reduction.UNIT53, 0, weighed, following)
         code.place(weighed)
-        known, fallback = self.whole.vectors_of(policy.head.id)
+        known, fallback = self.whole.weights.of(policy.head.id)
         choices = [None] if dynamic is not None else list(policy.allocations)
         labels = [code.label() for _ in choices]
         count = -1 if dynamic is None else top_slot(self.builder, dynamic.count_key)
         most = 0 if dynamic is None else DYNAMIC_MAX
-        code.add(
-            lambda at: KeyedWeights(
-                tuple(key), known, fallback, tuple(map(at, labels)), at(following), count, most
-            )
-        )
+        code.keyed_weights(tuple(key), known, fallback, labels, following, count_slot=count, count_max=most)
         for choice, label in zip(choices, labels, strict=True):
             code.place(label)
             arm = self.arm(policy, choice, drawn=drawn)
@@ -263,20 +241,18 @@ class LayerLowering:
     def numbered(self, arm: Arm) -> Arm:
         return msgspec.structs.replace(arm, numbered=True, allocation=f"{arm.policy}_dynamic_")
 
-    def edge(self, policy: Policy, number: int, following: int) -> None:
+    def edge(self, policy: Policy, number: int, following: Label) -> None:
         if self.whole.edge_results is not None:
             self.given(policy, number, following, self.whole.edge_results)
             return
         unit, code = self.whole.project_slot, self.code
         if unit != self.slot:
             named = code.label()
-            code.add(
-                lambda at: Test(Op.EQ_STRING, unit, "", at(following), at(named), at(following), at(named))
-            )
+            code.test(Op.EQ_STRING, unit, "", Exits(following, named, following, named))
             code.place(named)
         self.per_entity(policy, unit, number, following, drawn=False)
 
-    def given(self, policy: Policy, number: int, following: int, results: Mapping[str, int]) -> None:
+    def given(self, policy: Policy, number: int, following: Label, results: Mapping[str, int]) -> None:
         """A result from outside: its allocation, or a match without one where the index is out of range."""
         index = results.get(policy.head.id)
         if index is None:
@@ -291,12 +267,3 @@ class LayerLowering:
             inside = 0 <= index < len(policy.allocations)
             made = self.arm(policy, policy.allocations[index] if inside else None)
         self.outcome(made, Resolution.SPLIT, number)
-
-
-def _placed(test: Node, start: int, following: int) -> Node:
-    """A test whose targets count from its group's first node, as it stands from node `start` on."""
-    assert isinstance(test, Test)
-    exits = (test.on_true, test.on_false, test.on_missing, test.on_mismatch)
-    targets = (following if exit == FAILED else start + exit for exit in exits)
-    names = ("on_true", "on_false", "on_missing", "on_mismatch")
-    return msgspec.structs.replace(test, **dict(zip(names, targets, strict=True)))

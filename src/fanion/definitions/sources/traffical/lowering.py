@@ -12,21 +12,25 @@ from typing import Any, Final
 
 import msgspec
 
+from fanion.definitions.lowering.assembler import Assembler, Exits
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report, shown
 from fanion.definitions.sources.traffical.conditions import top_slot
 from fanion.definitions.sources.traffical.files import Bundle, Layer, Policy, PolicyState
-from fanion.definitions.sources.traffical.layers import DYNAMIC_MAX, LITERAL, LayerLowering, json_text
-from fanion.model.choice import KeyedWeights, Vector
+from fanion.definitions.sources.traffical.layers import (
+    DYNAMIC_MAX,
+    LITERAL,
+    EntityWeights,
+    LayerLowering,
+    Surroundings,
+    json_text,
+)
 from fanion.model.layers import Arm
 from fanion.model.layers import Layer as LoweredLayer
 from fanion.model.program import (
     Answer,
-    Hash,
     HashKind,
-    Node,
     Op,
-    Outcome,
     Piece,
     PieceKind,
     Profile,
@@ -34,7 +38,6 @@ from fanion.model.program import (
     Resolution,
     Slot,
     Source,
-    Test,
 )
 
 NAME: Final = "traffical"
@@ -80,11 +83,12 @@ class TrafficalLowering:
         edge_results: Mapping[str, int] | None = None,
     ) -> None:
         self.bundle = bundle
-        self.states = states
         self.builder = builder
-        self.edge_results = edge_results
+        self.weights = EntityWeights(states)
         self.project_slot = top_slot(builder, bundle.head.hashing.unit_key)
-        self.vectors: dict[int, tuple[Vector, ...]] = {}
+        self.surroundings = Surroundings(
+            builder, bundle.head.hashing.bucket_count, self.project_slot, self.weights, edge_results
+        )
 
     def run(self, file: str, report: Report, config: bytes, events: dict[str, Any]) -> None:
         """Adds everything to the builder."""
@@ -120,11 +124,12 @@ class TrafficalLowering:
     def constant(self) -> int:
         """The decision of parameters without a layer, with one outcome. That it tests the project's unit only
         has the unit's text form made, which answers show."""
-        nodes: list[Node] = [
-            Test(Op.TEXT_IN, self.project_slot, ("",), 1, 1, 1, 1),
-            Outcome(Resolution.DEFAULT, 0),
-        ]
-        return self.builder.decision("traffical", nodes)
+        code = Assembler[None]()
+        end = code.label()
+        code.test(Op.TEXT_IN, self.project_slot, ("",), Exits(end, end, end, end))
+        code.place(end)
+        code.outcome(None, Resolution.DEFAULT, 0)
+        return self.builder.decision("traffical", code.finish()[0])
 
     # -- layers
 
@@ -134,13 +139,12 @@ class TrafficalLowering:
         slot = self.project_slot if unit is None else top_slot(self.builder, unit)
         if unit is not None and not unit.strip():
             unit, slot = None, -1
-            arms = [Arm()]
-            decision = self.builder.decision(layer.id, [Outcome(Resolution.DEFAULT, 0)])
+            code = Assembler[Arm]()
+            code.outcome(Arm(), Resolution.DEFAULT, 0)
+            nodes, arms = code.finish()
         else:
-            made = LayerLowering(self, layer, slot)
-            nodes = made.run()
-            arms = made.arms
-            decision = self.builder.decision(layer.id, nodes)
+            nodes, arms = LayerLowering(self.surroundings, layer, slot).run()
+        decision = self.builder.decision(layer.id, nodes)
         self.builder.layers.append(LoweredLayer(layer.id, decision, tuple(arms), unit, slot))
         return decision, arms
 
@@ -167,22 +171,7 @@ class TrafficalLowering:
                 key, decision, answers, group=parameter.layer_id, client_safe=True, source=NAME
             )
 
-    # -- weights and edge policies
-
-    def vectors_of(self, policy: str) -> tuple[tuple[Vector, ...], Vector | None]:
-        """A policy's weights by entity, in the order of their keys, and those of all other entities."""
-        state = self.states.get(policy)
-        if state is None:
-            return (), None
-        found = self.vectors.get(id(state))
-        if found is None:
-            items = sorted(state.entities.items(), key=lambda item: item[0].encode())
-            found = tuple(Vector(key, tuple(one.weights), one.computed_at) for key, one in items)
-            self.vectors[id(state)] = found
-        fallback = state.fallback
-        if fallback is None:
-            return found, None
-        return found, Vector("", tuple(fallback.weights), fallback.computed_at)
+    # -- edge policies
 
     def edges(self) -> dict[str, Edge]:
         """A decision for each running edge policy; of several with one id the first counts."""
@@ -205,7 +194,7 @@ class TrafficalLowering:
             self.builder.slot(Slot(Source.MEMBER, name, profile=Profile.DOUBLES))
             for name in (ENTITY_ID, UNIT, COUNT)
         )
-        known, fallback = self.vectors_of(policy.head.id)
+        known, fallback = self.weights.of(policy.head.id)
         key = (Piece(PieceKind.TEXT, slot=entity),)
         seed = (
             *key,
@@ -213,22 +202,18 @@ class TrafficalLowering:
             Piece(PieceKind.TEXT, slot=unit),
             Piece(LITERAL, f":{policy.head.id}"),
         )
-        choices = 1 if dynamic else len(policy.allocations)
-        error = 2 + choices
-        nodes: list[Node] = [
-            Hash(HashKind.SHA256, seed, Reduction.UNIT53, 0, 1, error),
-            KeyedWeights(
-                key,
-                known,
-                fallback,
-                tuple(range(2, error)),
-                error,
-                count if dynamic else -1,
-                DYNAMIC_MAX if dynamic else 0,
-            ),
-        ]
-        nodes += [Outcome(Resolution.SPLIT, number) for number in range(choices)]
-        nodes.append(Outcome(Resolution.ERROR))
-        decision = self.builder.decision(f"decide:{policy.head.id}", nodes)
+        code = Assembler[None]()
+        weighed, error = code.label(), code.label()
+        choices = [code.label() for _ in ([None] if dynamic else policy.allocations)]
+        code.hash(HashKind.SHA256, seed, Reduction.UNIT53, 0, weighed, error)
+        code.place(weighed)
+        count_slot, count_max = (count, DYNAMIC_MAX) if dynamic else (-1, 0)
+        code.keyed_weights(key, known, fallback, choices, error, count_slot=count_slot, count_max=count_max)
+        for number, choice in enumerate(choices):
+            code.place(choice)
+            code.outcome(None, Resolution.SPLIT, number)
+        code.place(error)
+        code.outcome(None, Resolution.ERROR)
+        decision = self.builder.decision(f"decide:{policy.head.id}", code.finish()[0])
         names = None if dynamic else [allocation.name for allocation in policy.allocations]
         return Edge(decision, names)

@@ -1,0 +1,162 @@
+"""Lowers ordered rules with rollouts to one decision, and values to a parameter's answers (contract 4, 4.3,
+4.4).
+
+Shared by every format with Feather's shape of rules: what a rule serves is a `Choice` here, a value of a flag
+or a variation of a feature. A disabled rule, and one that can never match, leaves no node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from fanion.definitions.lowering.assembler import Assembler, Exits, Label, spans
+from fanion.definitions.lowering.builder import Builder, Identity
+from fanion.definitions.lowering.conditions import Tree, emit
+from fanion.definitions.lowering.values import Numbers, identity, value_text
+from fanion.model.program import Answer, HashKind, Node, Op, Piece, PieceKind, Reduction, Resolution
+
+BUCKETS: Final = 10_000
+"""Buckets of a rollout or split: per cent with two decimals."""
+
+# Members of an enumeration cost a look-up that shows at ten thousand flags.
+_TEXT_IN, _XXH64, _MODULO, _LITERAL = Op.TEXT_IN, HashKind.XXH64, Reduction.MODULO, PieceKind.LITERAL
+_MATCHED, _SPLIT, _DEFAULT = Resolution.MATCHED, Resolution.SPLIT, Resolution.DEFAULT
+_EMPTY = ("",)
+
+Choice = Any
+
+
+class Serving(msgspec.Struct, frozen=True, gc=False):
+    """A lowered rule: when it matches, for which share, and what. `parts` are (basis points, choice), none of
+    them empty, or None where every matching subject gets `choice`. `percentage` None: no rollout."""
+
+    number: int
+    rule_id: str
+    when: Tree
+    choice: Choice
+    percentage: float | None = None
+    parts: list[tuple[int, Choice]] | None = None
+
+
+class End(msgspec.Struct, frozen=True, gc=False):
+    """What an outcome of the decision means; the n-th belongs to outcome n."""
+
+    resolution: Resolution
+    choice: Choice
+    rule_id: str | None
+
+
+def rollout_limit(percentage: float) -> int:
+    """Buckets below this are in: round(percentage * 100), clamped (contract 4.3)."""
+    return round(max(0.0, min(100.0, percentage)) * 100)
+
+
+def lower_rules(
+    builder: Builder, key: str, rules: list[Serving], default: Choice, number: Callable[[Choice], int]
+) -> tuple[list[Node], list[End]]:
+    """The nodes and the outcomes' meanings. `number` gives the variant number of a choice."""
+    code = Assembler[End]()
+    for rule in rules:
+        when, percentage, parts = rule.when, rule.percentage, rule.parts
+        if when is False:
+            continue
+        if parts is None and percentage is not None:
+            limit = rollout_limit(percentage)
+            if limit == 0:
+                continue
+            if percentage < 100:
+                parts = [(limit, rule.choice)]
+        following = code.label()
+        if when is not True:
+            matched = code.label()
+            emit(code, when, matched, following)
+            code.place(matched)
+        if parts is None:
+            resolution = _MATCHED if percentage is None else _SPLIT
+            end = End(resolution, rule.choice, rule.rule_id)
+            code.outcome(end, resolution, number(rule.choice), rule.number)
+            if when is True:
+                return code.finish()
+        else:
+            targets = [(width, code.label()) for width, _ in parts]
+            salt = f"{key}:{rule.rule_id}:"
+            emit_split(code, _TEXT_IN, builder.subject(), salt, targets, following)
+            for (_, target), (_, choice) in zip(targets, parts, strict=True):
+                code.place(target)
+                code.outcome(End(_SPLIT, choice, rule.rule_id), _SPLIT, number(choice), rule.number)
+        code.place(following)
+    code.outcome(End(_DEFAULT, default, None), _DEFAULT, number(default))
+    return code.finish()
+
+
+def lower_off(default: Choice, number: Callable[[Choice], int]) -> tuple[list[Node], list[End]]:
+    """The same of what is switched off: everyone gets the default."""
+    code = Assembler[End]()
+    code.outcome(End(Resolution.OFF, default, None), Resolution.OFF, number(default))
+    return code.finish()
+
+
+def emit_split(
+    code: Assembler[Any],
+    op: Op,
+    identities: Sequence[Identity],
+    salt: str,
+    shares: Sequence[tuple[int, Label]],
+    nobody: Label,
+) -> None:
+    """XXH64 of the salt and the first identity that is not empty, mod 10000, to the shares' targets. A bucket
+    of none, and someone without an identity, goes to `nobody`. `op` says which values are an identity."""
+    literal, drawn = Piece(_LITERAL, salt), code.label()
+    for number, (slot, text) in enumerate(identities, 1):
+        named = code.label()
+        instead = code.label() if number < len(identities) else nobody
+        code.test(op, slot, _EMPTY, Exits(instead, named, instead, instead))
+        code.place(named)
+        code.hash(_XXH64, (literal, text), _MODULO, BUCKETS, drawn)
+        if instead is not nobody:
+            code.place(instead)
+    code.place(drawn)
+    code.ranges(spans(shares, BUCKETS), nobody)
+
+
+def lower_flag(
+    builder: Builder,
+    key: str,
+    *,
+    enabled: bool,
+    default: Any,
+    rules: list[Serving],
+    names: dict[object, str],
+    client_safe: bool,
+    flag_id: str | None,
+    source: str,
+) -> tuple[int, Numbers]:
+    """A flag of one value: its decision and its parameter. Returns the decision and the values' numbers."""
+    numbers = Numbers()
+    if enabled:
+        nodes, ends = lower_rules(builder, key, rules, default, numbers.of)
+    else:
+        nodes, ends = lower_off(default, numbers.of)
+    answers = [
+        Answer(
+            end.resolution,
+            value_text(end.choice),
+            names.get(identity(end.choice)) if names else None,
+            end.rule_id,
+        )
+        for end in ends
+    ]
+    decision = builder.decision(key, nodes)
+    builder.parameter(
+        key,
+        decision,
+        answers,
+        client_safe=client_safe,
+        group_id=flag_id,
+        source=source,
+        variants=tuple(names.values()),
+    )
+    return decision, numbers
