@@ -1,4 +1,4 @@
-"""Row H1: many clients that are slow on purpose, in one process, and what becomes of them.
+"""Many clients that are slow on purpose, in one process, and what becomes of them.
 
     python -m tests.e2e.slow_clients --port 8080 --clients 10000
 

@@ -31,7 +31,7 @@ def bodies_in(data: Path) -> list[bytes]:
     return [bytes(record.body) for record in JournalReader(data).read()]
 
 
-def test_p6_sigterm_answers_what_is_in_flight_and_exits_0(data: Path, serve: Callable[..., Running]) -> None:
+def test_sigterm_answers_what_is_in_flight_and_exits_0(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "2", data=data)
     acknowledged = 0
     for number in range(20):
@@ -43,7 +43,7 @@ def test_p6_sigterm_answers_what_is_in_flight_and_exits_0(data: Path, serve: Cal
     assert len(bodies_in(data)) == acknowledged == 20
 
 
-def test_p6_sigterm_does_not_wait_for_a_body_that_never_comes(
+def test_sigterm_does_not_wait_for_a_body_that_never_comes(
     data: Path, serve: Callable[..., Running]
 ) -> None:
     running = serve("--workers", "1", data=data)
@@ -91,7 +91,7 @@ def test_a_connection_whose_peer_takes_nothing_of_its_answer_is_reset(
     assert running.ask("GET", "/healthz", key=None).status == 200
 
 
-def test_p8_workers_end_with_their_supervisor(data: Path, serve: Callable[..., Running]) -> None:
+def test_workers_end_with_their_supervisor(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "2", data=data)
     workers = running.workers()
     assert len(workers) == 2
@@ -103,7 +103,7 @@ def test_p8_workers_end_with_their_supervisor(data: Path, serve: Callable[..., R
     assert again.value("plain") is True
 
 
-def test_s14_a_second_server_on_the_same_directory_refuses(data: Path, serve: Callable[..., Running]) -> None:
+def test_a_second_server_on_the_same_directory_refuses(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "1", data=data)
     began = time.monotonic()
     refused = run(["serve", "--data", str(data), "--port", "0"])
@@ -114,7 +114,7 @@ def test_s14_a_second_server_on_the_same_directory_refuses(data: Path, serve: Ca
     assert running.value("plain") is True
 
 
-def test_p1_a_killed_worker_is_replaced_again_and_again(data: Path, serve: Callable[..., Running]) -> None:
+def test_a_killed_worker_is_replaced_again_and_again(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "2", "--ack", "buffered", data=data)
     for _ in range(4):
         victim = running.workers()[0]
@@ -130,7 +130,7 @@ def answers(running: Running) -> bool:
     return False
 
 
-def test_p3_what_was_acknowledged_before_a_kill_of_everything_is_in_the_journal_once(
+def test_what_was_acknowledged_before_a_kill_of_everything_is_in_the_journal_once(
     data: Path, serve: Callable[..., Running]
 ) -> None:
     running = serve("--workers", "2", data=data)
