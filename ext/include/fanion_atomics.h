@@ -20,33 +20,14 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics take no lock");
 
 /* Bytes that two words need between them, so that writing one doesn't slow readers of the other; two lines,
  * since processors fetch lines in pairs. */
-#define FANION_CACHE_LINE 64
 #define FANION_WORD_SPACING 128
-
-static inline uint32_t fanion_u32_load_relaxed(const uint32_t *word) {
-    return atomic_load_explicit((const _Atomic uint32_t *)word, memory_order_relaxed);
-}
 
 static inline uint32_t fanion_u32_load_acquire(const uint32_t *word) {
     return atomic_load_explicit((const _Atomic uint32_t *)word, memory_order_acquire);
 }
 
-static inline void fanion_u32_store_relaxed(uint32_t *word, uint32_t value) {
-    atomic_store_explicit((_Atomic uint32_t *)word, value, memory_order_relaxed);
-}
-
 static inline void fanion_u32_store_release(uint32_t *word, uint32_t value) {
     atomic_store_explicit((_Atomic uint32_t *)word, value, memory_order_release);
-}
-
-static inline uint32_t fanion_u32_exchange_acq_rel(uint32_t *word, uint32_t value) {
-    return atomic_exchange_explicit((_Atomic uint32_t *)word, value, memory_order_acq_rel);
-}
-
-/* True when `*word` was `*expected` and is now `desired`; else `*expected` is what was found (acquire). */
-static inline bool fanion_u32_compare_exchange_acq_rel(uint32_t *word, uint32_t *expected, uint32_t desired) {
-    return atomic_compare_exchange_strong_explicit((_Atomic uint32_t *)word, expected, desired,
-                                                   memory_order_acq_rel, memory_order_acquire);
 }
 
 static inline uint64_t fanion_u64_load_relaxed(const uint64_t *word) {
@@ -71,10 +52,6 @@ static inline uint64_t fanion_u64_add_relaxed(uint64_t *word, uint64_t count) {
 
 static inline uint64_t fanion_u64_add_acq_rel(uint64_t *word, uint64_t count) {
     return atomic_fetch_add_explicit((_Atomic uint64_t *)word, count, memory_order_acq_rel);
-}
-
-static inline uint64_t fanion_u64_exchange_acq_rel(uint64_t *word, uint64_t value) {
-    return atomic_exchange_explicit((_Atomic uint64_t *)word, value, memory_order_acq_rel);
 }
 
 /* True when `*word` was `*expected` and is now `desired`; else `*expected` is what was found (acquire). */
@@ -102,9 +79,6 @@ typedef struct {
 } fanion_line;
 
 _Static_assert(sizeof(fanion_line) == FANION_WORD_SPACING, "a line holds one word");
-
-static inline void fanion_fence_acquire(void) { atomic_thread_fence(memory_order_acquire); }
-static inline void fanion_fence_release(void) { atomic_thread_fence(memory_order_release); }
 
 /* For "write mine, then read yours" on both sides (sleeping flags): the only order that needs it. */
 static inline void fanion_fence_seq_cst(void) { atomic_thread_fence(memory_order_seq_cst); }

@@ -27,8 +27,6 @@
 #include "fanion_atomics.h"
 #include "fanion_journal_format.h"
 
-#define FANION_RING_MAGIC 0x31474E524E414E46ull /* "FNANRNG1" */
-#define FANION_RING_VERSION 1u
 #define FANION_RING_DATA 20480u /* page 0: identity, page 1: control words, pages 2-4: counters; then data */
 
 /* Page 0; written before the ring is used, constant while it is. On disk: versioned as the segment header is. */

@@ -24,12 +24,3 @@ cdef class MetricSlot:
     cdef readonly int number
 
     cdef uint64_t *at(self, int cell) except NULL
-
-
-cdef class Histogram:
-    cdef MetricSlot slot
-    cdef int first                 # cells first .. first + bounds: counts per bucket; then the sum
-    cdef int bounds_count
-    cdef uint64_t bounds[64]       # inclusive upper bounds, ascending
-
-    cdef void count(self, uint64_t value) noexcept nogil

@@ -29,8 +29,6 @@ COUNTERS = (
     "records", "bytes", "syncs", "failures", "rotations", "growing", "rewritten", "sync_us", "priority",
     "latency_us", "", "", "", "", "", "", "refused", "appended", "appended_bytes",
 )
-COUNTERS_WORDS = 32
-HISTOGRAM_BUCKETS = FANION_HISTOGRAM_BUCKETS
 DATA_OFFSET = FANION_RING_DATA
 
 

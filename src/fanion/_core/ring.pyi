@@ -1,12 +1,10 @@
 from typing import Final
 
-HISTOGRAM_BUCKETS: Final[int]
 DATA_OFFSET: Final[int]
 
 def histogram_bounds() -> list[int]: ...
 
 COUNTERS: tuple[str, ...]
-COUNTERS_WORDS: int
 
 class Ring:
     wake_fd: int

@@ -18,8 +18,6 @@ from fanion.journal.log_segment import START, Damage, Scanner, Segment, Source, 
 from fanion.journal.slot import Slot, ring_path
 from fanion.journal.storage import Storage, read_file, write_all
 
-SYNCED_STEP_BYTES = 1 << 22
-
 
 class Recovered(NamedTuple):
     """What a slot was left with. `unused`: segments that were made ready and never started."""

@@ -108,10 +108,6 @@ def content_key(environment: str, publication: int) -> bytes:
     return environment.encode() + b"\0" + publication.to_bytes(8, "big")
 
 
-def split_content_key(key: bytes) -> tuple[str, int]:
-    return key[:-9].decode(), int.from_bytes(key[-8:], "big")
-
-
 def definition_key(publication: int, name: str) -> bytes:
     return publication.to_bytes(8, "big") + b"\0" + name.encode()
 

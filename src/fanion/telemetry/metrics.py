@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from fanion._core.counters import Histogram, MetricFile, MetricSlot
+from fanion._core.counters import MetricFile, MetricSlot
 from fanion.errors import ServeError
 
 SLOTS = 264
@@ -165,11 +165,6 @@ class Metrics:
         cell = self._cell(metric, labels)
         if cell != self._dropped:
             self._row.set(cell, round(value / metric.scale))
-
-    def histogram(self, metric: Metric, labels: tuple[str, ...] = ()) -> Histogram | None:
-        """Where to observe values, in cell units; None when there is no room. Keep it."""
-        cell = self._cell(metric, labels)
-        return None if cell == self._dropped else Histogram(self._row, cell, metric.bounds)
 
     def add_counts(
         self, metric: Metric, counts: Sequence[int], total: int, labels: tuple[str, ...] = ()
