@@ -43,9 +43,7 @@ def test_sigterm_answers_what_is_in_flight_and_exits_0(data: Path, serve: Callab
     assert len(bodies_in(data)) == acknowledged == 20
 
 
-def test_sigterm_does_not_wait_for_a_body_that_never_comes(
-    data: Path, serve: Callable[..., Running]
-) -> None:
+def test_sigterm_does_not_wait_for_a_body_that_never_comes(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "1", data=data)
     with running.connect() as slow, running.connect() as idle:
         head = b"POST /v1/evaluate HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer sk_e2e_server\r\n"
