@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fanion._core.counters import Histogram, MetricFile
+from fanion._core.counters import MetricFile
 from fanion._core.shared import HEADER_BYTES, GenerationWord, LimiterTable, SharedFile
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -76,13 +76,11 @@ def test_closed_file_raises_and_never_crashes(tmp_path: Path) -> None:
     metrics = MetricFile(str(tmp_path / "metrics"), 2, 8)
     slot = metrics.claim()
     assert slot is not None
-    histogram = Histogram(slot, 0, [1, 2])
     metrics.close()
     metrics.close()
     for use in (
         lambda: slot.add(0),
         slot.values,
-        lambda: histogram.observe(1),
         lambda: metrics.column(0),
         metrics.claim,
     ):
@@ -124,18 +122,6 @@ def test_cells_of_two_workers_do_not_touch(tmp_path: Path) -> None:
         metrics.slot(0).add(5)
     with pytest.raises(IndexError):
         metrics.slot(3)
-
-
-def test_histogram_counts_each_bound_in_its_own_bucket(tmp_path: Path) -> None:
-    slot = MetricFile(str(tmp_path / "metrics"), 1, 6).slot(0)
-    histogram = Histogram(slot, 1, [10, 20, 30])
-    for value in (0, 10, 11, 20, 30, 31, 10_000):
-        histogram.observe(value)
-    assert slot.values() == [0, 2, 2, 1, 2, 10_102]
-    with pytest.raises(IndexError):
-        Histogram(slot, 2, [10, 20, 30])
-    with pytest.raises(ValueError, match="ascending"):
-        Histogram(slot, 0, [2, 1])
 
 
 def test_series_has_one_cell_in_every_mapping_and_survives_reopening(tmp_path: Path) -> None:
