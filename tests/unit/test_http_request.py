@@ -382,8 +382,8 @@ def test_a_path_of_nobody_is_answered_in_the_shape_that_its_credentials_suggest(
 
 def test_every_kind_of_fault_has_a_feather_shape() -> None:
     for kind in FaultKind:
-        start, body = DIALECT.refuse(Fault(kind, "text", path="a", retry_after_s=1, allow=b"GET"))
-        assert start["status"] == kind.status
+        head, body = DIALECT.refuse(Fault(kind, "text", path="a", retry_after_s=1, allow=b"GET"))
+        assert head.status == kind.status
         assert msgspec.json.decode(body)["error"]["message"] == "text"
 
 

@@ -11,7 +11,7 @@ from fanion.config import Limits
 from fanion.dialects.feather.schema import Schema as Feather
 from fanion.dialects.redpennon.schema import Bodies as RedPennon
 from fanion.dialects.stitchd.schema import Bodies as Stitchd
-from fanion.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS
+from fanion.dialects.traffical.envelope import EVENTS_MAX, NO_EVENTS
 from fanion.dialects.traffical.schema import Schema as Traffical
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import ECHO_BYTES_MAX, echoed

@@ -1,5 +1,6 @@
 """The HTTP surface, in reading order: what happens to a request from its first byte to its answer.
 
+    asgi        the parts of the server's interface that are used
     router      raw path -> route; shared paths; the dialect that answers for a path of nobody
     request     Host, body (limits, time-outs, encodings)
     app         the ASGI application: route -> method -> auth -> limiter -> body -> the dialect's own rules

@@ -17,22 +17,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from fanion.auth.limiter import scope_hash
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.reply import HeaderList, Headers, Reply
+from fanion.dialects.wire.reply import Head, HeaderList, Headers, Reply, StartMessage
 from fanion.dialects.wire.services import Services
 from fanion.errors import FanionError, StoreError
+from fanion.http.asgi import AsgiScope, Handle, Receive, Send
 from fanion.http.encoding import undo_encoding
 from fanion.http.health import Operations
 from fanion.http.request import (
     BROKEN_TEXT,
+    SINGLE,
     BodyWatch,
-    Receive,
     check_headers,
     discard,
     read_rest,
@@ -46,10 +46,6 @@ log = logging.getLogger("fanion.http")
 NO_ENDPOINT = "none"
 """How metrics name what reached no endpoint: unknown paths, other methods, preflights."""
 
-AsgiScope = dict[str, Any]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Handle = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
-
 
 def make_handler(
     services: Services, dialects: Sequence[Dialect], operations: Operations, watch: BodyWatch
@@ -59,6 +55,7 @@ def make_handler(
     Long: what every request goes through stands in one piece, as a call costs more than most of its steps.
     """
     router = Router([(dialect, dialect.routes(services)) for dialect in dialects])
+    single = SINGLE | {dialect.credential_header for dialect in dialects}
     limiters = {dialect.name: dialect.limiter(services) for dialect in dialects}
     every = frozenset(dialect.name for dialect in dialects)
     exact = router.exact
@@ -88,20 +85,19 @@ def make_handler(
             endpoint = target.methods.get(scope["method"])
             if endpoint is None:
                 reply = _other_method(target, scope["method"])
-                answered(target.dialect.name, NO_ENDPOINT, reply[0]["status"])
-                await send(reply[0])
-                await send({"type": "http.response.body", "body": reply[1]})
+                answered(target.dialect.name, NO_ENDPOINT, reply[0].status)
+                await _send(reply, send)
                 return
             if len(headers) != len(pairs) or not headers.get(b"host"):
-                check_headers(pairs, scope["http_version"])
+                check_headers(pairs, scope["http_version"], single)
             dialect = target.dialect
             raw_key = dialect.credentials(headers)
             snapshot = current()
             record = snapshot.key(raw_key)
             if record is None or record.scopes or dialect.name not in (record.dialects or every):
-                _check_access(services, dialect, endpoint, record, scope)
+                record = _check_access(services, dialect, endpoint, record, scope)
             limited = limiters[dialect.name]
-            if limited is not None and record is not None:
+            if limited is not None:
                 _check_rate(limited(record))
 
             body = scope["query_string"] if endpoint.query else b""
@@ -132,20 +128,31 @@ def make_handler(
                     snapshot = later
                     record = snapshot.key(raw_key)
                     if record is None or record.scopes or dialect.name not in (record.dialects or every):
-                        _check_access(services, dialect, endpoint, record, scope)
+                        record = _check_access(services, dialect, endpoint, record, scope)
 
-            reply = endpoint.handler(snapshot, record, body, tail, headers)
-            if reply.__class__ is not tuple:
-                reply = await reply
+            answer = endpoint.handler(snapshot, record, body, tail, headers)
+            reply = answer if isinstance(answer, tuple) else await answer
         except BaseException as error:
             reply = _explain(error, services, router, watch, scope, headers, endpoint)
-        start, payload = reply
+        head, payload = reply
         if endpoint is not None:
-            answered(target.dialect.name, endpoint.name, start["status"])
-        await send(start)
+            answered(target.dialect.name, endpoint.name, head.status)
+        await send(head.start or _start_of(head))
         await send({"type": "http.response.body", "body": payload})
 
     return handle
+
+
+def _start_of(head: Head) -> StartMessage:
+    """The first message of an answer; once made, it stays with the head."""
+    head.start = {"type": "http.response.start", "status": head.status, "headers": head.headers}
+    return head.start
+
+
+async def _send(reply: Reply, send: Send) -> None:
+    head, payload = reply
+    await send(head.start or _start_of(head))
+    await send({"type": "http.response.body", "body": payload})
 
 
 def _find(router: Router, scope: AsgiScope, headers: Headers) -> tuple[Target | None, bytes]:
@@ -160,9 +167,8 @@ async def _answer_nobody(
     if reply is None:
         dialect = router.answering(scope["raw_path"], headers)
         reply = dialect.refuse(Fault(FaultKind.NOT_FOUND, "There is no such path."))
-        services.counters.answered(dialect.name, NO_ENDPOINT, reply[0]["status"])
-    await send(reply[0])
-    await send({"type": "http.response.body", "body": reply[1]})
+        services.counters.answered(dialect.name, NO_ENDPOINT, reply[0].status)
+    await _send(reply, send)
 
 
 def _other_method(target: Target, method: str) -> Reply:
@@ -176,7 +182,7 @@ def _other_method(target: Target, method: str) -> Reply:
             (b"access-control-max-age", b"%d" % cors.max_age_s),
             (b"vary", b"access-control-request-headers"),
         ]
-        return {"type": "http.response.start", "status": 204, "headers": headers}, b""
+        return Head(204, headers), b""
     fault = Fault(
         FaultKind.METHOD_NOT_ALLOWED, f"The method must be {' or '.join(target.methods)}.", allow=target.allow
     )
@@ -185,13 +191,15 @@ def _other_method(target: Target, method: str) -> Reply:
 
 def _check_access(
     services: Services, dialect: Dialect, endpoint: Endpoint, record: KeyRecord | None, scope: AsgiScope
-) -> None:
-    """The checks that most keys don't need: unknown, not for this dialect, not for this endpoint."""
+) -> KeyRecord:
+    """The record, after the checks that most keys don't need: unknown, not for this dialect, not for this
+    endpoint."""
     if record is None or (record.dialects and dialect.name not in record.dialects):
         _count_bad_key(services, scope)
         raise Fault(FaultKind.UNKNOWN_KEY, "The API key is not valid.")
     if endpoint.scope is not None and record.scopes and endpoint.scope not in record.scopes:
         raise Fault(FaultKind.FORBIDDEN, f"The API key has no scope for this: {endpoint.scope}.")
+    return record
 
 
 def _count_bad_key(services: Services, scope: AsgiScope) -> None:

@@ -14,11 +14,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
-from fanion.dialects.wire.reply import Headers, Reply
+from fanion.dialects.wire.reply import JSON_NO_STORE, NO_STORE, Head, Headers, Reply
+from fanion.http.asgi import AsgiScope
 
 HEAD_BYTES_MAX = 8_192
 HEAD_TIMEOUT_S = 5.0
@@ -36,7 +36,7 @@ class Operations:
         self._metrics_text = metrics_text
         self._public = public
 
-    def answer(self, scope: dict[str, Any], headers: Headers) -> Reply | None:
+    def answer(self, scope: AsgiScope, headers: Headers) -> Reply | None:
         """A request on the public port; None where nothing may be seen."""
         path = scope["raw_path"]
         if path not in PATHS or not self._public:
@@ -47,29 +47,23 @@ class Operations:
 
     def answer_path(self, path: bytes, method: str) -> Reply:
         if path not in PATHS:
-            return reply(404, {"error": "there is /healthz, /readyz and /metrics"})
+            return Head(404, JSON_NO_STORE), b'{"error":"there is /healthz, /readyz and /metrics"}'
         if method not in ("GET", "HEAD"):
-            start, body = reply(405, {"error": "the method must be GET"})
-            start["headers"].append((b"allow", b"GET, HEAD"))
-            return start, body
+            headers = [*JSON_NO_STORE, (b"allow", b"GET, HEAD")]
+            return Head(405, headers), b'{"error":"the method must be GET"}'
         if path == b"/healthz":
-            return reply(200, {"status": "ok"})
+            return OK, b'{"status":"ok"}'
         if path == b"/metrics":
-            headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), NO_STORE]
-            return {"type": "http.response.start", "status": 200, "headers": headers}, self._metrics_text()
+            return METRICS, self._metrics_text()
         reasons = self._reasons()
-        return reply(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
+        document = {"ready": not reasons, "reasons": reasons}
+        return UNREADY if reasons else OK, msgspec.json.encode(document)
 
 
-NO_STORE = (b"cache-control", b"no-store")
 PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics"})
-
-
-def reply(status: int, document: object) -> Reply:
-    headers = [(b"content-type", b"application/json"), NO_STORE]
-    return {"type": "http.response.start", "status": status, "headers": headers}, msgspec.json.encode(
-        document
-    )
+OK = Head(200, JSON_NO_STORE)
+UNREADY = Head(503, JSON_NO_STORE)
+METRICS = Head(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), *NO_STORE])
 
 
 def is_loopback(host: str) -> bool:
@@ -102,11 +96,11 @@ class OperationsListener:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(HEAD_TIMEOUT_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-                method, target, *_ = head.split(b"\r\n", 1)[0].split(b" ")
-                start, body = self._operations.answer_path(target.partition(b"?")[0], method.decode("ascii"))
-                lines = [b"HTTP/1.1 %d %b" % (start["status"], REASONS[start["status"]])]
-                lines += [b"%b: %b" % pair for pair in start["headers"]]
+                request = await reader.readuntil(b"\r\n\r\n")
+                method, target, *_ = request.split(b"\r\n", 1)[0].split(b" ")
+                head, body = self._operations.answer_path(target.partition(b"?")[0], method.decode("ascii"))
+                lines = [b"HTTP/1.1 %d %b" % (head.status, REASONS[head.status])]
+                lines += [b"%b: %b" % pair for pair in head.headers]
                 lines += [b"content-length: %d" % len(body), b"connection: close", b"", b""]
                 writer.write(b"\r\n".join(lines) + (b"" if method == b"HEAD" else body))
                 await writer.drain()

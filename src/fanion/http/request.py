@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Set
 
 from fanion.config import Limits
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.reply import HeaderList
+from fanion.http.asgi import Receive
 
 WATCH_INTERVAL_S = 0.1
 DISCARD_BYTES_MAX = 8 * 1024 * 1024
@@ -24,17 +24,15 @@ DISCARD_TIMEOUT_S = 1.0
 """What is still read of a body that was declared too large. Larger ones may see a reset instead of their
 413."""
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-
 
 class BodyWatch:
     """The requests of this worker that wait for bytes, and since when."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
         self.now = time.monotonic()
-        self.waiting: dict[asyncio.Task[Any], float] = {}
+        self.waiting: dict[asyncio.Task[object], float] = {}
         """Task -> when its current wait began, on the watch's own clock (behind by one interval at most)."""
-        self.overdue: set[asyncio.Task[Any]] = set()
+        self.overdue: set[asyncio.Task[object]] = set()
         """Cancelled by the watch, so that its cancellation isn't taken for another's."""
         self._loop = loop
         self._chunk_timeout_s = limits.body_chunk_timeout_s
@@ -63,7 +61,7 @@ async def read_rest(
     receive: Receive,
     first: bytes,
     watch: BodyWatch,
-    task: asyncio.Task[Any],
+    task: asyncio.Task[object],
     bytes_max: int,
     body_timeout_s: float,
 ) -> bytes:
@@ -124,29 +122,19 @@ def too_large_text(bytes_max: int) -> str:
     return f"The request body is larger than {bytes_max} bytes."
 
 
-def check_headers(headers: HeaderList, http_version: str) -> None:
-    """Exactly one Host, and one at most of the headers that decide whose request this is and where it
-    ends."""
-    seen: set[bytes] = set()
-    for name, _ in headers:
-        if name in seen and name in SINGLE:
-            raise Fault(FaultKind.BAD_REQUEST, f"The header {name.decode()} was sent more than once.")
-        seen.add(name)
-    if http_version not in HTTP_1_0 and not any(name == b"host" and value for name, value in headers):
-        raise Fault(FaultKind.BAD_REQUEST, "The Host header is missing.")
-
+SINGLE = frozenset({b"host", b"authorization", b"content-length", b"content-encoding", b"content-type"})
 
 HTTP_1_0 = frozenset({"1", "1.0"})
 """The version in which Host is optional, as Granian and as ASGI write it."""
 
-SINGLE = frozenset(
-    {
-        b"host",
-        b"authorization",
-        b"x-api-key",
-        b"x-sdk-key",
-        b"content-length",
-        b"content-encoding",
-        b"content-type",
-    }
-)
+
+def check_headers(headers: HeaderList, http_version: str, single: Set[bytes] = SINGLE) -> None:
+    """Exactly one Host, and one at most of the headers that decide whose request this is and where it ends, which
+    are `single`: `SINGLE`, and those that a dialect's keys come in."""
+    seen: set[bytes] = set()
+    for name, _ in headers:
+        if name in seen and name in single:
+            raise Fault(FaultKind.BAD_REQUEST, f"The header {name.decode()} was sent more than once.")
+        seen.add(name)
+    if http_version not in HTTP_1_0 and not any(name == b"host" and value for name, value in headers):
+        raise Fault(FaultKind.BAD_REQUEST, "The Host header is missing.")

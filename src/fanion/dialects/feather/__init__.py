@@ -1,6 +1,8 @@
-"""Feather's wire shapes. Its semantics are in the definitions; the contract's sections are named below.
+"""Feather's wire shapes. Its semantics are in the definitions.
 
-routes   endpoints, statuses, the error envelope
-schema   request bodies, and where a refused one is wrong
-emit     result fragments at publish time
+envelope  headers of every answer, errors
+routes    endpoints, credentials
+served    what the endpoints keep at hand of one environment
+schema    request bodies, and where a refused one is wrong
+emit      result fragments at publish time
 """

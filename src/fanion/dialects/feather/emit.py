@@ -14,7 +14,8 @@ import msgspec
 
 from fanion.model.program import Answer, Entry, Fragment, Lowered, Parameter, Resolution, Table
 
-SOURCES = frozenset({"native", "feather"})
+NAME = "feather"
+SOURCES = frozenset({"native", NAME})
 
 REASONS = {
     Resolution.MATCHED: "RULE_MATCH",

@@ -1,4 +1,4 @@
-"""Feather's endpoints and error envelope (contract sections 1.1 to 1.5).
+"""Feather's endpoints (contract sections 1.1 to 1.5).
 
 An evaluation that has no bundle to answer from is a result, not an error: 503 with every requested flag in
 it. A telemetry batch is taken whole or refused whole; events of another organisation are left out without a
@@ -7,105 +7,26 @@ word.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 
 from fanion.auth.limiter import scope_hash
-from fanion.dialects.feather.emit import render
+from fanion.dialects.feather.emit import NAME, render
+from fanion.dialects.feather.envelope import ACCEPTED, CORS, OK, UNAVAILABLE, refuse
 from fanion.dialects.feather.schema import ORGANISATION, Schema
-from fanion.dialects.wire.dialect import Cors, Dialect
-from fanion.dialects.wire.endpoint import Endpoint, Route
-from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.ingest import when_safe
-from fanion.dialects.wire.reply import HeaderList, Headers, Reply
+from fanion.dialects.feather.served import bind, evaluable, meta_of, organisation_of, served
+from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.endpoint import Endpoint, Handler, Route
+from fanion.dialects.wire.ingest import Ingest
+from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
-from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.model.api_key import KeyRecord
 
-NAME = "feather"
 BODY_BYTES_MAX = 1024 * 1024
 """The contract's choice for every endpoint, events included (1.1)."""
-RETRY_AFTER_S = 1.0
-
-CODES = {
-    FaultKind.BAD_REQUEST: "BAD_REQUEST",
-    FaultKind.INVALID_JSON: "INVALID_JSON",
-    FaultKind.NO_CREDENTIALS: "UNAUTHORIZED",
-    FaultKind.UNKNOWN_KEY: "INVALID_API_KEY",
-    FaultKind.FORBIDDEN: "FORBIDDEN",
-    FaultKind.NOT_FOUND: "RESOURCE_NOT_FOUND",
-    FaultKind.METHOD_NOT_ALLOWED: "METHOD_NOT_ALLOWED",
-    FaultKind.TIMEOUT: "REQUEST_TIMEOUT",
-    FaultKind.TOO_LARGE: "PAYLOAD_TOO_LARGE",
-    FaultKind.UNSUPPORTED_ENCODING: "UNSUPPORTED_ENCODING",
-    FaultKind.INVALID_SHAPE: "VALIDATION_ERROR",
-    FaultKind.RATE_LIMITED: "RATE_LIMITED",
-    FaultKind.INTERNAL: "INTERNAL_ERROR",
-    FaultKind.OVERLOADED: "BUFFER_FULL",
-}
-
-CORS = Cors(headers=b"authorization, content-type", expose=b"retry-after")
-COMMON: HeaderList = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), *CORS.always]
-OK: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": COMMON}
-UNAVAILABLE: dict[str, Any] = {
-    "type": "http.response.start",
-    "status": 503,
-    "headers": [*COMMON, (b"retry-after", b"%d" % RETRY_AFTER_S)],
-}
-ACCEPTED: Reply = (
-    {
-        "type": "http.response.start",
-        "status": 202,
-        "headers": [(b"cache-control", b"no-store"), (b"content-length", b"0"), *CORS.always],
-    },
-    b"",
-)
-
-
-class Served:
-    """What the endpoints keep at hand of one mapped environment."""
-
-    __slots__ = ("bundle", "environment_id", "meta", "organisation_id", "table")
-
-    def __init__(self, bundle: Any) -> None:
-        identifiers = bundle.identifiers.get(NAME, {})
-        self.bundle = bundle
-        self.table: int = bundle.table(NAME)
-        self.environment_id: str = identifiers.get("environment", bundle.environment)
-        self.organisation_id: str = identifiers.get("organisation", "")
-        self.meta = meta_of(self.environment_id)
-
-
-def meta_of(environment_id: str) -> bytes:
-    return b'},"meta":{"environmentId":' + msgspec.json.encode(environment_id) + b',"evaluatedAt":"'
-
-
-def bind(bundle: Any) -> Served | None:
-    return Served(bundle) if bundle.table(NAME) >= 0 else None
-
-
-def served(snapshot: Snapshot, record: KeyRecord) -> Served | None:
-    """None when the generation doesn't hold the environment. Raises StoreError where no bundle of it verifies, and
-    Fault UNKNOWN_KEY where it is served through other APIs only."""
-    view = snapshot.view(record.environment)
-    if view is None:
-        return None
-    at: Served | None = view.bound[NAME]
-    if at is None:
-        raise Fault(FaultKind.UNKNOWN_KEY, "The API key's environment is not served through this API.")
-    return at
-
-
-def evaluable(snapshot: Snapshot, record: KeyRecord) -> Served | None:
-    """As `served`; None also where no bundle of the environment verifies: an evaluation's 503 is a result."""
-    try:
-        return served(snapshot, record)
-    except StoreError:
-        return None
 
 
 def routes(services: Services) -> list[Route]:
@@ -124,7 +45,7 @@ def routes(services: Services) -> list[Route]:
     ]
 
 
-def evaluate_bulk(services: Services, schema: Schema) -> Callable[..., Reply]:
+def evaluate_bulk(services: Services, schema: Schema) -> Handler:
     read = schema.bulk.read
     request_id = services.ids.take
     now = services.clock.text
@@ -153,7 +74,7 @@ def evaluate_bulk(services: Services, schema: Schema) -> Callable[..., Reply]:
     return handler
 
 
-def evaluate_one(services: Services, schema: Schema) -> Callable[..., Reply]:
+def evaluate_one(services: Services, schema: Schema) -> Handler:
     read = schema.one.read
     request_id = services.ids.take
     encode = msgspec.json.encode
@@ -192,12 +113,11 @@ def _unavailable(flags: list[str], environment: str, now: bytes, request_id: byt
     )
 
 
-def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awaitable[Reply]]:
+def take_events(services: Services, schema: Schema) -> Handler:
     read = schema.events.read
     cut = schema.raw_events.decode
     plainly_own = schema.plain_events.check
-    journal = services.journal
-    wait_for_disk = services.config.journal.ack == "durable"
+    keep = Ingest(services, NAME).keep
 
     def handler(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
@@ -214,28 +134,9 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
             if not whole:
                 spans = zip(cut(body).events, events, strict=True)
                 body = b"[" + b",".join([bytes(span) for span, event in spans if event.orgId == own]) + b"]"
-        try:
-            sequence = journal.append(
-                dialect=NAME, environment=record.environment, received_ns=received_ns, body=body, whole=whole
-            )
-        except JournalError as error:
-            raise _overloaded(error) from None
-        return when_safe(ACCEPTED, _overloaded, journal.durable(sequence)) if wait_for_disk else ACCEPTED
+        return keep(record.environment, received_ns, body, ACCEPTED, whole=whole)
 
     return handler
-
-
-def _overloaded(error: JournalError) -> Fault:
-    """Nothing of the batch counts as kept; the client keeps it and tries again."""
-    full = isinstance(error, JournalFullError)
-    reason = "The event buffer is full." if full else "The events could not be stored."
-    return Fault(FaultKind.OVERLOADED, f"{reason} Send them again.", retry_after_s=RETRY_AFTER_S)
-
-
-def organisation_of(snapshot: Snapshot, record: KeyRecord) -> str:
-    """The Feather id of the key's organisation: the bundle's, else the record's own."""
-    at = served(snapshot, record)
-    return at.organisation_id if at is not None and at.organisation_id else record.organisation
 
 
 def sdk_context(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
@@ -245,38 +146,8 @@ def sdk_context(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes,
     return OK, msgspec.json.encode(document)
 
 
-def credentials(headers: Headers) -> bytes:
-    """The raw key of `Authorization: Bearer KEY` (1.2)."""
-    value = headers.get(b"authorization")
-    if value is None:
-        raise Fault(FaultKind.NO_CREDENTIALS, "The Authorization header is missing.")
-    if value[:7] != b"Bearer " and value[:7].lower() != b"bearer ":
-        raise Fault(FaultKind.NO_CREDENTIALS, "The Authorization header must be: Bearer <api key>.")
-    key = value[7:].strip()
-    if not key:
-        raise Fault(FaultKind.NO_CREDENTIALS, "The Authorization header holds no API key.")
-    return key
-
-
 def recognises(headers: Headers) -> bool:
-    value = headers.get(b"authorization", b"")
-    return value[:7].lower() == b"bearer " and value[7:10] in (b"sk_", b"pk_")
-
-
-def refuse(fault: Fault) -> Reply:
-    """`{"error":{"code","message","details"?}}`; a 422 names the place."""
-    error: dict[str, Any] = {"code": CODES[fault.kind], "message": fault.message}
-    if fault.path is not None:
-        error["details"] = {"path": fault.path}
-    headers = list(COMMON)
-    if fault.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % max(1, math.ceil(fault.retry_after_s))))
-    if fault.allow is not None:
-        headers.append((b"allow", fault.allow))
-    if fault.kind in (FaultKind.NO_CREDENTIALS, FaultKind.UNKNOWN_KEY):
-        headers.append((b"www-authenticate", b"Bearer"))
-    start = {"type": "http.response.start", "status": fault.kind.status, "headers": headers}
-    return start, msgspec.json.encode({"error": error})
+    return bearer_begins(headers, (b"sk_", b"pk_"))
 
 
 def limiter(services: Services) -> Callable[[KeyRecord], float] | None:
@@ -300,8 +171,8 @@ DEMO = (
 
 DIALECT = Dialect(
     name=NAME,
-    credential_header=b"authorization",
-    credentials=credentials,
+    credential_header=AUTHORIZATION,
+    credentials=bearer,
     recognises=recognises,
     refuse=refuse,
     routes=routes,

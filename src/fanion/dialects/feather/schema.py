@@ -14,17 +14,18 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from operator import attrgetter
-from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar, get_args, get_origin
+from typing import Annotated, Literal, NoReturn, Protocol, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from fanion.config import Limits
+from fanion.dialects.wire.bodies import MAP_BYTES_FREE, REFUSED, Body, Int64
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers, place_of
 from fanion.dialects.wire.plain_batch import quick_check
+from fanion.model.json_value import Json
 
-Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Scalar = bool | Int64 | float | str
 
 
@@ -33,7 +34,7 @@ class Context(msgspec.Struct, gc=False):
     anonymousId: str | UnsetType = UNSET  # noqa: N815
     attributes: dict[str, Scalar] = {}
 
-    def members(self) -> dict[str, Any]:
+    def members(self) -> dict[str, str]:
         """The identities that were sent."""
         if self.anonymousId is UNSET:
             return {} if self.userId is UNSET else {"userId": self.userId}
@@ -44,6 +45,13 @@ class Context(msgspec.Struct, gc=False):
 
 class One(msgspec.Struct, gc=False):
     flagKey: str  # noqa: N815
+    context: Context
+
+
+class Bulk(Protocol):
+    """What is made in `Schema`, as its bounds depend on the limits."""
+
+    flags: list[str]
     context: Context
 
 
@@ -80,6 +88,12 @@ class EventClosed(Event, gc=False, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
+class Events(Protocol):
+    """As `Bulk`."""
+
+    events: list[Event]
+
+
 class RawEvents(msgspec.Struct):
     """The same batch, cut into the events' own bytes."""
 
@@ -109,27 +123,27 @@ SAMPLE_ORDER = (
 )
 
 T = TypeVar("T")
-REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a decoder may raise for a body; text that isn't UTF-8 comes as Python's own error."""
-MAP_BYTES_FREE = 32_768
-"""A map that fits into this many bytes is cheap to decode whatever its size; above, colons are counted
-first."""
 ORGANISATION = attrgetter("orgId")
 VALUE = attrgetter("value")
 EVALUATED_AT = attrgetter("evaluatedAt")
-_drain = deque[Any](maxlen=0).extend
+_drain = deque[object](maxlen=0).extend
 """Runs an iterator to its end without a Python loop."""
 
 
-class Body(Generic[T]):
-    """One kind of body: the closed decoder, the open one, and what types can't say. `holds_map`: a member of
-    it takes names of the caller's choice, so its closed decoder alone doesn't bound how many."""
+class CheckedBody(Body[T]):
+    """A body of this API. `check`: what types can't say. `holds_map`: a member of it takes names of the caller's
+    choice, so its closed decoder alone doesn't bound how many; the others are batches."""
 
     def __init__(
-        self, closed: Any, opened: Any, limits: Limits, check: Callable[[T, bytes], None], *, holds_map: bool
+        self,
+        closed: object,
+        opened: object,
+        limits: Limits,
+        check: Callable[[T, bytes], None],
+        *,
+        holds_map: bool,
     ) -> None:
-        self._closed = msgspec.json.Decoder(closed)
-        self._opened = msgspec.json.Decoder(opened)
+        super().__init__(closed, opened)
         self._limits = limits
         self._check = check
         self._map_bytes_free = MAP_BYTES_FREE if holds_map else sys.maxsize
@@ -141,21 +155,17 @@ class Body(Generic[T]):
             check_batch(body, self._limits)
         elif len(body) > self._map_bytes_free and body.count(b":") > self._limits.json_keys_max:
             check_bounds(body, self._limits)
-        try:
-            document: T = self._closed.decode(body)
-        except REFUSED:
-            document = self._read_open(body)
+        document = self.decode(body)
         self._check(document, body)
         return document
 
-    def _read_open(self, body: bytes) -> T:
+    def read_open(self, body: bytes) -> T:
         check_bounds(body, self._limits, batch=self._is_batch)
         try:
             body.decode()  # what the decoder skips, it doesn't look at
-            document: T = self._opened.decode(body)
+            return self.decode_open(body)
         except REFUSED as error:
             raise _fault_of(error, body) from None
-        return document
 
 
 class Schema:
@@ -164,18 +174,18 @@ class Schema:
     def __init__(self, limits: Limits) -> None:
         flags_max, events_max = limits.flags_per_request_max, limits.events_per_request_max
         keys = Annotated[list[str], Meta(min_length=1, max_length=flags_max)]
-        batch: Any = Annotated[list[Event], Meta(min_length=1, max_length=events_max)]
-        batch_closed: Any = Annotated[list[EventClosed], Meta(min_length=1, max_length=events_max)]
+        batch: object = Annotated[list[Event], Meta(min_length=1, max_length=events_max)]
+        batch_closed: object = Annotated[list[EventClosed], Meta(min_length=1, max_length=events_max)]
         self._limits = limits
-        self.one: Body[Any] = Body(OneClosed, One, limits, self._check_context, holds_map=True)
-        self.bulk: Body[Any] = Body(
+        self.one: CheckedBody[One] = CheckedBody(OneClosed, One, limits, self._check_context, holds_map=True)
+        self.bulk: CheckedBody[Bulk] = CheckedBody(
             _closed("BulkClosed", flags=keys, context=ContextClosed),
             _opened("Bulk", flags=keys, context=Context),
             limits,
             self._check_context,
             holds_map=True,
         )
-        self.events: Body[Any] = Body(
+        self.events: CheckedBody[Events] = CheckedBody(
             _closed("EventsClosed", events=batch_closed),
             _opened("Events", events=batch),
             limits,
@@ -189,11 +199,11 @@ class Schema:
         None: ask `events`."""
         self.raw_events = msgspec.json.Decoder(RawEvents)
 
-    def _check_context(self, document: Any, body: bytes) -> None:
+    def _check_context(self, document: One | Bulk, body: bytes) -> None:
         limits = self._limits
         if len(body) <= limits.json_integer_digits_max:
             return  # too short for any of the limits below
-        attributes: dict[str, Any] = document.context.attributes
+        attributes = document.context.attributes
         if float in map(type, attributes.values()):
             check_numbers(body, limits)
         if len(attributes) > limits.json_keys_max:
@@ -208,13 +218,13 @@ class Schema:
                 if isinstance(text, str) and len(text.encode()) > limits.json_string_bytes_max:
                     _refuse(path, f"Expected at most {limits.json_string_bytes_max} bytes of text")
 
-    def _check_events(self, document: Any, body: bytes) -> None:
+    def _check_events(self, document: Events, body: bytes) -> None:
         if float in map(type, map(VALUE, document.events)):
             check_numbers(body, self._limits)
         _check_times(document)
 
 
-def _check_times(document: Any) -> None:
+def _check_times(document: Events) -> None:
     try:
         _drain(map(datetime.fromisoformat, map(EVALUATED_AT, document.events)))
     except ValueError:
@@ -225,11 +235,11 @@ def _check_times(document: Any) -> None:
                 _refuse(f"events[{index}].evaluatedAt", "Expected an ISO 8601 time")
 
 
-def _closed(name: str, **fields: Any) -> type[msgspec.Struct]:
+def _closed(name: str, **fields: object) -> type[msgspec.Struct]:
     return msgspec.defstruct(name, list(fields.items()), forbid_unknown_fields=True, gc=False)
 
 
-def _opened(name: str, **fields: Any) -> type[msgspec.Struct]:
+def _opened(name: str, **fields: object) -> type[msgspec.Struct]:
     return msgspec.defstruct(name, list(fields.items()), gc=False)
 
 
@@ -262,7 +272,7 @@ def in_json_words(reason: str) -> str:
     return TYPE.sub(lambda found: JSON_WORDS.get(found[1], found[1]), reason)
 
 
-def _wrong_attribute(document: Any, path: str, reason: str) -> tuple[str, str]:
+def _wrong_attribute(document: Json, path: str, reason: str) -> tuple[str, str]:
     """The decoder doesn't name the member of a map that it refused. Where a name stands twice, it refused the first
     and `document` has the last: then the place stays the map."""
     attributes = document

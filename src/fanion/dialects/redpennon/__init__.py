@@ -1,9 +1,11 @@
 """Red Pennon's wire shapes. Its semantics are in the definitions; the contract's sections are named below.
 
-routes     endpoints, credentials, the error shape
+envelope   headers of every answer, errors
+routes     endpoints, credentials
+served     what the endpoints keep at hand of one environment
 schema     request bodies, the ten rules of events
 evaluate   one variable, many variables
 events     de-duplication, traces, the journal
-refusals   governance in the API's own words
+governed   governance in the API's own words
 emit       result fragments and the catalogue, at publish time
 """

@@ -7,77 +7,34 @@ generation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from fanion.auth.trace import SCOPE_CHARACTERS, TraceSigner
-from fanion.dialects.redpennon.emit import (
-    ANONYMOUS,
-    CATALOGUE,
-    NAME,
-    SETTINGS,
-    TOKEN_CUT,
-    Catalogue,
-    Settings,
-)
-from fanion.dialects.redpennon.refusals import COMMON, Gate, govern
+from fanion.dialects.redpennon.emit import ANONYMOUS, TOKEN_CUT
+from fanion.dialects.redpennon.envelope import OK
+from fanion.dialects.redpennon.governed import Gate
 from fanion.dialects.redpennon.schema import Bodies, User, identity_of
-from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.redpennon.served import Served, served
+from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
-from fanion.model.organisation import DOCUMENT
+from fanion.model.json_value import Json, JsonObject
 from fanion.model.signing import SigningKeys
 
 CUSTOM_DATA: Final = "custom_data"
 NATIVE_MEMBERS: Final = ("email", "organisation_id", "ip", "app_version", "platform", "country", "audiences")
 """What native conditions can look at beside custom_data, under the API's own names."""
 
-OK: Final[dict[str, Any]] = {"type": "http.response.start", "status": 200, "headers": COMMON}
 END_OF_OBJECT: Final = 0x7D
 
 _encode = msgspec.json.Encoder().encode
 
-Context = tuple[tuple[str, str, dict[str, Any]], ...]
-
-
-class Served:
-    """What the endpoints keep at hand of one mapped environment."""
-
-    __slots__ = ("_catalogue", "bundle", "governed", "native", "table")
-
-    def __init__(self, bundle: Any) -> None:
-        self.bundle = bundle
-        self.table: int = bundle.table(NAME)
-        self.native = msgspec.json.decode(bundle.document(SETTINGS), type=Settings).native
-        self.governed = govern(bundle.document(DOCUMENT))
-        self._catalogue: Catalogue | None = None
-
-    @property
-    def catalogue(self) -> Catalogue:
-        """Read with the first event: most workers' environments never see one."""
-        if self._catalogue is None:
-            self._catalogue = msgspec.json.decode(self.bundle.document(CATALOGUE), type=Catalogue)
-        return self._catalogue
-
-
-def bind(bundle: Any) -> Served | None:
-    """None where the environment isn't served through this API."""
-    return Served(bundle) if bundle.table(NAME) >= 0 and NAME in bundle.identifiers else None
-
-
-def served(snapshot: Snapshot, record: KeyRecord) -> Served:
-    """Raises Fault UNKNOWN_KEY where the environment is served through other APIs only."""
-    view = snapshot.view(record.environment)
-    if view is None:
-        raise Fault(FaultKind.OVERLOADED, "The environment is not served now.", retry_after_s=1)
-    at: Served | None = view.bound[NAME]
-    if at is None:
-        raise Fault(FaultKind.UNKNOWN_KEY, "the environment is not served through this API")
-    return at
+Contexts: TypeAlias = tuple[tuple[str, str, JsonObject], ...]
 
 
 class Signers:
@@ -108,13 +65,15 @@ def decode_key(tail: bytes) -> str:
 
 def context_of(
     at: Served, user: User, identity: str | None
-) -> tuple[User, dict[str, Any] | None, Context | None]:
+) -> tuple[User, JsonObject | None, Contexts | None]:
     """(members, attributes, contexts) as Red Pennon's and, where there are any, native definitions read them."""
     custom = user.get(CUSTOM_DATA)
-    contexts = ((CUSTOM_DATA, "", custom),) if custom.__class__ is dict and custom else None
+    if not isinstance(custom, dict):
+        custom = {}
+    contexts = ((CUSTOM_DATA, "", custom),) if custom else None
     if not at.native:
         return user, None, contexts
-    attributes = {**custom} if contexts and custom else {}
+    attributes = {**custom}
     attributes |= {name: user[name] for name in NATIVE_MEMBERS if name in user}
     members = {**user}
     for name in ("userId", "anonymousId"):
@@ -134,7 +93,7 @@ def finished(answer: bytes, identity: str | None, signer: TraceSigner | None) ->
     return b'%b%b"}' % (answer, signer.issue(answer[-SCOPE_CHARACTERS:], identity))
 
 
-def whole(fragment: bytes, user: Mapping[str, Any] | None) -> bytes:
+def whole(fragment: bytes, user: Mapping[str, Json] | None) -> bytes:
     """A result as commands show it: a trace is issued with every answer, so only its beginning, `rpe_v1:SCOPE...`,
     is known beforehand; it is null for a user without an identity, as in the API."""
     if fragment[-1] == END_OF_OBJECT:
@@ -144,7 +103,7 @@ def whole(fragment: bytes, user: Mapping[str, Any] | None) -> bytes:
     return b'{%b..."}' % fragment
 
 
-def evaluate_one(services: Services, bodies: Bodies, signers: Signers, gate: Gate) -> Callable[..., Reply]:
+def evaluate_one(services: Services, bodies: Bodies, signers: Signers, gate: Gate) -> Handler:
     read = bodies.one
     admit = gate.evaluation
 
@@ -172,7 +131,7 @@ def evaluate_one(services: Services, bodies: Bodies, signers: Signers, gate: Gat
     return handler
 
 
-def evaluate_many(services: Services, bodies: Bodies, signers: Signers, gate: Gate) -> Callable[..., Reply]:
+def evaluate_many(services: Services, bodies: Bodies, signers: Signers, gate: Gate) -> Handler:
     read = bodies.many
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:

@@ -12,13 +12,15 @@ and behind them those of the traces.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Final
 
+from fanion._core.window import Reservation
 from fanion.auth.trace import TraceSigner, scope_of
 from fanion.dialects.redpennon.emit import NAME, Catalogue
-from fanion.dialects.redpennon.evaluate import Signers, served
-from fanion.dialects.redpennon.refusals import COMMON, Gate
+from fanion.dialects.redpennon.envelope import ACCEPTED
+from fanion.dialects.redpennon.evaluate import Signers
+from fanion.dialects.redpennon.governed import Gate
 from fanion.dialects.redpennon.schema import (
     Bodies,
     Checked,
@@ -27,20 +29,17 @@ from fanion.dialects.redpennon.schema import (
     read_flat_batch,
     read_plain_batch,
 )
-from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.ingest import when_safe
+from fanion.dialects.redpennon.served import served
+from fanion.dialects.wire.endpoint import Handler
+from fanion.dialects.wire.ingest import DUPLICATE, Ingest
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
-from fanion.errors import JournalError, JournalFullError
+from fanion.errors import JournalError
 from fanion.model.api_key import KeyRecord
 
-RETRY_AFTER_S: Final = 1.0
 NO_ID: Final = bytes(16)
 VERIFIED: Final = 1
-DUPLICATE: Final = 2
 TRACES: Final = b"redpennon/traces"
-
-ACCEPTED: Final[dict[str, Any]] = {"type": "http.response.start", "status": 202, "headers": COMMON}
 
 
 def accepted(count: int, duplicates: int) -> Reply:
@@ -49,12 +48,11 @@ def accepted(count: int, duplicates: int) -> Reply:
     return ACCEPTED, b'{"accepted":%d}' % count
 
 
-def take_events(
-    services: Services, bodies: Bodies, signers: Signers, gate: Gate
-) -> Callable[..., Reply | Awaitable[Reply]]:
+def take_events(services: Services, bodies: Bodies, signers: Signers, gate: Gate) -> Handler:
     read = bodies.events
     limits = services.config.limits
-    keep = _Keeper(services).keep
+    ingest = Ingest(services, NAME)
+    keep = _Keeper(services, ingest).keep
 
     def read_batch(body: bytes, catalogue: Catalogue, *, client: bool) -> tuple[int, list[Checked]]:
         plain = read_plain_batch(body, limits, catalogue, client=client)
@@ -79,7 +77,7 @@ def take_events(
         try:
             return keep(record.environment, count, checked, signers.of(snapshot), body, received_ns)
         except JournalError as error:
-            raise _overloaded(error) from None
+            raise ingest.refusal(error) from None
 
     return handler
 
@@ -87,11 +85,10 @@ def take_events(
 class _Keeper:
     """Puts one batch into the journal, with what the windows say of it."""
 
-    def __init__(self, services: Services) -> None:
-        self._journal = services.journal
+    def __init__(self, services: Services, ingest: Ingest) -> None:
+        self._ingest = ingest
         self._event_ids = services.event_ids
         self._replays = services.replays
-        self._durable = services.config.journal.ack == "durable"
 
     def keep(
         self,
@@ -104,8 +101,7 @@ class _Keeper:
     ) -> Reply | Awaitable[Reply]:
         """`checked` may be empty where no event has an id or a trace. Raises JournalError when nothing was kept."""
         if not any(event.event_id is not None or event.trace is not None for event in checked):
-            sequence = self._append(environment, body, received_ns, b"", b"")
-            return self._answer(sequence, accepted(count, 0), None)
+            return self._ingest.keep(environment, received_ns, body, accepted(count, 0), whole=True)
         ids: list[str | bytes | None] = [event.event_id for event in checked]
         repeated = None
         if any(id is not None for id in ids):
@@ -123,7 +119,9 @@ class _Keeper:
                 if used is not None:
                     reserved.append(used)
                     hashes += used.hashes
-                sequence = self._append(environment, body, received_ns, bytes(dispositions), hashes)
+                sequence = self._ingest.append(
+                    environment, received_ns, body, bytes(dispositions), hashes, whole=True
+                )
         except BaseException:
             for reservation in reserved:
                 reservation.release()
@@ -133,7 +131,7 @@ class _Keeper:
                 reservation.commit(sequence)
             else:
                 reservation.release()
-        return self._answer(sequence, reply, repeated if duplicates else None)
+        return self._ingest.answer(reply, sequence, repeated if duplicates else None)
 
     def _use_traces(
         self,
@@ -141,7 +139,7 @@ class _Keeper:
         checked: list[Checked],
         signer: TraceSigner | None,
         dispositions: bytearray,
-    ) -> Any | None:
+    ) -> Reservation | None:
         """Marks the events whose trace verifies; the reservation of the traces used, if any."""
         if signer is None:
             return None
@@ -162,29 +160,3 @@ class _Keeper:
             if not replayed:
                 dispositions[number] = VERIFIED
         return used
-
-    def _append(
-        self, environment: str, body: bytes, received_ns: int, dispositions: bytes, ids: bytes
-    ) -> int:
-        return self._journal.append(
-            dialect=NAME,
-            environment=environment,
-            received_ns=received_ns,
-            body=body,
-            whole=True,
-            dispositions=dispositions,
-            ids=ids,
-        )
-
-    def _answer(self, sequence: int, reply: Reply, repeated: Any | None) -> Reply | Awaitable[Reply]:
-        if not self._durable and repeated is None:
-            return reply
-        synced = self._journal.durable(sequence) if self._durable and sequence else None
-        return when_safe(reply, _overloaded, synced, self._event_ids, repeated)
-
-
-def _overloaded(error: JournalError) -> Fault:
-    """Nothing of the batch counts as kept; the client sends it again."""
-    full = isinstance(error, JournalFullError)
-    reason = "The event buffer is full." if full else "The events could not be stored."
-    return Fault(FaultKind.OVERLOADED, f"{reason} Send them again.", retry_after_s=RETRY_AFTER_S)

@@ -9,27 +9,29 @@ is well formed but for a few rules that are checked for all events at once. Ever
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 
 from fanion.config import Limits
 from fanion.dialects.redpennon.emit import Catalogue
+from fanion.dialects.wire.bodies import REFUSED
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers
 from fanion.dialects.wire.plain_batch import quick_check
+from fanion.model.json_value import Json, JsonObject
 
 EVENT_ID_CHARACTERS_MAX: Final = 200
 FLAT_EVENTS_MAX: Final = 1_000
 """Larger batches take the ways behind the quickest."""
 
-REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_decode = msgspec.json.Decoder().decode
+_decode: Callable[[bytes], Json] = msgspec.json.Decoder().decode
 _instant = datetime.fromisoformat
 
-User = dict[str, Any]
+User: TypeAlias = JsonObject
 
 
 def invalid(text: str) -> NoReturn:
@@ -49,7 +51,7 @@ class Bodies:
         )
         """A body up to this size can't break any of the three."""
 
-    def decode(self, body: bytes) -> Any:
+    def decode(self, body: bytes) -> Json:
         """Plain JSON within depth, members and digits. Raises Fault INVALID_JSON."""
         size = len(body)
         if size > self._free_bytes:
@@ -66,52 +68,52 @@ class Bodies:
     def one(self, body: bytes) -> User:
         """The user of a single evaluation; {} for an anonymous one."""
         document = self.decode(body)
-        if document.__class__ is not dict:
+        if not isinstance(document, dict):
             invalid('"user" must be an object.')
         return self.user(document, body)
 
     def many(self, body: bytes) -> tuple[list[str], User]:
         """Keys as sent, and the user."""
         document = self.decode(body)
-        if document.__class__ is not dict or "keys" not in document:
+        if not isinstance(document, dict) or "keys" not in document:
             invalid('"keys" field is required.')
-        keys = document["keys"]
-        if keys.__class__ is not list:
+        sent = document["keys"]
+        if not isinstance(sent, list):
             invalid('"keys" must be a list.')
-        for key in keys:
-            if key.__class__ is not str:
-                invalid('"keys" must be a list of strings.')
+        keys = [key for key in sent if isinstance(key, str)]
+        if len(keys) != len(sent):
+            invalid('"keys" must be a list of strings.')
         return keys, self.user(document, body)
 
-    def user(self, document: dict[str, Any], body: bytes) -> User:
+    def user(self, document: JsonObject, body: bytes) -> User:
         user = document.get("user")
         if user is None:
             return {}
-        if user.__class__ is not dict:
+        if not isinstance(user, dict):
             invalid('"user" must be an object.')
         custom = user.get("custom_data")
-        if custom.__class__ is dict and int in map(type, custom.values()):
+        if isinstance(custom, dict) and int in map(type, custom.values()):
             _refuse_long_integers(custom)
         if len(body) > self._limits.json_string_bytes_max:
             _refuse_long_texts(user, self._limits.json_string_bytes_max)
         checked: User = user
         return checked
 
-    def events(self, body: bytes) -> list[Any]:
+    def events(self, body: bytes) -> list[Json]:
         """The batch, its events unchecked."""
         document = self.decode_batch(body)
-        if document.__class__ is not dict or "events" not in document:
+        if not isinstance(document, dict) or "events" not in document:
             invalid('"events" field is required.')
         events = document["events"]
-        if events.__class__ is not list:
+        if not isinstance(events, list):
             invalid('"events" must be a list.')
-        batch: list[Any] = events
+        batch: list[Json] = events
         for event in batch:
-            if event.__class__ is dict and len(event) > self._keys_max:
+            if isinstance(event, dict) and len(event) > self._keys_max:
                 raise Fault(FaultKind.INVALID_JSON, "too many members")
         return batch
 
-    def decode_batch(self, body: bytes) -> Any:
+    def decode_batch(self, body: bytes) -> Json:
         """As `decode`, for a body whose brackets and members are many because its events are."""
         if len(body) > self._free_bytes:
             check_bounds(body, self._limits, batch=True)
@@ -121,30 +123,30 @@ class Bodies:
             raise Fault(FaultKind.INVALID_JSON, "not JSON") from None
 
 
-def _values(user: User) -> list[Any]:
+def _values(user: User) -> list[Json]:
     custom = user.get("custom_data")
-    return [*user.values(), *(custom.values() if custom.__class__ is dict else ())]
+    return [*user.values(), *(custom.values() if isinstance(custom, dict) else ())]
 
 
-def _refuse_long_integers(custom: dict[str, Any]) -> None:
+def _refuse_long_integers(custom: JsonObject) -> None:
     for value in custom.values():
-        if value.__class__ is int and not -(2**63) <= value < 2**63:
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
             invalid('"user" must not hold integers beyond 64 bits.')
 
 
 def _refuse_long_texts(user: User, bytes_max: int) -> None:
     for value in _values(user):
-        if value.__class__ is str and len(value.encode()) > bytes_max:
+        if isinstance(value, str) and len(value.encode()) > bytes_max:
             invalid(f'"user" must not hold texts of more than {bytes_max} bytes.')
 
 
 def identity_of(user: User) -> str | None:
     """Who is asked for: the id, else the email; None for an anonymous user. Other things than text are none."""
     found = user.get("id")
-    if found.__class__ is str and found:
+    if isinstance(found, str) and found:
         return str(found)
     found = user.get("email")
-    return str(found) if found.__class__ is str and found else None
+    return str(found) if isinstance(found, str) and found else None
 
 
 class EventUser(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -287,20 +289,20 @@ class Checked(NamedTuple):
     user: str | None
 
 
-def check_events(events: list[Any], catalogue: Catalogue, *, client: bool) -> list[Checked]:
+def check_events(events: list[Json], catalogue: Catalogue, *, client: bool) -> list[Checked]:
     """Rules 3 to 10 of section 4, event by event; the first bad event ends it. Raises Fault INVALID_SHAPE."""
     return [_check_event(event, number, catalogue, client) for number, event in enumerate(events)]
 
 
-def _check_event(event: Any, number: int, catalogue: Catalogue, client: bool) -> Checked:
-    if event.__class__ is not dict:
+def _check_event(event: Json, number: int, catalogue: Catalogue, client: bool) -> Checked:
+    if not isinstance(event, dict):
         invalid(f"events[{number}] must be an object.")
     name, variable, variation = event.get("event"), event.get("variable"), event.get("variation")
-    if name.__class__ is not str or not name.strip():
+    if not isinstance(name, str) or not name.strip():
         invalid(f"events[{number}].event is required.")
-    if variable.__class__ is not str or not variable.strip():
+    if not isinstance(variable, str) or not variable.strip():
         invalid(f"events[{number}].variable is required.")
-    if variation.__class__ is not str or not variation.strip():
+    if not isinstance(variation, str) or not variation.strip():
         invalid(f"events[{number}].variation is required.")
     known = catalogue.variables.get(variable.lower())
     if known is None or (client and not known[1]):
@@ -309,15 +311,15 @@ def _check_event(event: Any, number: int, catalogue: Catalogue, client: bool) ->
     if variation not in variations:
         invalid(f"events[{number}].variation is not defined on feature.")
     user = event.get("user")
-    if user is not None and user.__class__ is not dict:
+    if user is not None and not isinstance(user, dict):
         invalid(f"events[{number}].user must be an object.")
     value = event.get("value")
-    if value is not None and value.__class__ is not int and value.__class__ is not float:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         invalid(f"events[{number}].value must be numeric when set.")
     _check_time(event.get("occurred_at"), number)
     event_id = event.get("event_id")
     if event_id is not None:
-        if event_id.__class__ is not str:
+        if not isinstance(event_id, str):
             invalid(f"events[{number}].event_id must be a string.")
         if len(event_id) > EVENT_ID_CHARACTERS_MAX:
             invalid(f"events[{number}].event_id must be at most {EVENT_ID_CHARACTERS_MAX} characters.")
@@ -327,15 +329,15 @@ def _check_event(event: Any, number: int, catalogue: Catalogue, client: bool) ->
         feature,
         variation,
         event_id or None,
-        trace if trace.__class__ is str else None,
+        trace if isinstance(trace, str) else None,
         identity_of(user) if user else None,
     )
 
 
-def _check_time(occurred_at: Any, number: int) -> None:
+def _check_time(occurred_at: Json, number: int) -> None:
     if occurred_at is None:
         return
-    if occurred_at.__class__ is str:
+    if isinstance(occurred_at, str):
         try:
             _instant(occurred_at)
             return

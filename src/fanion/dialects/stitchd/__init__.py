@@ -1,6 +1,7 @@
 """stitchd's wire shapes. Its semantics are in the definitions; the contract's sections are named below.
 
-routes     endpoints, credentials, the error envelope
+envelope   headers of every answer, errors
+routes     endpoints, credentials
 evaluate   one flag
 segments   membership of one context, and of many
 events     metric events: who is counted, who is rejected

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
-
 import msgspec
 
+from fanion.dialects.stitchd.envelope import OK
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.served import members_of, served
+from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.reply import HeaderList, Headers, Reply
+from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Snapshot
 from fanion.model.api_key import KeyRecord
 
-COMMON: Final[HeaderList] = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-OK: Final[dict[str, Any]] = {"type": "http.response.start", "status": 200, "headers": COMMON}
 
-
-def evaluate_flag(bodies: Bodies) -> Callable[..., Reply]:
+def evaluate_flag(bodies: Bodies) -> Handler:
     """`{"flag_key","variant_key","is_enabled"}`; an unknown flag, and one that the key may not see, is 404."""
     read = bodies.evaluation
     encode = msgspec.json.encode

@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Final
 
 import msgspec
 
 from fanion.dialects.stitchd.emit import NAME
-from fanion.dialects.stitchd.evaluate import COMMON
+from fanion.dialects.stitchd.envelope import ACCEPTED, OVERLOADED
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.served import served
+from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.ingest import echoed, when_safe
+from fanion.dialects.wire.ingest import Ingest, echoed
 from fanion.dialects.wire.json_bounds import read_all
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
-from fanion.errors import JournalError, JournalFullError
 from fanion.model.api_key import KeyRecord
-
-RETRY_AFTER_S: Final = 1.0
-
-ACCEPTED: Final[dict[str, Any]] = {"type": "http.response.start", "status": 202, "headers": COMMON}
 
 BOOL: Final = "bool"
 INT: Final = "int"
@@ -73,8 +69,8 @@ def value_kind(raw: bytes) -> str:
     return DOUBLE
 
 
-def take_one(services: Services, bodies: Bodies) -> Callable[..., Reply | Awaitable[Reply]]:
-    journal = _Journal(services)
+def take_one(services: Services, bodies: Bodies) -> Handler:
+    keep = Ingest(services, NAME, OVERLOADED).keep
 
     def handler(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
@@ -86,13 +82,13 @@ def take_one(services: Services, bodies: Bodies) -> Callable[..., Reply | Awaita
         if value_kind(bytes(event.value)) not in takes:
             return _counted(0, [event.metric_key])
         # A list of one: an unknown member called "events" must not make a batch of it.
-        return journal.keep(record, received_ns, b"[%b]" % body, False, _counted(1, []))
+        return keep(record.environment, received_ns, b"[%b]" % body, _counted(1, []), whole=False)
 
     return handler
 
 
-def take_batch(services: Services, bodies: Bodies) -> Callable[..., Reply | Awaitable[Reply]]:
-    journal = _Journal(services)
+def take_batch(services: Services, bodies: Bodies) -> Handler:
+    keep = Ingest(services, NAME, OVERLOADED).keep
 
     def handler(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
@@ -111,8 +107,8 @@ def take_batch(services: Services, bodies: Bodies) -> Callable[..., Reply | Awai
             return reply
         if rejected:
             kept = [bytes(raw) for raw, fits in zip(bodies.cut(body), good, strict=True) if fits]
-            return journal.keep(record, received_ns, b"[%b]" % b",".join(kept), False, reply)
-        return journal.keep(record, received_ns, body, True, reply)
+            return keep(record.environment, received_ns, b"[%b]" % b",".join(kept), reply, whole=False)
+        return keep(record.environment, received_ns, body, reply, whole=True)
 
     return handler
 
@@ -122,30 +118,3 @@ def _counted(accepted: int, rejected: list[str]) -> Reply:
         accepted,
         msgspec.json.encode(echoed(rejected, len)),
     )
-
-
-class _Journal:
-    """Hands a request's events over, and answers when they are as safe as the ack mode promises."""
-
-    def __init__(self, services: Services) -> None:
-        self._journal = services.journal
-        self._wait_for_disk = services.config.journal.ack == "durable"
-
-    def keep(
-        self, record: KeyRecord, received_ns: int, body: bytes, whole: bool, reply: Reply
-    ) -> Reply | Awaitable[Reply]:
-        journal = self._journal
-        try:
-            sequence = journal.append(
-                dialect=NAME, environment=record.environment, received_ns=received_ns, body=body, whole=whole
-            )
-        except JournalError as error:
-            raise _overloaded(error) from None
-        return when_safe(reply, _overloaded, journal.durable(sequence)) if self._wait_for_disk else reply
-
-
-def _overloaded(error: JournalError) -> Fault:
-    """Nothing of the request counts as kept; the client tries again."""
-    full = isinstance(error, JournalFullError)
-    reason = "the event buffer is full" if full else "the events could not be stored"
-    return Fault(FaultKind.OVERLOADED, f"{reason}; send them again", retry_after_s=RETRY_AFTER_S)

@@ -9,20 +9,16 @@ account for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Raw
 
 from fanion.config import Limits
+from fanion.dialects.wire.bodies import MAP_BYTES_FREE, REFUSED, Body, Int64
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers, place_of, read_all
 
-Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-
-REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-MAP_BYTES_FREE: Final = 32_768
-"""A map that fits into this many bytes is cheap to decode whatever its size; above, colons are counted first."""
 DOUBLE_BITS: Final = 1_023
 """An integer of more bits may lie above every double."""
 
@@ -81,28 +77,19 @@ class RawBatch(msgspec.Struct):
 T = TypeVar("T")
 
 
-class Body(Generic[T]):
-    """One kind of body. `items`: how many objects and lists a document of this kind has by itself."""
+class CountedBody(Body[T]):
+    """`items`: how many objects and lists a document of this kind has by itself."""
 
-    def __init__(self, closed: Any, opened: Any, limits: Limits, items: Callable[[T], int]) -> None:
-        self._closed = msgspec.json.Decoder(closed)
-        self._opened = msgspec.json.Decoder(opened)
+    def __init__(self, closed: object, opened: object, limits: Limits, items: Callable[[T], int]) -> None:
+        super().__init__(closed, opened)
         self._limits = limits
         self._items = items
 
-    def read(self, body: bytes) -> T:
-        """Raises Fault INVALID_JSON or INVALID_SHAPE."""
-        try:
-            document: T = self._closed.decode(body)
-        except REFUSED:
-            document = self._read_open(body)
-        return document
-
-    def _read_open(self, body: bytes) -> T:
+    def read_open(self, body: bytes) -> T:
         check_batch(body, self._limits)
         try:
             body.decode()  # what the decoder skips, it doesn't look at
-            document: T = self._opened.decode(body)
+            document = self.decode_open(body)
             read_all(body)
         except REFUSED as error:
             check_bounds(body, self._limits, batch=True)
@@ -117,13 +104,17 @@ class Bodies:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._evaluation: Body[Evaluation] = Body(EvaluationClosed, Evaluation, limits, lambda _: 2)
-        self._pair: Body[Pair] = Body(PairClosed, Pair, limits, lambda _: 1)
-        self._pairs: Body[list[Pair]] = Body(
+        self._evaluation: CountedBody[Evaluation] = CountedBody(
+            EvaluationClosed, Evaluation, limits, lambda _: 2
+        )
+        self._pair: CountedBody[Pair] = CountedBody(PairClosed, Pair, limits, lambda _: 1)
+        self._pairs: CountedBody[list[Pair]] = CountedBody(
             list[PairClosed], list[Pair], limits, lambda pairs: 1 + len(pairs)
         )
-        self._event: Body[Event] = Body(EventClosed, Event, limits, lambda _: 1)
-        self._batch: Body[Batch] = Body(BatchClosed, Batch, limits, lambda batch: 2 + len(batch.events))
+        self._event: CountedBody[Event] = CountedBody(EventClosed, Event, limits, lambda _: 1)
+        self._batch: CountedBody[Batch] = CountedBody(
+            BatchClosed, Batch, limits, lambda batch: 2 + len(batch.events)
+        )
         self._wrapper = msgspec.json.Decoder(dict[str, Raw])
         self._cut = msgspec.json.Decoder(RawBatch).decode
 
@@ -131,7 +122,7 @@ class Bodies:
         limits = self._limits
         if len(body) > MAP_BYTES_FREE and body.count(b":") > limits.json_keys_max:
             check_bounds(body, limits)
-        request = self._evaluation.read(body)
+        request = self._evaluation.decode(body)
         if len(body) <= limits.json_integer_digits_max:
             for value in request.attributes.values():
                 if value.__class__ is int:
@@ -161,7 +152,7 @@ class Bodies:
             _refuse(path, f"expected at most {bytes_max} bytes of text")
 
     def pair(self, body: bytes) -> Pair:
-        pair = self._pair.read(body)
+        pair = self._pair.decode(body)
         self.check_text("context_key", pair.context_key, body)
         return pair
 
@@ -170,7 +161,7 @@ class Bodies:
         start = body.lstrip(b" \t\r\n")[:1]
         if start == b"{":
             body = self._unwrap(body)
-        pairs = self._pairs.read(body)
+        pairs = self._pairs.decode(body)
         if len(body) > self._limits.json_string_bytes_max:
             for number, pair in enumerate(pairs):
                 self.check_text(f"[{number}].context_key", pair.context_key, body)
@@ -191,17 +182,17 @@ class Bodies:
         return arrays[0]
 
     def event(self, body: bytes) -> Event:
-        event = self._event.read(body)
-        self._check_values([event], body, self._event, event)
+        event = self._event.decode(body)
+        self._check_values([event], body)
         return event
 
     def batch(self, body: bytes) -> list[Event]:
         check_batch(body, self._limits)
-        batch = self._batch.read(body)
-        self._check_values(batch.events, body, self._batch, batch)
+        batch = self._batch.decode(body)
+        self._check_values(batch.events, body)
         return batch.events
 
-    def _check_values(self, events: list[Event], body: bytes, kind: Body[Any], document: Any) -> None:
+    def _check_values(self, events: list[Event], body: bytes) -> None:
         """Values are raw, so neither their nesting nor their text has been looked at."""
         if any(event.value for event in events):
             try:

@@ -7,12 +7,15 @@ nothing is learnt of it. An id that is no UUID, and not the environment's own, i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
+from fanion._core.evaluate import Bundle
 from fanion.dialects.stitchd.emit import NAME
+from fanion.dialects.stitchd.envelope import UNKNOWN_KEY
+from fanion.dialects.wire.bound import finder
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.path import decode_segment
 from fanion.dialects.wire.services import Snapshot
@@ -21,14 +24,6 @@ from fanion.model.api_key import KeyRecord
 IDENTITY: Final = "userId"
 ANONYMOUS: Final = "anonymousId"
 ANONYMOUS_TYPE: Final = "anonymous"
-
-Contexts = tuple[tuple[str, str, dict[str, Any]], ...]
-
-
-class ListSnapshot(Snapshot, Protocol):
-    """A snapshot that knows the members of list segments."""
-
-    def member(self, environment: str, list_name: str, member: bytes, /) -> bool: ...
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -40,8 +35,8 @@ class Segment(msgspec.Struct, frozen=True):
     lists: dict[str, tuple[str, str]] | None = None
 
 
-class Event(msgspec.Struct, frozen=True):
-    """An event's definition."""
+class DefinedEvent(msgspec.Struct, frozen=True):
+    """An event as the definitions have it."""
 
     type: str
 
@@ -55,11 +50,11 @@ class Served:
 
     __slots__ = ("bundle", "environment", "events", "id", "segment_id", "segments", "table")
 
-    def __init__(self, bundle: Any) -> None:
+    def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self.environment: str = bundle.environment
-        self.table: int = bundle.table(NAME)
-        self.id: str = bundle.identifiers.get(NAME, {}).get("environment", bundle.environment)
+        self.environment = bundle.environment
+        self.table = bundle.table(NAME)
+        self.id = bundle.identifiers.get(NAME, {}).get("environment", bundle.environment)
         self.segment_id = self.id.encode()
         stored = bundle.document(NAME)
         document = Document() if stored is None else msgspec.json.decode(stored, type=Document)
@@ -68,10 +63,10 @@ class Served:
         events = bundle.document("events")
         self.events: dict[str, str] = {
             key: event.type
-            for key, event in msgspec.json.decode(events or b"{}", type=dict[str, Event]).items()
+            for key, event in msgspec.json.decode(events or b"{}", type=dict[str, DefinedEvent]).items()
         }
 
-    def is_member(self, snapshot: ListSnapshot, key: str, context_type: str, context_key: str) -> bool:
+    def is_member(self, snapshot: Snapshot, key: str, context_type: str, context_key: str) -> bool:
         """Membership of a bare context (contract 4): an error in a rule segment is no member. A native segment sees
         the key as the user's id.
 
@@ -91,7 +86,7 @@ class Served:
         outcome, _ = self.bundle.evaluate(
             segment.decision, members_of(context_type, context_key), {}, ((context_type, context_key, {}),)
         )
-        return bool(outcome == segment.member)
+        return outcome == segment.member
 
 
 def members_of(context_type: str, context_key: str) -> dict[str, str]:
@@ -100,22 +95,24 @@ def members_of(context_type: str, context_key: str) -> dict[str, str]:
     return {ANONYMOUS if context_type == ANONYMOUS_TYPE else IDENTITY: context_key}
 
 
-def bind(bundle: Any) -> Served | None:
+def bind(bundle: Bundle) -> Served | None:
     """None where the environment's definitions name its dialects and this is none of them."""
     named = not bundle.identifiers or NAME in bundle.identifiers
     return Served(bundle) if named and bundle.table(NAME) >= 0 else None
 
 
+def _unreadable() -> Fault:
+    return Fault(FaultKind.OVERLOADED, "the environment can't be read now", retry_after_s=1)
+
+
+_find = finder(NAME, Served, _unreadable, elsewhere=UNKNOWN_KEY)
+
+
 def served(snapshot: Snapshot, record: KeyRecord, tail: bytes) -> Served:
     """The environment that the path names, if the key is its. Raises Fault."""
-    view = snapshot.view(record.environment)
-    if view is None:
-        raise Fault(FaultKind.OVERLOADED, "the environment can't be read now", retry_after_s=1)
-    at: Served | None = view.bound[NAME]
-    if at is None:
-        raise Fault(FaultKind.UNKNOWN_KEY, "sdk key not found")
+    at = _find(snapshot, record)
     if tail != at.segment_id and _environment_of(tail) != at.id.lower():
-        raise Fault(FaultKind.UNKNOWN_KEY, "sdk key not found")
+        raise Fault(FaultKind.UNKNOWN_KEY, UNKNOWN_KEY)
     return at
 
 

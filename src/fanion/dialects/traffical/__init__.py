@@ -1,6 +1,7 @@
 """Traffical's wire shapes. Its semantics are in the definitions; the contract's sections are named below.
 
-routes        endpoints, credentials, errors, CORS (2, 3)
+envelope      headers of every answer, errors, CORS
+routes        endpoints, credentials (2, 3)
 served        what the endpoints keep at hand of one environment
 resolve       config, resolve and decide (3.1 to 3.5)
 events        ingest: per-event validity, repeats, warnings (6)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
+from fanion.model.json_value import Json
 from fanion.model.layers import Arm, Layer, Patch, Row, RowHole, RowOutcome
-from fanion.model.program import Entry, Fragment, Hole, Lowered, Parameter, Table
+from fanion.model.program import Answer, Entry, Fragment, Hole, Lowered, Parameter, Table
 
 NAME = "traffical"
 RECORD = "traffical"
@@ -71,7 +71,7 @@ def digest(parameters: list[Parameter]) -> str:
     return hashlib.sha256(msgspec.json.encode(parameters)).hexdigest()[:16]
 
 
-def value_of(answer: Any) -> Fragment:
+def value_of(answer: Answer) -> Fragment:
     return NULL if answer.value is None else (answer.value.encode(),)
 
 
@@ -136,7 +136,7 @@ def short_view(layer: Layer, arm: Arm) -> Fragment:
     return (start + member("allocationName", arm.allocation_name), *end)
 
 
-def whole(fragment: bytes, user: Mapping[str, Any] | None) -> bytes:
+def whole(fragment: bytes, user: Mapping[str, Json] | None) -> bytes:
     """A parameter's fragment is its value."""
     return fragment
 

@@ -6,20 +6,26 @@ that they take needs no second look; every other is read event by event with the
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
+
+from fanion.model.json_value import Json
 
 FLAT_MAX: Final = 1_000
 """Members of a flat object; under tighter limits there is no quick way."""
 PLAIN_DEPTH: Final = 5
 """How deep a plain batch nests at most: batch, events, event, layers, layer."""
-Object = dict[str, Any]
+if TYPE_CHECKING:
+    Object = Mapping[str, Json]
+else:
+    Object = dict[str, Any]  # the decoder can't read an alias that names itself
 Flat = Annotated[dict[str, str | int | float | bool | None], Meta(max_length=FLAT_MAX)]
 
 
-class Layer(msgspec.Struct, gc=False):
+class SentLayer(msgspec.Struct, gc=False):
     layerId: str  # noqa: N815
     bucket: int
     policyId: str | None = None  # noqa: N815
@@ -38,7 +44,7 @@ class Attribution(msgspec.Struct, gc=False):
     model: Literal["first_touch", "last_touch", "linear", "time_decay", "position_based"] | None = None
 
 
-class Event(msgspec.Struct, gc=False, kw_only=True):
+class SentEvent(msgspec.Struct, gc=False, kw_only=True):
     """The scope members default to the key's; `unitKey` may be empty."""
 
     unitKey: str  # noqa: N815
@@ -50,22 +56,22 @@ class Event(msgspec.Struct, gc=False, kw_only=True):
     context: Object | None = None
 
 
-class Exposure(Event, gc=False, kw_only=True, tag_field="type", tag="exposure"):
+class Exposure(SentEvent, gc=False, kw_only=True, tag_field="type", tag="exposure"):
     """`assignments` is optional: the documents' own example has none."""
 
-    layers: list[Layer]
+    layers: list[SentLayer]
     assignments: Object | None = None
     decisionId: str | None = None  # noqa: N815
 
 
-class Decision(Event, gc=False, kw_only=True, tag_field="type", tag="decision"):
-    layers: list[Layer]
+class Decision(SentEvent, gc=False, kw_only=True, tag_field="type", tag="decision"):
+    layers: list[SentLayer]
     assignments: Object | None = None
     requestedParameters: list[str] | None = None  # noqa: N815
     latencyMs: int | None = None  # noqa: N815
 
 
-class Track(Event, gc=False, kw_only=True, tag_field="type", tag="track"):
+class Track(SentEvent, gc=False, kw_only=True, tag_field="type", tag="track"):
     event: str
     properties: Object | None = None
     value: float | None = None
@@ -75,7 +81,7 @@ class Track(Event, gc=False, kw_only=True, tag_field="type", tag="track"):
     attribution: list[Attribution] | None = None
 
 
-class PlainLayer(Layer, gc=False, forbid_unknown_fields=True):
+class PlainLayer(SentLayer, gc=False, forbid_unknown_fields=True):
     unitKey: str | None = None  # noqa: N815
     unitKeyValue: str | None = None  # noqa: N815
     modelVersion: str | None = None  # noqa: N815
@@ -87,7 +93,7 @@ class PlainAttribution(Attribution, gc=False, forbid_unknown_fields=True):
     allocationKey: str | None = None  # noqa: N815
 
 
-class PlainEvent(Event, gc=False, kw_only=True):
+class PlainEvent(SentEvent, gc=False, kw_only=True):
     context: Flat | None = None
     sdkName: str | None = None  # noqa: N815
     sdkVersion: str | None = None  # noqa: N815

@@ -10,30 +10,30 @@ in between.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from fanion.dialects.traffical.emit import NAME
+from fanion.dialects.traffical.envelope import EVENTS_MAX, NO_EVENTS, OK, OVERLOADED
 from fanion.dialects.traffical.event_structs import PlainTrack, Track
-from fanion.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS, OK, RETRY_AFTER_S
-from fanion.dialects.traffical.schema import Schema
+from fanion.dialects.traffical.schema import PlainEvent, Schema
 from fanion.dialects.traffical.served import Served, served
+from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.ingest import echoed, when_safe
+from fanion.dialects.wire.ingest import DUPLICATE, Ingest, echoed
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
-from fanion.errors import JournalError, JournalFullError, StoreError
+from fanion.errors import JournalError, StoreError
 from fanion.model.api_key import KeyRecord
 
-DUPLICATE: Final = 2
 ID: Final = attrgetter("id")
 SCOPE: Final = attrgetter("orgId", "projectId", "env")
 
 
-class Batch:
+class CheckedBatch:
     """What one request's events came to: `count` are to be stored, as they stand in the body, or where some are
     to be left out, as `kept`."""
 
@@ -44,13 +44,13 @@ class Batch:
         self.count = 0
         self.kept: list[bytes] | None = None
         self.ids: list[str | bytes | None] = []
-        self.errors: list[dict[str, Any]] = []
-        self.warnings: list[dict[str, Any]] = []
+        self.errors: list[dict[str, object]] = []
+        self.warnings: list[dict[str, object]] = []
 
     def reply(self, written: int) -> Reply:
         if not self.errors and not self.warnings:
             return OK, b'{"accepted":%d,"written":%d}' % (self.accepted, written)
-        answer: dict[str, Any] = {"accepted": self.accepted, "written": written}
+        answer: dict[str, object] = {"accepted": self.accepted, "written": written}
         if self.errors:
             answer["validationErrors"] = echoed(self.errors, _shown_bytes)
         if self.warnings:
@@ -58,7 +58,7 @@ class Batch:
         return OK, msgspec.json.encode(answer)
 
 
-def _shown_bytes(entry: dict[str, Any]) -> int:
+def _shown_bytes(entry: dict[str, object]) -> int:
     return len(msgspec.json.encode(entry))
 
 
@@ -70,7 +70,7 @@ def is_text(data: bytes) -> bool:
         return False
 
 
-def check_flat(schema: Schema, at: Served, body: bytes) -> Batch | None:
+def check_flat(schema: Schema, at: Served, body: bytes) -> CheckedBatch | None:
     """What a batch came to that is plain to the byte, with no event whose properties are to be checked; None: read
     it."""
     found = schema.flat_events.check(body, at.own)
@@ -79,20 +79,20 @@ def check_flat(schema: Schema, at: Served, body: bytes) -> Batch | None:
     count, names, _, (ids,) = found
     if at.events and any(name in at.events for (name,) in names if name is not None):
         return None
-    batch = Batch()
+    batch = CheckedBatch()
     batch.accepted = batch.count = count
     batch.ids = [None] * count if ids is None else list(ids)
     return batch
 
 
-def check_plain(at: Served, events: list[Any]) -> Batch | None:
+def check_plain(at: Served, events: list[PlainEvent]) -> CheckedBatch | None:
     """What a batch of plain events came to; None where one of them is another project's or kept out."""
     scopes = set(map(SCOPE, events))
     own = at.organisation, at.project, at.environment
     for given in scopes:
         if any(one is not None and one != mine for one, mine in zip(given, own, strict=True)):
             return None
-    batch = Batch()
+    batch = CheckedBatch()
     if at.events:
         for index, event in enumerate(events):
             if isinstance(event, PlainTrack) and event.event in at.events:
@@ -106,9 +106,9 @@ def check_plain(at: Served, events: list[Any]) -> Batch | None:
     return batch
 
 
-def check_events(schema: Schema, at: Served, texts: list[bytes]) -> Batch:
+def check_events(schema: Schema, at: Served, texts: list[bytes]) -> CheckedBatch:
     """Every event by itself."""
-    batch = Batch()
+    batch = CheckedBatch()
     kept: list[bytes] = []
     for index, text in enumerate(texts):
         try:
@@ -141,8 +141,9 @@ def check_events(schema: Schema, at: Served, texts: list[bytes]) -> Batch:
     return batch
 
 
-def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awaitable[Reply]]:
-    keeper = _Keeper(services)
+def take_events(services: Services, schema: Schema) -> Handler:
+    ingest = Ingest(services, NAME, OVERLOADED)
+    keeper = _Keeper(services, ingest)
 
     def handler(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
@@ -168,7 +169,7 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
         try:
             return keeper.keep(record.environment, at.scope, batch, body, received_ns)
         except JournalError as error:
-            raise _overloaded(error) from None
+            raise ingest.refusal(error) from None
 
     def find(snapshot: Snapshot, record: KeyRecord) -> Served | Exception:
         """The environment, or why it can't be had: what is wrong with the body is told first."""
@@ -200,13 +201,12 @@ def take_events(services: Services, schema: Schema) -> Callable[..., Reply | Awa
 class _Keeper:
     """Puts one batch into the journal, with what the window says of its ids."""
 
-    def __init__(self, services: Services) -> None:
-        self._journal = services.journal
+    def __init__(self, services: Services, ingest: Ingest) -> None:
+        self._ingest = ingest
         self._window = services.event_ids
-        self._durable = services.config.journal.ack == "durable"
 
     def keep(
-        self, environment: str, scope: bytes, batch: Batch, body: bytes, received_ns: int
+        self, environment: str, scope: bytes, batch: CheckedBatch, body: bytes, received_ns: int
     ) -> Reply | Awaitable[Reply]:
         """Raises JournalError when nothing was kept."""
         kept = batch.kept
@@ -223,16 +223,10 @@ class _Keeper:
         if duplicates == batch.count:
             assert reserved is not None
             reserved.release()
-            return when_safe(reply, _overloaded, None, self._window, reserved)
+            return self._ingest.answer(reply, 0, reserved)
         try:
-            sequence = self._journal.append(
-                dialect=NAME,
-                environment=environment,
-                received_ns=received_ns,
-                body=body,
-                whole=kept is None,
-                dispositions=dispositions,
-                ids=ids,
+            sequence = self._ingest.append(
+                environment, received_ns, body, dispositions, ids, whole=kept is None
             )
         except BaseException:
             if reserved is not None:
@@ -240,14 +234,4 @@ class _Keeper:
             raise
         if reserved is not None:
             reserved.commit(sequence)
-        if not self._durable and not duplicates:
-            return reply
-        synced = self._journal.durable(sequence) if self._durable else None
-        return when_safe(reply, _overloaded, synced, self._window, reserved if duplicates else None)
-
-
-def _overloaded(error: JournalError) -> Fault:
-    """Nothing of the batch counts as kept; the client sends it again with the same ids."""
-    full = isinstance(error, JournalFullError)
-    reason = "The event buffer is full" if full else "The events could not be stored"
-    return Fault(FaultKind.OVERLOADED, f"{reason}; send them again", retry_after_s=RETRY_AFTER_S)
+        return self._ingest.answer(reply, sequence, reserved if duplicates else None)

@@ -7,31 +7,31 @@ alone: conditions are the client's business, so they don't count here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from fanion.dialects.traffical.decision_ids import DecisionIds
-from fanion.dialects.traffical.refusals import COMMON, OK
+from fanion.dialects.traffical.envelope import OK
 from fanion.dialects.traffical.schema import Batch, Decide, Schema
 from fanion.dialects.traffical.served import Edge, Served, check_scope, number, served
+from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.path import decode_segment
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
+from fanion.dialects.wire.walk import ABSENT, look_up
 from fanion.model.api_key import KeyRecord
+from fanion.model.json_value import JsonObject
 from fanion.model.text import ecmascript_number
 
-CACHE_CONTROL: Final = b"public, max-age=60, must-revalidate"
 BATCH_MAX: Final = 1_000
 """Items of one decide batch; js-client sends one for each edge policy."""
 BATCH_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 """A dynamic policy answers up to 10,000 weights; this bounds what a small request can make the server send."""
 UNASKED: Final = b',"attributionOnly":true'
 CHANCE: Final = b',"probability":'
-ABSENT: Final = object()
 
 
 def get_config(snapshot: Snapshot, record: KeyRecord, query: bytes, tail: bytes, headers: Headers) -> Reply:
@@ -42,13 +42,9 @@ def get_config(snapshot: Snapshot, record: KeyRecord, query: bytes, tail: bytes,
         raise Fault(FaultKind.FORBIDDEN, "The API key belongs to another project or environment")
     if at.config is None:
         raise Fault(FaultKind.NOT_FOUND, "Bundle not found for project")
-    shown = [(b"etag", at.etag), (b"cache-control", CACHE_CONTROL)]
-    if at.refresh_ms is not None:
-        shown.append((b"x-suggested-refresh-ms", b"%d" % at.refresh_ms))
-    matched = matches(headers.get(b"if-none-match"), at.etag)
-    status = 304 if matched else 200
-    start = {"type": "http.response.start", "status": status, "headers": [*shown, *COMMON[matched:]]}
-    return start, b"" if matched else at.config
+    if matches(headers.get(b"if-none-match"), at.etag):
+        return at.unchanged_head, b""
+    return at.config_head, at.config
 
 
 def matches(given: bytes | None, etag: bytes) -> bool:
@@ -59,7 +55,7 @@ def matches(given: bytes | None, etag: bytes) -> bool:
     return b"*" in tags or etag in [tag.removeprefix(b"W/") for tag in tags]
 
 
-def resolve(services: Services, schema: Schema) -> Callable[..., Reply]:
+def resolve(services: Services, schema: Schema) -> Handler:
     read = schema.resolve
     now = services.clock.text
     decision_id = DecisionIds().take
@@ -94,14 +90,14 @@ def resolve(services: Services, schema: Schema) -> Callable[..., Reply]:
     return handler
 
 
-def identity(at: Served, context: Any) -> dict[str, Any] | None:
+def identity(at: Served, context: JsonObject) -> JsonObject | None:
     """The member that native flags know their user by."""
     if not at.has_native or at.unit_key == "userId" or at.unit_key not in context:
         return None
     return {"userId": context[at.unit_key]}
 
 
-def text_of(context: Any, at: Served) -> str:
+def text_of(context: JsonObject, at: Served) -> str:
     """The unit's text where no Traffical bundle binds it (5.3)."""
     value = context.get(at.unit_key)
     if isinstance(value, bool):
@@ -114,7 +110,7 @@ def text_of(context: Any, at: Served) -> str:
     return value if isinstance(value, str) else ""
 
 
-def filtered(at: Served, notes: tuple[int, ...], context: Any) -> bytes:
+def filtered(at: Served, notes: tuple[int, ...], context: JsonObject) -> bytes:
     """`,"filteredContext":{...}`: the fields that matched policies may log, those that the context has (5.6)."""
     found = {}
     for note in notes:
@@ -126,7 +122,7 @@ def filtered(at: Served, notes: tuple[int, ...], context: Any) -> bytes:
     return b',"filteredContext":' + encode(found) if found else b""
 
 
-def encode(value: Any) -> bytes:
+def encode(value: object) -> bytes:
     try:
         return msgspec.json.encode(value)
     except (
@@ -136,7 +132,7 @@ def encode(value: Any) -> bytes:
         return msgspec.json.encode(doubles(value))
 
 
-def doubles(value: Any) -> Any:
+def doubles(value: object) -> object:
     if isinstance(value, dict):
         return {key: doubles(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -144,26 +140,7 @@ def doubles(value: Any) -> Any:
     return float(value) if type(value) is int and not -(2**63) <= value < 2**64 else value
 
 
-def look_up(context: Any, field: str) -> Any:
-    """The literal key, else the dotted walk (5.4)."""
-    if field in context:
-        return context[field]
-    found: Any = context
-    for part in field.split("."):
-        if isinstance(found, dict):
-            found = found.get(part, ABSENT)
-        elif isinstance(found, list) and part == "length":
-            found = len(found)
-        elif (
-            isinstance(found, list) and part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")
-        ):
-            found = found[int(part)] if len(part) <= 9 and int(part) < len(found) else ABSENT
-        else:
-            return ABSENT
-    return found
-
-
-def decide(schema: Schema) -> Callable[..., Reply]:
+def decide(schema: Schema) -> Handler:
     read = schema.decide
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
@@ -222,7 +199,7 @@ def drawn(at: Served, edge: Edge, policy: str, request: Decide) -> bytes | None:
     )
 
 
-def decide_batch(schema: Schema) -> Callable[..., Reply]:
+def decide_batch(schema: Schema) -> Handler:
     """As many answers as requests, in their order; null for an item that can't be answered."""
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:

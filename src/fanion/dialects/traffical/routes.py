@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from fanion.dialects.traffical.emit import NAME, render, whole
+from fanion.dialects.traffical.envelope import CORS, refuse
 from fanion.dialects.traffical.events import take_events
-from fanion.dialects.traffical.refusals import CORS, UNAUTHORIZED, refuse
 from fanion.dialects.traffical.resolve import decide, decide_batch, get_config, resolve
 from fanion.dialects.traffical.schema import Schema
 from fanion.dialects.traffical.served import bind
+from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Route
-from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.fault import FaultKind
 from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.services import Services
 
@@ -49,24 +50,14 @@ def routes(services: Services) -> list[Route]:
     ]
 
 
-def credentials(headers: Headers) -> bytes:
-    """The raw key of `Authorization: Bearer KEY`."""
-    value = headers.get(b"authorization", b"")
-    key = value[7:].strip()
-    if value[:7].lower() != b"bearer " or not key:
-        raise Fault(FaultKind.NO_CREDENTIALS, UNAUTHORIZED)
-    return key
-
-
 def recognises(headers: Headers) -> bool:
-    value = headers.get(b"authorization", b"")
-    return value[:7].lower() == b"bearer " and value[7:17] == b"traffical_"
+    return bearer_begins(headers, b"traffical_")
 
 
 DIALECT = Dialect(
     name=NAME,
-    credential_header=b"authorization",
-    credentials=credentials,
+    credential_header=AUTHORIZATION,
+    credentials=bearer,
     recognises=recognises,
     refuse=refuse,
     routes=routes,

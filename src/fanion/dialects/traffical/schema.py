@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from fanion._core import json_scan
 from fanion.config import Limits
+from fanion.dialects.traffical.envelope import EVENTS_MAX, NO_EVENTS
 from fanion.dialects.traffical.event_structs import (
     FLAT_MAX,
     PLAIN_DEPTH,
@@ -27,7 +27,7 @@ from fanion.dialects.traffical.event_structs import (
     PlainTrack,
     Track,
 )
-from fanion.dialects.traffical.refusals import EVENTS_MAX, NO_EVENTS
+from fanion.dialects.wire.bodies import REFUSED, Body
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import (
     UNSCANNED_BYTES_MAX,
@@ -37,14 +37,20 @@ from fanion.dialects.wire.json_bounds import (
     read_all,
 )
 from fanion.dialects.wire.plain_batch import quick_check
+from fanion.model.json_value import JsonObject
 
-REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a decoder may raise for a body."""
+PlainEvent = PlainExposure | PlainDecision | PlainTrack
+AnyEvent = Exposure | Decision | Track | PlainEvent
+T = TypeVar("T")
 
-AnyEvent = Exposure | Decision | Track | PlainExposure | PlainDecision | PlainTrack
+
+if TYPE_CHECKING:
+    Context = JsonObject
+else:
+    Context = dict[str, Any]  # the decoder can't read an alias that names itself
 
 
-class Scope(msgspec.Struct, gc=False):
+class Place(msgspec.Struct, gc=False):
     """What any request may say about where it belongs; the API's own words, here and below."""
 
     orgId: str | None = None  # noqa: N815
@@ -52,10 +58,10 @@ class Scope(msgspec.Struct, gc=False):
     env: str | None = None
 
 
-class Resolve(Scope, gc=False):
+class Resolve(Place, gc=False):
     """`context` may come as an empty list (PHP's empty map)."""
 
-    context: dict[str, Any] | Annotated[list[Any], Meta(max_length=0)] = {}
+    context: Context | Annotated[list[None], Meta(max_length=0)] = {}
     parameters: list[str] | None = None
     defaults: dict[str, msgspec.Raw] | None = None
 
@@ -64,7 +70,7 @@ class ResolveClosed(Resolve, gc=False, forbid_unknown_fields=True):
     pass
 
 
-class Decide(Scope, gc=False, kw_only=True):
+class Decide(Place, gc=False, kw_only=True):
     entityId: str  # noqa: N815
     unitKeyValue: str  # noqa: N815
     allocationCount: int | float | None = None  # noqa: N815
@@ -82,7 +88,7 @@ class BatchItemClosed(BatchItem, gc=False, kw_only=True, forbid_unknown_fields=T
     pass
 
 
-class Batch(Scope, gc=False, kw_only=True):
+class Batch(Place, gc=False, kw_only=True):
     requests: list[msgspec.Raw]
 
 
@@ -105,14 +111,23 @@ class PlainEvents(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     ]
 
 
+class LooseBody(Body[T]):
+    """Members that aren't known are skipped, but have to be readable. Raises what the decoder does."""
+
+    def read_open(self, body: bytes) -> T:
+        found = self.decode_open(body)
+        read_all(body)
+        return found
+
+
 class Schema:
     """The decoders, under the limits in force."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._resolve: Callable[[bytes], Resolve] = _reader(ResolveClosed, Resolve)
-        self._decide: Callable[[bytes], Decide] = _reader(DecideClosed, Decide)
-        self._item: Callable[[bytes], BatchItem] = _reader(BatchItemClosed, BatchItem)
+        self._resolve = LooseBody[Resolve](ResolveClosed, Resolve).decode
+        self._decide = LooseBody[Decide](DecideClosed, Decide).decode
+        self._item = LooseBody[BatchItem](BatchItemClosed, BatchItem).decode
         self._batch = msgspec.json.Decoder(Batch).decode
         self._events = msgspec.json.Decoder(Events).decode
         self._plain = msgspec.json.Decoder(PlainEvents).decode
@@ -127,7 +142,7 @@ class Schema:
         """`check(body, (organisation, project, environment))` -> a batch that `plain_events` would take too, all of
         it theirs; None: ask `plain_events`."""
         self._events_alone = msgspec.json.Decoder(EventsAlone).decode
-        self._event = _reader(PlainExposure | PlainDecision | PlainTrack, Exposure | Decision | Track)
+        self._event = LooseBody[AnyEvent](PlainEvent, Exposure | Decision | Track).decode
 
     def bounded(self, text: bytes) -> bool:
         """Whether a body cheaply shows that it keeps the bounds of depth, members and digits."""
@@ -184,13 +199,13 @@ class Schema:
         except (*REFUSED, Fault):
             return None
 
-    def plain_events(self, body: bytes) -> list[Exposure | Decision | Track] | None:
+    def plain_events(self, body: bytes) -> list[PlainEvent] | None:
         """The events of a batch in which all of them are valid, flat and without surprises, as SDKs send them;
         None: look at them one by one."""
         if self._limits.json_keys_max < FLAT_MAX or self._limits.json_depth_max < PLAIN_DEPTH:
             return None
         try:
-            found: Any = self._plain(body).events
+            found = self._plain(body).events
         except REFUSED:
             return None
         return found if self.short_numbers(body) else None
@@ -238,25 +253,9 @@ class Schema:
         """One event. Raises Fault with what is wrong with it."""
         self._check(text)
         try:
-            found: AnyEvent = self._event(text)
+            return self._event(text)
         except REFUSED as error:
             raise fault_of(error) from None
-        return found
-
-
-def _reader(closed: Any, opened: Any) -> Callable[[bytes], Any]:
-    """Decodes what is sent as known at once; members that aren't known are skipped, but have to be readable."""
-    read_closed, read_opened = msgspec.json.Decoder(closed).decode, msgspec.json.Decoder(opened).decode
-
-    def read(text: bytes) -> Any:
-        try:
-            return read_closed(text)
-        except REFUSED:
-            found = read_opened(text)
-        read_all(text)
-        return found
-
-    return read
 
 
 def is_json(text: bytes) -> bool:

@@ -7,15 +7,18 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from fanion._core.evaluate import Bundle
 from fanion._core.overlay import Overlay
 from fanion.dialects.traffical.emit import FIELDS, NAME, NATIVE, RECORD, VERSION
+from fanion.dialects.traffical.envelope import COMMON, OK
 from fanion.dialects.traffical.event_schema import EventSchemas
+from fanion.dialects.traffical.schema import Place
+from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.reply import Headers
-from fanion.dialects.wire.services import Snapshot
-from fanion.model.api_key import KeyRecord
+from fanion.dialects.wire.reply import Head, Headers
 
 CONFIG: Final = "traffical.config"
+CACHE_CONTROL: Final = b"public, max-age=60, must-revalidate"
 UNIT_KEY: Final = "userId"
 """The unit of an environment that has native flags only."""
 
@@ -33,6 +36,7 @@ class Served:
     __slots__ = (
         "bundle",
         "config",
+        "config_head",
         "edges",
         "environment",
         "etag",
@@ -46,28 +50,26 @@ class Served:
         "refresh_ms",
         "scope",
         "tail",
+        "unchanged_head",
         "unit_key",
         "unit_slot",
         "version",
     )
 
-    def __init__(self, bundle: Any, table: int) -> None:
+    def __init__(self, bundle: Bundle, table: int) -> None:
         ids = bundle.identifiers[NAME]
         self.bundle = bundle
         self.overlay = Overlay(bundle, table)
-        self.organisation: str = ids.get("organisation", "")
-        self.project: str = ids.get("project", "")
-        self.environment: str = ids.get("environment", bundle.environment)
+        self.organisation = ids.get("organisation", "")
+        self.project = ids.get("project", "")
+        self.environment = ids.get("environment", bundle.environment)
         self.own = self.organisation.encode(), self.project.encode(), self.environment.encode()
         self.scope = f"{NAME}/{self.organisation}/{self.project}".encode()
-        self.fields: list[list[str]] = msgspec.json.decode(bundle.document(FIELDS))
-        self.config: bytes | None = bundle.document(CONFIG)
-        self.etag = b""
-        if self.config is not None:
-            self.etag = b'"%b"' % hashlib.sha256(self.config).hexdigest()[:32].encode()
+        self.fields: list[list[str]] = msgspec.json.decode(document_of(bundle, FIELDS))
+        self.config = bundle.document(CONFIG)
         text = bundle.document(RECORD)
         record: dict[str, Any] = {} if text is None else msgspec.json.decode(text)
-        self.version: str = record.get("version") or msgspec.json.decode(bundle.document(VERSION))
+        self.version: str = record.get("version") or msgspec.json.decode(document_of(bundle, VERSION))
         self.unit_key: str = record.get("unitKey", UNIT_KEY)
         self.unit_slot: int = record.get("unitSlot", -1)
         self.refresh_ms: float | None = record.get("suggestedRefreshMs")
@@ -75,7 +77,13 @@ class Served:
             policy: Edge(edge["decision"], edge["names"]) for policy, edge in record.get("edges", {}).items()
         }
         self.events = EventSchemas(record.get("events", {}))
-        self.has_native: bool = msgspec.json.decode(bundle.document(NATIVE))
+        self.has_native: bool = msgspec.json.decode(document_of(bundle, NATIVE))
+        self.etag = b""
+        self.config_head = self.unchanged_head = OK
+        """Heads of the config, and of the answer that the caller has it."""
+        if self.config is not None:
+            self.etag = b'"%b"' % hashlib.sha256(self.config).hexdigest()[:32].encode()
+            self.config_head, self.unchanged_head = config_heads(self.etag, self.refresh_ms)
         version = msgspec.json.encode(self.version)
         self.tail = b'],"stateVersion":%b,"bundleVersion":%b' % (version, version)
         if self.refresh_ms is not None:
@@ -83,33 +91,37 @@ class Served:
         self.tail += b"}"
 
 
+def config_heads(etag: bytes, refresh_ms: float | None) -> tuple[Head, Head]:
+    """200 and 304."""
+    shown = [(b"etag", etag), (b"cache-control", CACHE_CONTROL)]
+    if refresh_ms is not None:
+        shown.append((b"x-suggested-refresh-ms", b"%d" % refresh_ms))
+    return Head(200, [*shown, *COMMON]), Head(304, [*shown, *COMMON[1:]])
+
+
 def number(value: float) -> float | int:
     """Whole numbers without a fraction, as clients that want an integer read them."""
     return int(value) if value.is_integer() else value
 
 
-def bind(bundle: Any) -> Served | None:
+def bind(bundle: Bundle) -> Served | None:
     table = bundle.table(NAME)
     return Served(bundle, table) if table >= 0 and NAME in bundle.identifiers else None
 
 
-def served(snapshot: Snapshot, record: KeyRecord) -> Served:
-    """Raises Fault NOT_FOUND without a bundle, UNKNOWN_KEY where the environment is served through other APIs."""
-    view = snapshot.view(record.environment)
-    if view is None:
-        raise Fault(FaultKind.NOT_FOUND, "Project not found")
-    at: Served | None = view.bound[NAME]
-    if at is None:
-        raise Fault(FaultKind.UNKNOWN_KEY, "The API key's environment is not served through this API.")
-    return at
+def _unknown() -> Fault:
+    return Fault(FaultKind.NOT_FOUND, "Project not found")
 
 
-def check_scope(at: Served, body: Any, headers: Headers) -> None:
+served = finder(NAME, Served, _unknown)
+
+
+def check_scope(at: Served, place: Place, headers: Headers) -> None:
     """The organisation, project and environment that a request names must be the key's; what it leaves out is."""
     for own, given, header, name in (
-        (at.organisation, body.orgId, b"x-org-id", "organisation"),
-        (at.project, body.projectId, b"x-project-id", "project"),
-        (at.environment, body.env, b"x-env", "environment"),
+        (at.organisation, place.orgId, b"x-org-id", "organisation"),
+        (at.project, place.projectId, b"x-project-id", "project"),
+        (at.environment, place.env, b"x-env", "environment"),
     ):
         sent = headers.get(header)
         if given is not None:

@@ -2,12 +2,16 @@
 
 services     what the parts of a worker offer to a request: snapshots, journal, limiter, counters
 fault        what went wrong, in no API's words
-reply        what is answered; a request's headers
+reply        what is answered: heads in the forms of both server interfaces; headers that a refusal adds
 endpoint     paths, methods, handlers
 dialect      a public API as the server sees it: routes, credentials, faults in its own shape
+credentials  where a raw key stands
+bound        what a dialect has at hand of an environment, looked up
 path         names in a path
+bodies       bodies in two shapes, closed and open
 json_bounds  nesting, members and number lengths of a body; where a decoder's refusal points
 plain_batch  the quick check of a batch of events
+walk         dotted names
 ingest       the end of every ingest
 stamps       request ids and times of day, made ahead of need
 """

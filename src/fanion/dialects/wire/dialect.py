@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from fanion._core.evaluate import Bundle
 from fanion.dialects.wire.endpoint import Route
 from fanion.dialects.wire.fault import Fault
 from fanion.dialects.wire.reply import HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Services
 from fanion.model.api_key import KeyRecord
+from fanion.model.json_value import Json
 from fanion.model.program import Lowered, Table
 
 
@@ -34,7 +35,7 @@ class Cors:
         return shown
 
 
-def in_braces(fragment: bytes, user: Mapping[str, Any] | None) -> bytes:
+def in_braces(fragment: bytes, user: Mapping[str, Json] | None) -> bytes:
     """The object that a fragment is the inside of."""
     return b"{%b}" % fragment
 
@@ -45,7 +46,8 @@ class Dialect:
 
     credential_header: the header that its key comes in. credentials: the raw key, or Fault NO_CREDENTIALS.
     recognises: whether a request to no known path looks like one of this API's. refuse: a fault in its shape.
-    bind: what the dialect wants to have at hand of a mapped bundle, made once per environment and generation.
+    bind: what the dialect wants to have at hand of a mapped bundle, made once per environment and generation; None
+    where it doesn't serve the environment.
     whole: a fragment as one JSON value, as commands show it; what a request adds is left out or, where a member
     would be cut short, stands as `...`. Its second argument is the context's members, None where no one asks.
     demo: a shell line that asks the demo world something; `{url}` stands for the server's address.
@@ -59,10 +61,10 @@ class Dialect:
     refuse: Callable[[Fault], Reply]
     routes: Callable[[Services], list[Route]]
     render: Callable[[Lowered], Table]
-    bind: Callable[[Any], Any]
+    bind: Callable[[Bundle], object]
     limiter: Callable[[Services], Callable[[KeyRecord], float] | None] = lambda services: None
     cors: Cors | None = None
-    whole: Callable[[bytes, Mapping[str, Any] | None], bytes] = in_braces
+    whole: Callable[[bytes, Mapping[str, Json] | None], bytes] = in_braces
     demo: str = ""
 
     @property

@@ -1,33 +1,39 @@
 """What of a public API can be asked for: paths, their methods, and the handler of each.
 
-A handler takes all that it needs from a snapshot before it returns; what it still has to wait for, it returns as an
-awaitable.
+A handler takes all that it needs from a snapshot before it returns; what it still has to wait for, it returns
+as an awaitable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Protocol
 
 from fanion.dialects.wire.fault import FaultKind
+from fanion.dialects.wire.reply import Headers, Reply
+from fanion.dialects.wire.services import Snapshot
+from fanion.model.api_key import KeyRecord
 from fanion.model.dialects import Scope
 
-Handler: TypeAlias = Callable[..., Any]
-"""`handler(snapshot, record, body, tail, headers)` -> Reply, or an awaitable of one that holds no snapshot.
 
-`tail`: what follows a prefix route's prefix, still percent-encoded; empty on exact routes.
-"""
+class Handler(Protocol):
+    """Answers a request whose key may ask, and whose body is whole and within its limit."""
+
+    def __call__(
+        self, snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers, /
+    ) -> Reply | Awaitable[Reply]:
+        """A reply, or an awaitable of one that holds no snapshot. `tail`: what follows a prefix route's
+        prefix, still percent-encoded; empty on exact routes. Raises Fault, StoreError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One method of one path.
 
-    name: for metrics. body_bytes_max: 0 where no body is read.
-    scope: what a key with scopes must name; None: any key will do. body_timeout: what a body that comes too slowly
-    is.
-    query: the handler gets the raw query string in the body's place.
+    name: for metrics. body_bytes_max: 0 where no body is read. scope: what a key with scopes must name; None:
+    any key will do. body_timeout: what a body that comes too slowly is. query: the handler gets the raw query
+    string in the body's place.
     """
 
     name: str

@@ -1,37 +1,106 @@
-"""The end of every ingest: the answer waits until the batch is as safe as the ack mode promises.
+"""The end of every ingest: a record goes into the journal, and the answer waits until it is as safe as the
+ack mode promises.
 
-What "overloaded" reads like is the dialect's; that nothing is acknowledged which may not be on disk is said here.
+Nothing is acknowledged which may not be on disk, and nothing of a batch that wasn't kept counts as kept: the
+client sends it again. What that reads like is the dialect's (`Overloaded`). Nothing is awaited between
+reserving ids and publishing the record that has them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
-from fanion.dialects.wire.fault import Fault
+from fanion._core.window import Reservation
+from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.reply import Reply
-from fanion.errors import JournalError
+from fanion.dialects.wire.services import Services
+from fanion.errors import JournalError, JournalFullError
+
+RETRY_AFTER_S = 1.0
+DUPLICATE = 2
+"""Disposition of an event whose id was there before."""
 
 T = TypeVar("T")
 
 
-async def when_safe(
-    reply: Reply,
-    overloaded: Callable[[JournalError], Fault],
-    synced: Awaitable[None] | None,
-    window: Any = None,
-    repeated: Any = None,
-) -> Reply:
-    """The reply, once the record is synced and, where it repeats some, what `window` says of those (the
-    reservation `repeated`) is settled; None: not waited for. Raises what `overloaded` makes of a JournalError."""
-    try:
-        if synced is not None:
-            await synced
-        if repeated is not None:
-            await window.settle(repeated)
-    except JournalError as error:
-        raise overloaded(error) from None
-    return reply
+@dataclass(frozen=True, slots=True)
+class Overloaded:
+    """A dialect's words for what could not be kept."""
+
+    full: str = "The event buffer is full. Send them again."
+    failed: str = "The events could not be stored. Send them again."
+
+    def fault(self, error: JournalError) -> Fault:
+        text = self.full if isinstance(error, JournalFullError) else self.failed
+        return Fault(FaultKind.OVERLOADED, text, retry_after_s=RETRY_AFTER_S)
+
+
+class Ingest:
+    """Keeps the batches of one dialect in one worker."""
+
+    def __init__(self, services: Services, dialect: str, overloaded: Overloaded | None = None) -> None:
+        self._journal = services.journal
+        self._durable = services.config.journal.ack == "durable"
+        self._dialect = dialect
+        self._overloaded = overloaded or Overloaded()
+        self.event_ids = services.event_ids
+
+    def keep(
+        self, environment: str, received_ns: int, body: bytes, reply: Reply, *, whole: bool
+    ) -> Reply | Awaitable[Reply]:
+        """A batch in which nothing is told from a repeat. Raises Fault OVERLOADED when nothing was kept."""
+        journal = self._journal
+        try:
+            sequence = journal.append(
+                dialect=self._dialect,
+                environment=environment,
+                received_ns=received_ns,
+                body=body,
+                whole=whole,
+            )
+        except JournalError as error:
+            raise self._overloaded.fault(error) from None
+        return self._when_safe(reply, journal.durable(sequence)) if self._durable else reply
+
+    def append(
+        self, environment: str, received_ns: int, body: bytes, dispositions: bytes, ids: bytes, *, whole: bool
+    ) -> int:
+        """The record's sequence number. Raises JournalError when nothing was kept."""
+        return self._journal.append(
+            dialect=self._dialect,
+            environment=environment,
+            received_ns=received_ns,
+            body=body,
+            whole=whole,
+            dispositions=dispositions,
+            ids=ids,
+        )
+
+    def answer(self, reply: Reply, sequence: int, repeated: Reservation | None) -> Reply | Awaitable[Reply]:
+        """The reply, once the record `sequence` (0: none was written) is as safe as promised, and those which
+        hold the events that it repeats, if it repeats some."""
+        if repeated is None and not self._durable:
+            return reply
+        synced = self._journal.durable(sequence) if self._durable and sequence else None
+        return self._when_safe(reply, synced, repeated)
+
+    def refusal(self, error: JournalError) -> Fault:
+        """What the client is told when nothing was kept."""
+        return self._overloaded.fault(error)
+
+    async def _when_safe(
+        self, reply: Reply, synced: Awaitable[None] | None, repeated: Reservation | None = None
+    ) -> Reply:
+        try:
+            if synced is not None:
+                await synced
+            if repeated is not None:
+                await self.event_ids.settle(repeated)
+        except JournalError as error:
+            raise self._overloaded.fault(error) from None
+        return reply
 
 
 ECHO_BYTES_MAX = 65_536

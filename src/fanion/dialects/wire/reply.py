@@ -1,15 +1,62 @@
 """What an endpoint answers, and the headers of a request.
 
-A reply is a prebuilt `http.response.start` message and one body, so an answer is one segment; `content-length` is
-set by the HTTP server from that body.
+A reply is a head and a body, whichever interface carries it. An answer is one segment, so its whole body is
+there when it is sent; `content-length` is set by the HTTP server from that body. Heads of answers that differ
+by their body alone are made once, at import, and what an interface makes of one is made once too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+from fanion.dialects.wire.fault import Fault
 
 Headers: TypeAlias = Mapping[bytes, bytes]
 HeaderList: TypeAlias = list[tuple[bytes, bytes]]
-Reply: TypeAlias = tuple[dict[str, Any], bytes]
-"""The start message and the body."""
+StartMessage: TypeAlias = dict[str, object]
+
+NO_STORE: HeaderList = [(b"cache-control", b"no-store")]
+JSON_NO_STORE: HeaderList = [(b"content-type", b"application/json"), *NO_STORE]
+
+
+class Head:
+    """Status and headers. Nothing of it changes once a reply has carried it."""
+
+    __slots__ = ("_text_headers", "headers", "start", "status")
+
+    def __init__(self, status: int, headers: HeaderList) -> None:
+        self.status = status
+        self.headers = headers
+        self.start: StartMessage | None = None
+        """ASGI's first message; the application makes it with the first answer and keeps it here."""
+        self._text_headers: list[tuple[str, str]] | None = None
+
+    @property
+    def text_headers(self) -> list[tuple[str, str]]:
+        """The headers as text, which is RSGI's form."""
+        if self._text_headers is None:
+            self._text_headers = [
+                (name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers
+            ]
+        return self._text_headers
+
+
+Reply: TypeAlias = tuple[Head, bytes]
+"""The head and the body."""
+
+
+def retry_after(wait_s: float) -> tuple[bytes, bytes]:
+    """Whole seconds, rounded up; 1 at least, so that nobody comes back at once."""
+    return b"retry-after", b"%d" % max(1, math.ceil(wait_s))
+
+
+def with_fault(headers: HeaderList, fault: Fault) -> HeaderList:
+    """Headers of a refusal: `headers`, and what the fault asks for."""
+    made = list(headers)
+    if fault.retry_after_s is not None:
+        made.append(retry_after(fault.retry_after_s))
+    if fault.allow is not None:
+        made.append((b"allow", fault.allow))
+    return made

@@ -7,9 +7,11 @@ Everything here belongs to one worker process and its event loop.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
+from fanion._core.window import Reservation
 from fanion.config import Config
 from fanion.dialects.wire.stamps import RequestIds, UtcClock
 from fanion.errors import JournalFullError, StoreError
@@ -20,7 +22,9 @@ from fanion.model.signing import SigningKeys
 class Environment(Protocol):
     """One environment of one generation, as mapped: the bundle, and what each dialect keeps at hand of it."""
 
-    bound: dict[str, Any]
+    @property
+    def bound(self) -> Mapping[str, object]:
+        """Dialect -> what its `bind` made of the bundle; None where it doesn't serve the environment."""
 
 
 class Snapshot(Protocol):
@@ -40,8 +44,12 @@ class Snapshot(Protocol):
     def signing_keys(self) -> SigningKeys | None:
         """What trace tokens are signed with; None before a store has any."""
 
-    def view(self, environment: str, /) -> Any | None:
+    def view(self, environment: str, /) -> Environment | None:
         """The environment, or None when the generation doesn't hold it."""
+
+    @property
+    def member(self) -> Callable[[str, str, bytes], bool]:
+        """(environment, list name, member) -> whether the list segment holds it."""
 
 
 class Snapshots(Protocol):
@@ -69,22 +77,6 @@ class Journal(Protocol):
     def durable(self, sequence: int, /) -> asyncio.Future[None]: ...
 
 
-class Reservation(Protocol):
-    """Ids that were reserved for the record that is appended next; see `fanion.journal.window`."""
-
-    @property
-    def dispositions(self) -> bytes:
-        """A byte per id: 0 new, 2 repeated."""
-
-    @property
-    def hashes(self) -> bytes:
-        """16 bytes per id, for the record."""
-
-    def commit(self, sequence: int, /) -> None: ...
-
-    def release(self) -> None: ...
-
-
 class EventWindow(Protocol):
     """Tells a new id from a repeated one over all workers; see `fanion.journal.window`."""
 
@@ -92,10 +84,12 @@ class EventWindow(Protocol):
     def ready(self) -> bool:
         """Whether repeats can be told now."""
 
-    def reserve(self, scope: bytes, ids: list[str | bytes | None], /) -> Any:
-        """A `Reservation`; JournalFullError when repeats can't be told now."""
+    def reserve(self, scope: bytes, ids: list[str | bytes | None], /) -> Reservation:
+        """Reserves the ids for the record that is appended next; JournalFullError when repeats can't be told
+        now."""
 
-    async def settle(self, reservation: Any, /) -> None: ...
+    async def settle(self, reservation: Reservation, /) -> None:
+        """Returns once every record that the reservation repeats is as safe as promised; JournalError."""
 
 
 class ClosedWindow:
@@ -103,10 +97,10 @@ class ClosedWindow:
 
     ready = True
 
-    def reserve(self, scope: bytes, ids: list[str | bytes | None], /) -> Any:
+    def reserve(self, scope: bytes, ids: list[str | bytes | None], /) -> Reservation:
         raise JournalFullError("the event-id window is not open")
 
-    async def settle(self, reservation: Any, /) -> None:
+    async def settle(self, reservation: Reservation, /) -> None:
         raise JournalFullError("the event-id window is not open")
 
 

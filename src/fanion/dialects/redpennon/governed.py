@@ -10,36 +10,20 @@ none. A batch costs the rate one.
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
-import msgspec
-
 from fanion.auth.governance import ALLOWED, Defaults, Governance, Ruling, Terms, Verdict
-from fanion.dialects.wire.reply import HeaderList, Reply
+from fanion.dialects.redpennon.emit import NAME
+from fanion.dialects.redpennon.envelope import rate_limited, refusal
+from fanion.dialects.wire.reply import Reply
 from fanion.dialects.wire.services import Services
 from fanion.model.organisation import parse_organisation
 
-NAME: Final = "redpennon"
 CAPS: Final = {"free": 1_000, "basic": 10_000, "pro": 100_000, "business": 100_000, "enterprise": None}
 """Monthly active users by plan (contract section 7); `pro` is the native format's own and has Business's."""
 
 ANONYMOUS: Final = "anon:unidentified"
 """The one user that all anonymous traffic is."""
-
-COMMON: Final[HeaderList] = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-RATE_TEXT: Final = "Rate limit exceeded. Retry after a short delay."
-
-
-def refusal(status: int, code: str, text: str, *extra: tuple[bytes, bytes]) -> Reply:
-    start = {"type": "http.response.start", "status": status, "headers": [*COMMON, *extra]}
-    return start, msgspec.json.encode({"error": text, "code": code})
-
-
-def rate_limited(wait_s: float) -> Reply:
-    retry_after = b"%d" % max(1, math.ceil(wait_s))
-    return refusal(429, "rate_limit_exceeded", RATE_TEXT, (b"retry-after", retry_after))
-
 
 CLOSED: Final = {
     Verdict.SUSPENDED: refusal(403, "organisation_suspended", "This organisation is suspended."),

@@ -1,0 +1,52 @@
+"""What Feather's endpoints keep at hand of one mapped environment."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fanion._core.evaluate import Bundle
+from fanion.dialects.feather.emit import NAME
+from fanion.dialects.wire.bound import lenient_finder
+from fanion.dialects.wire.services import Snapshot
+from fanion.errors import StoreError
+from fanion.model.api_key import KeyRecord
+
+
+class Served:
+    """One environment: its bundle, and its names in this API."""
+
+    __slots__ = ("bundle", "environment_id", "meta", "organisation_id", "table")
+
+    def __init__(self, bundle: Bundle) -> None:
+        identifiers = bundle.identifiers.get(NAME, {})
+        self.bundle = bundle
+        self.table = bundle.table(NAME)
+        self.environment_id = identifiers.get("environment", bundle.environment)
+        self.organisation_id = identifiers.get("organisation", "")
+        self.meta = meta_of(self.environment_id)
+
+
+def meta_of(environment_id: str) -> bytes:
+    """The beginning of a bulk answer's `meta`."""
+    return b'},"meta":{"environmentId":' + msgspec.json.encode(environment_id) + b',"evaluatedAt":"'
+
+
+def bind(bundle: Bundle) -> Served | None:
+    return Served(bundle) if bundle.table(NAME) >= 0 else None
+
+
+served = lenient_finder(NAME, Served)
+
+
+def evaluable(snapshot: Snapshot, record: KeyRecord) -> Served | None:
+    """As `served`; None also where no bundle of the environment verifies: an evaluation's 503 is a result."""
+    try:
+        return served(snapshot, record)
+    except StoreError:
+        return None
+
+
+def organisation_of(snapshot: Snapshot, record: KeyRecord) -> str:
+    """The Feather id of the key's organisation: the bundle's, else the record's own."""
+    at = served(snapshot, record)
+    return at.organisation_id if at is not None and at.organisation_id else record.organisation

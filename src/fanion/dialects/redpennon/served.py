@@ -1,0 +1,44 @@
+"""What Red Pennon's endpoints keep at hand of one mapped environment."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fanion._core.evaluate import Bundle
+from fanion.dialects.redpennon.emit import CATALOGUE, NAME, SETTINGS, Catalogue, Settings
+from fanion.dialects.redpennon.governed import govern
+from fanion.dialects.wire.bound import document_of, finder
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.model.organisation import DOCUMENT
+
+
+class Served:
+    """What the endpoints keep at hand of one mapped environment."""
+
+    __slots__ = ("_catalogue", "bundle", "governed", "native", "table")
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.table = bundle.table(NAME)
+        self.native = msgspec.json.decode(document_of(bundle, SETTINGS), type=Settings).native
+        self.governed = govern(bundle.document(DOCUMENT))
+        self._catalogue: Catalogue | None = None
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Read with the first event: most workers' environments never see one."""
+        if self._catalogue is None:
+            self._catalogue = msgspec.json.decode(document_of(self.bundle, CATALOGUE), type=Catalogue)
+        return self._catalogue
+
+
+def bind(bundle: Bundle) -> Served | None:
+    """None where the environment isn't served through this API."""
+    return Served(bundle) if bundle.table(NAME) >= 0 and NAME in bundle.identifiers else None
+
+
+def _unserved() -> Fault:
+    return Fault(FaultKind.OVERLOADED, "The environment is not served now.", retry_after_s=1)
+
+
+served = finder(NAME, Served, _unserved, elsewhere="the environment is not served through this API")

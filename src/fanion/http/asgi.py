@@ -1,0 +1,32 @@
+"""The parts of ASGI that the application reads and sends, as the HTTP server has them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Required, TypeAlias, TypedDict
+
+from fanion.dialects.wire.reply import HeaderList, StartMessage
+
+
+class AsgiScope(TypedDict):
+    """A request's line and headers."""
+
+    http_version: str
+    method: str
+    raw_path: bytes
+    query_string: bytes
+    client: tuple[str, int]
+    headers: HeaderList
+
+
+class BodyMessage(TypedDict, total=False):
+    """A piece of a request's body, or the news that the caller has left."""
+
+    type: Required[str]
+    body: bytes
+    more_body: bool
+
+
+Receive: TypeAlias = Callable[[], Awaitable[BodyMessage]]
+Send: TypeAlias = Callable[[StartMessage], Awaitable[None]]
+Handle: TypeAlias = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
