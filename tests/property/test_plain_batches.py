@@ -17,7 +17,7 @@ from fanion.config import Limits
 from fanion.dialects.redpennon.emit import Catalogue
 from fanion.dialects.redpennon.schema import Bodies, read_flat_batch
 from fanion.dialects.redpennon.schema import check_events as check_redpennon
-from fanion.dialects.traffical.event_schema import EventSchemas
+from fanion.dialects.traffical.event_schema import EventRule, EventSchemas, PropertySchema
 from fanion.dialects.traffical.events import check_events, check_flat
 from fanion.dialects.traffical.schema import Schema
 from fanion.dialects.wire.fault import Fault
@@ -128,7 +128,7 @@ def test_what_is_unusual_for_traffical_is_read(changes: Any) -> None:
 
 def test_events_whose_properties_are_checked_are_read() -> None:
     at = SimpleNamespace(**vars(AT))
-    at.events = EventSchemas({"buy": {"enforcement": "warn", "schema": {"type": "object"}}})
+    at.events = EventSchemas({"buy": EventRule("warn", PropertySchema(type="object"))})
     assert check_flat(SCHEMA, at, json.dumps({"events": [EXPOSURE, TRACK]}).encode()) is None
     assert check_flat(SCHEMA, at, json.dumps({"events": [TRACK | {"event": "see"}]}).encode()) is not None
 

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
 
 from fanion.engine.externals import Pattern, compile_pattern
+from fanion.model.json_value import Json
 
 VIOLATIONS_MAX: Final = 20
 """Of one event: the first ones are enough to find the mistake."""
 
 Violation = dict[str, str]
+
+if TYPE_CHECKING:
+    Choice = Json
+else:
+    Choice = Any  # the decoder can't read an alias that names itself
 
 FORMATS: Final = {
     "uuid": re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII),
@@ -26,13 +34,38 @@ FORMATS: Final = {
 }
 
 
+class PropertySchema(msgspec.Struct, frozen=True, rename="camel"):
+    """What one value has to be, as the definitions left it."""
+
+    type: str | None = None
+    required: bool = False
+    enum: list[Choice] | None = None
+    pattern: str | None = None
+    format: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    min_items: int | None = None
+    max_items: int | None = None
+    items: PropertySchema | None = None
+    properties: dict[str, PropertySchema] = {}
+    additional_properties: bool = True
+
+
+class EventRule(msgspec.Struct, frozen=True):
+    """One event's properties, and whether what is wrong with them keeps it out ("reject")."""
+
+    enforcement: str
+    schema: PropertySchema
+
+
 class EventSchemas:
     """Event name -> what its properties have to be."""
 
-    def __init__(self, events: dict[str, Any]) -> None:
+    def __init__(self, events: Mapping[str, EventRule]) -> None:
         self._known = {
-            name: (event["enforcement"] == "reject", Property(event["schema"]))
-            for name, event in events.items()
+            name: (event.enforcement == "reject", Property(event.schema)) for name, event in events.items()
         }
 
     def __bool__(self) -> bool:
@@ -41,7 +74,7 @@ class EventSchemas:
     def __contains__(self, name: str) -> bool:
         return name in self._known
 
-    def check(self, name: str, properties: Any) -> tuple[list[Violation], bool]:
+    def check(self, name: str, properties: object) -> tuple[list[Violation], bool]:
         """The violations, and whether they keep the event out of the pipeline."""
         known = self._known.get(name)
         if known is None:
@@ -69,26 +102,24 @@ class Bound(NamedTuple):
 class Property:
     """One schema, ready to be asked."""
 
-    def __init__(self, schema: dict[str, Any]) -> None:
-        self.type: str | None = schema.get("type")
-        self.enum: list[Any] | None = schema.get("enum")
-        pattern = schema.get("pattern")
-        self.pattern: Pattern | None = None if pattern is None else compile_pattern(pattern)
-        self.format: str | None = schema.get("format")
+    def __init__(self, schema: PropertySchema) -> None:
+        self.type = schema.type
+        self.enum = schema.enum
+        self.pattern: Pattern | None = None if schema.pattern is None else compile_pattern(schema.pattern)
+        self.format = schema.format
         self.numbers = [
-            Bound(keyword, schema[keyword], keyword == "maximum", f"must be {sign} {schema[keyword]:g}")
-            for keyword, sign in (("minimum", ">="), ("maximum", "<="))
-            if schema.get(keyword) is not None
+            Bound(keyword, limit, keyword == "maximum", f"must be {sign} {limit:g}")
+            for keyword, limit, sign in (("minimum", schema.minimum, ">="), ("maximum", schema.maximum, "<="))
+            if limit is not None
         ]
-        self.lengths = _sizes(schema, "Length", "characters")
-        self.counts = _sizes(schema, "Items", "items")
-        items = schema.get("items")
-        self.items = None if items is None else Property(items)
-        self.properties = {name: Property(one) for name, one in schema.get("properties", {}).items()}
-        self.required = [name for name, one in schema.get("properties", {}).items() if one.get("required")]
-        self.closed = schema.get("additionalProperties") is False
+        self.lengths = _sizes("Length", schema.min_length, schema.max_length, "characters")
+        self.counts = _sizes("Items", schema.min_items, schema.max_items, "items")
+        self.items = None if schema.items is None else Property(schema.items)
+        self.properties = {name: Property(one) for name, one in schema.properties.items()}
+        self.required = [name for name, one in schema.properties.items() if one.required]
+        self.closed = not schema.additional_properties
 
-    def violations(self, value: Any, path: str) -> Iterator[tuple[str, str, str]]:
+    def violations(self, value: object, path: str) -> Iterator[tuple[str, str, str]]:
         """(place, message, rule) of everything that is wrong."""
         if self.type is not None and not _is(value, self.type):
             yield path, f"must be {self.type}", "type"
@@ -105,7 +136,7 @@ class Property:
             if self.items is not None:
                 for number, item in enumerate(value):
                     yield from self.items.violations(item, f"{path}/{number}")
-        elif not isinstance(value, bool) and value is not None:
+        elif isinstance(value, int | float) and not isinstance(value, bool):
             for bound in _outside(self.numbers, value):
                 yield path, bound.words, bound.keyword
 
@@ -117,7 +148,7 @@ class Property:
         if self.format is not None and not _has_format(value, self.format):
             yield path, f'must match format "{self.format}"', "format"
 
-    def _object(self, value: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    def _object(self, value: Mapping[str, object], path: str) -> Iterator[tuple[str, str, str]]:
         for name in self.required:
             if name not in value:
                 yield path, f"must have required property '{name}'", "required"
@@ -129,11 +160,11 @@ class Property:
                 yield path, "must NOT have additional properties", "additionalProperties"
 
 
-def _sizes(schema: dict[str, Any], what: str, words: str) -> list[Bound]:
+def _sizes(what: str, least: int | None, most: int | None, words: str) -> list[Bound]:
     return [
         Bound(f"{end}{what}", limit, end == "max", f"must NOT have {more} than {limit} {words}")
-        for end, more in (("min", "fewer"), ("max", "more"))
-        if (limit := schema.get(f"{end}{what}")) is not None
+        for end, limit, more in (("min", least, "fewer"), ("max", most, "more"))
+        if limit is not None
     ]
 
 
@@ -141,7 +172,7 @@ def _outside(bounds: list[Bound], size: float) -> Iterator[Bound]:
     return (bound for bound in bounds if (size > bound.limit if bound.upper else size < bound.limit))
 
 
-def _is(value: Any, kind: str) -> bool:
+def _is(value: object, kind: str) -> bool:
     match kind:
         case "string":
             return isinstance(value, str)
@@ -158,7 +189,7 @@ def _is(value: Any, kind: str) -> bool:
     return kind == "number" or isinstance(value, int) or (math.isfinite(value) and value.is_integer())
 
 
-def _same(left: Any, right: Any) -> bool:
+def _same(left: object, right: object) -> bool:
     """Equal as JSON: true is no number."""
     return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 

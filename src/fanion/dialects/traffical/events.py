@@ -30,7 +30,7 @@ from fanion.errors import JournalError, StoreError
 from fanion.model.api_key import KeyRecord
 
 ID: Final = attrgetter("id")
-SCOPE: Final = attrgetter("orgId", "projectId", "env")
+PLACE: Final = attrgetter("orgId", "projectId", "env")
 
 
 class CheckedBatch:
@@ -87,9 +87,9 @@ def check_flat(schema: Schema, at: Served, body: bytes) -> CheckedBatch | None:
 
 def check_plain(at: Served, events: list[PlainEvent]) -> CheckedBatch | None:
     """What a batch of plain events came to; None where one of them is another project's or kept out."""
-    scopes = set(map(SCOPE, events))
+    places = set(map(PLACE, events))
     own = at.organisation, at.project, at.environment
-    for given in scopes:
+    for given in places:
         if any(one is not None and one != mine for one, mine in zip(given, own, strict=True)):
             return None
     batch = CheckedBatch()
@@ -167,7 +167,7 @@ def take_events(services: Services, schema: Schema) -> Handler:
         if not batch.count:
             return batch.reply(0)
         try:
-            return keeper.keep(record.environment, at.scope, batch, body, received_ns)
+            return keeper.keep(record.environment, at.ids_scope, batch, body, received_ns)
         except JournalError as error:
             raise ingest.refusal(error) from None
 

@@ -15,7 +15,7 @@ import msgspec
 from fanion.dialects.traffical.decision_ids import DecisionIds
 from fanion.dialects.traffical.envelope import OK
 from fanion.dialects.traffical.schema import Batch, Decide, Schema
-from fanion.dialects.traffical.served import Edge, Served, check_scope, number, served
+from fanion.dialects.traffical.served import Edge, Served, check_place, number, served
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.path import decode_segment
@@ -65,7 +65,7 @@ def resolve(services: Services, schema: Schema) -> Handler:
             raise Fault(FaultKind.FORBIDDEN, "Publishable keys may not resolve")
         request = read(body)
         at = served(snapshot, record)
-        check_scope(at, request, headers)
+        check_place(at, request, headers)
         context = request.context
         if isinstance(context, list):
             context = {}
@@ -146,7 +146,7 @@ def decide(schema: Schema) -> Handler:
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
         request = read(body)
         at = served(snapshot, record)
-        check_scope(at, request, headers)
+        check_place(at, request, headers)
         policy = decode_segment(tail) or ""
         edge = at.edges.get(policy)
         if edge is None:
@@ -207,7 +207,7 @@ def decide_batch(schema: Schema) -> Handler:
         if len(request.requests) > BATCH_MAX:
             raise Fault(FaultKind.INVALID_SHAPE, f"requests must be an array of at most {BATCH_MAX}")
         at = served(snapshot, record)
-        check_scope(at, request, headers)
+        check_place(at, request, headers)
         answers: list[bytes] = []
         size = 0
         for raw in request.requests:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -11,7 +11,7 @@ from fanion._core.evaluate import Bundle
 from fanion._core.overlay import Overlay
 from fanion.dialects.traffical.emit import FIELDS, NAME, NATIVE, RECORD, VERSION
 from fanion.dialects.traffical.envelope import COMMON, OK
-from fanion.dialects.traffical.event_schema import EventSchemas
+from fanion.dialects.traffical.event_schema import EventRule, EventSchemas
 from fanion.dialects.traffical.schema import Place
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -23,11 +23,22 @@ UNIT_KEY: Final = "userId"
 """The unit of an environment that has native flags only."""
 
 
-class Edge(NamedTuple):
+class Edge(msgspec.Struct, frozen=True):
     """An edge policy: its decision, its allocations' names (None: dynamic)."""
 
     decision: int
     names: list[str] | None
+
+
+class Record(msgspec.Struct, frozen=True, rename="camel"):
+    """What the definitions say to this dialect; the defaults are those of an environment with native flags only."""
+
+    version: str = ""
+    unit_key: str = UNIT_KEY
+    unit_slot: int = -1
+    suggested_refresh_ms: float | None = None
+    edges: dict[str, Edge] = {}
+    events: dict[str, EventRule] = {}
 
 
 class Served:
@@ -43,12 +54,12 @@ class Served:
         "events",
         "fields",
         "has_native",
+        "ids_scope",
         "organisation",
         "overlay",
         "own",
         "project",
         "refresh_ms",
-        "scope",
         "tail",
         "unchanged_head",
         "unit_key",
@@ -64,19 +75,17 @@ class Served:
         self.project = ids.get("project", "")
         self.environment = ids.get("environment", bundle.environment)
         self.own = self.organisation.encode(), self.project.encode(), self.environment.encode()
-        self.scope = f"{NAME}/{self.organisation}/{self.project}".encode()
+        self.ids_scope = f"{NAME}/{self.organisation}/{self.project}".encode()
         self.fields: list[list[str]] = msgspec.json.decode(document_of(bundle, FIELDS))
         self.config = bundle.document(CONFIG)
         text = bundle.document(RECORD)
-        record: dict[str, Any] = {} if text is None else msgspec.json.decode(text)
-        self.version: str = record.get("version") or msgspec.json.decode(document_of(bundle, VERSION))
-        self.unit_key: str = record.get("unitKey", UNIT_KEY)
-        self.unit_slot: int = record.get("unitSlot", -1)
-        self.refresh_ms: float | None = record.get("suggestedRefreshMs")
-        self.edges = {
-            policy: Edge(edge["decision"], edge["names"]) for policy, edge in record.get("edges", {}).items()
-        }
-        self.events = EventSchemas(record.get("events", {}))
+        record = Record() if text is None else msgspec.json.decode(text, type=Record)
+        self.version: str = record.version or msgspec.json.decode(document_of(bundle, VERSION))
+        self.unit_key = record.unit_key
+        self.unit_slot = record.unit_slot
+        self.refresh_ms = record.suggested_refresh_ms
+        self.edges = record.edges
+        self.events = EventSchemas(record.events)
         self.has_native: bool = msgspec.json.decode(document_of(bundle, NATIVE))
         self.etag = b""
         self.config_head = self.unchanged_head = OK
@@ -116,7 +125,7 @@ def _unknown() -> Fault:
 served = finder(NAME, Served, _unknown)
 
 
-def check_scope(at: Served, place: Place, headers: Headers) -> None:
+def check_place(at: Served, place: Place, headers: Headers) -> None:
     """The organisation, project and environment that a request names must be the key's; what it leaves out is."""
     for own, given, header, name in (
         (at.organisation, place.orgId, b"x-org-id", "organisation"),

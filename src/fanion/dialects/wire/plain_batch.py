@@ -8,7 +8,6 @@ which that can't be said makes no kind, and values of it are left to the full de
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from msgspec import inspect
 
@@ -38,7 +37,7 @@ NO_KINDS: Kinds = 0, 0, (), None
 
 def quick_check(
     list_name: str,
-    item: Any,
+    item: object,
     count_max: int,
     *,
     times: Collection[str] = (),
