@@ -43,7 +43,7 @@ setup(
             for path in sources
         ],
         include_path=["ext"],
-        build_dir="build/cython",
+        build_dir="build/cython" + ("-debug" if debug else "") + ("-trace" if trace else ""),
         annotate=os.environ.get("FANION_ANNOTATE") == "1",
         compiler_directives={
             "language_level": 3,

@@ -42,13 +42,15 @@ def pennon(data: Path) -> Iterator[Running]:
 
 
 def sdk_python() -> str:
-    """An interpreter that can import the SDK; skips when there is none."""
+    """An interpreter that can import the SDK; skips when there is none. One that is named must have it."""
     named = os.environ.get("REDPENNON_PYTHON")
     found = [named] if named else [sys.executable, *filter(None, map(shutil.which, CANDIDATES))]
     for python in found:
         tried = subprocess.run([python, "-c", "import redpennon"], capture_output=True, timeout=30)
         if tried.returncode == 0:
             return python
+    if named:
+        pytest.fail(f"REDPENNON_PYTHON is {named}, which can't import the package `redpennon`")
     pytest.skip(
         "no Python 3.12 or later with the package `redpennon` here; REDPENNON_PYTHON can name one "
         f"(tried {', '.join(found)})"
