@@ -3,7 +3,7 @@
 Every `ext/fanion/_core/NAME.pyx` becomes `fanion._core.NAME`. Switches, all by environment variable:
 FANION_DEBUG=1 turns every check on, FANION_SANITIZE=address|thread|undefined builds with that sanitizer,
 FANION_TRACE=1 adds line tracing, FANION_ANNOTATE=1 writes Cython's annotated sources,
-FANION_ONLY=ring,hash builds just those modules.
+FANION_ONLY=ring,hash builds just those modules, FANION_GATE=1 adds the test-only one of `bench.gate`.
 """
 
 import os
@@ -27,12 +27,15 @@ define_macros = [("CYTHON_TRACE", "1")] if trace else []
 
 sources = [p for p in sorted(Path("ext/fanion/_core").glob("*.pyx")) if not only or p.stem in only]
 headers = [str(p) for p in sorted(Path("ext").rglob("*.h"))]
+modules = {f"fanion._core.{path.stem}": path for path in sources}
+if os.environ.get("FANION_GATE") == "1":
+    modules["fanion_gate"] = Path("bench/gate/fanion_gate.pyx")
 
 setup(
     ext_modules=cythonize(
         [
             Extension(
-                f"fanion._core.{path.stem}",
+                name,
                 [str(path)],
                 include_dirs=["ext/include"],
                 depends=headers,
@@ -40,7 +43,7 @@ setup(
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,
             )
-            for path in sources
+            for name, path in modules.items()
         ],
         include_path=["ext"],
         build_dir="build/cython" + ("-debug" if debug else "") + ("-trace" if trace else ""),

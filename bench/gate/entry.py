@@ -1,0 +1,205 @@
+"""The parts of Fanion that the gate's rows are made of, opened as a worker opens them; no other is used.
+
+Kept thin and in one place, so that an older commit can be measured by the same rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.gate import worlds
+from fanion import app
+from fanion.auth.limiter import Limiter
+from fanion.bundle.compiler import compile_bundle
+from fanion.config import Config, Store
+from fanion.definitions import load
+from fanion.engine.evaluator import Bundle, open_environment
+from fanion.journal.reader import JournalReader
+from fanion.journal.session import adopt
+from fanion.journal.settings import JournalSettings
+from fanion.journal.storage import Storage
+from fanion.journal.writer import JournalState, JournalWriter
+from fanion.process import worker
+from fanion.telemetry.metrics import Metrics
+
+MAP_BYTES = 256 << 20
+"""Valgrind grants no map of the size that a server takes."""
+
+CONTEXT: tuple[Any, Any, Any] = ({"userId": "user_123"}, {"country": "DE", "plan": "pro"}, None)
+OTHER: tuple[Any, Any, Any] = ({"userId": "user_123"}, {"country": "FR", "plan": "free"}, None)
+
+
+class Core:
+    """The compiled core over the gate's world, asked without any dialect's code around it."""
+
+    def __init__(self, folder: Path) -> None:
+        loaded = load([worlds.write(folder)])
+        (lowered,) = [one for one in loaded.environments if one.environment == "env_gate"]
+        table = {"feather": app.renderers()["feather"]}
+        self.bundle: Bundle = open_environment("env_gate", compile_bundle(lowered, table))
+        self.table = self.bundle.table("feather")
+
+    def kernel(self, runs: int) -> Any:
+        """One flag's decision over slots that are bound once."""
+        resolved = self.bundle.resolve(self.table, "flag-500", *CONTEXT, False)
+        assert resolved is not None
+        return self.bundle.repeat(resolved[0], runs, *CONTEXT)
+
+    def one(self, context: tuple[Any, Any, Any]) -> bytes:
+        """From a dict to JSON bytes."""
+        return self.bundle.emit_one(self.table, "flag-500", *context, False, b"{", b"}")
+
+    def fifty(self, keys: list[str]) -> bytes:
+        return self.bundle.emit_map(self.table, keys, *CONTEXT, False, b"{", b"{", b"}", b"}")
+
+
+class StandIn:
+    """A journal that takes everything and is durable at once: the event loop's thread is alone."""
+
+    identity = (0, 1)
+    first_sequence = 1
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.next_sequence = 1
+        self.taken = 0
+        self._done: asyncio.Future[None] = loop.create_future()
+        self._done.set_result(None)
+
+    def append(self, *, body: bytes, **_rest: Any) -> int:
+        self.taken += len(body)
+        self.next_sequence += 1
+        return self.next_sequence - 1
+
+    def durable(self, sequence: int) -> asyncio.Future[None]:
+        return self._done
+
+    def state(self) -> JournalState:
+        return JournalState(True)
+
+    def metrics(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+class Served:
+    """The ASGI application of a worker over the gate's world, without a socket and with a stand-in journal."""
+
+    def __init__(self, folder: Path) -> None:
+        config, data = Config(store=Store(map_bytes=MAP_BYTES)), folder / "data"
+        app.publish(data, load([worlds.write(folder)]), config)
+        Limiter.prepare(data, config.limiter.slots)
+        Metrics.prepare(data)
+        self.loop = asyncio.new_event_loop()
+        self.journal = StandIn(self.loop)
+        made = worker.Worker(data, config, app.dialects(), lambda notice: None, lambda: None)
+        self.application = made.application()
+        opened: Any = worker
+        real = opened.JournalWriter
+        opened.JournalWriter = type("Opened", (), {"open": lambda *_: self.journal})
+        try:
+            self.loop.run_until_complete(self.start())
+        finally:
+            opened.JournalWriter = real
+
+    async def start(self) -> None:
+        started, self.kept = asyncio.Event(), asyncio.Event()
+        told: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            if told:
+                await self.kept.wait()
+            return {"type": "lifespan.startup"}
+
+        async def send(message: dict[str, Any]) -> None:
+            told.append(message)
+            started.set()
+
+        self.lifespan = asyncio.ensure_future(self.application({"type": "lifespan"}, receive, send))
+        await started.wait()
+        assert told[0]["type"] == "lifespan.startup.complete", told
+        await asyncio.sleep(0.1)  # the event-id windows are made ready beside
+
+    def close(self) -> None:
+        async def stop() -> None:
+            self.kept.set()
+            await self.lifespan
+            await self.loop.shutdown_default_executor()
+
+        self.loop.run_until_complete(stop())
+        self.loop.close()
+
+    def ask(self, request: worlds.Request, bodies: list[bytes]) -> list[dict[str, Any]]:
+        """One request for each body, in one turn of the event loop; the last answer's messages."""
+        headers = [(name.encode(), value.encode()) for name, value in request.headers.items()]
+        headers.append((b"host", b"localhost"))
+        scope = {
+            "type": "http",
+            "method": request.method,
+            "raw_path": request.path.encode(),
+            "path": request.path,
+            "query_string": b"",
+            "http_version": "1.1",
+            "client": ("127.0.0.1", 1),
+        }
+        return self.loop.run_until_complete(self._ask(scope, headers, bodies))
+
+    async def _ask(
+        self, scope: dict[str, Any], headers: list[tuple[bytes, bytes]], bodies: list[bytes]
+    ) -> list[dict[str, Any]]:
+        sent: list[dict[str, Any]] = []
+        body = b""
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        for body in bodies:
+            sent.clear()
+            length = (b"content-length", b"%d" % len(body))
+            await self.application({**scope, "headers": [*headers, length]}, receive, send)
+        return sent
+
+
+class Log:
+    """A journal of `records` batches as an unclean end leaves it."""
+
+    def __init__(self, folder: Path, records: int, body: bytes) -> None:
+        self.storage = Storage()
+        self.settings = JournalSettings(compress=False, raise_priority=False, reserve_bytes=0)
+        asyncio.run(self.fill(folder, records, body))
+        self.directory = folder / "left"
+        self.slot = (self.directory / "journal" / "000.slot").read_bytes()
+
+    async def fill(self, folder: Path, records: int, body: bytes) -> None:
+        (folder / "written").mkdir()
+        journal = JournalWriter.open(folder / "written", self.settings, asyncio.get_running_loop())
+        member = {"dialect": "feather", "environment": "env_gate", "whole": True}
+        for _ in range(records):
+            sequence = journal.append(received_ns=time.time_ns(), body=body, **member)
+            if sequence % 100 == 0:
+                await journal.durable(sequence)
+        await journal.durable(sequence)
+        shutil.copytree(folder / "written", folder / "left", ignore=shutil.ignore_patterns("*.tmp"))
+        journal.close()
+
+    def read(self) -> int:
+        return sum(1 for _ in JournalReader(self.directory).read())
+
+    def recover(self) -> int:
+        """What a server does with a writer's log after a kill. The slot's state is put back first."""
+        (self.directory / "journal" / "000.slot").write_bytes(self.slot)
+        recovered = adopt(self.storage, self.directory / "journal", 0, self.settings)
+        assert recovered is not None
+        return recovered.next_sequence
+
+
+Run = Callable[[], Any]

@@ -1,0 +1,106 @@
+"""The rows: what is measured, by name. A row makes `count` operations ready and returns the call that does them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.gate import worlds
+from bench.gate.entry import CONTEXT, OTHER, Core, Log, Run, Served
+
+Row = Callable[[int], Run]
+Rows = dict[str, Row]
+
+RECORDS = 1_000
+
+
+def repeated(call: Callable[[], Any], count: int) -> Run:
+    def run() -> None:
+        for _ in range(count):
+            call()
+
+    return run
+
+
+@contextmanager
+def core() -> Iterator[Rows]:
+    """Deciding alone."""
+    with tempfile.TemporaryDirectory() as name:
+        made = Core(Path(name))
+    keys = [f"flag-{n * 7}" for n in range(50)]
+    assert made.one(CONTEXT) != made.one(OTHER) == b'{"value":false,"reason":"DEFAULT"}'
+    assert made.fifty(keys).count(b'"reason"') == 50
+    yield {
+        "kernel": lambda count: partial(made.kernel, count),
+        "dict to JSON, matching": partial(repeated, partial(made.one, CONTEXT)),
+        "dict to JSON, missing": partial(repeated, partial(made.one, OTHER)),
+        "dict to JSON, 50 flags": partial(repeated, partial(made.fifty, keys)),
+    }
+
+
+def fresh(body: bytes, count: int) -> list[bytes]:
+    """The body `count` times, each with ids of its own where it has any."""
+    parts = body.split(worlds.ID)
+    if len(parts) == 1:
+        return [body] * count
+    made, number = [], fresh_from[0]
+    for _ in range(count):
+        pieces = [parts[0]]
+        for part in parts[1:]:
+            pieces += [b"01M7Y3BWW3%012d" % number, part]
+            number += 1
+        made.append(b"".join(pieces))
+    fresh_from[0] = number
+    return made
+
+
+fresh_from = [0]
+
+
+@contextmanager
+def endpoints(dialect: str) -> Iterator[Rows]:
+    """Each endpoint of one dialect, through the application."""
+    with tempfile.TemporaryDirectory() as name:
+        served = Served(Path(name))
+        rows: Rows = {}
+        for request in worlds.requests():
+            if not request.name.startswith(f"{dialect} "):
+                continue
+            start, *rest = served.ask(request, fresh(request.body, 1))
+            assert start["status"] in (200, 202, 204, 304), (request.name, start, rest)
+
+            def row(count: int, request: worlds.Request = request) -> Run:
+                return partial(served.ask, request, fresh(request.body, count))
+
+            rows[request.name] = row
+        yield rows
+        served.close()
+
+
+@contextmanager
+def journal() -> Iterator[Rows]:
+    """A thousand batches: read as the pipeline does, recovered as after a kill."""
+    (body,) = [one.body for one in worlds.requests() if one.name == "feather events"]
+    with tempfile.TemporaryDirectory() as name:
+        log = Log(Path(name), RECORDS, body)
+        assert log.read() == RECORDS
+        assert log.recover() == RECORDS + 1
+        yield {
+            "journal reader": partial(repeated, log.read),
+            "recovery of a segment": partial(repeated, log.recover),
+        }
+
+
+GROUPS = {
+    "core": core,
+    "feather": partial(endpoints, "feather"),
+    "redpennon": partial(endpoints, "redpennon"),
+    "traffical": partial(endpoints, "traffical"),
+    "stitchd": partial(endpoints, "stitchd"),
+    "journal": journal,
+}
+"""A process each."""
