@@ -34,16 +34,14 @@ def middle(flags: int) -> tuple[Bundle, int, str]:
 def bench_kernel_one_flag_slots_bound(benchmark: Any, flags: int) -> None:
     """Target: ≤ 100 ns a run, flat from 10 to 100,000 flags."""
     bundle, table, key = middle(flags)
-    resolved = bundle.resolve(table, key, MEMBERS, MATCHING, None, False)
-    assert resolved is not None
-    assert benchmark(bundle.repeat, resolved[0], KERNEL_RUNS, MEMBERS, MATCHING, None) > 0
+    assert benchmark(bundle.repeat, bundle.decision(table, key), KERNEL_RUNS, MEMBERS, MATCHING, None) > 0
 
 
 @pytest.mark.parametrize("flags", SIZES)
 def bench_dict_to_json_matching(benchmark: Any, flags: int) -> None:
     """Target: ≤ 250 ns. By hand in Cython: 125; in Python: 350."""
     bundle, table, key = middle(flags)
-    call = partial(bundle.emit_one, table, key, MEMBERS, MATCHING, None, False, b"{", b"}")
+    call = partial(bundle.put_one, table, key, False, MEMBERS, MATCHING, None, b"{", b"}")
     answer = benchmark.pedantic(call, rounds=ROUNDS, iterations=CALLS, warmup_rounds=3)
     assert b'"reason":"ROLLOUT"' in answer or b'"reason":"DEFAULT"' in answer
 
@@ -52,7 +50,7 @@ def bench_dict_to_json_matching(benchmark: Any, flags: int) -> None:
 def bench_dict_to_json_missing(benchmark: Any, flags: int) -> None:
     """Target: ≤ 150 ns. By hand in Cython: 65; in Python: 124."""
     bundle, table, key = middle(flags)
-    call = partial(bundle.emit_one, table, key, MEMBERS, MISSING, None, False, b"{", b"}")
+    call = partial(bundle.put_one, table, key, False, MEMBERS, MISSING, None, b"{", b"}")
     answer = benchmark.pedantic(call, rounds=ROUNDS, iterations=CALLS, warmup_rounds=3)
     assert answer == b'{"value":false,"reason":"DEFAULT"}'
 
@@ -62,7 +60,10 @@ def bench_fifty_flags_from_one_dict(benchmark: Any, flags: int) -> None:
     """Target: ≤ 20 µs."""
     bundle, table, _ = middle(flags)
     keys = [flag_key(number % flags) for number in range(0, 50 * 7, 7)]
-    answer = benchmark(
-        bundle.emit_map, table, keys, MEMBERS, MATCHING, None, False, b'{"results":{', b"{", b"}", b"}}"
-    )
+
+    def call() -> bytes:
+        question = bundle.ask(MEMBERS, MATCHING, None)
+        return question.put_map(table, keys, False, b'{"results":{', b"}}")
+
+    answer = benchmark(call)
     assert answer.count(b'"reason"') == len(set(keys))

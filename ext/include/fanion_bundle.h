@@ -9,45 +9,12 @@
 #include <assert.h>
 #include <stdint.h>
 
+#include "fanion_sections.h"
+
 #define FANION_BUNDLE_MAGIC 0x0A4E4F494E414689ULL /* "\x89" "FANION" "\n" */
 #define FANION_BUNDLE_VERSION 1u
 #define FANION_NONE 0xFFFFFFFFu
 #define FANION_DEPTH_MAX 32
-
-enum fanion_section_kind {
-    FANION_SECTION_BLOB,
-    FANION_SECTION_SLOTS,
-    FANION_SECTION_DECISIONS,
-    FANION_SECTION_NODES,
-    FANION_SECTION_PIECES,
-    FANION_SECTION_RANGES,
-    FANION_SECTION_WEIGHTS,
-    FANION_SECTION_SETS,
-    FANION_SECTION_SET_ITEMS,
-    FANION_SECTION_VERSIONS,
-    FANION_SECTION_COMPARATORS,
-    FANION_SECTION_EXTERNALS,
-    FANION_SECTION_TABLES,
-    FANION_SECTION_ENTRIES,
-    FANION_SECTION_INDEX,
-    FANION_SECTION_FRAGMENTS,
-    FANION_SECTION_ROPES,
-    FANION_SECTION_DOCUMENTS,
-    FANION_SECTION_META,
-    FANION_SECTION_NUMBERS,
-    FANION_SECTION_TARGETS,
-    FANION_SECTION_VECTORS,
-    FANION_SECTION_KEYED,
-    FANION_SECTION_MODELS,
-    FANION_SECTION_ALTERNATIVES,
-    FANION_SECTION_TERMS,
-    FANION_SECTION_VALUES,
-    FANION_SECTION_OVERLAYS,
-    FANION_SECTION_ROWS,
-    FANION_SECTION_ROW_OUTCOMES,
-    FANION_SECTION_PATCHES,
-    FANION_SECTION_COUNT
-};
 
 typedef struct {
     uint64_t offset; /* from the start of the bundle */
@@ -212,8 +179,7 @@ typedef struct {
     uint32_t rope_first, rope_count;
 } fanion_fragment;
 
-/* A piece of the blob; offset FANION_NONE makes it hole number `length`. */
-typedef fanion_text fanion_rope;
+typedef fanion_text fanion_rope; /* a piece of the blob; offset FANION_NONE makes it hole number `length` */
 
 typedef struct {
     fanion_text name, content;
@@ -251,8 +217,7 @@ typedef struct {
     uint32_t first, count; /* text terms: into VALUES, by their bytes, ascending */
 } fanion_term;
 
-#define FANION_TERM_NUMBER 0u
-#define FANION_TERM_TEXT 1u
+enum { FANION_TERM_NUMBER, FANION_TERM_TEXT };
 
 typedef struct {
     fanion_text text;
@@ -279,6 +244,27 @@ typedef struct {
 typedef struct {
     uint32_t entry, fragment; /* entry: within the table */
 } fanion_patch;
+
+/* A mapped bundle: where each section begins, and its count of records by the section's number. */
+#define FANION_SECTION_MEMBER(NAME, member, type) const type *member;
+typedef struct {
+    FANION_SECTIONS(FANION_SECTION_MEMBER)
+    uint32_t counts[FANION_SECTION_COUNT];
+} fanion_sections;
+
+#define FANION_SECTION_SIZE(NAME, member, type) sizeof(type),
+static const uint32_t fanion_record_sizes[FANION_SECTION_COUNT] = {FANION_SECTIONS(FANION_SECTION_SIZE)};
+
+#define FANION_SECTION_NAME(NAME, member, type) #NAME,
+static const char *const fanion_section_names[FANION_SECTION_COUNT] = {FANION_SECTIONS(FANION_SECTION_NAME)};
+
+/* The offsets must have been found to lie within the bundle. */
+#define FANION_SECTION_MAP(NAME, member, type)                                                                        \
+    out->member = (const type *)((const char *)header + header->sections[FANION_SECTION_##NAME].offset);              \
+    out->counts[FANION_SECTION_##NAME] = header->sections[FANION_SECTION_##NAME].count;
+static inline void fanion_sections_map(fanion_sections *out, const fanion_bundle_header *header) {
+    FANION_SECTIONS(FANION_SECTION_MAP)
+}
 
 static_assert(sizeof(fanion_section) == 16, "on disk");
 static_assert(sizeof(fanion_bundle_header) == 32 + 16 * FANION_SECTION_COUNT, "on disk");

@@ -101,7 +101,11 @@ def test_hostile_bundles_with_right_checksums_never_crash() -> None:
             for number in range(len(lowered.decisions)):
                 bundle.evaluate(number, context.members, context.attributes, typed)
                 if table >= 0:
-                    bundle.emit_one(table, f"key-{number}", None, context.attributes, typed, False, b"", b"")
+                    bundle.put_one(table, f"key-{number}", False, None, context.attributes, typed, b"", b"")
+            if table >= 0:
+                question = bundle.ask(context.members, context.attributes, typed)
+                question.put_each(table, ["key-0", "key-1", "stranger"], False)
+                question.put_map(table, ["key-0", "key-1", "stranger"], True, b"", b"")
             ask_rows(bundle, table, context.attributes)
     assert refused > MUTANTS // 20
     assert ran > 0
@@ -131,5 +135,5 @@ def test_a_closed_bundle_refuses_every_use() -> None:
 def test_restricted_and_unknown_keys_give_the_same_bytes() -> None:
     bundle = Bundle(a_bundle(3)[0])
     table = bundle.table("table")
-    restricted = bundle.emit_one(table, "key-1", None, {}, (), True, b"<", b">")
-    assert restricted == bundle.emit_one(table, "no-such", None, {}, (), True, b"<", b">") == b'<"absent">'
+    restricted = bundle.put_one(table, "key-1", True, None, {}, (), b"<", b">")
+    assert restricted == bundle.put_one(table, "no-such", True, None, {}, (), b"<", b">") == b'<"absent">'

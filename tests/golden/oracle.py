@@ -157,8 +157,9 @@ class Environment:
         """What the decision ends in, and the registers as text; twin and core agree."""
         result, chosen = choose(self.lowered, decision, context, self.external)
         typed = tuple((one.type, one.key, one.attributes) for one in context.contexts)
-        found = self.bundle.evaluate(decision, context.members, context.attributes, typed)
-        choice, probability, _ = self.bundle.chosen()
+        question = self.bundle.ask(context.members, context.attributes, typed)
+        found = question.evaluate(decision)
+        choice, probability, _ = question.choose(decision)
         key = self.lowered.decisions[decision].key
         assert found == result, f"{key}: twin {result}, core {found}, {context}"
         assert (choice, repr(probability)) == (chosen.choice, repr(chosen.probability)), f"{key}: {context}"

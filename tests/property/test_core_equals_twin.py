@@ -31,11 +31,11 @@ def test_core_and_twin_agree_on_random_programs_and_contexts(source: random.Rand
     for _ in range(CONTEXTS):
         context = make.context()
         typed = tuple((c.type, c.key, c.attributes) for c in context.contexts)
+        question = bundle.ask(context.members, context.attributes, typed)
         for number in range(len(lowered.decisions)):
             expected, chosen = choose(lowered, number, context, answer_external)
-            found = bundle.evaluate(number, context.members, context.attributes, typed)
-            assert found == expected, (lowered.decisions, context)
-            choice, probability, vector = bundle.chosen()
+            assert question.evaluate(number) == expected, (lowered.decisions, context)
+            choice, probability, vector = question.choose(number)
             assert (choice, repr(probability)) == (chosen.choice, repr(chosen.probability)), lowered.decisions
             if vector < 0:
                 assert chosen.vector is None

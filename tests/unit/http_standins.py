@@ -43,37 +43,27 @@ class FakeBundle:
         fragment, safe = self.flags.get(key, (self.absent, True))
         return fragment if safe or not client else self.absent
 
-    def emit_one(
+    def ask(self, members: Any, attributes: Any, contexts: Any) -> FakeBundle:
+        self.asked.append((members, attributes))
+        return self
+
+    def put_one(
         self,
         table: int,
         key: str,
+        client: bool,
         members: Any,
         attributes: Any,
         contexts: Any,
-        client: bool,
         prefix: bytes,
         suffix: bytes,
-        holes: tuple[bytes, ...] = (),
     ) -> bytes:
         self.asked.append((members, attributes))
         return prefix + self._fragment(key, client) + suffix
 
-    def emit_map(
-        self,
-        table: int,
-        keys: list[str],
-        members: Any,
-        attributes: Any,
-        contexts: Any,
-        client: bool,
-        prefix: bytes,
-        entry_open: bytes,
-        entry_close: bytes,
-        suffix: bytes,
-    ) -> bytes:
-        self.asked.append((members, attributes))
+    def put_map(self, table: int, keys: list[str], client: bool, prefix: bytes, suffix: bytes) -> bytes:
         entries = [
-            msgspec.json.encode(key) + b":" + entry_open + self._fragment(key, client) + entry_close
+            msgspec.json.encode(key) + b":{" + self._fragment(key, client) + b"}"
             for key in dict.fromkeys(keys)
         ]
         return prefix + b",".join(entries) + suffix

@@ -379,7 +379,7 @@ def test_an_exception_is_500_in_the_envelope_and_leaks_nothing(caplog: pytest.Lo
     def fail(*_: object) -> bytes:
         raise KeyError("secret")
 
-    served.bundle.emit_map = fail
+    served.bundle.put_map = fail
     answer = caller.call("POST", BULK, encode({"flags": ["open"], "context": {"userId": "someone"}}))
     assert (answer.status, answer.json()["error"]["code"]) == (500, "INTERNAL_ERROR")
     assert b"secret" not in answer.body

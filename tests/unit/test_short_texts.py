@@ -30,9 +30,9 @@ def test_a_key_of_any_length_is_found_and_its_answer_copied_whole() -> None:
     bundle = Bundle(compile_bundle(lowered, {"native": lambda _: p.Table(entries, (ABSENT,))}))
     table = bundle.table("native")
     for key in map(text_of, LENGTHS):
-        assert bundle.emit_one(table, key, {}, {}, None, False, b"<", b">") == b"<%b>" % key.encode()
+        assert bundle.put_one(table, key, False, {}, {}, None, b"<", b">") == b"<%b>" % key.encode()
         for other in one_off(key):
-            assert bundle.emit_one(table, other, {}, {}, None, False, b"", b"") == ABSENT
+            assert bundle.put_one(table, other, False, {}, {}, None, b"", b"") == ABSENT
 
 
 @pytest.mark.parametrize("op", [p.Op.EQ_STRING, p.Op.STRING_STARTS, p.Op.STRING_ENDS])

@@ -297,8 +297,7 @@ def test_every_edge_decision_fixed_and_dynamic() -> None:
             "allocationCount": case["allocationCount"],
         }
         decision = served.record["edges"][case["policyId"]]["decision"]
-        served.bundle.evaluate(decision, members, None, None)
-        choice, _, vector = served.bundle.chosen()
+        choice, _, vector = served.bundle.choose(decision, members, None, None)
         assert choice == case["allocationIndex"], case
         _, chosen = choose(served.lowered, decision, EvaluationContext(members))
         assert chosen.choice == case["allocationIndex"]
@@ -314,8 +313,8 @@ def test_every_weighted_selection() -> None:
         weights = {policy: {"_global": {"weights": case["weights"]}, "entities": {}}}
         served = Served(lower(edge_bundle(policy, len(case["weights"])), weights))
         members = {"entityId": entity, "unitKeyValue": unit}
-        served.bundle.evaluate(served.record["edges"][policy]["decision"], members, None, None)
-        assert served.bundle.chosen()[0] == case["index"], case
+        decision = served.record["edges"][policy]["decision"]
+        assert served.bundle.choose(decision, members, None, None)[0] == case["index"], case
 
 
 @pytest.mark.parametrize(
@@ -334,5 +333,5 @@ def test_every_weighted_selection() -> None:
 def test_dynamic_allocations_are_bounded(count: Any, known: bool) -> None:
     served = Served(lower(edge_bundle("p", None)))
     members = {"entityId": "e", "unitKeyValue": "u", "allocationCount": count}
-    served.bundle.evaluate(served.record["edges"]["p"]["decision"], members, None, None)
-    assert (served.bundle.chosen()[0] >= 0) is known
+    decision = served.record["edges"]["p"]["decision"]
+    assert (served.bundle.choose(decision, members, None, None)[0] >= 0) is known

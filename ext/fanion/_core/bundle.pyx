@@ -12,15 +12,7 @@ cdef extern from "fanion_short.h" nogil:
     int fanion_equal(const char *a, const char *b, size_t length)
 
 
-cdef uint32_t[31] RECORD_SIZES = [
-    1, sizeof(fanion_slot), sizeof(fanion_decision), sizeof(fanion_node), sizeof(fanion_piece),
-    sizeof(fanion_range), sizeof(fanion_weight), sizeof(fanion_set), sizeof(fanion_set_item),
-    sizeof(fanion_version_record), sizeof(fanion_comparator), sizeof(fanion_external), sizeof(fanion_table),
-    sizeof(fanion_entry), 4, sizeof(fanion_fragment), sizeof(fanion_text), sizeof(fanion_document), 1,
-    8, 4, sizeof(fanion_vector), sizeof(fanion_keyed), sizeof(fanion_model), sizeof(fanion_alternative),
-    sizeof(fanion_term), sizeof(fanion_value), sizeof(fanion_overlay), sizeof(fanion_row),
-    sizeof(fanion_row_outcome), sizeof(fanion_patch),
-]
+SECTIONS = {fanion_section_names[_n].decode(): fanion_record_sizes[_n] for _n in range(FANION_SECTION_COUNT)}
 
 
 class Refused(ValueError):
@@ -79,7 +71,6 @@ cdef int map_sections(BundleView view) except -1:
     cdef const fanion_bundle_header *header = <const fanion_bundle_header *> view.buffer.buf
     cdef const char *base = <const char *> view.buffer.buf
     cdef uint64_t size = <uint64_t> view.buffer.len, place
-    cdef const void *starts[31]
     cdef int n
     if size < sizeof(fanion_bundle_header):
         raise Refused(f"{size} bytes, a bundle has at least {sizeof(fanion_bundle_header)}")
@@ -89,49 +80,17 @@ cdef int map_sections(BundleView view) except -1:
         raise Refused("the first 8 bytes are not a bundle's")
     if header.version != FANION_BUNDLE_VERSION:
         raise NewerVersion(f"bundle format {header.version}, this version reads {FANION_BUNDLE_VERSION}")
-    if header.total_size != size or header.section_count != 31:
+    if header.total_size != size or header.section_count != FANION_SECTION_COUNT:
         raise Refused(f"{size} bytes, the header says {header.total_size}")
     if fanion_hash_xxh64(base + 32, size - 32) != header.checksum:
         raise Refused("the checksum does not match")
-    for n in range(31):
+    for n in range(FANION_SECTION_COUNT):
         place = header.sections[n].offset
-        if header.sections[n].size != RECORD_SIZES[n] or place % 8 or place > size or (
-            <uint64_t> header.sections[n].count * RECORD_SIZES[n] > size - place
+        if header.sections[n].size != fanion_record_sizes[n] or place % 8 or place > size or (
+            <uint64_t> header.sections[n].count * fanion_record_sizes[n] > size - place
         ):
             raise Refused(f"section {n} leaves the bundle")
-        starts[n] = base + place
-        view.s.counts[n] = header.sections[n].count
-    view.s.blob = <const char *> starts[0]
-    view.s.slots = <const fanion_slot *> starts[1]
-    view.s.decisions = <const fanion_decision *> starts[2]
-    view.s.nodes = <const fanion_node *> starts[3]
-    view.s.pieces = <const fanion_piece *> starts[4]
-    view.s.ranges = <const fanion_range *> starts[5]
-    view.s.weights = <const fanion_weight *> starts[6]
-    view.s.sets = <const fanion_set *> starts[7]
-    view.s.set_items = <const fanion_set_item *> starts[8]
-    view.s.versions = <const fanion_version_record *> starts[9]
-    view.s.comparators = <const fanion_comparator *> starts[10]
-    view.s.externals = <const fanion_external *> starts[11]
-    view.s.tables = <const fanion_table *> starts[12]
-    view.s.entries = <const fanion_entry *> starts[13]
-    view.s.index = <const uint32_t *> starts[14]
-    view.s.fragments = <const fanion_fragment *> starts[15]
-    view.s.ropes = <const fanion_text *> starts[16]
-    view.s.documents = <const fanion_document *> starts[17]
-    view.s.meta = <const char *> starts[18]
-    view.s.numbers = <const double *> starts[19]
-    view.s.targets = <const uint32_t *> starts[20]
-    view.s.vectors = <const fanion_vector *> starts[21]
-    view.s.keyed = <const fanion_keyed *> starts[22]
-    view.s.models = <const fanion_model *> starts[23]
-    view.s.alternatives = <const fanion_alternative *> starts[24]
-    view.s.terms = <const fanion_term *> starts[25]
-    view.s.values = <const fanion_value *> starts[26]
-    view.s.overlays = <const fanion_overlay *> starts[27]
-    view.s.rows = <const fanion_row *> starts[28]
-    view.s.row_outcomes = <const fanion_row_outcome *> starts[29]
-    view.s.patches = <const fanion_patch *> starts[30]
+    fanion_sections_map(&view.s, header)
     view.slot_count = view.s.counts[FANION_SECTION_SLOTS]
     view.external_count = view.s.counts[FANION_SECTION_EXTERNALS]
     return 0
@@ -141,7 +100,7 @@ cdef class _Verifier:
     """Walks every record of a mapped bundle once and raises Refused at the first that leaves its range."""
 
     cdef BundleView view
-    cdef bundle_sections *s
+    cdef fanion_sections *s
     cdef uint32_t current  # number of the record being checked, for the message
 
     def __cinit__(self, BundleView view):

@@ -7,7 +7,6 @@ from libc.math cimport exp, floor
 from libc.stdint cimport uint32_t
 from libc.string cimport memcmp
 
-from fanion._core.bundle cimport bundle_sections
 from fanion._core.layout cimport *
 from fanion._core.machine cimport (
     RUN_DONE,
@@ -33,7 +32,7 @@ cdef inline int compare_bytes(const char *a, size_t a_length, const char *b, siz
     return (a_length > b_length) - (a_length < b_length)
 
 
-cdef inline double term_value(const bundle_sections *s, const fanion_term *term, const cell *value) noexcept nogil:
+cdef inline double term_value(const fanion_sections *s, const fanion_term *term, const cell *value) noexcept nogil:
     cdef uint32_t low = term.first, high = term.first + term.count, middle
     cdef int order
     if term.kind == FANION_TERM_NUMBER:
@@ -100,10 +99,9 @@ cdef inline uint32_t draw(const double *weights, uint32_t n, double unit) noexce
     return n - 1
 
 
-cdef inline int choose_scored(
-    const bundle_sections *s, const cell *cells, uint32_t stamp, machine *m, frame *f, const fanion_model *model
-) noexcept nogil:
+cdef inline int choose_scored(machine *m, frame *f, const fanion_model *model) noexcept nogil:
     """A run_status; sets choice and probability, and where the frame goes on."""
+    cdef const fanion_sections *s = m.s
     cdef double[ALTERNATIVES_ON_STACK] stack
     cdef double *p = stack
     cdef const fanion_alternative *alternative
@@ -116,10 +114,10 @@ cdef inline int choose_scored(
         alternative = &s.alternatives[model.first + n]
         p[n] = alternative.base
         for k in range(alternative.term_first, alternative.term_first + alternative.term_count):
-            if cells[s.terms[k].slot].stamp != stamp:
+            if m.cells[s.terms[k].slot].stamp != m.stamp:
                 m.wanted = s.terms[k].slot
                 return RUN_UNBOUND
-            p[n] += term_value(s, &s.terms[k], &cells[s.terms[k].slot])
+            p[n] += term_value(s, &s.terms[k], &m.cells[s.terms[k].slot])
     to_probabilities(p, model.count, model.gamma, model.floor)
     n = draw(p, model.count, f.unit)
     f.choice = n
@@ -130,7 +128,7 @@ cdef inline int choose_scored(
 
 
 cdef inline uint32_t find_vector(
-    const bundle_sections *s, const fanion_keyed *keyed, const char *key, size_t length
+    const fanion_sections *s, const fanion_keyed *keyed, const char *key, size_t length
 ) noexcept nogil:
     """The vector of a key, or FANION_NONE."""
     cdef uint32_t low = keyed.vector_first, high = keyed.vector_first + keyed.vector_count, middle
@@ -149,16 +147,9 @@ cdef inline uint32_t find_vector(
     return FANION_NONE
 
 
-cdef inline int choose_keyed(
-    const bundle_sections *s,
-    const cell *cells,
-    uint32_t stamp,
-    machine *m,
-    frame *f,
-    const fanion_keyed *keyed,
-    uint32_t on_none,
-) noexcept nogil:
+cdef inline int choose_keyed(machine *m, frame *f, const fanion_keyed *keyed, uint32_t on_none) noexcept nogil:
     """A run_status; sets choice, probability and vector, and where the frame goes on."""
+    cdef const fanion_sections *s = m.s
     cdef char[STACK_BYTES] stack
     cdef char *key = NULL
     cdef size_t length = 0
@@ -167,15 +158,15 @@ cdef inline int choose_keyed(
     cdef double each, total = 0.0
     cdef int status
     if keyed.count_slot != FANION_NONE:
-        value = &cells[keyed.count_slot]
-        if value.stamp != stamp:
+        value = &m.cells[keyed.count_slot]
+        if value.stamp != m.stamp:
             m.wanted = keyed.count_slot
             return RUN_UNBOUND
         if (value.kind != KIND_DOUBLE and value.kind != KIND_INT64) or not 1 <= floor(value.number) <= keyed.count:
             f.at = on_none
             return RUN_DONE
         n = <uint32_t> floor(value.number)
-    status = join(s, cells, stamp, m, keyed.piece_first, keyed.piece_count, True, stack, &key, &length)
+    status = join(m, keyed.piece_first, keyed.piece_count, True, stack, &key, &length)
     if status == RUN_MISSING or (status == RUN_DONE and length == 0):
         f.at = on_none
         return RUN_DONE

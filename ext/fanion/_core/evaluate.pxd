@@ -1,46 +1,45 @@
-"""The decision kernel and the object that runs it on a bundle."""
+"""What decides on a bundle, and one question to it."""
 
-from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
+from fanion._core.binding cimport Binder
 from fanion._core.bundle cimport BundleView
 from fanion._core.emit_json cimport output
-from fanion._core.layout cimport fanion_entry, fanion_fragment, fanion_node, fanion_outcome
-from fanion._core.machine cimport external_cell, frame, machine, memo_cell
-from fanion._core.match cimport cell
+from fanion._core.layout cimport fanion_entry, fanion_outcome
+from fanion._core.machine cimport machine
 
 
 cdef class Bundle(BundleView):
     cdef object external             # callable (op, operand, text) -> bool, or None
     cdef readonly str environment
     cdef readonly dict identifiers
-    cdef list names                  # slot names, as dict keys
-    cdef list parts                  # per slot: None, or its dotted name taken apart
-    cdef list types                  # context types, per slot
+    cdef Binder binder
     cdef list external_operands      # str, per external
     cdef dict tables                 # name -> number
-    cdef cell *cells                 # owned; one per slot
-    cdef memo_cell *memos            # owned; one per asked decision
-    cdef external_cell *externals    # owned; one per external
-    cdef uint32_t *seen              # owned; per entry: stamp of the last emit_map that wrote it
-    cdef uint32_t stamp              # of the current request; never 0
+    cdef uint64_t *seen              # owned; per entry: number of the last map that it stands in
+    cdef uint64_t maps               # written so far
     cdef output out                  # owned
-    cdef machine machine
-    # Borrowed from the caller of the current request.
-    cdef PyObject *members
-    cdef PyObject *attributes
-    cdef PyObject *contexts
+    cdef machine machine             # its cells, memos and externals are owned, as its scratch is
 
     cdef int read_meta(self) except -1
     cdef int begin(self, object members, object attributes, object contexts) except -1
-    cdef int bind(self, uint32_t slot) except -1
-    cdef PyObject *look_up(self, uint32_t slot, PyObject *values) except? NULL
-    cdef int bind_keys(self, uint32_t slot) except -1
-    cdef int run(self) noexcept nogil
-    cdef int choose(self, machine *m, frame *f, const fanion_node *node) noexcept nogil
-    cdef int hash(self, frame *f, const fanion_node *node) noexcept nogil
+    cdef int forget(self) except -1
     cdef int answer_external(self) except -1
     cdef const fanion_outcome *decide(self, uint32_t decision) except NULL
+    cdef const fanion_outcome *decide_number(self, uint32_t decision) except NULL
     cdef const fanion_entry *visible(self, int table, str key, bint client) except? NULL
-    cdef int put_fragment(self, uint32_t number, tuple holes) except -1
-    cdef int put_entry(self, const fanion_entry *entry, int table, tuple holes) except -1
+    cdef uint32_t fragment_of(self, const fanion_entry *entry, int table, int *resolution) except? 0xFFFFFFFF
+    cdef int put_fragment(self, uint32_t number) except -1
+    cdef int put_entry(self, const fanion_entry *entry, int table) except -1
+    cdef tuple resolution(self, int table, str key, bint client)
+
+
+cdef class Question:
+    cdef Bundle bundle
+    cdef uint32_t stamp              # the bundle's, when this was asked
+    # Kept until the question is gone: the bundle's cells borrow from them.
+    cdef dict members
+    cdef dict attributes
+    cdef tuple contexts
+
+    cdef int check(self) except -1

@@ -65,7 +65,7 @@ cdef extern from "fanion_bundle.h" nogil:
         uint64_t magic
         uint32_t version, section_count
         uint64_t total_size, checksum
-        fanion_section sections[31]
+        fanion_section sections[FANION_SECTION_COUNT]
 
     ctypedef struct fanion_text:
         uint32_t offset, length
@@ -200,6 +200,45 @@ cdef extern from "fanion_bundle.h" nogil:
 
     ctypedef struct fanion_patch:
         uint32_t entry, fragment
+
+    # All borrowed from the buffer of the BundleView that holds this struct, until it is closed.
+    ctypedef struct fanion_sections:
+        const char *blob
+        const fanion_slot *slots
+        const fanion_decision *decisions
+        const fanion_node *nodes
+        const fanion_piece *pieces
+        const fanion_range *ranges
+        const fanion_weight *weights
+        const fanion_set *sets
+        const fanion_set_item *set_items
+        const fanion_version_record *versions
+        const fanion_comparator *comparators
+        const fanion_external *externals
+        const fanion_table *tables
+        const fanion_entry *entries
+        const uint32_t *index
+        const fanion_fragment *fragments
+        const fanion_text *ropes
+        const fanion_document *documents
+        const char *meta
+        const double *numbers
+        const uint32_t *targets
+        const fanion_vector *vectors
+        const fanion_keyed *keyed
+        const fanion_model *models
+        const fanion_alternative *alternatives
+        const fanion_term *terms
+        const fanion_value *values
+        const fanion_overlay *overlays
+        const fanion_row *rows
+        const fanion_row_outcome *row_outcomes
+        const fanion_patch *patches
+        uint32_t counts[FANION_SECTION_COUNT]  # records per section, by section number
+
+    const uint32_t *fanion_record_sizes
+    const char **fanion_section_names
+    void fanion_sections_map(fanion_sections *out, const fanion_bundle_header *header)
 
 
 # The words of `fanion.model.program`, by the numbers that the bundle holds.

@@ -1,16 +1,21 @@
-"""The machine that the kernel runs: its frames and registers, and how texts of several pieces are joined."""
+"""The machine that the kernel runs: all that a run reads and writes, and how texts of several pieces are joined.
+
+A bundle owns one, and it belongs to one question at a time: `stamp` is that question's, and what carries another
+stamp counts as not there. Does not need the GIL.
+"""
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport realloc
 
-from fanion._core.bundle cimport bundle_sections
 from fanion._core.layout cimport (
+    FANION_DEPTH_MAX,
     FANION_NONE,
     PIECE_BYTE_LENGTH,
     PIECE_LITERAL,
     fanion_decision,
     fanion_node,
     fanion_piece,
+    fanion_sections,
 )
 from fanion._core.match cimport cell
 
@@ -50,7 +55,12 @@ ctypedef struct frame:
 
 # One run, resumable: when it stops at an unbound slot or an external leaf, supply that and run again.
 ctypedef struct machine:
-    frame frames[32]
+    const fanion_sections *s     # borrowed from the bundle
+    cell *cells                  # owned by the bundle; one per slot
+    memo_cell *memos             # owned by the bundle; one per asked decision
+    external_cell *externals     # owned by the bundle; one per external leaf
+    uint32_t stamp               # of the current question; 0 before the first
+    frame frames[FANION_DEPTH_MAX]
     int depth
     uint32_t wanted              # the slot or external leaf it stopped at
     char *scratch                # owned by the bundle; what does not fit the stack
@@ -65,7 +75,9 @@ cdef enum run_status:
     RUN_MISSING                  # a piece without a text form; never leaves the kernel
 
 
-cdef inline void enter(frame *f, const bundle_sections *s, const fanion_decision *decision) noexcept nogil:
+cdef inline void enter_frame(
+    frame *f, const fanion_sections *s, const fanion_decision *decision
+) noexcept nogil:
     """Puts a frame at the start of a decision."""
     f.decision = decision
     f.nodes = &s.nodes[decision.node_first]
@@ -90,9 +102,6 @@ cdef inline char *borrow(machine *m, size_t size) noexcept nogil:
 
 
 cdef inline int join(
-    const bundle_sections *s,
-    const cell *cells,
-    uint32_t stamp,
     machine *m,
     uint32_t first,
     uint32_t count,
@@ -105,6 +114,7 @@ cdef inline int join(
 
     A slot without a text form counts as empty text; where `strict`, it makes the whole RUN_MISSING.
     """
+    cdef const fanion_sections *s = m.s
     cdef const fanion_piece *piece
     cdef const cell *value
     cdef size_t total = 0, length = 0
@@ -115,8 +125,8 @@ cdef inline int join(
         if piece.kind == PIECE_LITERAL:
             total += piece.literal.length
             continue
-        value = &cells[piece.slot]
-        if value.stamp != stamp:
+        value = &m.cells[piece.slot]
+        if value.stamp != m.stamp:
             m.wanted = piece.slot
             return RUN_UNBOUND
         if value.text == NULL and strict:
@@ -132,7 +142,7 @@ cdef inline int join(
             fanion_copy(out + length, s.blob + piece.literal.offset, piece.literal.length)
             length += piece.literal.length
             continue
-        value = &cells[piece.slot]
+        value = &m.cells[piece.slot]
         if piece.kind == PIECE_BYTE_LENGTH:
             length += fanion_integer_text(value.length if value.text != NULL else 0, out + length)
         elif value.text != NULL:

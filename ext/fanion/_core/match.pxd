@@ -2,7 +2,6 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from fanion._core.bundle cimport bundle_sections
 from fanion._core.hash cimport fanion_hash_xxh64
 from fanion._core.layout cimport *
 
@@ -71,7 +70,7 @@ cdef inline int relate_numbers(double left, double right, uint8_t relation) noex
 
 
 cdef inline void load_version(
-    const bundle_sections *s, uint32_t number, fanion_version *out
+    const fanion_sections *s, uint32_t number, fanion_version *out
 ) noexcept nogil:
     cdef const fanion_version_record *record = &s.versions[number]
     out.major = record.major
@@ -84,7 +83,7 @@ cdef inline void load_version(
 
 
 cdef inline int satisfies(
-    const bundle_sections *s, const fanion_version *version, uint32_t first, uint32_t count
+    const fanion_sections *s, const fanion_version *version, uint32_t first, uint32_t count
 ) noexcept nogil:
     cdef fanion_version bound
     cdef const fanion_comparator *one
@@ -121,7 +120,7 @@ cdef inline int equal_folded(const char *a, const char *b, uint32_t length) noex
 
 
 cdef inline int in_set(
-    const bundle_sections *s, const fanion_set *one, const char *text, uint32_t length
+    const fanion_sections *s, const fanion_set *one, const char *text, uint32_t length
 ) noexcept nogil:
     cdef const fanion_set_item *items = &s.set_items[one.first]
     cdef uint64_t digest
@@ -148,7 +147,7 @@ cdef inline int in_set(
 
 
 cdef inline int compare_text(
-    const bundle_sections *s, const fanion_test *test, const char *text, uint32_t length
+    const fanion_sections *s, const fanion_test *test, const char *text, uint32_t length
 ) noexcept nogil:
     """The text operators on one text; STRING_x and TEXT_x differ only in the kinds they take."""
     cdef const char *operand
@@ -210,7 +209,7 @@ cdef inline int leaf_number(const fanion_test *test, const cell *value) noexcept
 
 
 cdef inline int leaf_version(
-    const bundle_sections *s, const fanion_test *test, const cell *value
+    const fanion_sections *s, const fanion_test *test, const cell *value
 ) noexcept nogil:
     cdef fanion_version constant
     cdef int passed
@@ -225,7 +224,7 @@ cdef inline int leaf_version(
     return EXIT_TRUE if passed else EXIT_FALSE
 
 
-cdef inline int leaf_text(const bundle_sections *s, const fanion_test *test, const cell *value) noexcept nogil:
+cdef inline int leaf_text(const fanion_sections *s, const fanion_test *test, const cell *value) noexcept nogil:
     cdef uint8_t op = test.op
     cdef uint32_t n
     if value.kind == KIND_STRINGS and test.flags & FANION_ANY_ELEMENT:
@@ -241,7 +240,7 @@ cdef inline int leaf_text(const bundle_sections *s, const fanion_test *test, con
     return EXIT_TRUE if compare_text(s, test, value.text, value.length) else EXIT_FALSE
 
 
-cdef inline int leaf(const bundle_sections *s, const fanion_test *test, const cell *value) noexcept nogil:
+cdef inline int leaf(const fanion_sections *s, const fanion_test *test, const cell *value) noexcept nogil:
     """Every operator but DECISION_IS and the external ones: an exit."""
     cdef uint8_t op = test.op
     if value.kind == KIND_MISSING:

@@ -10,12 +10,15 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from fanion._core.bind cimport PyOS_double_to_string
 from fanion._core.emit_json cimport put, put_json_text
 from fanion._core.evaluate cimport Bundle
 from fanion._core.layout cimport *
 from fanion._core.machine cimport fanion_integer_text, frame
 from fanion._core.match cimport cell
+
+
+cdef extern from "Python.h":
+    char *PyOS_double_to_string(double value, char format_code, int precision, int flags, int *ptype) except NULL
 
 
 # A row in the current request.
@@ -88,7 +91,7 @@ cdef class Overlay:
         cdef list notes = None
         self.bundle.begin(members, attributes, contexts)
         self.context = (members, attributes, contexts)
-        self.stamp = self.bundle.stamp
+        self.stamp = self.bundle.machine.stamp
         self.request += 1
         self.asked = 0
         self.guests = guests
@@ -152,7 +155,7 @@ cdef class Overlay:
 
     cdef int check(self) except -1:
         self.bundle.require()
-        if self.stamp == 0 or self.stamp != self.bundle.stamp:
+        if self.stamp == 0 or self.stamp != self.bundle.machine.stamp:
             raise RuntimeError("the bundle was asked something else since `run`")
         return 0
 
@@ -199,9 +202,9 @@ cdef class Overlay:
         return 0
 
     cdef const cell *bound(self, uint32_t slot) except NULL:
-        if self.bundle.cells[slot].stamp != self.bundle.stamp:
-            self.bundle.bind(slot)
-        return &self.bundle.cells[slot]
+        if self.bundle.machine.cells[slot].stamp != self.bundle.machine.stamp:
+            self.bundle.binder.bind(slot)
+        return &self.bundle.machine.cells[slot]
 
     cdef int put_value(self, uint32_t number) except -1:
         cdef const fanion_entry *entry = &self.entries[number]
@@ -209,12 +212,12 @@ cdef class Overlay:
         put(&self.bundle.out, self.bundle.s.blob + entry.json.offset, entry.json.length)
         put(&self.bundle.out, b":", 1)
         if self.entry_states[number].patched == self.request:
-            self.bundle.put_fragment(self.entry_states[number].fragment, ())
+            self.bundle.put_fragment(self.entry_states[number].fragment)
         elif entry.row == FANION_NONE:
             brought = self.guests[self.bundle.text(entry.key)]
             put(&self.bundle.out, PyBytes_AS_STRING(brought), PyBytes_GET_SIZE(brought))
         else:
-            self.bundle.put_entry(entry, self.number, ())
+            self.bundle.put_entry(entry, self.number)
         return 0
 
     cdef int put_strangers(self, bint first) except -1:

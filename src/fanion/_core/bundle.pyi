@@ -1,5 +1,7 @@
 from typing import Any
 
+SECTIONS: dict[str, int]
+
 class Refused(ValueError): ...  # noqa: N818
 class NewerVersion(Refused): ...
 

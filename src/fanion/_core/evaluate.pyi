@@ -1,7 +1,9 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 from fanion._core.bundle import BundleView
+
+ABSENT: int
 
 class Bundle(BundleView):
     environment: str
@@ -9,41 +11,32 @@ class Bundle(BundleView):
     def __init__(self, buffer: Any, external: Callable[[int, str, str], bool] | None = None) -> None: ...
     def table(self, name: str) -> int: ...
     def document(self, name: str) -> bytes | None: ...
-    def keys(self, table: int) -> list[str]: ...
-    def emit_one(
+    def ask(
+        self,
+        members: dict[str, Any] | None,
+        attributes: dict[str, Any] | None,
+        contexts: tuple[tuple[str, str, dict[str, Any]], ...] | None,
+    ) -> Question: ...
+    def put_one(
         self,
         table: int,
         key: str,
+        client: bool,
         members: dict[str, Any] | None,
         attributes: dict[str, Any] | None,
         contexts: tuple[tuple[str, str, dict[str, Any]], ...] | None,
-        client: bool,
         prefix: bytes,
-        suffix: bytes,
-        holes: tuple[bytes, ...] = (),
-    ) -> bytes: ...
-    def emit_map(
-        self,
-        table: int,
-        keys: list[str],
-        members: dict[str, Any] | None,
-        attributes: dict[str, Any] | None,
-        contexts: tuple[tuple[str, str, dict[str, Any]], ...] | None,
-        client: bool,
-        prefix: bytes,
-        entry_open: bytes,
-        entry_close: bytes,
         suffix: bytes,
     ) -> bytes: ...
     def resolve(
         self,
         table: int,
         key: str,
+        client: bool,
         members: dict[str, Any] | None,
         attributes: dict[str, Any] | None,
         contexts: tuple[tuple[str, str, dict[str, Any]], ...] | None,
-        client: bool,
-    ) -> tuple[int, int, int, int] | None: ...
+    ) -> tuple[int, bytes, bytes | None]: ...
     def evaluate(
         self,
         decision: int,
@@ -51,14 +44,14 @@ class Bundle(BundleView):
         attributes: dict[str, Any] | None,
         contexts: tuple[tuple[str, str, dict[str, Any]], ...] | None,
     ) -> tuple[int, int]: ...
-    def evaluate_many(
+    def choose(
         self,
-        decisions: tuple[int, ...],
+        decision: int,
         members: dict[str, Any] | None,
         attributes: dict[str, Any] | None,
         contexts: tuple[tuple[str, str, dict[str, Any]], ...] | None,
-    ) -> list[tuple[int, int]]: ...
-    def chosen(self) -> tuple[int, float, int]: ...
+    ) -> tuple[int, float, int]: ...
+    def decision(self, table: int, key: str) -> int: ...
     def vector(self, number: int) -> tuple[str, list[float], str]: ...
     def repeat(
         self,
@@ -69,4 +62,11 @@ class Bundle(BundleView):
         contexts: tuple[tuple[str, str, dict[str, Any]], ...] | None,
     ) -> int: ...
 
-def parts_of(name: str) -> list[tuple[str, int] | None]: ...
+@final
+class Question:
+    def put_each(
+        self, table: int, keys: list[str], client: bool
+    ) -> list[tuple[int, bytes, bytes | None]]: ...
+    def put_map(self, table: int, keys: list[str], client: bool, prefix: bytes, suffix: bytes) -> bytes: ...
+    def evaluate(self, decision: int) -> tuple[int, int]: ...
+    def choose(self, decision: int) -> tuple[int, float, int]: ...

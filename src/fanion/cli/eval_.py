@@ -98,20 +98,21 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
     shown: set[int] = set()
     for name, content in reader.tables().items():
         table = bundle.table(name)
-        resolved = bundle.resolve(table, flag, context.members, context.attributes, typed, False)
-        if resolved is None:
+        decision = bundle.decision(table, flag)
+        if decision < 0:
             continue
         decisions = patching(content, flag)
         if decisions:
             answer = laid_over(bundle, table, content.views, flag, context)
         else:
-            decisions = [resolved[0]]
-            answer = bundle.emit_one(table, flag, context.members, context.attributes, typed, False, b"", b"")
+            decisions = [decision]
+            asked = context.members, context.attributes, typed
+            answer = bundle.put_one(table, flag, False, *asked, b"", b"")
         lines.append(f"{name}: {app.shown(name, answer, context.members)}")
-        for decision in decisions:
-            if decision not in shown:
-                shown.add(decision)
-                lines += path_of(program, bundle, decision, context, external)
+        for number in decisions:
+            if number not in shown:
+                shown.add(number)
+                lines += path_of(program, bundle, number, context, external)
     if not lines:
         raise StoreError(f"environment {environment}: no dialect serves a flag {flag!r}")
     return "\n".join(lines)

@@ -96,5 +96,5 @@ def _show_flag(reader: BundleReader, flag: str) -> None:
         for entry in table.entries:
             if entry.key == flag:
                 for outcome, fragment in enumerate(entry.fragments):
-                    text = b"".join(p if isinstance(p, bytes) else b"<%d>" % p.number for p in fragment)
+                    text = b"".join(piece for piece in fragment if isinstance(piece, bytes))
                     click.echo(f"{name} outcome {outcome}: {app.shown(name, text)}")

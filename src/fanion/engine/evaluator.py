@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from fanion._core.bundle import NewerVersion, Refused
-from fanion._core.evaluate import Bundle
+from fanion._core.evaluate import ABSENT, Bundle, Question
 from fanion._core.overlay import Overlay
 from fanion.engine.externals import Membership, make_external
 from fanion.errors import BundleError, BundleVersionError
 from fanion.model.context import EvaluationContext
 
-__all__ = ["Bundle", "laid_over", "open_environment"]
+__all__ = ["ABSENT", "Bundle", "Question", "laid_over", "open_environment"]
 
 
 def open_environment(

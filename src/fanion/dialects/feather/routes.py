@@ -58,16 +58,12 @@ def evaluate_bulk(services: Services, schema: Schema) -> Handler:
             return UNAVAILABLE, _unavailable(request.flags, record.environment, now(), request_id())
         age = int(monotonic() - snapshot.confirmed_at)
         context = request.context
-        return OK, at.bundle.emit_map(
+        question = at.bundle.ask(context.members(), context.attributes, None)
+        return OK, question.put_map(
             at.table,
             request.flags,
-            context.members(),
-            context.attributes,
-            None,
             record.kind == "client",
             b'{"results":{',
-            b"{",
-            b"}",
             b'%b%b","cacheAge":%d,"requestId":"%b"}}' % (at.meta, now(), age if age > 0 else 0, request_id()),
         )
 
@@ -87,13 +83,13 @@ def evaluate_one(services: Services, schema: Schema) -> Handler:
         if at is None:
             return UNAVAILABLE, prefix + b'"value":null,"reason":"ERROR"' + suffix
         context = request.context
-        return OK, at.bundle.emit_one(
+        return OK, at.bundle.put_one(
             at.table,
             request.flagKey,
+            record.kind == "client",
             context.members(),
             context.attributes,
             None,
-            record.kind == "client",
             prefix,
             suffix,
         )

@@ -3,10 +3,10 @@
 A fragment is a result without its `{"key":...,`. It ends in one of two ways:
 
     ...,"evaluation_trace":null}                   nothing to trace: it is whole
-    ...,"evaluation_trace":"rpe_v1:SSSSSSSSSSSS    the beginning of a token, with the variation's scope in it
+    ...,"evaluation_trace": HOLE "rpe_v1:SSSSSSSSSSSS    the beginning of a token, with the variation's scope in it
 
-The second is finished by the request: `ANONYMOUS` cuts the token off again, a signer appends the rest of it. So
-an evaluation runs once, and what a token is scoped to needs no table.
+The second is finished by the request: without an identity `ANONYMOUS` takes the token's place, else a signer
+appends the rest of it. So an evaluation runs once, and what a token is scoped to needs no table.
 
 Native flags are variables whose feature is the flag itself; a boolean's values without names are variations `on`
 and `off`. A flag that is off serves nothing here, as targeting that is OFF.
@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from fanion.auth.trace import MARK, scope_of
-from fanion.model.program import Answer, Entry, Fragment, Lowered, Parameter, Resolution, Table
+from fanion.model.program import Answer, Entry, Fragment, Hole, Lowered, Parameter, Resolution, Table
 
 NAME: Final = "redpennon"
 SOURCES: Final = frozenset({"native", NAME})
@@ -44,6 +44,8 @@ UNTRACED: Final = b'"evaluation_trace":null}'
 TOKEN_CUT: Final = len(b'"' + MARK) + 12
 """Bytes of a fragment's end that are the beginning of a token, its quote included."""
 ANONYMOUS: Final = b"null}"
+TRACE: Final = Hole(0)
+"""What stands behind it is the beginning of a token."""
 
 ABSENT: Final[Fragment] = (
     b'"value":',
@@ -128,7 +130,7 @@ def fragment(parameter: Parameter, answer: Answer, scopes: _Scopes) -> Fragment:
     if variation is None:
         return (b'"value":', value.encode(), head.encode() + UNTRACED)
     scope = scopes.of(feature, variation)
-    return (b'"value":', value.encode(), head.encode() + b'"evaluation_trace":"' + MARK + scope)
+    return (b'"value":', value.encode(), head.encode() + b'"evaluation_trace":', TRACE, b'"' + MARK + scope)
 
 
 class _Scopes:

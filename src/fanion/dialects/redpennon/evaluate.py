@@ -84,13 +84,14 @@ def context_of(
     return members, attributes, contexts
 
 
-def finished(answer: bytes, identity: str | None, signer: TraceSigner | None) -> bytes:
-    """A fragment with its end: a whole token, or none (see `emit`)."""
-    if answer[-1] == END_OF_OBJECT:
+def finished(answer: bytes, token: bytes | None, identity: str | None, signer: TraceSigner | None) -> bytes:
+    """A fragment with its end: a whole token, or none. `token`: its beginning, None where the fragment is whole
+    (see `emit`)."""
+    if token is None:
         return answer
     if identity is None or signer is None:
-        return answer[:-TOKEN_CUT] + ANONYMOUS
-    return b'%b%b"}' % (answer, signer.issue(answer[-SCOPE_CHARACTERS:], identity))
+        return answer + ANONYMOUS
+    return b'%b%b%b"}' % (answer, token, signer.issue(token[-SCOPE_CHARACTERS:], identity))
 
 
 def whole(fragment: bytes, user: Mapping[str, Json] | None) -> bytes:
@@ -116,17 +117,12 @@ def evaluate_one(services: Services, bodies: Bodies, signers: Signers, gate: Gat
             return refused
         key = decode_key(tail)
         members, attributes, contexts = context_of(at, user, identity)
-        answer = at.bundle.emit_one(
-            at.table,
-            key,
-            members,
-            attributes,
-            contexts,
-            record.kind == "client",
-            b'{"key":%b,' % _encode(key),
-            b"",
+        client = record.kind == "client"
+        _, answer, token = at.bundle.resolve(at.table, key, client, members, attributes, contexts)
+        return OK, b'{"key":%b,%b' % (
+            _encode(key),
+            finished(answer, token, identity, signers.of(snapshot)),
         )
-        return OK, finished(answer, identity, signers.of(snapshot))
 
     return handler
 
@@ -143,13 +139,15 @@ def evaluate_many(services: Services, bodies: Bodies, signers: Signers, gate: Ga
             return refused
         members, attributes, contexts = context_of(at, user, identity)
         signer = signers.of(snapshot)
-        emit, table, client = at.bundle.emit_one, at.table, record.kind == "client"
-        results = []
-        for key in dict.fromkeys(keys):
-            folded = key.lower()
-            prefix = b'%b:{"key":%b,' % (_encode(key), _encode(folded))
-            answer = emit(table, folded, members, attributes, contexts, client, prefix, b"")
-            results.append(finished(answer, identity, signer))
+        asked = list(dict.fromkeys(keys))
+        folded = [key.lower() for key in asked]
+        answers = at.bundle.ask(members, attributes, contexts).put_each(
+            at.table, folded, record.kind == "client"
+        )
+        results = [
+            b'%b:{"key":%b,%b' % (_encode(key), _encode(known), finished(answer, token, identity, signer))
+            for key, known, (_, answer, token) in zip(asked, folded, answers, strict=True)
+        ]
         return OK, b'{"results":{%b}}' % b",".join(results)
 
     return handler

@@ -11,6 +11,7 @@ from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Snapshot
+from fanion.engine.evaluator import ABSENT
 from fanion.model.api_key import KeyRecord
 
 
@@ -23,19 +24,16 @@ def evaluate_flag(bodies: Bodies) -> Handler:
         at = served(snapshot, record, tail)
         request = read(body)
         context_type, context_key, attributes = request.context_type, request.context_key, request.attributes
-        start = b'{"flag_key":%b,' % encode(request.flag_key)
-        answer = at.bundle.emit_one(
+        resolution, answer, _ = at.bundle.resolve(
             at.table,
             request.flag_key,
+            record.kind == "client",
             members_of(context_type, context_key),
             attributes,
             ((context_type, context_key, attributes),),
-            record.kind == "client",
-            start,
-            b"}",
         )
-        if len(answer) == len(start) + 1:
+        if resolution == ABSENT:
             raise Fault(FaultKind.NOT_FOUND, f"flag not found: {request.flag_key}")
-        return OK, answer
+        return OK, b'{"flag_key":%b,%b}' % (encode(request.flag_key), answer)
 
     return handler

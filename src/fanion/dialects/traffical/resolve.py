@@ -170,8 +170,7 @@ def drawn(at: Served, edge: Edge, policy: str, request: Decide) -> bytes | None:
         "allocationCount": count,
     }
     bundle = at.bundle
-    bundle.evaluate(edge.decision, members, None, None)
-    choice, probability, vector = bundle.chosen()
+    choice, probability, vector = bundle.choose(edge.decision, members, None, None)
     if choice < 0:
         return None
     version, cold = at.version, True

@@ -1,6 +1,10 @@
-"""Binding: from the JSON values of a request to typed cells. Needs the GIL; texts are borrowed from the context,
-which the caller keeps alive until the last use of the cells."""
+"""Binding: from the JSON values of a request to typed cells, each slot once, when a node first reads it.
 
+Needs the GIL. Texts are borrowed from the context, which whoever asks keeps alive and unchanged until the last use of
+the cells; only the text of numbers is made here, into a buffer of the cell.
+"""
+
+cimport cython
 from cpython.bool cimport PyBool_Check
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
@@ -13,7 +17,9 @@ from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport malloc, realloc
 
+from fanion._core.bundle cimport BundleView
 from fanion._core.layout cimport *
+from fanion._core.machine cimport machine
 from fanion._core.match cimport cell, fanion_version_parse, slice
 
 
@@ -34,7 +40,7 @@ cdef extern from "fanion_number.h" nogil:
     const char *fanion_decimal_find(const char *text, size_t length)
 
 
-cdef inline int number_text(cell *out, uint8_t profile) except -1:
+cdef int number_text(cell *out, uint8_t profile) except -1:
     """The text form of out.number (of out.integer where an INT64 keeps its digits)."""
     cdef fanion_decimal decimal
     cdef char *shortest
@@ -65,7 +71,7 @@ cdef inline int number_text(cell *out, uint8_t profile) except -1:
     return 0
 
 
-cdef inline int bind_number(cell *out, object value, const fanion_slot *slot) except -1:
+cdef int bind_number(cell *out, object value, const fanion_slot *slot) except -1:
     cdef int overflow = 0
     out.kind = KIND_DOUBLE
     if PyLong_Check(value):
@@ -92,7 +98,7 @@ cdef inline int bind_number(cell *out, object value, const fanion_slot *slot) ex
     return 0
 
 
-cdef inline int bind_text(cell *out, object value, const fanion_slot *slot) except -1:
+cdef int bind_text(cell *out, object value, const fanion_slot *slot) except -1:
     cdef Py_ssize_t length = 0
     cdef const char *found
     out.text = PyUnicode_AsUTF8AndSize(value, &length)
@@ -112,7 +118,7 @@ cdef inline int bind_text(cell *out, object value, const fanion_slot *slot) exce
     return 0
 
 
-cdef inline int bind_strings(cell *out, object value) except -1:
+cdef int bind_strings(cell *out, object value) except -1:
     cdef Py_ssize_t n, count = PyList_GET_SIZE(value), length = 0
     cdef uint64_t total = 0
     cdef slice *grown
@@ -138,7 +144,7 @@ cdef inline int bind_strings(cell *out, object value) except -1:
     return 0
 
 
-cdef inline int bind_value(cell *out, PyObject *found, const fanion_slot *slot) except -1:
+cdef int bind_value(cell *out, PyObject *found, const fanion_slot *slot) except -1:
     """Types one JSON value; NULL is a missing one."""
     out.text = NULL
     out.has_number = 0
@@ -166,7 +172,7 @@ cdef inline int bind_value(cell *out, PyObject *found, const fanion_slot *slot) 
     return 0
 
 
-cdef inline PyObject *walk(object values, list parts) except? NULL:
+cdef PyObject *walk(object values, list parts) except? NULL:
     """Follows a dotted name: objects by key, arrays by canonical index or "length". NULL: missing.
 
     "length" gives a new int; it is kept in `parts` behind the last name, so the reference stays borrowed."""
@@ -192,3 +198,82 @@ cdef inline PyObject *walk(object values, list parts) except? NULL:
         else:
             return NULL
     return found
+
+
+cdef list parts_of(str name):
+    """A dotted name taken apart for `walk`: (part, array index or -1) each, then a place of its own."""
+    parts = []
+    for part in name.split("."):
+        canonical = part.isascii() and part.isdigit() and len(part) <= 9 and (part == "0" or part[0] != "0")
+        parts.append((part, int(part) if canonical else -1))
+    parts.append(None)
+    return parts
+
+
+@cython.final
+cdef class Binder:
+    """Binds the slots of one bundle for the machine that the bundle owns."""
+
+    cdef int attach(self, BundleView view, machine *m) except -1:
+        cdef uint32_t n
+        self.m = m
+        self.names = []
+        self.parts = []
+        self.types = []
+        for n in range(view.slot_count):
+            self.names.append(view.text(view.s.slots[n].name))
+            self.types.append(view.text(view.s.slots[n].context_type))
+            self.parts.append(parts_of(self.names[n]) if view.s.slots[n].dotted else None)
+        return 0
+
+    cdef void borrow(self, object members, object attributes, object contexts) noexcept:
+        self.members = <PyObject *> members if members is not None else NULL
+        self.attributes = <PyObject *> attributes if attributes is not None else NULL
+        self.contexts = <PyObject *> contexts if contexts is not None else NULL
+
+    cdef int bind(self, uint32_t slot) except -1:
+        cdef const fanion_slot *spec = &self.m.s.slots[slot]
+        cdef PyObject *values = self.attributes
+        cdef PyObject *found = NULL
+        if spec.source == SOURCE_CONTEXT_KEYS:
+            return self.bind_keys(slot)
+        if spec.source == SOURCE_CONTEXT_KEY or spec.source == SOURCE_CONTEXT_ATTRIBUTE:
+            values = NULL
+            if self.contexts != NULL:
+                for context in <tuple> self.contexts:
+                    if context[0] == self.types[slot]:
+                        values = <PyObject *> context[2]
+                        found = <PyObject *> context[1]
+                        break
+            if spec.source == SOURCE_CONTEXT_KEY:
+                values = NULL
+            else:
+                found = NULL
+        elif spec.source != SOURCE_ATTRIBUTE and self.members != NULL:
+            found = self.look_up(slot, self.members)
+            if found != NULL or spec.source == SOURCE_MEMBER:
+                values = NULL
+        elif spec.source == SOURCE_MEMBER:
+            values = NULL
+        if values != NULL:
+            found = self.look_up(slot, values)
+        bind_value(&self.m.cells[slot], found, spec)
+        self.m.cells[slot].stamp = self.m.stamp
+        return 0
+
+    cdef PyObject *look_up(self, uint32_t slot, PyObject *values) except? NULL:
+        """A slot's value among members or attributes, NULL where it is missing: the name itself, then its walk."""
+        cdef PyObject *found = PyDict_GetItemWithError(<dict> values, self.names[slot])
+        if found == NULL and self.m.s.slots[slot].dotted:
+            found = walk(<object> values, self.parts[slot])
+        return found
+
+    cdef int bind_keys(self, uint32_t slot) except -1:
+        """CONTEXT_KEYS: the joined text is kept in `names`, so that the cell may borrow it."""
+        cdef object joined = None
+        if self.contexts != NULL and len(<tuple> self.contexts):
+            joined = "".join([context[1] for context in <tuple> self.contexts])
+            self.names[slot] = joined
+        bind_value(&self.m.cells[slot], NULL if joined is None else <PyObject *> joined, &self.m.s.slots[slot])
+        self.m.cells[slot].stamp = self.m.stamp
+        return 0

@@ -1,0 +1,85 @@
+"""The core and Python write down the bundle's format and the program's words twice; here they are held equal."""
+
+from __future__ import annotations
+
+import enum
+import re
+from pathlib import Path
+
+import pytest
+
+from fanion._core.bundle import SECTIONS
+from fanion.bundle import format as f
+from fanion.engine import reference
+from fanion.model import program
+from fanion.model.layers import RowHole
+
+ROOT = Path(__file__).parents[2]
+LAYOUT = ROOT / "ext/fanion/_core/layout.pxd"
+HEADER = ROOT / "ext/include/fanion_bundle.h"
+WORDS: dict[str, type[enum.IntEnum]] = {
+    "KIND": program.Kind,
+    "PROFILE": program.Profile,
+    "SOURCE": program.Source,
+    "OP": program.Op,
+    "HASH": program.HashKind,
+    "REDUCE": program.Reduction,
+    "PIECE": program.PieceKind,
+    "ROW_HOLE": RowHole,
+}
+BOUNDS = {
+    "RESOLUTION_ERROR": program.Resolution.ERROR,
+    "TEXT_BYTES_MAX": program.TEXT_BYTES_MAX,
+    "STRINGS_MAX": reference.STRINGS_MAX,
+    "HOLES_MAX": f.HOLES_MAX,
+    "ALTERNATIVES_MAX": f.ALTERNATIVES_MAX,
+}
+EXITS = ("on_true", "on_false", "on_missing", "on_mismatch")
+
+
+def numbers_of_the_core() -> dict[str, int]:
+    return {
+        name: int(n) for name, n in re.findall(r"^    ([A-Z][A-Z0-9_]+) = (\d+)$", LAYOUT.read_text(), re.M)
+    }
+
+
+def test_every_word_of_a_program_has_the_same_number_in_the_core() -> None:
+    expected = {f"{prefix}_{word.name}": word.value for prefix, words in WORDS.items() for word in words}
+    exits = [name for name in program.Test.__struct_fields__ if name.startswith("on_")]
+    assert tuple(exits) == EXITS
+    expected |= {f"EXIT_{name.removeprefix('on_').upper()}": n for n, name in enumerate(exits)}
+    assert numbers_of_the_core() == expected | BOUNDS
+
+
+def test_the_core_and_the_writer_have_one_list_of_sections() -> None:
+    assert list(SECTIONS) == [section.name for section in f.Section]
+    assert [section.value for section in f.Section] == list(range(len(SECTIONS)))
+    assert list(SECTIONS.values()) == [f.RECORD_SIZES[section] for section in f.Section]
+    assert f.HEADER.size + f.SECTION.size * len(SECTIONS) == 32 + 16 * len(f.Section)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FANION_BUNDLE_MAGIC", f.MAGIC),
+        ("FANION_BUNDLE_VERSION", f.VERSION),
+        ("FANION_NONE", f.NONE),
+        ("FANION_DEPTH_MAX", program.DECISION_DEPTH_MAX),
+        ("FANION_NEEDS_TEXT", f.NEEDS_TEXT),
+        ("FANION_NEEDS_NUMBER", f.NEEDS_NUMBER),
+        ("FANION_ANY_ELEMENT", f.ANY_ELEMENT),
+        ("FANION_FOLD", f.FOLD),
+        ("FANION_SET_LINEAR", f.SET_LINEAR),
+    ],
+)
+def test_every_constant_of_the_header_is_the_writers(name: str, value: int) -> None:
+    found = re.search(rf"^#define {name} (0x[0-9A-F]+|\d+)", HEADER.read_text(), re.M)
+    assert found is not None
+    assert int(found[1], 0) == value
+
+
+def test_the_types_of_nodes_are_the_writers() -> None:
+    found = re.search(r"enum fanion_node_type \{(.*?)\}", HEADER.read_text(), re.S)
+    assert found is not None
+    names = [name.strip() for name in found[1].split(",")]
+    assert names == [f"FANION_{kind.name}" for kind in f.NodeType]
