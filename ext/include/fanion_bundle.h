@@ -254,7 +254,6 @@ typedef struct {
 
 #define FANION_SECTION_SIZE(NAME, member, type) sizeof(type),
 static const uint32_t fanion_record_sizes[FANION_SECTION_COUNT] = {FANION_SECTIONS(FANION_SECTION_SIZE)};
-
 #define FANION_SECTION_NAME(NAME, member, type) #NAME,
 static const char *const fanion_section_names[FANION_SECTION_COUNT] = {FANION_SECTIONS(FANION_SECTION_NAME)};
 

@@ -60,7 +60,9 @@ cdef class BundleView:
         cdef uint32_t at = <uint32_t> fanion_hash_xxh64(key, length) & table.index_mask
         cdef const fanion_entry *entry
         while index[at]:
+            FANION_ASSERT(index[at] <= table.entry_count)
             entry = &self.s.entries[table.entry_first + index[at] - 1]
+            FANION_ASSERT(readable(&self.s, entry.key))
             if entry.key.length == length and fanion_equal(self.s.blob + entry.key.offset, key, length):
                 return entry
             at = (at + 1) & table.index_mask

@@ -41,8 +41,10 @@ cdef inline double term_value(const fanion_sections *s, const fanion_term *term,
         return term.missing
     if value.text == NULL:
         return term.missing
+    FANION_ASSERT(within(s, FANION_SECTION_VALUES, term.first, term.count))
     while low < high:
         middle = low + (high - low) // 2
+        FANION_ASSERT(readable(s, s.values[middle].text))
         order = compare_bytes(
             s.blob + s.values[middle].text.offset, s.values[middle].text.length, value.text, value.length
         )
@@ -110,10 +112,13 @@ cdef inline int choose_scored(machine *m, frame *f, const fanion_model *model) n
         p = <double *> borrow(m, model.count * sizeof(double))
         if p == NULL:
             return RUN_NO_MEMORY
+    FANION_ASSERT(model.count and within(s, FANION_SECTION_ALTERNATIVES, model.first, model.count))
     for n in range(model.count):
         alternative = &s.alternatives[model.first + n]
+        FANION_ASSERT(within(s, FANION_SECTION_TERMS, alternative.term_first, alternative.term_count))
         p[n] = alternative.base
         for k in range(alternative.term_first, alternative.term_first + alternative.term_count):
+            FANION_ASSERT(s.terms[k].slot < s.counts[FANION_SECTION_SLOTS])
             if m.cells[s.terms[k].slot].stamp != m.stamp:
                 m.wanted = s.terms[k].slot
                 return RUN_UNBOUND
@@ -133,8 +138,10 @@ cdef inline uint32_t find_vector(
     """The vector of a key, or FANION_NONE."""
     cdef uint32_t low = keyed.vector_first, high = keyed.vector_first + keyed.vector_count, middle
     cdef int order
+    FANION_ASSERT(within(s, FANION_SECTION_VECTORS, keyed.vector_first, keyed.vector_count))
     while low < high:
         middle = low + (high - low) // 2
+        FANION_ASSERT(readable(s, s.vectors[middle].key))
         order = compare_bytes(
             s.blob + s.vectors[middle].key.offset, s.vectors[middle].key.length, key, length
         )
@@ -158,6 +165,7 @@ cdef inline int choose_keyed(machine *m, frame *f, const fanion_keyed *keyed, ui
     cdef double each, total = 0.0
     cdef int status
     if keyed.count_slot != FANION_NONE:
+        FANION_ASSERT(keyed.count_slot < s.counts[FANION_SECTION_SLOTS])
         value = &m.cells[keyed.count_slot]
         if value.stamp != m.stamp:
             m.wanted = keyed.count_slot
@@ -177,7 +185,9 @@ cdef inline int choose_keyed(machine *m, frame *f, const fanion_keyed *keyed, ui
         vector = keyed.fallback
         if vector != FANION_NONE and s.vectors[vector].count != n:
             vector = FANION_NONE
+    FANION_ASSERT(vector == FANION_NONE or vector < s.counts[FANION_SECTION_VECTORS])
     if vector != FANION_NONE:
+        FANION_ASSERT(within(s, FANION_SECTION_NUMBERS, s.vectors[vector].first, n))
         k = draw(&s.numbers[s.vectors[vector].first], n, f.unit)
         f.probability = s.numbers[s.vectors[vector].first + k]
     else:
@@ -191,5 +201,8 @@ cdef inline int choose_keyed(machine *m, frame *f, const fanion_keyed *keyed, ui
         f.probability = each
     f.choice = k
     f.vector = vector
+    FANION_ASSERT(
+        within(s, FANION_SECTION_TARGETS, keyed.target_first, 1 if keyed.count_slot != FANION_NONE else k + 1)
+    )
     f.at = s.targets[keyed.target_first + (k if keyed.count_slot == FANION_NONE else 0)]
     return RUN_DONE

@@ -240,6 +240,8 @@ cdef class Bundle(BundleView):
         cdef uint32_t number = self.fragment_of(self.visible(table, key, client), table, &resolution)
         cdef const fanion_fragment *fragment = &self.s.fragments[number]
         cdef uint32_t first = fragment.rope_first, end = first + fragment.rope_count, hole = first
+        FANION_ASSERT(number < self.s.counts[FANION_SECTION_FRAGMENTS])
+        FANION_ASSERT(within(&self.s, FANION_SECTION_ROPES, first, fragment.rope_count))
         while hole < end and self.s.ropes[hole].offset != FANION_NONE:
             hole += 1
         return (
@@ -256,8 +258,11 @@ cdef class Bundle(BundleView):
     cdef int put_fragment(self, uint32_t number) except -1:
         cdef const fanion_fragment *fragment = &self.s.fragments[number]
         cdef uint32_t n
+        FANION_ASSERT(number < self.s.counts[FANION_SECTION_FRAGMENTS])
+        FANION_ASSERT(within(&self.s, FANION_SECTION_ROPES, fragment.rope_first, fragment.rope_count))
         for n in range(fragment.rope_first, fragment.rope_first + fragment.rope_count):
             if self.s.ropes[n].offset != FANION_NONE:
+                FANION_ASSERT(readable(&self.s, self.s.ropes[n]))
                 put(&self.out, self.s.blob + self.s.ropes[n].offset, self.s.ropes[n].length)
         return 0
 
@@ -306,6 +311,7 @@ cdef bytes joined(const fanion_sections *s, uint32_t first, uint32_t end):
     cdef bytes made
     for n in range(first, end):
         if s.ropes[n].offset != FANION_NONE:
+            FANION_ASSERT(readable(s, s.ropes[n]))
             size += s.ropes[n].length
     made = PyBytes_FromStringAndSize(NULL, size)
     for n in range(first, end):

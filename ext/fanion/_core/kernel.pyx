@@ -21,6 +21,7 @@ from fanion._core.match cimport cell, leaf
 
 cdef void enter(machine *m, uint32_t decision) noexcept nogil:
     """Starts a decision: it is what the next `run` runs."""
+    FANION_ASSERT(decision < m.s.counts[FANION_SECTION_DECISIONS])
     m.depth = 0
     enter_frame(&m.frames[0], m.s, &m.s.decisions[decision])
 
@@ -36,21 +37,27 @@ cdef int run(machine *m) noexcept nogil:
     cdef uint32_t n
     cdef int way
     while True:
+        FANION_ASSERT(f.at < f.decision.node_count)
         node = &f.nodes[f.at]
         if node.type == FANION_TEST:
+            FANION_ASSERT(node.test.op == OP_DECISION_IS or node.test.slot < s.counts[FANION_SECTION_SLOTS])
             if node.test.op != OP_DECISION_IS and m.cells[node.test.slot].stamp != m.stamp:
                 m.wanted = node.test.slot
                 return RUN_UNBOUND
             if node.test.op < OP_DECISION_IS:
                 way = leaf(s, &node.test, &m.cells[node.test.slot])
             elif node.test.op == OP_DECISION_IS:
+                FANION_ASSERT(node.test.operand.asked.decision < s.counts[FANION_SECTION_DECISIONS])
                 asked = &s.decisions[node.test.operand.asked.decision]
+                FANION_ASSERT(asked.memo < s.counts[FANION_SECTION_DECISIONS])
                 memo = &m.memos[asked.memo]
                 if memo.stamp != m.stamp:
                     m.depth += 1
+                    FANION_ASSERT(m.depth < FANION_DEPTH_MAX)
                     f = &m.frames[m.depth]
                     enter_frame(f, s, asked)
                     continue
+                FANION_ASSERT(memo.node < s.counts[FANION_SECTION_NODES])
                 if s.nodes[memo.node].outcome.resolution == RESOLUTION_ERROR:
                     way = EXIT_MISMATCH
                 elif s.nodes[memo.node].outcome.variant == node.test.operand.asked.variant:
@@ -60,6 +67,7 @@ cdef int run(machine *m) noexcept nogil:
             else:
                 value = &m.cells[node.test.slot]
                 n = node.test.operand.record.first
+                FANION_ASSERT(n < s.counts[FANION_SECTION_EXTERNALS])
                 if value.kind == KIND_MISSING:
                     way = EXIT_MISSING
                 elif value.text == NULL or (node.test.op == OP_STRING_REGEX and value.kind != KIND_STRING):
@@ -83,6 +91,7 @@ cdef int run(machine *m) noexcept nogil:
             if way != RUN_DONE:
                 return way
         elif node.type == FANION_RANGES:
+            FANION_ASSERT(within(s, FANION_SECTION_RANGES, node.branch.first, node.branch.count))
             way = -1
             for n in range(node.branch.first, node.branch.first + node.branch.count):
                 if s.ranges[n].low <= f.bucket <= s.ranges[n].high:
@@ -92,10 +101,12 @@ cdef int run(machine *m) noexcept nogil:
         elif node.type == FANION_WEIGHTS:
             f.at = branch_weights(s, node, f.unit)
         elif node.type == FANION_SCORES:
+            FANION_ASSERT(node.branch.first < s.counts[FANION_SECTION_MODELS])
             way = choose_scored(m, f, &s.models[node.branch.first])
             if way != RUN_DONE:
                 return way
         else:
+            FANION_ASSERT(node.type == FANION_KEYED and node.branch.first < s.counts[FANION_SECTION_KEYED])
             way = choose_keyed(m, f, &s.keyed[node.branch.first], node.branch.on_none)
             if way != RUN_DONE:
                 return way
@@ -146,6 +157,7 @@ cdef uint32_t branch_weights(const fanion_sections *s, const fanion_node *node, 
     """The first target whose running sum of weights exceeds u, else the last."""
     cdef double total = 0.0
     cdef uint32_t n, last = node.branch.first + node.branch.count - 1
+    FANION_ASSERT(node.branch.count and within(s, FANION_SECTION_WEIGHTS, node.branch.first, node.branch.count))
     for n in range(node.branch.first, last):
         total += s.weights[n].weight
         if unit < total:

@@ -3,6 +3,10 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 
+cdef extern from "fanion_assert.h" nogil:
+    void FANION_ASSERT(bint condition)  # for what was proven when the bundle was mapped; nothing in a release
+
+
 cdef extern from "fanion_bundle.h" nogil:
     enum:
         FANION_BUNDLE_VERSION
@@ -239,6 +243,16 @@ cdef extern from "fanion_bundle.h" nogil:
     const uint32_t *fanion_record_sizes
     const char **fanion_section_names
     void fanion_sections_map(fanion_sections *out, const fanion_bundle_header *header)
+
+
+cdef inline bint within(const fanion_sections *s, int section, uint64_t first, uint64_t count) noexcept nogil:
+    """For assertions: whether these records lie in their section."""
+    return first + count <= s.counts[section]
+
+
+cdef inline bint readable(const fanion_sections *s, fanion_text place) noexcept nogil:
+    """For assertions: whether a text lies in the blob."""
+    return within(s, FANION_SECTION_BLOB, place.offset, place.length)
 
 
 # The words of `fanion.model.program`, by the numbers that the bundle holds.

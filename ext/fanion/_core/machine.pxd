@@ -8,14 +8,19 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport realloc
 
 from fanion._core.layout cimport (
+    FANION_ASSERT,
     FANION_DEPTH_MAX,
     FANION_NONE,
+    FANION_SECTION_PIECES,
+    FANION_SECTION_SLOTS,
     PIECE_BYTE_LENGTH,
     PIECE_LITERAL,
     fanion_decision,
     fanion_node,
     fanion_piece,
     fanion_sections,
+    readable,
+    within,
 )
 from fanion._core.match cimport cell
 
@@ -120,11 +125,14 @@ cdef inline int join(
     cdef size_t total = 0, length = 0
     cdef char *out = stack
     cdef uint32_t n
+    FANION_ASSERT(within(s, FANION_SECTION_PIECES, first, count))
     for n in range(first, first + count):
         piece = &s.pieces[n]
         if piece.kind == PIECE_LITERAL:
+            FANION_ASSERT(readable(s, piece.literal))
             total += piece.literal.length
             continue
+        FANION_ASSERT(piece.slot < s.counts[FANION_SECTION_SLOTS])
         value = &m.cells[piece.slot]
         if value.stamp != m.stamp:
             m.wanted = piece.slot

@@ -73,6 +73,8 @@ cdef inline void load_version(
     const fanion_sections *s, uint32_t number, fanion_version *out
 ) noexcept nogil:
     cdef const fanion_version_record *record = &s.versions[number]
+    FANION_ASSERT(number < s.counts[FANION_SECTION_VERSIONS])
+    FANION_ASSERT(readable(s, record.pre) and readable(s, record.build))
     out.major = record.major
     out.minor = record.minor
     out.patch = record.patch
@@ -88,6 +90,7 @@ cdef inline int satisfies(
     cdef fanion_version bound
     cdef const fanion_comparator *one
     cdef uint32_t n
+    FANION_ASSERT(within(s, FANION_SECTION_COMPARATORS, first, count))
     for n in range(first, first + count):
         one = &s.comparators[n]
         load_version(s, one.low, &bound)
@@ -125,6 +128,7 @@ cdef inline int in_set(
     cdef const fanion_set_item *items = &s.set_items[one.first]
     cdef uint64_t digest
     cdef uint32_t at
+    FANION_ASSERT(within(s, FANION_SECTION_SET_ITEMS, one.first, one.capacity))
     if one.folded:
         for at in range(one.capacity):
             if items[at].text.length == length and equal_folded(s.blob + items[at].text.offset, text, length):
@@ -154,7 +158,9 @@ cdef inline int compare_text(
     cdef uint32_t size
     cdef uint8_t op = test.op
     if op == OP_STRING_IN or op == OP_TEXT_IN:
+        FANION_ASSERT(test.operand.record.first < s.counts[FANION_SECTION_SETS])
         return in_set(s, &s.sets[test.operand.record.first], text, length)
+    FANION_ASSERT(readable(s, test.operand.text))
     operand = s.blob + test.operand.text.offset
     size = test.operand.text.length
     if op == OP_EQ_STRING:
