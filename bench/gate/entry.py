@@ -46,16 +46,14 @@ class Core:
 
     def kernel(self, runs: int) -> Any:
         """One flag's decision over slots that are bound once."""
-        resolved = self.bundle.resolve(self.table, "flag-500", *CONTEXT, False)
-        assert resolved is not None
-        return self.bundle.repeat(resolved[0], runs, *CONTEXT)
+        return self.bundle.repeat(self.bundle.decision(self.table, "flag-500"), runs, *CONTEXT)
 
     def one(self, context: tuple[Any, Any, Any]) -> bytes:
         """From a dict to JSON bytes."""
-        return self.bundle.emit_one(self.table, "flag-500", *context, False, b"{", b"}")
+        return self.bundle.put_one(self.table, "flag-500", False, *context, b"{", b"}")
 
     def fifty(self, keys: list[str]) -> bytes:
-        return self.bundle.emit_map(self.table, keys, *CONTEXT, False, b"{", b"{", b"}", b"}")
+        return self.bundle.ask(*CONTEXT).put_map(self.table, keys, False, b"{", b"}")
 
 
 class StandIn:
