@@ -19,7 +19,7 @@ from fanion.bundle.compiler import compile_bundle
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
-from fanion.definitions.sources.redpennon import lowering as redpennon_lowering
+from fanion.definitions.sources.redpennon.source import FORMAT
 from fanion.dialects.redpennon.routes import DIALECT
 from fanion.engine.evaluator import Bundle, open_environment
 from fanion.model.signing import SigningKeys
@@ -57,9 +57,9 @@ def open_world(count: int) -> Bundle:
     builder = Builder(ENVIRONMENT, {"redpennon": {"environment": ENVIRONMENT}}, "production")
     document = {"redpennon": 1, "environments": ["production"], "features": features(count)}
     source = SourceFile("features.json", json.dumps(document).encode())
-    parsed = redpennon_lowering.parse(source, report)
+    parsed = FORMAT.parse(source, report)
     assert parsed is not None, report.problems
-    redpennon_lowering.lower(parsed, source, builder, report)
+    FORMAT.lower(parsed, source, builder, report)
     return open_environment(ENVIRONMENT, compile_bundle(builder.finish(), {DIALECT.name: DIALECT.render}))
 
 

@@ -114,13 +114,15 @@ def source_of(dotted: str) -> str | None:
 
 
 def wrong_sources() -> set[tuple[str, str]]:
-    """Sources that import each other, and shared rooms of the definitions that import one; `loading` lists them."""
+    """Sources that import each other, and shared rooms of the definitions that import one. What a publication is
+    written in is no source among others: only `loading` may know it."""
     return {
         (name_of(path), found)
         for path in modules()
-        if name_of(path).startswith("fanion.definitions.") and name_of(path) != "fanion.definitions.loading"
+        if name_of(path).startswith("fanion.definitions.")
         for found in imports_of(path)
         if source_of(found) not in (None, source_of(name_of(path)))
+        if (name_of(path), source_of(found)) != ("fanion.definitions.loading", "native")
     }
 
 

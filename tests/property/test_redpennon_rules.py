@@ -15,7 +15,7 @@ from fanion.bundle.compiler import compile_bundle
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
-from fanion.definitions.sources.redpennon import lowering as redpennon
+from fanion.definitions.sources.redpennon.source import FORMAT
 from fanion.engine.reference import evaluate
 from fanion.model.context import EvaluationContext, TypedContext
 from tests.property.redpennon_rules import Rules
@@ -135,9 +135,9 @@ def test_lowering_agrees_with_the_plain_rules(source: random.Random) -> None:
     }
     report, builder = Report(), Builder("env_1", name="production")
     file = SourceFile("features.json", json.dumps(document).encode())
-    parsed = redpennon.parse(file, report)
+    parsed = FORMAT.parse(file, report)
     assert parsed is not None, (report.problems, document)
-    redpennon.lower(parsed, file, builder, report)
+    FORMAT.lower(parsed, file, builder, report)
     lowered = builder.finish()
     core = Bundle(compile_bundle(lowered, {}))
     rules = Rules(document, "env_1", "production")

@@ -12,7 +12,7 @@ from fanion.config import Config
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
-from fanion.definitions.sources.redpennon import lowering as redpennon_lowering
+from fanion.definitions.sources.redpennon.source import FORMAT
 from fanion.dialects.redpennon.routes import DIALECT
 from fanion.dialects.wire.services import Services
 from fanion.engine.evaluator import open_environment
@@ -46,9 +46,9 @@ def make_bundle(organisation: dict[str, Any], **members: Any) -> Any:
     document = {"redpennon": 1, "environments": ["production"], "features": {"f": feature, "g": shown}}
     report, builder = Report(), Builder("env", {"redpennon": {}}, "production")
     source = SourceFile("f.json", json.dumps(document).encode())
-    parsed = redpennon_lowering.parse(source, report)
+    parsed = FORMAT.parse(source, report)
     assert parsed is not None, report.problems
-    redpennon_lowering.lower(parsed, source, builder, report)
+    FORMAT.lower(parsed, source, builder, report)
     builder.documents["organisation"] = msgspec.json.encode({"id": "org", **organisation})
     return open_environment("env", compile_bundle(builder.finish(), {DIALECT.name: DIALECT.render}))
 

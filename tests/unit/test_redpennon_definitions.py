@@ -17,7 +17,7 @@ from fanion.config import Config
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
-from fanion.definitions.sources.redpennon import lowering as redpennon
+from fanion.definitions.sources.redpennon.source import FORMAT
 from fanion.engine.reference import evaluate
 from fanion.errors import DefinitionError, Problem
 from fanion.model.context import EvaluationContext, TypedContext
@@ -32,10 +32,10 @@ def lower(document: dict[str, Any], environment: str = "env_1") -> Lowered:
     source = SourceFile(
         "features.json", json.dumps({"redpennon": 1, "environments": ["production"]} | document).encode()
     )
-    parsed = redpennon.parse(source, report)
+    parsed = FORMAT.parse(source, report)
     assert report.problems == []
     assert parsed is not None
-    redpennon.lower(parsed, source, builder, report)
+    FORMAT.lower(parsed, source, builder, report)
     assert report.problems == []
     return builder.finish()
 
@@ -43,7 +43,7 @@ def lower(document: dict[str, Any], environment: str = "env_1") -> Lowered:
 def problems(document: Any) -> list[Problem]:
     report = Report()
     text = json.dumps(document) if not isinstance(document, str) else document
-    assert redpennon.parse(SourceFile("features.json", text.encode()), report) is None
+    assert FORMAT.parse(SourceFile("features.json", text.encode()), report) is None
     return report.problems
 
 
@@ -114,9 +114,9 @@ def test_environment_id_of_red_pennon_salts_the_hash() -> None:
     rule = {"conditions": [ANYONE], "distribution": HALVES}
     document = {"redpennon": 1, "environments": ["production"], "features": {"f": feature(on(rule))}}
     source = SourceFile("f.json", json.dumps(document).encode())
-    parsed = redpennon.parse(source, report)
+    parsed = FORMAT.parse(source, report)
     assert parsed is not None
-    redpennon.lower(parsed, source, builder, report)
+    FORMAT.lower(parsed, source, builder, report)
     plain = lower({"features": {"f": feature(on(rule))}}, "other")
     assert answer(builder.finish(), "flow", {"id": "u"})[1] == answer(plain, "flow", {"id": "u"})[1]
 

@@ -12,7 +12,7 @@ from fanion.bundle.inspect import BundleReader
 from fanion.cli.check import counts, load_or_exit
 from fanion.cli.common import data_option, print_table, progress_bars
 from fanion.config import find_file, load_config
-from fanion.definitions import SOURCES, Loaded
+from fanion.definitions import Loaded, formats
 from fanion.errors import StoreMissingError
 from fanion.store.generation import Origin
 from fanion.store.store import Publication, Store
@@ -76,7 +76,7 @@ def _warn_of_changes(data: Path, loaded: Loaded) -> None:
                 if bundle is None or not lowered.documents:
                     continue
                 served = dict(BundleReader(bundle).documents())
-                for source in SOURCES.values():
+                for source in formats().values():
                     odd = source.changes(served, lowered.documents)
                     if odd is not None:
                         click.echo(f"warning: {lowered.environment}: {odd[0]}; {odd[1]}", err=True)

@@ -1,11 +1,11 @@
 """Definition files: read, checked as a whole, lowered to one program per environment.
 
-Reading order: `files` (what is read), `documents` (text to plain objects), `structure` (plain objects to the
-structs of `model.definition`), `native` (several files to one world), `checks` (meaning), `lowering` with
-`flags`, `conditions` and `builder` (the program), `keys`; `feather` is another system's format, as is
-`redpennon` (with `redpennon_checks` and `redpennon_lowering`), `stitchd` and `traffical` (each names its own
-modules), `source` what such a format has to offer.
-`loading` is the way through all of them; `schema` makes the JSON Schema.
+Reading order: `loading` (the way through), `reading.files` (what is read), `reading.documents` (text to plain
+objects), `reading.structure` (plain objects to the structs of `model.definition`), `sources.native` (several
+files to one world, its checks, its lowering), then what all sources are lowered with: `lowering.builder`,
+`lowering.assembler`, `lowering.conditions`, `lowering.rules`, `lowering.segments`. `sources.<name>` is one
+system's format each, `sources.format` what such a format has to offer, `vocabulary` what definitions know of the
+dialects; `schema` makes the JSON Schema.
 
     from fanion import definitions
     loaded = definitions.load([path])       # raises DefinitionError with every problem
@@ -51,10 +51,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from fanion.definitions.loading import SOURCES, Loaded, load, load_stored
+from fanion.definitions.loading import Loaded, load, load_stored
 from fanion.definitions.reading.members import MemberList
+from fanion.definitions.sources import formats
 
 DEMO: Final = Path(__file__).with_name("demo.yaml")
 """The demo world that `fanion serve --demo` publishes."""
 
-__all__ = ["DEMO", "SOURCES", "Loaded", "MemberList", "load", "load_stored"]
+__all__ = ["DEMO", "Loaded", "MemberList", "formats", "load", "load_stored"]

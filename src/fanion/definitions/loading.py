@@ -7,38 +7,28 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.documents import DocumentError, read_document
 from fanion.definitions.reading.files import REFERRED, ROOT, DiskFiles, Files, StoredFiles, resolve
-from fanion.definitions.reading.keys import KeyDefinition, KeyReader
+from fanion.definitions.reading.keys import KeyDefinition, KeyReader, check_words
 from fanion.definitions.reading.limits import FLAGS_MAX, SOURCES_MAX
 from fanion.definitions.reading.members import MemberList
 from fanion.definitions.reading.report import Report, join, shown
 from fanion.definitions.reading.structure import BROKEN, build
-from fanion.definitions.sources.feather import source as feather
+from fanion.definitions.sources import formats
 from fanion.definitions.sources.format import SourceFile, SourceFormat
 from fanion.definitions.sources.native.checks import ProjectChecks
-from fanion.definitions.sources.native.lowering import NativeLowering, list_name
+from fanion.definitions.sources.native.files import hide_keys, identifiers, project_lists, references
+from fanion.definitions.sources.native.lowering import NativeLowering
 from fanion.definitions.sources.native.worlds import OrganisationWorld, Placed, ProjectWorld, gather
-from fanion.definitions.sources.redpennon import lowering as redpennon_lowering
-from fanion.definitions.sources.stitchd import source as stitchd
-from fanion.definitions.sources.traffical import source as traffical
+from fanion.definitions.vocabulary import SERVED, Vocabulary
 from fanion.errors import Problem
-from fanion.model.definition import Environment, File, ListSegment, SourceReference
-from fanion.model.dialects import DIALECTS
+from fanion.model.definition import Environment, File, SourceReference
 from fanion.model.program import Lowered
-
-SOURCES: Final[dict[str, SourceFormat]] = {
-    feather.NAME: feather.FORMAT,
-    redpennon_lowering.FORMAT.name: redpennon_lowering.FORMAT,
-    stitchd.FORMAT.name: stitchd.FORMAT,
-    traffical.FORMAT.name: traffical.FORMAT,
-}
-"""The formats that `sources` of an environment may name. A new format is its module and its line here."""
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -55,17 +45,21 @@ class Loaded(msgspec.Struct, frozen=True):
     lists: list[MemberList]
 
 
-def load(paths: Iterable[str | Path], variables: Mapping[str, str] | None = None) -> Loaded:
+def load(
+    paths: Iterable[str | Path],
+    variables: Mapping[str, str] | None = None,
+    vocabulary: Vocabulary = SERVED,
+) -> Loaded:
     """Read, check and lower the files and directories. `variables` (the process environment when left out)
     answers `env:` keys. Raises DefinitionError with every problem; nothing is stored by this."""
     report = Report()
     files = DiskFiles(paths, report)
-    return _Loading(files, os.environ if variables is None else variables, report).run()
+    return _Loading(files, os.environ if variables is None else variables, vocabulary, report).run()
 
 
-def load_stored(sources: Mapping[str, bytes]) -> Loaded:
+def load_stored(sources: Mapping[str, bytes], vocabulary: Vocabulary = SERVED) -> Loaded:
     """The same from what an earlier `load` gave as `sources`."""
-    return _Loading(StoredFiles(sources), {}, Report()).run()
+    return _Loading(StoredFiles(sources), {}, vocabulary, Report()).run()
 
 
 @contextmanager
@@ -87,10 +81,13 @@ def _collector_paused() -> Iterator[None]:
 class _Loading:
     """One publication on its way. Each step adds to the report; `run` raises between checks and lowering."""
 
-    def __init__(self, files: Files, variables: Mapping[str, str], report: Report) -> None:
+    def __init__(
+        self, files: Files, variables: Mapping[str, str], vocabulary: Vocabulary, report: Report
+    ) -> None:
         self.files = files
+        self.vocabulary = vocabulary
         self.report = report
-        self.keys = KeyReader(variables, report)
+        self.keys = KeyReader(variables, vocabulary, report)
         self.texts: dict[str, bytes] = {}
         self.plain: dict[str, Any] = {}
         self.referred: dict[str, bytes] = {}
@@ -102,7 +99,7 @@ class _Loading:
             projects = [project for one in world.values() for project in one.projects.values()]
             for project in projects:
                 ProjectChecks(project, self.report).run()
-                self.project_lists(project)
+                self.lists += project_lists(project, self.files, self.report)
             self.environment_ids(projects)
             parsed = [
                 (project, name, self.environment(project, name, placed))
@@ -131,7 +128,7 @@ class _Loading:
             if document is not None:
                 documents.append((name, document))
         world_files = {
-            name for own, document in documents for name in _references(own, document) if name != own
+            name for own, document in documents for name in references(own, document) if name != own
         }
         skipped = {name for name in world_files if not given.get(name, True)}
         for name, report in reports.items():
@@ -152,13 +149,9 @@ class _Loading:
             report.problem(name, error.place, error.found, error.allowed)
             return None
         if isinstance(document, dict) and "organisations" not in document:
-            for source in SOURCES.values():
+            for source in formats().values():
                 if source.recognises(document):
-                    placed = (
-                        source.placed(name, document)
-                        if source.placed_among is None
-                        else source.placed_among(name, document, self.files.exists)
-                    )
+                    placed = source.placed(name, document, self.files.exists)
                     if placed is None:
                         found = f"a {source.name} file, which does not say its environment"
                         report.problem(
@@ -194,6 +187,12 @@ class _Loading:
     ) -> list[tuple[SourceFormat, SourceFile, Any]]:
         """Reads keys and sources of an environment; returns the parsed sources."""
         item, file, path = placed.item, placed.file, placed.path
+        dialects = self.vocabulary.dialects
+        check_words(item.dialects or (), dialects, file, f"{path}.dialects", self.report)
+        for dialect in item.identifiers:
+            if dialect not in dialects:
+                place = join(f"{path}.identifiers", dialect)
+                self.report.problem(file, place, shown(dialect), f"one of {', '.join(dialects)}")
         self.keys.read(item, file, path, project.environment_id(name), project.organisation.id)
         flags = len(project.flags) + sum(
             len(one.item.variables)
@@ -216,10 +215,10 @@ class _Loading:
     def source(
         self, reference: SourceReference, file: str, path: str
     ) -> tuple[SourceFormat, SourceFile, Any] | None:
-        known = SOURCES.get(reference.format) if isinstance(reference.format, str) else None
+        known = formats().get(reference.format) if isinstance(reference.format, str) else None
         if known is None:
             if reference.format is not BROKEN:
-                allowed = f"one of {', '.join(sorted(SOURCES))}"
+                allowed = f"one of {', '.join(sorted(formats()))}"
                 self.report.problem(file, f"{path}.format", shown(reference.format), allowed)
             return None
         for role in sorted(reference.files.keys() ^ known.roles):
@@ -251,8 +250,7 @@ class _Loading:
         self, project: ProjectWorld, name: str, sources: list[tuple[SourceFormat, SourceFile, Any]]
     ) -> Lowered:
         id = project.environment_id(name)
-        item = project.environments[name].item
-        builder = Builder(id, _identifiers(project, name, id, item), name)
+        builder = Builder(id, identifiers(project, name, self.named()), name)
         NativeLowering(project, name, builder, self.report).run()
         for known, source, parsed in sources:
             known.lower(parsed, source, builder, self.report)
@@ -263,67 +261,22 @@ class _Loading:
             builder.members.clear()
         return builder.finish()
 
-    # -- lists and the store's copy
+    def named(self) -> dict[str, bool]:
+        """Every dialect, and whether it knows an environment by its name."""
+        known = formats()
+        return {
+            dialect: dialect in known and known[dialect].named_environment
+            for dialect in self.vocabulary.dialects
+        }
 
-    def project_lists(self, project: ProjectWorld) -> None:
-        for key, placed in project.segments.items():
-            members = placed.item.members
-            if not isinstance(members, ListSegment):
-                continue
-            for side in ("include", "exclude"):
-                inline, further = getattr(members, side), getattr(members, f"{side}_file")
-                name = resolve(placed.file, further) if isinstance(further, str) else None
-                if name is not None and not self.files.has_list(name):
-                    path = f"{placed.path}.list.{side}_file"
-                    self.report.problem(placed.file, path, f"{name} can't be read", "a file of members")
-                if inline or name:
-                    self.lists.append(MemberList(list_name(project, key, side), tuple(inline), name))
+    # -- the store's copy
 
     def stored(self) -> dict[str, bytes]:
         hidden = self.keys.hidden
         sources: dict[str, bytes] = {}
         for name, data in self.texts.items():
-            if hidden and name in self.plain and _hide(self.plain[name], hidden):
+            if hidden and name in self.plain and hide_keys(self.plain[name], hidden):
                 sources[f"{ROOT}{name.removesuffix('.json')}.json"] = msgspec.json.encode(self.plain[name])
             else:
                 sources[ROOT + name] = data
         return sources | {REFERRED + name: data for name, data in self.referred.items()}
-
-
-def _references(name: str, document: File) -> Iterator[str]:
-    """The names of all files that a native file refers to."""
-    organisations = document.organisations if isinstance(document.organisations, dict) else {}
-    for organisation in organisations.values():
-        for project in organisation.projects.values():
-            for environment in project.environments.values():
-                for reference in environment.sources:
-                    if reference is not BROKEN:
-                        paths = [reference.path, *reference.files.values()]
-                        yield from (resolve(name, path) for path in paths if isinstance(path, str))
-
-
-def _hide(document: Any, hidden: Mapping[str, tuple[str, str]]) -> bool:
-    """Replaces keys in a plain native document by their hashes; whether there was one."""
-    found = False
-    for organisation in document["organisations"].values():
-        for project in organisation.get("projects", {}).values():
-            for environment in project.get("environments", {}).values():
-                for key in environment.get("keys", ()):
-                    if key["key"] in hidden:
-                        key["key"], prefix = hidden[key["key"]]
-                        key.setdefault("prefix", prefix)
-                        found = True
-    return found
-
-
-def _identifiers(
-    project: ProjectWorld, name: str, id: str, environment: Environment
-) -> dict[str, dict[str, str]]:
-    """The environment's ids, for every dialect that it serves."""
-    served = DIALECTS if environment.dialects is None else environment.dialects
-    given: dict[str, dict[str, str]] = dict(environment.identifiers.items())  # type: ignore[arg-type]
-    own = {"organisation": project.organisation.id, "project": project.key, "environment": id}
-    made = {dialect: own | given.get(dialect, {}) for dialect in served}
-    if "traffical" in made and "environment" not in given.get("traffical", {}):
-        made["traffical"]["environment"] = name
-    return made

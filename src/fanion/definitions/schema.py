@@ -1,17 +1,20 @@
 """The JSON Schema of the native format, made from the structs of `model.definition`.
 
-`python -m fanion.definitions.schema` writes it beside this module; a test holds the two equal. The schema
-says what the structs can say; references, value types, patterns and sums are checked by `fanion check` only.
+`python -m fanion.definitions.schema` writes it beside this module; a test holds the two equal. What dialects and
+scopes there are comes from the vocabulary. The schema says what the structs can say; references, value types,
+patterns and sums are checked by `fanion check` only.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from fanion.definitions.vocabulary import SERVED, Vocabulary
 from fanion.model import definition
 from fanion.model.definition import File
 
@@ -20,12 +23,15 @@ PATH: Final = Path(__file__).with_name("fanion.schema.json")
 _CONDITION_FORMS: Final = ("all", "any", "not", "segment")
 
 
-def make_schema() -> dict[str, Any]:
+def make_schema(vocabulary: Vocabulary = SERVED) -> dict[str, Any]:
     """The schema as plain objects, JSON Schema 2020-12."""
     (root,), definitions = msgspec.json.schema_components((File,), ref_template="#/$defs/{name}")
     for name, schema in definitions.items():
         documentation = inspect.getdoc(getattr(definition, name))
         schema["description"] = " ".join((documentation or "").split())
+    _fill(definitions, {"dialects": vocabulary.dialects, "scopes": vocabulary.scopes_of(())})
+    key = definitions["Key"]
+    key["description"] = key["description"].replace("{scopes}", _scopes_in_words(vocabulary))
     definitions["Condition"]["oneOf"] = [
         {"required": ["attribute", "operator"]},
         *({"required": [form]} for form in _CONDITION_FORMS),
@@ -40,6 +46,27 @@ def make_schema() -> dict[str, Any]:
         **root,
         "$defs": definitions,
     }
+
+
+def _fill(schema: Any, words: Mapping[str, Iterable[str]]) -> None:
+    """Puts a list of words where a part asks for one of them."""
+    parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    for part in parts:
+        if isinstance(part, dict) and isinstance(part.get("words"), str):
+            known = sorted(words[part["words"]])
+            part.clear()
+            part["enum"] = known
+        _fill(part, words)
+
+
+def _scopes_in_words(vocabulary: Vocabulary) -> str:
+    """The scopes that most dialects have, then the others' by name."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for dialect, scopes in vocabulary.scopes.items():
+        groups.setdefault(scopes, []).append(dialect.title())
+    first, *others = sorted(groups, key=lambda scopes: -len(groups[scopes]))
+    rest = (f", for {' and '.join(groups[scopes])} {' and '.join(scopes)}" for scopes in others)
+    return " and ".join(first) + "".join(rest)
 
 
 def schema_text() -> bytes:

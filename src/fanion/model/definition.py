@@ -13,8 +13,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from fanion.model.dialects import Dialect, Scope
-
 KeyKind = Literal["server", "client", "edge"]
 ValueType = Literal["boolean", "string", "number", "json"]
 
@@ -45,6 +43,9 @@ VariableKey = Annotated[
 ]
 RuleId = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1024)]
+DialectName = Annotated[str, Meta(extra_json_schema={"words": "dialects"})]
+ScopeName = Annotated[str, Meta(extra_json_schema={"words": "scopes"})]
+"""Words that the vocabulary knows, which whoever loads hands in; the schema lists them."""
 Secret = Annotated[str, Meta(min_length=8, max_length=512, extra={"secret": True})]
 """Text that no message shows."""
 Percentage = Annotated[float, Meta(ge=0, le=100)]
@@ -208,14 +209,14 @@ class Key(Strict, frozen=True, gc=False):
     """An API key. `key` is `sha256:` and 64 hex digits (of the raw key's UTF-8), or `env:NAME` to read the
     raw key from a variable at publish, or the raw key itself, which is warned about and never stored.
     `dialects` are the APIs that it opens (all, when left out); `scopes` limit it to some of their endpoints:
-    evaluate and events, for Traffical sdk:read and sdk:write."""
+    {scopes}."""
 
     key: Secret
     kind: KeyKind = "server"
     name: Text = ""
     prefix: Annotated[str, Meta(max_length=8)] = ""
-    dialects: list[Dialect] = []
-    scopes: list[Scope] = []
+    dialects: list[DialectName] = []
+    scopes: list[ScopeName] = []
     expires: str | None = None
 
 
@@ -234,8 +235,8 @@ class Environment(Strict, frozen=True, gc=False):
 
     id: Identifier | None = None
     name: Text = ""
-    dialects: list[Dialect] | None = None
-    identifiers: dict[Dialect, dict[Literal["organisation", "project", "environment"], Identifier]] = {}
+    dialects: list[DialectName] | None = None
+    identifiers: dict[str, dict[Literal["organisation", "project", "environment"], Identifier]] = {}
     keys: list[Key] = []
     sources: list[SourceReference] = []
 

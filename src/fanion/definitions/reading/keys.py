@@ -8,7 +8,7 @@ case first, since Red Pennon's keys are UUIDs in any case.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,9 +17,9 @@ import msgspec
 from fanion.definitions.reading.limits import RAW_KEY_CHARS
 from fanion.definitions.reading.report import Report, shown
 from fanion.definitions.reading.structure import BROKEN
+from fanion.definitions.vocabulary import Vocabulary
 from fanion.model.api_key import KeyRecord, hash_key, show_prefix
 from fanion.model.definition import Environment, Key
-from fanion.model.dialects import scopes_of
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -46,12 +46,24 @@ def parse_time(text: str) -> datetime | None:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
+def check_words(words: Iterable[str], known: Sequence[str], file: str, path: str, report: Report) -> bool:
+    """Reports the words that are not known; whether all of them are."""
+    every = True
+    for number, word in enumerate(words):
+        if word not in known:
+            every = False
+            if word is not BROKEN:
+                report.problem(file, f"{path}[{number}]", shown(word), f"one of {', '.join(known)}")
+    return every
+
+
 class KeyReader:
     """Reads the keys of one publication. `hidden` maps what must not be stored to
     its `sha256:` form and its prefix."""
 
-    def __init__(self, variables: Mapping[str, str], report: Report) -> None:
+    def __init__(self, variables: Mapping[str, str], vocabulary: Vocabulary, report: Report) -> None:
         self.variables = variables
+        self.vocabulary = vocabulary
         self.report = report
         self.keys: list[KeyDefinition] = []
         self.hidden: dict[str, tuple[str, str]] = {}
@@ -67,7 +79,7 @@ class KeyReader:
             place = f"{path}.keys[{number}]"
             known = self.digest(key, file, f"{place}.key")
             expires = self.expires(key, file, f"{place}.expires")
-            self._check_scopes(key, file, f"{place}.scopes")
+            self._check_words(key, file, place)
             if known is None:
                 continue
             digest, prefix = known
@@ -90,15 +102,19 @@ class KeyReader:
             )
             self.keys.append(KeyDefinition(digest, record))
 
-    def _check_scopes(self, key: Key, file: str, path: str) -> None:
-        """A scope that none of the key's APIs knows opens nothing."""
-        if key.scopes is BROKEN or key.dialects is BROKEN or BROKEN in key.dialects:
+    def _check_words(self, key: Key, file: str, path: str) -> None:
+        """A dialect or scope that no API has opens nothing; nor does a scope that none of the key's APIs knows."""
+        if key.dialects is BROKEN or key.scopes is BROKEN:
             return
-        allowed = scopes_of(key.dialects)
+        scopes = self.vocabulary.scopes_of(())
+        known = check_words(key.dialects, self.vocabulary.dialects, file, f"{path}.dialects", self.report)
+        if not check_words(key.scopes, scopes, file, f"{path}.scopes", self.report) or not known:
+            return
+        allowed = self.vocabulary.scopes_of(key.dialects)
         for number, scope in enumerate(key.scopes):
-            if scope is not BROKEN and scope not in allowed:
+            if scope not in allowed:
                 found = f"{shown(scope)}, which is no scope of {', '.join(key.dialects)}"
-                self.report.problem(file, f"{path}[{number}]", found, f"one of {', '.join(allowed)}")
+                self.report.problem(file, f"{path}.scopes[{number}]", found, f"one of {', '.join(allowed)}")
 
     def digest(self, key: Key, file: str, path: str) -> tuple[bytes, str] | None:
         """(SHA-256, first characters); None after a problem. A message never shows a raw key."""

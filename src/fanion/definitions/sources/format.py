@@ -1,4 +1,4 @@
-"""What a definition format has to offer: one module per format, one line in `fanion.definitions.SOURCES`.
+"""What a definition format has to offer: `FORMAT` in the module `source` of its folder, see `sources.NAMES`.
 
 `parse` reads and checks a file and reports what is wrong with it; `lower` adds what it holds to one
 environment. A format whose files name their own environment may also be published directly: `recognises`
@@ -34,7 +34,7 @@ def _never(_document: Any) -> bool:
     return False
 
 
-def _unplaced(_name: str, _document: Any) -> File | None:
+def _unplaced(_name: str, _document: Any, _exists: Exists) -> File | None:
     return None
 
 
@@ -44,16 +44,17 @@ def _unchanged(_before: Mapping[str, bytes], _after: Mapping[str, bytes]) -> tup
 
 class SourceFormat(msgspec.Struct, frozen=True):
     """`parse` returns whatever `lower` takes, or None when the file can't be used (then a problem is
-    reported). `placed_among`, where set, is asked instead of `placed` and may look which files there are.
-    `roles`: the further files that a reference may, and those that it must, name. `changes`: what is odd about
-    an environment's documents after the ones that it serves now, as found and meaning."""
+    reported). `placed` may look which files there are. `roles`: the further files that a reference may, and those
+    that it must, name. `changes`: what is odd about an environment's documents after the ones that it serves now,
+    as found and meaning. `named_environment`: the API of this name knows an environment by its name within the
+    project, not by its id, where `identifiers` say nothing else."""
 
     name: str
     parse: Callable[[SourceFile, Report], Any]
     lower: Callable[[Any, SourceFile, Builder, Report], None]
     recognises: Callable[[Any], bool] = _never
-    placed: Callable[[str, Any], File | None] = _unplaced
-    placed_among: Callable[[str, Any, Exists], File | None] | None = None
+    placed: Callable[[str, Any, Exists], File | None] = _unplaced
     roles: frozenset[str] = frozenset()
     required_roles: frozenset[str] = frozenset()
     changes: Callable[[Mapping[str, bytes], Mapping[str, bytes]], tuple[str, str] | None] = _unchanged
+    named_environment: bool = False

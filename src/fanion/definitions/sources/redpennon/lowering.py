@@ -25,8 +25,8 @@ from fanion.definitions.lowering.rules import emit_split
 from fanion.definitions.lowering.segments import MEMBER, membership
 from fanion.definitions.lowering.values import operand_text, value_text
 from fanion.definitions.reading.report import Report, join, shown
-from fanion.definitions.sources.format import SourceFile, SourceFormat
-from fanion.definitions.sources.redpennon.checks import audiences_named, parse, positive
+from fanion.definitions.sources.format import SourceFile
+from fanion.definitions.sources.redpennon.checks import audiences_named, positive
 from fanion.definitions.sources.redpennon.features import (
     NAME,
     Audience,
@@ -36,7 +36,6 @@ from fanion.definitions.sources.redpennon.features import (
     Rule,
     Share,
     Targeting,
-    recognises,
 )
 from fanion.model.program import Answer, DecisionVariant, Node, Op, Resolution, Slot, Source
 
@@ -269,6 +268,3 @@ class _FeatureRun:
             self.end(End(Resolution.SPLIT, "targeting_rule_matched", share.variation), rule)
         code.place(nobody)
         self.end(unmatched)
-
-
-FORMAT: Final = SourceFormat(NAME, parse, lower, recognises)

@@ -6,10 +6,12 @@ file may hold all three. Unknown fields, dangling variants and wrong kinds are r
 gives a meaning is a warning: weights that don't cover every bucket, an unknown segment (nobody is in it), a
 bad version (never matches).
 
-    stitchd_files       the structs of the files
-    stitchd_conditions  conditions, read and lowered
-    stitchd_versions    Cargo's version requirements
-    stitchd_lowering    flags and segments to decisions
+    files       the structs of the files
+    conditions  conditions, read and lowered
+    versions    Cargo's version requirements
+    flags       one flag to a decision
+    rollouts    what a rule serves
+    lowering    flags and segments to decisions
 """
 
 from __future__ import annotations
@@ -276,5 +278,5 @@ FORMAT = SourceFormat(
     lower,
     recognises,
     roles=frozenset({SEGMENTS, EVENTS}),
-    placed_among=placed,
+    placed=placed,
 )

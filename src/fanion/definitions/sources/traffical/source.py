@@ -2,14 +2,14 @@
 
 A reference names the bundle; a bundle that is published itself takes `NAME.weights.json` beside `NAME.json`
 along. What the bundle's contract gives a meaning is kept and warned about; what one of its clients would
-refuse is refused (`traffical_files`). The document is served as it is, so nothing of it is lost.
+refuse is refused (`files`). The document is served as it is, so nothing of it is lost.
 
-    traffical_files      the structs of the files
-    traffical_conditions conditions, checked and lowered
-    traffical_pattern    ECMAScript patterns to RE2
-    traffical_lowering   the whole bundle: layers, parameters, edge policies
-    traffical_layers     one layer to a decision
-    traffical_events     event definitions
+    files       the structs of the files
+    conditions  conditions, checked and lowered
+    pattern     ECMAScript patterns to RE2
+    lowering    the whole bundle: layers, parameters, edge policies
+    layers      one layer to a decision
+    events      event definitions
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def recognises(document: Any) -> bool:
     return all(isinstance(one, dict) and "entities" in one and "_global" in one for one in document.values())
 
 
-def placed_among(name: str, document: Any, exists: Exists) -> File | None:
+def placed(name: str, document: Any, exists: Exists) -> File | None:
     """The environment that a bundle names, with the bundle as its source; None for weights without it."""
     path = PurePosixPath(name)
     if "hashing" not in document:
@@ -259,7 +259,8 @@ FORMAT = SourceFormat(
     parse,
     lower,
     recognises,
-    placed_among=placed_among,
+    placed=placed,
     roles=frozenset({WEIGHTS}),
     changes=changes,
+    named_environment=True,
 )

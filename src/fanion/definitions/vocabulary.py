@@ -1,0 +1,31 @@
+"""What definitions have to know of the APIs that a server speaks: their names, and the scopes of their keys.
+
+`definitions` imports no dialect, so whoever loads hands this in; `SERVED` is what this server speaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from fanion.model.dialects import SCOPES
+
+
+class Vocabulary(msgspec.Struct, frozen=True):
+    """`scopes`: dialect -> the scopes that a key of it may be limited to, in its own words."""
+
+    scopes: Mapping[str, tuple[str, ...]]
+
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        return tuple(self.scopes)
+
+    def scopes_of(self, dialects: Iterable[str]) -> list[str]:
+        """The scopes of these dialects (none: of all of them), each once."""
+        named = [dialect for dialect in dialects if dialect in self.scopes] or self.dialects
+        return list(dict.fromkeys(scope for dialect in named for scope in self.scopes[dialect]))
+
+
+SERVED: Final = Vocabulary(SCOPES)
