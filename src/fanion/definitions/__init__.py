@@ -41,6 +41,11 @@ turns the resolution into its own reason.
 Decision, 2026-11: definitions carry hashes of keys (or the name of a variable); a raw key is allowed, since
 trying things out needs one, but warned about, and the store's copy of the file has its hash instead.
 
+Decision, 2026-11: each source says how it reads a flat context (`model.shape`), and a bundle keeps that, so that
+an API with such contexts can ask for any source's flags. Two foreign sources may have one key, each for its own
+API; an API that serves both finds it ambiguous, and publishing warns with both places, unless the environment's
+`source_order` names one of them: the first that it names counts.
+
 Decision, 2026-11: a flag has Feather's shape. The other three systems' rules are no subset of one another
 (typing, missing attributes, layers), so they are formats of their own beside the native one instead of
 options in it.

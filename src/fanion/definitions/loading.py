@@ -201,6 +201,8 @@ class _Loading:
         )
         if flags > FLAGS_MAX:
             self.report.problem(file, path, f"{flags} flags and variables", f"at most {FLAGS_MAX}")
+        known = sorted(formats())
+        check_words(item.source_order, known, file, f"{path}.source_order", self.report)
         if len(item.sources) > SOURCES_MAX:
             found = f"{len(item.sources)} sources"
             self.report.problem(file, f"{path}.sources", found, f"at most {SOURCES_MAX}")
@@ -259,6 +261,8 @@ class _Loading:
                     self.report.problem(source.name, path, f"{entry.file} can't be read", "a file of members")
                 self.lists.append(entry)
             builder.members.clear()
+        builder.source_order = tuple(project.environments[name].item.source_order)
+        builder.warn_of_ambiguous(self.report)
         return builder.finish()
 
     def named(self) -> dict[str, bool]:

@@ -231,7 +231,8 @@ class SourceReference(Strict, frozen=True, gc=False):
 
 class Environment(Strict, frozen=True, gc=False):
     """`id` names the environment everywhere; without it, organisation/project/environment. `identifiers`
-    holds the ids that a dialect uses instead; `dialects` those that are served (all, when left out)."""
+    holds the ids that a dialect uses instead; `dialects` those that are served (all, when left out).
+    `source_order` names formats of `sources`: the first of them counts where several have a key."""
 
     id: Identifier | None = None
     name: Text = ""
@@ -239,6 +240,7 @@ class Environment(Strict, frozen=True, gc=False):
     identifiers: dict[str, dict[Literal["organisation", "project", "environment"], Identifier]] = {}
     keys: list[Key] = []
     sources: list[SourceReference] = []
+    source_order: list[str] = []
 
 
 class Limits(Strict, frozen=True, gc=False):

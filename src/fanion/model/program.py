@@ -21,6 +21,7 @@ import msgspec
 
 from fanion.model.choice import KeyedWeights, Scores
 from fanion.model.layers import Layer, Row
+from fanion.model.shape import ContextShape
 
 DECISION_DEPTH_MAX = 32
 """How deep decisions may ask each other; the kernel's stack has this many frames."""
@@ -329,7 +330,8 @@ class Lowered(msgspec.Struct, frozen=True):
     `documents`: answers stored whole, and records a dialect needs at request time (JSON), by name.
     `identifiers`: the environment's ids, one set per dialect, e.g. {"feather": {"environment": "env_01hx",
     "organisation": "org_01hx"}}. `lists`: names of list segments that LIST_MEMBER operands may use. `layers`:
-    in the order in which they lay their values over the parameters.
+    in the order in which they lay their values over the parameters. `shapes`: how each source reads a flat context.
+    `source_order`: which source counts where several have a key.
     """
 
     environment: str
@@ -340,6 +342,8 @@ class Lowered(msgspec.Struct, frozen=True):
     identifiers: dict[str, dict[str, str]] = {}
     lists: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = ()
+    shapes: dict[str, ContextShape] = {}
+    source_order: tuple[str, ...] = ()
 
 
 class Hole(msgspec.Struct, frozen=True):

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from fanion.definitions.reading.members import MemberList
+from fanion.definitions.reading.report import Report, shown
 from fanion.model.layers import Layer
 from fanion.model.program import Answer, Decision, Lowered, Node, Parameter, Piece, PieceKind, Slot, Source
+from fanion.model.shape import NATIVE, ContextShape
 
 USER: Final = "userId"
 ANONYMOUS: Final = "anonymousId"
-NATIVE: Final = "native"
 
 
 class Identity(NamedTuple):
@@ -40,12 +41,14 @@ class Builder:
         self.parameters: list[Parameter] = []
         self.lists: dict[str, None] = {}
         self.layers: list[Layer] = []
+        self.shapes: dict[str, ContextShape] = {}
+        self.source_order: tuple[str, ...] = ()
         self.members: list[tuple[MemberList, str]] = []
         self.tests: dict[tuple[str, str, str], Any] = {}
         """Lowered conditions by attribute, operator and text: the same ones come again and again."""
         self._slot_numbers: dict[Slot, int] = {}
         self._named: dict[str, int] = {}
-        self._owners: dict[str, set[str]] = {}
+        self._owners: dict[str, dict[str, tuple[str, str]]] = {}
         self._subject: tuple[Identity, Identity] | None = None
 
     def slot(self, slot: Slot) -> int:
@@ -89,17 +92,27 @@ class Builder:
         """Members of a list as a source file gives them at `path`; without any, the store's own are kept."""
         self.members.append((entry, path))
 
-    def taken(self, key: str, source: str) -> str | None:
+    def taken(self, key: str, source: str, file: str = "", path: str = "") -> str | None:
         """The source that already owns this parameter key, where that is a clash; the key is taken
-        otherwise."""
+        otherwise, by what stands at `path` in `file`."""
         owners = self._owners.get(key)
         if owners is None:
-            self._owners[key] = {source}
+            self._owners[key] = {source: (file, path)}
             return None
         if source in owners or source == NATIVE or NATIVE in owners:
             return source if source in owners else NATIVE if NATIVE in owners else min(owners)
-        owners.add(source)
+        owners[source] = (file, path)
         return None
+
+    def warn_of_ambiguous(self, report: Report) -> None:
+        """Keys that several sources have, and no order says which counts."""
+        for key, owners in self._owners.items():
+            if len(owners) > 1 and not owners.keys() & set(self.source_order):
+                (first, (file, path)), *others = owners.items()
+                for source, (other, place) in others:
+                    found = f"{source}'s {shown(key)}, which is {first}'s too ({file}: {path})"
+                    meaning = "ambiguous to an API that serves both; source_order says which counts"
+                    report.warning(other, place, found, meaning)
 
     def parameter(
         self,
@@ -118,6 +131,10 @@ class Builder:
             Parameter(key, group or key, decision, tuple(answers), client_safe, group_id, source, variants)
         )
 
+    def flat_context(self, source: str) -> None:
+        """Say that a source reads a flat context as it is: the targeting key is the user's id."""
+        self.shapes[source] = ContextShape(subject=USER)
+
     def finish(self) -> Lowered:
         return Lowered(
             self.environment,
@@ -128,4 +145,6 @@ class Builder:
             self.identifiers,
             tuple(self.lists),
             tuple(self.layers),
+            self.shapes,
+            self.source_order,
         )

@@ -238,8 +238,9 @@ def _condition_defect(condition: Condition) -> tuple[bool, str, str, str] | None
 
 def lower(entries: dict[str, Entry], source: SourceFile, builder: Builder, report: Report) -> None:
     """Add every entry to the environment."""
+    builder.flat_context(NAME)
     for key, entry in entries.items():
-        owner = builder.taken(key, NAME)
+        owner = builder.taken(key, NAME, source.name, join("", key))
         if owner is not None:
             report.problem(
                 source.name, join("", key), f"a key that a {owner} definition has", "each key once"

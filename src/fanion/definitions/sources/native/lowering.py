@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from fanion.definitions.lowering.builder import NATIVE, Builder
+from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.lowering.conditions import Group, Leaf, Tree, join_trees, lower_test, negate
 from fanion.definitions.lowering.rules import Serving, lower_flag, lower_off, lower_rules
 from fanion.definitions.lowering.segments import MEMBER, member_outcome, membership
@@ -20,6 +20,7 @@ from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.native.worlds import ProjectWorld
 from fanion.model.definition import Condition, Feature, Flag, Rule, Segment
 from fanion.model.program import Answer, DecisionVariant, Op
+from fanion.model.shape import NATIVE
 
 
 def list_name(project: ProjectWorld, segment: str, side: str) -> str:
@@ -39,6 +40,7 @@ class NativeLowering:
         self.flags: dict[str, tuple[int, Numbers]] = {}
 
     def run(self) -> None:
+        self.builder.flat_context(NATIVE)
         for key in self.project.flags:
             self.flag(key)
         for key, placed in self.project.features.items():
@@ -63,7 +65,7 @@ class NativeLowering:
             self.builder.documents["segments"] = msgspec.json.encode(segments)
 
     def take(self, key: str, file: str, path: str) -> None:
-        owner = self.builder.taken(key, NATIVE)
+        owner = self.builder.taken(key, NATIVE, file, path)
         if owner is not None:
             self.report.problem(file, path, f"a key that a {owner} definition has", "each key once")
 

@@ -38,6 +38,7 @@ from fanion.definitions.sources.redpennon.features import (
     Targeting,
 )
 from fanion.model.program import Answer, DecisionVariant, Node, Op, Resolution, Slot, Source
+from fanion.model.shape import ContextShape
 
 MEMBERS: Final = {
     "user_id": "id",
@@ -52,6 +53,18 @@ MEMBERS: Final = {
 """Property -> member of `user`."""
 
 CUSTOM_DATA: Final = "custom_data"
+
+SHAPE: Final = ContextShape(
+    subject=MEMBERS["user_id"],
+    members={member: member for property, member in MEMBERS.items() if property != "user_id"},
+    types={
+        member: "texts" if property == "audience" else "text"
+        for property, member in MEMBERS.items()
+        if property != "user_id"
+    },
+    context_type=CUSTOM_DATA,
+)
+"""A flat context has the user's properties under their own names; all else is custom data."""
 
 _TEXT_OPS: Final = {
     "contains": Op.TEXT_CONTAINS,
@@ -79,14 +92,15 @@ def lower(parsed: Parsed, source: SourceFile, builder: Builder, report: Report) 
         found = f"no {shown(builder.name)}"
         report.problem(source.name, "environments", found, "every environment that refers to this file")
         return
+    builder.shapes[NAME] = SHAPE
     identifiers = builder.identifiers.get(NAME, {})
     lowering = _Lowering(builder, parsed.audiences, identifiers.get("environment", builder.environment))
     for slug, feature in parsed.features.items():
         path = join("features", slug)
         for variable in feature.variables:
-            owner = builder.taken(variable, NAME)
+            place = join(f"{path}.variables", variable)
+            owner = builder.taken(variable, NAME, source.name, place)
             if owner is not None:
-                place = join(f"{path}.variables", variable)
                 report.problem(source.name, place, f"a key that a {owner} definition has", "each key once")
         lowering.feature(slug, feature)
 

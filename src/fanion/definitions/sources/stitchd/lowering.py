@@ -56,11 +56,15 @@ from fanion.model.program import (
     DecisionVariant,
     Node,
     Op,
+    Profile,
     Resolution,
+    Source,
     Test,
 )
+from fanion.model.shape import ContextShape
 
 NAME: Final = "stitchd"
+USER_CONTEXT: Final = "user"
 
 
 class StitchdLowering:
@@ -95,6 +99,7 @@ class StitchdLowering:
         for _, _, flag in self.world.flags:
             self.flag(flag.key)
         self.builder.documents[NAME] = msgspec.json.encode(document)
+        self.builder.shapes[NAME] = self.shape()
         events = msgspec.json.decode(self.builder.documents.get("events", b"{}"))
         for file, path, event in self.world.events:
             if event.key in events:
@@ -103,6 +108,17 @@ class StitchdLowering:
                 )
             events[event.key] = {"type": event.value_type, "unit": ""}
         self.builder.documents["events"] = msgspec.json.encode(events)
+
+    def shape(self) -> ContextShape:
+        """A flat context is one context: of the only type that is looked at, else a user. Of several types the
+        others may stand in it as objects under their names."""
+        types = {
+            slot.context_type
+            for slot in self.builder.slots
+            if slot.source is Source.CONTEXT_KEY or slot.profile is Profile.VERSIONED
+        }
+        own = next(iter(types)) if len(types) == 1 else USER_CONTEXT
+        return ContextShape(context_type=own, keyed=True, nested=tuple(sorted(types - {own})))
 
     def _environment(self) -> str:
         """The id in the hash: the environment's stitchd id, else what the file says. The two must agree."""
@@ -268,7 +284,7 @@ class StitchdLowering:
             self.report.problem(file, own_path, found, f"at most {DECISION_DEPTH_MAX}")
         if flag.archived:
             return decision
-        owner = self.builder.taken(key, NAME)
+        owner = self.builder.taken(key, NAME, file, f"{own_path}.key")
         if owner is not None:
             found = f"a key that a {owner} definition has"
             self.report.problem(file, f"{own_path}.key", found, "each key once")

@@ -39,6 +39,7 @@ from fanion.model.program import (
     Slot,
     Source,
 )
+from fanion.model.shape import ContextShape
 
 NAME: Final = "traffical"
 CONFIG: Final = "traffical.config"
@@ -97,6 +98,7 @@ class TrafficalLowering:
             found = "a second Traffical bundle in one environment"
             report.problem(file, "document", found, "one bundle; its projects are environments of their own")
             return
+        self.builder.shapes[NAME] = ContextShape(unit=head.hashing.unit_key)
         constant = self.constant()
         lowered = {layer.id: self.layer(layer) for layer in self.bundle.layers}
         self.parameters(file, report, constant, lowered)
@@ -154,7 +156,7 @@ class TrafficalLowering:
         """What each parameter is worth at each outcome of its own layer, by itself."""
         last = {parameter.key: parameter for parameter in self.bundle.parameters}
         for key, parameter in last.items():
-            owner = self.builder.taken(key, NAME)
+            owner = self.builder.taken(key, NAME, file, "parameters")
             if owner is not None:
                 found = f"the parameter {shown(key)}, which a {owner} definition has"
                 report.problem(file, "parameters", found, "each key once")
