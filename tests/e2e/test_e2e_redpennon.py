@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fanion.cli.common import canonical_forms
 from fanion.journal.event import Event, expand
 from fanion.journal.reader import JournalReader
 from tests.e2e.redpennon_world import (
@@ -60,7 +61,7 @@ def send(server: Running, *events: Any, key: str = OPEN) -> Answer:
 def kept(data: Path, **wanted: Any) -> list[Event]:
     """The journal's events whose source has these members, in the order of their arrival at either worker."""
     records = sorted(JournalReader(data).read(), key=lambda record: record.received_ns)
-    found = [one.event for record in records for one in expand(record)]
+    found = [one.event for record in records for one in expand(record, canonical_forms())]
     return [one for one in found if all(one.source.get(name) == value for name, value in wanted.items())]
 
 

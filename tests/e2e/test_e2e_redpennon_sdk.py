@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from fanion.cli.common import canonical_forms
 from fanion.journal.event import expand
 from fanion.journal.reader import JournalReader
 from tests.e2e.redpennon_world import OPEN, SUSPENDED, publish_world
@@ -93,7 +94,7 @@ def test_published_sdk_works_against_fanion(pennon: Running, data: Path) -> None
     assert out["suspended"]["status"] == 403
     assert out["suspended"]["code"] == "organisation_suspended"
     assert out["suspended_values"] == {"plain": "default"}
-    events = [one.event for record in JournalReader(data).read() for one in expand(record)]
+    events = [one.event for record in JournalReader(data).read() for one in expand(record, canonical_forms())]
     assert {one.metric: one.disposition for one in events if str(one.metric).startswith("sdk-")} == {
         "sdk-purchase": "verified",
         "sdk-view": "kept",

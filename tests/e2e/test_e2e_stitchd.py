@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fanion import app
+from fanion.cli.common import canonical_forms
 from fanion.journal.event import expand
 from fanion.journal.reader import JournalReader
 from tests.e2e.server import Answer, Running, run, start
@@ -72,7 +73,7 @@ def refused(answer: Answer, status: int, code: str) -> str:
 def kept(data: Path) -> list[Any]:
     """What the journal holds, as the events' own documents, in the order of their arrival at either worker."""
     records = sorted(JournalReader(data).read(), key=lambda record: record.received_ns)
-    return [one.event.source for record in records for one in expand(record)]
+    return [one.event.source for record in records for one in expand(record, canonical_forms())]
 
 
 # -- the conformance data

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fanion.cli.common import canonical_forms
 from fanion.journal.event import Event, expand
 from fanion.journal.reader import JournalReader
 from tests.e2e import traffical_world as world
@@ -77,7 +78,7 @@ def client(running: Running, mode: str, **more: Any) -> Any:
 
 def journal_events(data: Path) -> list[Event]:
     records = JournalReader(data).read()
-    found = [one.event for record in records for one in expand(record)]
+    found = [one.event for record in records for one in expand(record, canonical_forms())]
     return [event for event in found if event.dialect == "traffical"]
 
 

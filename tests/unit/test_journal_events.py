@@ -6,6 +6,9 @@ import asyncio
 import itertools
 import json
 import random
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from fanion._core import journal_format, ring
+from fanion.cli.common import canonical_forms
 from fanion.cli.journal import command
 from fanion.errors import JournalError
 from fanion.journal import JournalSettings, JournalWriter
@@ -31,7 +35,7 @@ def record(dialect: str, body: Any, *, whole: bool = False, dispositions: bytes 
 
 
 def events(*arguments: Any, **members: Any) -> list[Event]:
-    return [expanded.event for expanded in expand(record(*arguments, **members))]
+    return [expanded.event for expanded in expand(record(*arguments, **members), canonical_forms())]
 
 
 def test_feather_evaluations_have_their_hashed_subject() -> None:
@@ -116,7 +120,7 @@ def test_events_of_no_sensible_shape_are_kept_as_they_were_sent(dialect: str, se
 
 def test_a_number_beyond_a_double_hides_no_event() -> None:
     body = b'[{"type":"track","event":"a","x":1e999},{"type":"track","event":"b"}]'
-    one, two = expand(record("traffical", [])._replace(body=body))
+    one, two = expand(record("traffical", [])._replace(body=body), canonical_forms())
     assert (one.event.metric, two.event.metric) == ("a", "b")
     assert b'"x":null' in msgspec.json.encode(one.event)
 
@@ -125,7 +129,7 @@ def test_an_unknown_dialect_and_a_body_that_is_no_json_are_told_with_their_place
     with pytest.raises(JournalError, match=r"0/7.*'morse'; known: feather"):
         events("morse", [])
     with pytest.raises(JournalError, match="0/7 is not JSON"):
-        list(expand(record("feather", [])._replace(body=b"{")))
+        list(expand(record("feather", [])._replace(body=b"{"), canonical_forms()))
 
 
 @pytest.mark.parametrize(
@@ -199,6 +203,29 @@ def test_cat_prints_a_line_per_event(data: Path) -> None:
     assert lines[0]["received_at"] == RECEIVED
     assert lines[0]["disposition"] == "kept"
     assert lines[0]["dialect"] == "feather"
+
+
+def test_cat_loads_nothing_that_serves(data: Path) -> None:
+    program = (
+        "import sys\n"
+        "from fanion.cli import group\n"
+        "group.main(sys.argv[1:], standalone_mode=False)\n"
+        "print(*sys.modules, sep='\\n', file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "journal", "cat", "--data", data],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    assert len(done.stdout.splitlines()) == 6
+    loaded = done.stderr.split()
+    assert "fanion.dialects.feather.canonical" in loaded
+    serving = re.compile(
+        r"fanion\.(app|http|process)\b|fanion\.dialects\.\w+\.routes$|fanion\.dialects\.wire|granian"
+    )
+    assert [name for name in loaded if serving.match(name)] == []
 
 
 def test_cat_and_tail_choose_by_time_environment_and_dialect(data: Path) -> None:

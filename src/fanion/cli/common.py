@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+
+from fanion.model.canonical import Canonical
+from fanion.model.dialects import DIALECTS
 
 UNBROKEN_WIDTH = 10_000
 """Columns when no one looks: a script needs every cell in one piece."""
@@ -56,3 +60,8 @@ def progress_bars() -> Progress:
         TimeElapsedColumn(),
     )
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def canonical_forms() -> dict[str, Canonical]:
+    """Dialect -> how its events read, for the journal's readers. Nothing else of a dialect is loaded."""
+    return {name: importlib.import_module(f"fanion.dialects.{name}.canonical").CANONICAL for name in DIALECTS}

@@ -18,11 +18,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import track
 
-from fanion.cli.common import data_option, print_table
+from fanion.cli.common import canonical_forms, data_option, print_table
 from fanion.errors import JournalError
-from fanion.journal.event import Expanded, expand, iso_from_ns
+from fanion.journal.event import Expanded, expand
 from fanion.journal.inspection import Summary, count_disk_bytes, summarise, verify_segments
 from fanion.journal.reader import JournalReader, Record
+from fanion.model.canonical import iso_from_ns
 from fanion.model.dialects import DIALECTS
 
 POLL_S = 0.1
@@ -141,9 +142,10 @@ def _select(records: Iterable[Record], dialect: str | None, environment: str | N
 def _print(records: Iterable[Record]) -> None:
     out = sys.stdout.buffer
     encode = msgspec.json.Encoder().encode
+    canonical = canonical_forms()
     for record in records:
         try:
-            for expanded in expand(record):
+            for expanded in expand(record, canonical):
                 out.write(encode(_line(expanded)) + b"\n")
         except JournalError as error:
             click.echo(f"fanion: {error}", err=True)

@@ -1,0 +1,46 @@
+"""Traffical's events as canonical events (docs/apis/traffical.md, events).
+
+Exposures and decisions name allocations per layer, of which a canonical event has room for one; tracks name an
+event. All else is a metric without a name.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fanion.model.canonical import Canonical, Fields, number, text
+
+
+def _fields(event: dict[str, object]) -> Fields:
+    sent_at = text(event.get("eventTimestamp")) or text(event.get("timestamp"))
+    unit = text(event.get("unitKey"))
+    if event.get("type") == "track":
+        return {
+            "kind": "metric",
+            "sent_at": sent_at,
+            "unit": unit,
+            "metric": text(event.get("event")),
+            "value": number(event.get("value")),
+        }
+    fields: Fields = {
+        "kind": _kind(event.get("type")),
+        "sent_at": sent_at,
+        "unit": unit,
+        "value": event.get("assignments"),
+    }
+    layers = event.get("layers")
+    layers = [layer for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
+    named = [layer for layer in layers if text(layer.get("policyId"))]
+    if len(named) == 1:
+        fields["flag_key"] = text(named[0].get("policyKey")) or named[0]["policyId"]
+        fields["variant"] = text(named[0].get("allocationName"))
+    return fields
+
+
+def _kind(sent: object) -> Literal["exposure", "decision", "metric"]:
+    if sent == "exposure":
+        return "exposure"
+    return "decision" if sent == "decision" else "metric"
+
+
+CANONICAL = Canonical(_fields)
