@@ -135,7 +135,8 @@ def bench_resolve(benchmark: Any, drive: Any, kind: str, count: int) -> None:
 
 
 def bench_resolve_of_3_among_100(benchmark: Any, drive: Any) -> None:
-    """Every layer is decided, whatever is asked for; attribution asks for it (contract 5.3)."""
+    """Every layer is decided, whatever is asked for; attribution asks for it (docs/apis/traffical.md:
+    Resolution)."""
     body = json.dumps({"context": CONTEXT, "parameters": ["p1.k1", "p2.k2", "p3.k3"]}).encode()
     answer = json.loads(benchmark(drive("10 layers of 10").request, "/v1/resolve", body, HEADERS))
     assert len(answer["assignments"]) == 3

@@ -19,6 +19,49 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
 Imports run one way, and `tests/meta/test_meta_imports.py` has the arrows: app, cli → process → http →
 dialects.wire; dialects.<name> → wire, engine, auth; store → bundle; model and errors sit under all. Only `journal`
 and `bundle` know their file formats.
+
+One evaluation. Before it, once per publication:
+
+    `cli.publish.command`                    `fanion publish`; what it does with a publication stands in
+                                             `app.publish`
+    `definitions.load`                       files to checked documents, and each source lowered into an
+                                             environment
+    `definitions.lowering.builder.Builder`   collects slots, decisions and parameters: a `model.program.Lowered`
+    `dialects.feather.emit.render`           a dialect's table of it: answers as fragments of JSON, ready to be
+                                             copied
+    `bundle.compiler.compile_bundle`         program and tables as one flat value
+    `store.store.Store.publish`              one transaction, a new generation; every worker sees its number
+
+and then per request, here Feather's for many flags (of the lines below, a dialect's own are the third and the
+fifth):
+
+    `http.app.make_handler`                  made once a worker (`process.worker.Worker`): the coroutine that takes
+                                             a request through all checks, in their order
+    `http.router.Router.find`                its path to a dialect's `dialects.wire.dialect.Dialect` and endpoint
+    `dialects.wire.dialect.Dialect.credentials`
+                                             the raw key out of the headers
+    `store.reload.Reloader.current`          the generation in force; its `store.reload.Snapshot.key` knows the
+                                             key, `store.reload.Snapshot.view` has what each dialect bound of the
+                                             bundle
+    `dialects.feather.routes.evaluate_bulk`  its handler: `dialects.feather.schema` reads the body, the bundle
+                                             answers
+    `_core.evaluate.Bundle`                  `ext/fanion/_core/evaluate.pyx`: finds each key in the table, runs its
+                                             decision over the map, binds an attribute when a node first reads it
+                                             (`match.pxd` tests it, `choice.pxd` draws), and copies the fragment
+                                             (`emit_json.pxd`); `engine.reference` says the same in plain Python
+
+One event, from a request to whoever reads it:
+
+    `dialects.feather.routes.take_events`    checks the batch; what is kept are its bytes as they came
+    `dialects.wire.ingest`                   into the journal, and the answer when the record is safe
+    `journal.writer.JournalWriter.append`    one record into the worker's mapped ring, `_core.ring.Ring.append`
+    `_core.journal_writer.NativeWriter`      the writer thread, `ext/include/fanion_writer.h`: ring to log segment,
+                                             one sync for all that wait; `journal.steward.Steward` makes and seals
+                                             segments
+    `journal.writer.JournalWriter.durable`   what the answer waits for: resolved by the writer's signal
+    `journal.recovery.recover`               at a start: what a dead worker's ring still holds
+    `journal.reader.JournalReader.read`      records, each once; `journal.event.expand` makes canonical events of
+                                             them and `cli.journal.cat` prints those
 """
 
 __version__: str

@@ -1,4 +1,4 @@
-"""Feather against a real server process: the contract's must-test list (section 10), and every status."""
+"""Feather against a real server process: docs/apis/feather.md: What must hold, and every status."""
 
 from __future__ import annotations
 

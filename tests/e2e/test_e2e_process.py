@@ -1,4 +1,4 @@
-"""Processes: starting, stopping, dying. The rows are those of the fault table."""
+"""Processes: starting, stopping, dying. The rows of tests/README.md have their tests here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Red Pennon against a real server process: every row of the contract's tables, so it is long."""
+"""Red Pennon against a real server process: every row of docs/apis/redpennon.md, so it is long."""
 
 from __future__ import annotations
 

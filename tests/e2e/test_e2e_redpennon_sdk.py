@@ -102,7 +102,8 @@ def test_published_sdk_works_against_fanion(pennon: Running, data: Path) -> None
 
 
 def wire(pennon: Running, path: str, body: bytes) -> tuple[bytes, bytes]:
-    """A request as the SDK's httpx writes it (contract section 10); the answer's status line and body."""
+    """A request as the SDK's httpx writes it (docs/apis/redpennon.md: SDKs on the wire); the answer's status
+    line and body."""
     request = (
         b"POST %b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n"
         b"Connection: keep-alive\r\nUser-Agent: python-httpx/0.28.1\r\nX-API-Key: %b\r\n"

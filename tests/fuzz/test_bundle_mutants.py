@@ -1,4 +1,4 @@
-"""Corrupt, truncated and hostile bundles are refused, or run to an end: never a crash (fault row B2).
+"""Corrupt, truncated and hostile bundles are refused, or run to an end: never a crash.
 
 A mutant with a wrong checksum must be refused. A hostile one carries a right checksum over changed bytes, so
 only the structural checks stand between it and the kernel; one that still verifies must evaluate without harm.

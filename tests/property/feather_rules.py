@@ -1,4 +1,5 @@
-"""Feather's evaluation in plain Python, read straight from the contract's section 4; nothing of ours is used.
+"""Feather's evaluation in plain Python, read straight from docs/apis/feather.md: Order of evaluation; nothing
+of ours is used.
 
 `evaluate` takes a FlagConfig as plain JSON objects and answers {value, reason, ruleId?, variant?}.
 """

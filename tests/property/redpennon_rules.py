@@ -1,4 +1,5 @@
-"""Red Pennon's rules in the plainest Python: an interpreter that shares nothing with the lowering but the contract.
+"""Red Pennon's rules in the plainest Python: an interpreter that shares nothing with the lowering but
+docs/apis.
 
 It reads the definition file as it is written and answers (value, variation, reason, bucket or None).
 """

@@ -1,4 +1,4 @@
-"""stitchd's engine in the plainest Python, straight from section 5 of its contract: the oracle of the lowering.
+"""stitchd's engine in the plainest Python, from docs/apis/stitchd.md alone: the oracle of the lowering.
 
 It walks the definition documents themselves, condition by condition; errors are exceptions, as upstream's are
 error values. Nothing of `fanion.definitions` or of the decision program is used here.

@@ -1,4 +1,5 @@
-"""Lowered FlagConfigs, run by the reference twin, answer as the contract's rules do in plain Python."""
+"""Lowered FlagConfigs, run by the reference twin, answer as docs/apis/feather.md's rules do in plain
+Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Random stitchd definitions: lowering, twin and core answer as the plain interpreter of the contract does."""
+"""Random stitchd definitions: lowering, twin and core answer as the plain interpreter of docs/apis/stitchd.md
+does."""
 
 from __future__ import annotations
 

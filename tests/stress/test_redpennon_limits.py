@@ -1,4 +1,5 @@
-"""Red Pennon's limits over two workers: what a flood lets through, to the figure (contract section 7).
+"""Red Pennon's limits over two workers: what a flood lets through, to the figure (docs/apis/redpennon.md:
+Governance).
 
 The flood comes over many connections with several requests in flight on each, so that both workers are asked at
 once. What passes is held against the limiter's own arithmetic for the time that the flood took, never against a

@@ -1,4 +1,4 @@
-"""Feather's endpoints over stand-ins: every status and body of sections 1.1 to 1.5, so it is long."""
+"""Feather's endpoints over stand-ins: every status and body of docs/apis/feather.md, so it is long."""
 
 from __future__ import annotations
 

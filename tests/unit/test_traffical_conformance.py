@@ -1,4 +1,5 @@
-"""Every recorded decision of Traffical's engines comes out of the twin and of the compiled core (contract 5)."""
+"""Every recorded decision of Traffical's engines comes out of the twin and of the compiled core
+(docs/apis/traffical.md: Resolution)."""
 
 from __future__ import annotations
 

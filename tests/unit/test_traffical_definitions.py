@@ -1,4 +1,5 @@
-"""What a Traffical bundle may say, what is refused, and what is warned about and kept (contract 4)."""
+"""What a Traffical bundle may say, what is refused, and what is warned about and kept
+(docs/apis/traffical.md: Bundle)."""
 
 from __future__ import annotations
 

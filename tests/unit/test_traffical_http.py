@@ -1,4 +1,5 @@
-"""Traffical's endpoints over stand-ins and a real bundle (contract 2, 3, 6). Long: all their cases stand here."""
+"""Traffical's endpoints over stand-ins and a real bundle (docs/apis/traffical.md: Keys and scopes, Routes,
+Events). Long: all their cases stand here."""
 
 from __future__ import annotations
 
@@ -415,7 +416,8 @@ def test_requests_as_ios_sends_them_are_answered() -> None:
 # -- events
 
 WITHIN_THE_CONTRACT = {"orgId", "projectId", "env", "assignments"}
-"""What may be missing though the published schema asks for it (contract 6.2, 9)."""
+"""What may be missing though the published schema asks for it (docs/apis/traffical.md: Event fields,
+Vectors)."""
 OUTSIDE_0_TO_1 = {"probability_0", "probability_1.0000001", "probability_-0.1"}
 
 

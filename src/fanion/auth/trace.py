@@ -1,4 +1,5 @@
-"""Evaluation traces: signed tokens that tie an event to the evaluation that it follows (contract section 6).
+"""Evaluation traces: signed tokens that tie an event to the evaluation that it follows
+(docs/apis/redpennon.md: Traces).
 
     rpe_v1: SSSSSSSSSSSS PPPP...  (71 characters without the spaces; base64url, no padding)
 

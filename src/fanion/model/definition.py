@@ -1,9 +1,10 @@
 """The native definition format: what a publication says, as msgspec structs; the JSON Schema is made from
 these.
 
-Flags have Feather's shape (FlagConfig, contract section 3.2) in snake_case, with nested conditions, segments
-and splits added. A field's documentation string is part of the published schema. Structure only: references,
-value types and patterns are checked by `fanion.definitions`, so that every defect is found in one go.
+Flags have Feather's shape (FlagConfig, docs/apis/feather.md: Definitions) in snake_case, with nested
+conditions, segments and splits added. A field's documentation string is part of the published schema.
+Structure only: references, value types and patterns are checked by `fanion.definitions`, so that every defect
+is found in one go.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ class Builder:
         return number
 
     def named(self, name: str) -> int:
-        """The slot of a name in a Feather context (contract 4.1): the identities are members of the context
-        when present, otherwise and for every other name the attribute counts."""
+        """The slot of a name in a Feather context (docs/apis/feather.md: Context look-up): the identities are
+        members of the context when present, otherwise and for every other name the attribute counts."""
         number = self._named.get(name)
         if number is None:
             source = Source.MEMBER_OR_ATTRIBUTE if name in (USER, ANONYMOUS) else Source.ATTRIBUTE

@@ -1,4 +1,5 @@
-"""Conditions and their lowering to leaf tests, for Feather's and the native operators (contract 4.1, 4.2).
+"""Conditions and their lowering to leaf tests, for Feather's and the native operators (docs/apis/feather.md:
+Context look-up, Operators).
 
 A condition is a tree of leaves under `every`/any groups, or a constant; negation is pushed to the leaves. A
 negative leaf is the plain negation of the positive one, so a missing or untestable attribute fails a positive
@@ -69,8 +70,8 @@ def pattern_error(pattern: str) -> str | None:
 
 
 def lower_test(builder: Builder, attribute: str, operator: str, value: Any) -> Tree:
-    """One condition on an attribute. An unknown operator, or a value it can't use, is false (contract
-    4.2)."""
+    """One condition on an attribute. An unknown operator, or a value it can't use, is false
+    (docs/apis/feather.md: Operators)."""
     if type(value) is str:
         # Text only: 1, 1.0 and true would be one key of the memory.
         known = builder.tests.get((attribute, operator, value))

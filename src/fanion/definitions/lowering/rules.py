@@ -1,5 +1,5 @@
-"""Lowers ordered rules with rollouts to one decision, and values to a parameter's answers (contract 4, 4.3,
-4.4).
+"""Lowers ordered rules with rollouts to one decision, and values to a parameter's answers
+(docs/apis/feather.md: Order of evaluation, Rollouts, Variant names).
 
 Shared by every format with Feather's shape of rules: what a rule serves is a `Choice` here, a value of a flag
 or a variation of a feature. A disabled rule, and one that can never match, leaves no node.
@@ -50,7 +50,7 @@ class End(msgspec.Struct, frozen=True, gc=False):
 
 
 def rollout_limit(percentage: float) -> int:
-    """Buckets below this are in: round(percentage * 100), clamped (contract 4.3)."""
+    """Buckets below this are in: round(percentage * 100), clamped (docs/apis/feather.md: Rollouts)."""
     return round(max(0.0, min(100.0, percentage)) * 100)
 
 

@@ -43,7 +43,8 @@ class Numbers(dict[object, int]):
 
 
 def variant_names(variants: Any) -> dict[object, str]:
-    """The name of each value: of several names for one value the first counts (contract 4.4)."""
+    """The name of each value: of several names for one value the first counts (docs/apis/feather.md: Variant
+    names)."""
     names: dict[object, str] = {}
     for variant in variants or ():
         names.setdefault(identity(variant.value), variant.key)
@@ -51,8 +52,8 @@ def variant_names(variants: Any) -> dict[object, str]:
 
 
 def operand_text(value: bool | int | float | str) -> str:
-    """The text form that attributes are compared in (contract 4.2): `true`, numbers as ECMAScript writes
-    them."""
+    """The text form that attributes are compared in (docs/apis/feather.md: Operators): `true`, numbers as
+    ECMAScript writes them."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

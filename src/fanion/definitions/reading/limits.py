@@ -58,7 +58,7 @@ VALUE_BYTES_MAX: Final = 1024 * 1024
 """A JSON value as rendered: it is copied into every answer."""
 
 PATTERN_CHARS_MAX: Final = 512
-"""A regular expression (Feather contract 4.2); the engine's memory grows with the pattern."""
+"""A regular expression (docs/apis/feather.md: Operators); the engine's memory grows with the pattern."""
 
 RAW_KEY_CHARS: Final = (8, 512)
 """Raw API keys: shorter ones can be guessed, longer ones don't fit a header comfortably."""

@@ -17,7 +17,7 @@ _REASON_CHARS_MAX = 300
 
 
 class Report:
-    """Problems refuse the publication; warnings are things that a source's contract gives a meaning."""
+    """Problems refuse the publication; warnings are things that a source's own API gives a meaning."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []

@@ -1,6 +1,7 @@
-"""Feather bundles: one JSON object, flag key -> FlagConfig (contract 3.2, 3.3), as a definition source.
+"""Feather bundles: one JSON object, flag key -> FlagConfig (docs/apis/feather.md: Definitions), as a
+definition source.
 
-Unknown members are accepted. What the contract gives a meaning is kept and warned about: a malformed entry
+Unknown members are accepted. What the API gives a meaning is kept and warned about: a malformed entry
 answers ERROR with its default value where that can be read, an unknown operator is false, a percentage out of
 range is clamped, a key that breaks the key pattern is never found. A regular expression that the linear-time
 engine can't run is refused, as are bundles past the limits.
@@ -277,7 +278,8 @@ def lower(entries: dict[str, Entry], source: SourceFile, builder: Builder, repor
 
 
 def _when(builder: Builder, rule: Rule) -> Tree:
-    """A rule's conditions; an empty list matches everyone, whatever the operator (contract 4.2)."""
+    """A rule's conditions; an empty list matches everyone, whatever the operator (docs/apis/feather.md:
+    Operators)."""
     if not rule.conditions:
         return True
     tests = [_test(builder, condition) for condition in rule.conditions]

@@ -1,4 +1,5 @@
-"""Red Pennon's features as a definition source (contract sections 2 and 8): what a file says.
+"""Red Pennon's features as a definition source (docs/apis/redpennon.md: Evaluate one, Definitions): what a
+file says.
 
 Organisations, projects, environments and keys stand in the native file, which names this one in `sources` of
 each environment; the file holds one project's audiences and features with their targeting per environment:

@@ -1,4 +1,5 @@
-"""Lowers Red Pennon's features: one decision each, one parameter per variable (contract sections 2 and 8).
+"""Lowers Red Pennon's features: one decision each, one parameter per variable (docs/apis/redpennon.md:
+Evaluate one, Definitions).
 
 Precedence: deleted, archived, complete, self-targeting, OFF, rules in order, default variation. A missing or
 untestable attribute fails a positive operator and passes a negative one; several values are ORed, a negative

@@ -1,4 +1,5 @@
-"""stitchd's conditions: read from both their forms, and lowered to leaf tests (contract 5.1, 5.3).
+"""stitchd's conditions: read from both their forms, and lowered to leaf tests (docs/apis/stitchd.md: Types,
+Conditions).
 
 Flat: `{"op": NAME, ...}` with `children` (And, Or) or `child` (Not). Storage form: `{"Leaf": {NAME: ...}}`,
 `{"And": [...]}`, `{"Or": [...]}`, `{"Not": ...}`. They may stand in each other.
@@ -42,7 +43,8 @@ GROUPS: Final = ("And", "Or", "Not")
 
 
 class Kind(enum.Enum):
-    """What an attribute or operand of JSON is to the engine: the first fit, in this order (5.1)."""
+    """What an attribute or operand of JSON is to the engine: the first fit, in this order
+    (docs/apis/stitchd.md: Types)."""
 
     BOOL = 0
     INT = 1

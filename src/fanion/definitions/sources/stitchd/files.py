@@ -1,4 +1,5 @@
-"""What stitchd's definition files say, as msgspec structs (contract 5.1, 5.2, 5.4 to 5.6).
+"""What stitchd's definition files say, as msgspec structs (docs/apis/stitchd.md: Types, Order of decisions,
+Percentages to Exclusion gate).
 
 The grammar is that of the conformance files, with what they leave out added under the engine's own names:
 default distributions, prerequisites, exclusion gates, events, members of lists. A rule is written flat

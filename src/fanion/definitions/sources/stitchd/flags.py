@@ -1,4 +1,5 @@
-"""One stitchd flag: prerequisites, rules and the default become its nodes and answers (contract 5.2).
+"""One stitchd flag: prerequisites, rules and the default become its nodes and answers (docs/apis/stitchd.md:
+Order of decisions).
 
 Everything is read and checked first, also of a disabled flag; then the nodes are laid in order, so that each
 leads only to later ones.

@@ -1,4 +1,5 @@
-"""Lowers stitchd's flags and segments (contract 4, 5) to decisions, and writes what its dialect needs beside.
+"""Lowers stitchd's flags and segments (docs/apis/stitchd.md: Segments, Order of decisions) to decisions, and
+writes what its dialect needs beside.
 
 Order of a flag's nodes: prerequisites, rules, default distribution or default rule, default variant. Flags and
 segments that are asked are lowered first, on demand; a flag that asks itself, however indirectly, is refused.

@@ -1,4 +1,5 @@
-"""What a stitchd rule serves: one variant, or a percentage behind an optional gate (contract 5.4 to 5.6).
+"""What a stitchd rule serves: one variant, or a percentage behind an optional gate (docs/apis/stitchd.md:
+Percentages to Exclusion gate).
 
 The hash is Murmur3 x64_128 over flag key, environment id and targets, without separators, reduced to basis
 points. A missing context or parameter counts as empty text. The gate's hash is another one, of its salt and a
@@ -140,7 +141,7 @@ class Rollouts:
         return self.percentage(percentage.targets, percentage.weights, gate, path, resolution)
 
     def distribution(self, distribution: Distribution) -> Placing:
-        """By the keys of all contexts, in request order (5.5)."""
+        """By the keys of all contexts, in request order (docs/apis/stitchd.md: Default distribution)."""
         key = Piece(PieceKind.TEXT, slot=self.builder.slot(Slot(Source.CONTEXT_KEYS, "")))
         allocations = [(one.variant_key, one.percentage_bp) for one in distribution.allocations]
         shares = self.shares(allocations, "default_rule_distribution.allocations")

@@ -1,4 +1,5 @@
-"""stitchd's flag and segment definitions as a source (contract 4, 5), beside its event definitions.
+"""stitchd's flag and segment definitions as a source (docs/apis/stitchd.md: Segments, Order of decisions),
+beside its event definitions.
 
 A reference names the flag file and, by role, the files of segments and events; a published folder that holds
 `flag_definitions.json` takes `segment_definitions.json` and `event_definitions.json` beside it along. The flag
@@ -214,7 +215,8 @@ class _Checks:
             self.distribution(file, f"{path}.default_rule_distribution.allocations", distribution.allocations)
 
     def distribution(self, file: str, path: str, allocations: list[Any]) -> None:
-        """Each 1 to 10000, unique keys, 10000 together (5.5): upstream refuses the rest as well."""
+        """Each 1 to 10000, unique keys, 10000 together (docs/apis/stitchd.md: Default distribution): upstream
+        refuses the rest as well."""
         seen: set[str] = set()
         for number, one in enumerate(allocations):
             if one.variant_key in seen:
@@ -259,7 +261,7 @@ class _Checks:
 
 
 def _value_defect(value: Any, value_type: str) -> tuple[str, str] | None:
-    """The value's JSON kind must be the flag's type (5.1); a JSON flag takes any."""
+    """The value's JSON kind must be the flag's type (docs/apis/stitchd.md: Types); a JSON flag takes any."""
     if value_type in _KINDS:
         kind, words = _KINDS[value_type]
         if type(value) is not kind:

@@ -1,9 +1,10 @@
 """Cargo's version requirements with one comparator, as SemverGte, SemverTilde and SemverCaret make them.
 
 The engine puts `>=`, `~` or `^` before the rule's version and reads the result as a requirement of Rust's
-semver crate (contract 5.3): minor and patch may be left out or be a wildcard, a pre-release needs all three
-numbers, build metadata is read over. A version with a pre-release satisfies a requirement only if that names
-a pre-release of the same three numbers; the bounds below count on this (1.3.0-a lies under 1.3.0).
+semver crate (docs/apis/stitchd.md: Conditions): minor and patch may be left out or be a wildcard, a
+pre-release needs all three numbers, build metadata is read over. A version with a pre-release satisfies a
+requirement only if that names a pre-release of the same three numbers; the bounds below count on this
+(1.3.0-a lies under 1.3.0).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Traffical's fourteen operators (contract 5.4, 5.9): what is odd about a condition, and its leaf tests.
+"""Traffical's fourteen operators (docs/apis/traffical.md: Conditions, Where SDKs differ): what is odd about a
+condition, and its leaf tests.
 
 Strictly typed: nothing is coerced, a missing field and one of another type fail every operator but `neq`,
 `nin` and `notExists`. Objects and arrays equal nothing. A value that was left out counts as null.

@@ -1,4 +1,5 @@
-"""Event definitions of a Traffical bundle (contract 6.4): whether an event's properties are checked, and how.
+"""Event definitions of a Traffical bundle (docs/apis/traffical.md: Event answers): whether an event's
+properties are checked, and how.
 
 `eventDefinitions` items: `name`, `schemaEnforcement` ("off", "warn" by default, "reject"), `properties` (name
 to a property schema) and `additionalProperties`; further members (valueType, unit) are for people. A schema

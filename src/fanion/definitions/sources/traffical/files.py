@@ -1,5 +1,5 @@
-"""A Traffical config bundle and entity weights as structs (contract 4.1, 4.4), and what makes one unusable
-(4.2).
+"""A Traffical config bundle and entity weights as structs (docs/apis/traffical.md: Bundle, Entity weights),
+and what makes one unusable.
 
 What any of its clients refuses is refused here, since that client would refuse the whole bundle as served.
 Unknown members are legal everywhere. Every small object is read by itself, so that one round shows all

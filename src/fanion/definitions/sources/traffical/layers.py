@@ -1,4 +1,5 @@
-"""The nodes of one Traffical layer (contract 5.3 to 5.8): unit, bucket, then its running policies in order."""
+"""The nodes of one Traffical layer (docs/apis/traffical.md: Resolution to Edge policies): unit, bucket, then
+its running policies in order."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from fanion.model.layers import Arm
 from fanion.model.program import HashKind, Node, Op, Piece, PieceKind, Reduction, Resolution
 
 DYNAMIC_MAX: Final = 10_000
-"""Dynamic allocations of one policy (contract 5.7): more are as if the count were missing."""
+"""Dynamic allocations of one policy (docs/apis/traffical.md: Per-entity policies): more are as if the count
+were missing."""
 LITERAL = PieceKind.LITERAL
 
 

@@ -1,4 +1,5 @@
-"""Lowers a Traffical bundle: a decision per layer (contract 5.3), one per edge policy for `/v1/decide` (5.8).
+"""Lowers a Traffical bundle: a decision per layer (docs/apis/traffical.md: Resolution), one per edge policy
+for `/v1/decide` (Edge policies).
 
 Every layer's decision has an arm per outcome, which says what the outcome means and which values it lays over
 the parameters (`fanion.model.layers`). Edge policies draw from the server's own weights, with the project's
