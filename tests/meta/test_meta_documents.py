@@ -104,3 +104,14 @@ def test_every_cited_heading_exists() -> None:
         elif after and not after.startswith(tuple(headings_of(api))):
             wrong.append(f"{file}: docs/apis/{api}.md: {after[:40]}")
     assert wrong == []
+
+
+def test_no_citation_is_a_number_of_a_contract() -> None:
+    pattern = re.compile(r"\bcontracts?(?:/\w+\.md)?(?: sections?)? [0-9]|\bsections? [0-9]+\.[0-9]")
+    wrong = []
+    for folder in CITED_FROM:
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in TEXT and path != Path(__file__) and "__pycache__" not in path.parts:
+                text = path.read_text(errors="replace")
+                wrong += [f"{path.relative_to(ROOT)}: {hit.group()}" for hit in pattern.finditer(text)]
+    assert wrong == []

@@ -1,4 +1,5 @@
-"""Feather's results, rendered when definitions are published (contract sections 1.3, 1.4 and 4).
+"""Feather's results, rendered when definitions are published (docs/apis/feather.md: Evaluate one, Evaluate
+many, Order of evaluation).
 
 A fragment is the inside of a result object: `"value":...,"reason":...[,"ruleId":...][,"variant":...]`. The
 single endpoint puts `"flagKey"` before it and `"requestId"` after it; the bulk endpoint puts braces around

@@ -1,4 +1,4 @@
-"""Feather's endpoints (contract sections 1.1 to 1.5).
+"""Feather's endpoints (docs/apis/feather.md: Common rules to Telemetry).
 
 An evaluation that has no bundle to answer from is a result, not an error: 503 with every requested flag in
 it. A telemetry batch is taken whole or refused whole; events of another organisation are left out without a
@@ -26,7 +26,7 @@ from fanion.dialects.wire.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
 
 BODY_BYTES_MAX = 1024 * 1024
-"""The contract's choice for every endpoint, events included (1.1)."""
+"""The choice for every endpoint, events included (docs/apis/feather.md: Common rules)."""
 
 
 def routes(services: Services) -> list[Route]:
@@ -147,7 +147,7 @@ def recognises(headers: Headers) -> bool:
 
 
 def limiter(services: Services) -> Callable[[KeyRecord], float] | None:
-    """A bucket per key, off unless configured (contract section 5)."""
+    """A bucket per key, off unless configured (docs/apis/feather.md: Limits)."""
     rate, burst = services.config.limiter.feather_rate_per_s, services.config.limiter.feather_burst
     if not rate:
         return None

@@ -1,8 +1,9 @@
-"""Feather's request bodies (contract sections 1.3 to 1.5), and the place of what is wrong in one.
+"""Feather's request bodies (docs/apis/feather.md: Evaluate one to Telemetry), and the place of what is wrong
+in one.
 
 Each body has two decoders made once. The first knows no unknown members: what it accepts can't nest deeper or
 hold more than its types say, so nothing else is looked at. What it refuses is scanned for the bounds that
-hold for every API and decoded again with unknown members ignored, as the contract wants; what that refuses is
+hold for every API and decoded again with unknown members ignored, as the API wants; what that refuses is
 a 400 when the text isn't JSON at all, else a 422 with the place.
 """
 

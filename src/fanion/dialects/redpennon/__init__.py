@@ -1,4 +1,4 @@
-"""Red Pennon's wire shapes. Its semantics are in the definitions; the contract's sections are named below.
+"""Red Pennon's wire shapes. Its semantics are in the definitions; its rules stand in docs/apis/redpennon.md.
 
 envelope   headers of every answer, errors
 routes     endpoints, credentials

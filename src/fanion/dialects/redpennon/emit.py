@@ -1,4 +1,5 @@
-"""Red Pennon's results, rendered when definitions are published (contract sections 2, 3 and 6).
+"""Red Pennon's results, rendered when definitions are published (docs/apis/redpennon.md: Evaluate one,
+Evaluate many, Traces).
 
 A fragment is a result without its `{"key":...,`. It ends in one of two ways:
 

@@ -1,4 +1,4 @@
-"""Evaluation of one variable and of many (contract sections 2, 3 and 6).
+"""Evaluation of one variable and of many (docs/apis/redpennon.md: Evaluate one, Evaluate many, Traces).
 
 A request that is authenticated, well-formed and allowed is always answered 200, also with nothing to serve: the
 SDK falls back to the code's default on `"value":null`. A batch is answered from one snapshot, so from one

@@ -1,4 +1,5 @@
-"""Ingest (contract sections 4 and 6): all or nothing, each event_id once per environment, traces verified once.
+"""Ingest (docs/apis/redpennon.md: Events, Traces): all or nothing, each event_id once per environment, traces
+verified once.
 
 Disposition of an event in the journal: 0 kept, 1 its trace verified, 2 its event_id was there before. A repeated
 event is acknowledged, counted in `duplicates` and not stored as a row of its own; its trace isn't looked at. What

@@ -1,4 +1,4 @@
-"""Governance in Red Pennon's words: the six codes, in the order of the contract's table (section 7).
+"""Governance in Red Pennon's words: the six codes, in the order of docs/apis/redpennon.md: Governance.
 
 What is refused and in which order stands in `fanion.auth.governance`; here are the plans' caps, the texts, and the
 name of the one anonymous user.
@@ -20,7 +20,8 @@ from fanion.dialects.wire.services import Services
 from fanion.model.organisation import parse_organisation
 
 CAPS: Final = {"free": 1_000, "basic": 10_000, "pro": 100_000, "business": 100_000, "enterprise": None}
-"""Monthly active users by plan (contract section 7); `pro` is the native format's own and has Business's."""
+"""Monthly active users by plan (docs/apis/redpennon.md: Governance); `pro` is the native format's own and has
+Business's."""
 
 ANONYMOUS: Final = "anon:unidentified"
 """The one user that all anonymous traffic is."""

@@ -1,4 +1,4 @@
-"""Red Pennon's endpoints and credentials (contract sections 1 and 5).
+"""Red Pennon's endpoints and credentials (docs/apis/redpennon.md: Routes and credentials, Errors).
 
 Order: route, method, key, JSON, shape, governance, evaluation; for events every rule of every event stands
 before governance. Governance follows the body, so the server's own limiter, which comes before it, is not used.

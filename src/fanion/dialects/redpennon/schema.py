@@ -1,4 +1,5 @@
-"""Red Pennon's request bodies: read as plain JSON, then checked by hand in the contract's order (sections 2 to 5).
+"""Red Pennon's request bodies: read as plain JSON, then checked by hand in the order of
+docs/apis/redpennon.md.
 
 Typed decoders can't say which of two defects comes first, and the texts name the first. A refusal is a Fault
 INVALID_JSON or INVALID_SHAPE whose message is the answer's text. Unknown members are ignored everywhere.
@@ -290,7 +291,8 @@ class Checked(NamedTuple):
 
 
 def check_events(events: list[Json], catalogue: Catalogue, *, client: bool) -> list[Checked]:
-    """Rules 3 to 10 of section 4, event by event; the first bad event ends it. Raises Fault INVALID_SHAPE."""
+    """The rules of docs/apis/redpennon.md: Events, event by event; the first bad event ends it. Raises Fault
+    INVALID_SHAPE."""
     return [_check_event(event, number, catalogue, client) for number, event in enumerate(events)]
 
 

@@ -1,4 +1,4 @@
-"""stitchd's wire shapes. Its semantics are in the definitions; the contract's sections are named below.
+"""stitchd's wire shapes. Its semantics are in the definitions; its rules stand in docs/apis/stitchd.md.
 
 envelope   headers of every answer, errors
 routes     endpoints, credentials

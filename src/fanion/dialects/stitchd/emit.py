@@ -1,4 +1,4 @@
-"""stitchd's answers, rendered when definitions are published (contract 1, 1.1, 1.2).
+"""stitchd's answers, rendered when definitions are published (docs/apis/stitchd.md: Routes, Evaluate).
 
 A fragment is the rest of an answer after the flag's key: the variant's key and the flag's switch. A native flag
 answers the name of its value's variant or, without one, the value itself as text; one whose values are objects
@@ -57,6 +57,7 @@ def value_key(value: str | None) -> str | None:
 
 
 def fragment(key: str, answer: Answer) -> Fragment:
-    """`is_enabled` is the flag's switch, not whether the variant is truthy (1.1)."""
+    """`is_enabled` is the flag's switch, not whether the variant is truthy (docs/apis/stitchd.md:
+    Evaluate)."""
     enabled = b"false" if answer.resolution is Resolution.OFF else b"true"
     return (b'"variant_key":', msgspec.json.encode(key), b',"is_enabled":' + enabled)

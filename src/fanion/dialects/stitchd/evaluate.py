@@ -1,4 +1,4 @@
-"""stitchd's evaluation of one flag (contract 1, route 1)."""
+"""stitchd's evaluation of one flag (docs/apis/stitchd.md: Evaluate)."""
 
 from __future__ import annotations
 

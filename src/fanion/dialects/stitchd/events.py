@@ -1,4 +1,5 @@
-"""stitchd's metric events (contract 1.3, 1.4): each is counted or its key is reported back, in input order.
+"""stitchd's metric events (docs/apis/stitchd.md: Events, Event times): each is counted or its key is reported
+back, in input order.
 
 A rejected event is cut out of what the journal keeps; a batch with nothing left writes nothing. An event
 without a time gets the server's: the record says when it came.

@@ -1,4 +1,4 @@
-"""stitchd's endpoints and credentials (contract 1, 2)."""
+"""stitchd's endpoints and credentials (docs/apis/stitchd.md: Routes, Keys)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def routes(services: Services) -> list[Route]:
 
 
 def credentials(headers: Headers) -> bytes:
-    """The raw key of `x-sdk-key`; a Bearer token is not looked at (2)."""
+    """The raw key of `x-sdk-key`; a Bearer token is not looked at (docs/apis/stitchd.md: Keys)."""
     return own_header(headers, CREDENTIAL_HEADER, "missing x-sdk-key header")
 
 

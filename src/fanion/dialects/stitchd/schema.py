@@ -1,4 +1,4 @@
-"""stitchd's request bodies (contract 1), and the place of what is wrong in one: always 400.
+"""stitchd's request bodies (docs/apis/stitchd.md: Routes), and the place of what is wrong in one: always 400.
 
 Unknown members are ignored, as upstream does. A body is first decoded by types that know none: what those
 accept can't nest deeper or hold more than they say. What they refuse is decoded again with unknown members
@@ -47,7 +47,8 @@ class PairClosed(Pair, gc=False, forbid_unknown_fields=True):
 
 
 class Event(msgspec.Struct, gc=False):
-    """`value` is looked at event by event: what is wrong with it rejects the event, not the request (1.3)."""
+    """`value` is looked at event by event: what is wrong with it rejects the event, not the request
+    (docs/apis/stitchd.md: Events)."""
 
     metric_key: str
     context_type: str
@@ -157,7 +158,8 @@ class Bodies:
         return pair
 
     def pairs(self, body: bytes) -> list[Pair]:
-        """A bare array, or an object of which one member is an array (1.5)."""
+        """A bare array, or an object of which one member is an array (docs/apis/stitchd.md: Batch membership
+        checks)."""
         start = body.lstrip(b" \t\r\n")[:1]
         if start == b"{":
             body = self._unwrap(body)

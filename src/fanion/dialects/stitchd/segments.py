@@ -1,4 +1,4 @@
-"""stitchd's membership checks (contract 1, routes 4 and 5; 1.5; 4).
+"""stitchd's membership checks (docs/apis/stitchd.md: Membership checks, Batch membership checks).
 
 A batch is answered in request order, one `is_member` per pair; an unknown segment fails the whole call.
 """

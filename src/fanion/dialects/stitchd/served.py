@@ -1,4 +1,5 @@
-"""What stitchd's endpoints keep at hand of one mapped environment, and who may ask for it (contract 2, 4).
+"""What stitchd's endpoints keep at hand of one mapped environment, and who may ask for it
+(docs/apis/stitchd.md: Keys, Segments).
 
 A key belongs to one environment, and the path names one: another one's is 401, as an unknown key is, so that
 nothing is learnt of it. An id that is no UUID, and not the environment's own, is a 400.
@@ -67,8 +68,8 @@ class Served:
         }
 
     def is_member(self, snapshot: Snapshot, key: str, context_type: str, context_key: str) -> bool:
-        """Membership of a bare context (contract 4): an error in a rule segment is no member. A native segment sees
-        the key as the user's id.
+        """Membership of a bare context (docs/apis/stitchd.md: Segments): an error in a rule segment is no
+        member. A native segment sees the key as the user's id.
 
         Raises Fault NOT_FOUND for an unknown segment.
         """

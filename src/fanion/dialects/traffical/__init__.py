@@ -1,11 +1,11 @@
-"""Traffical's wire shapes. Its semantics are in the definitions; the contract's sections are named below.
+"""Traffical's wire shapes. Its semantics are in the definitions; its rules stand in docs/apis/traffical.md.
 
 envelope      headers of every answer, errors, CORS
-routes        endpoints, credentials (2, 3)
+routes        endpoints, credentials (Keys and scopes, Routes)
 served        what the endpoints keep at hand of one environment
-resolve       config, resolve and decide (3.1 to 3.5)
-events        ingest: per-event validity, repeats, warnings (6)
+resolve       config, resolve and decide (Config to Decide many)
+events        ingest: per-event validity, repeats, warnings (Events)
 schema        request bodies
-event_schema  the properties that event definitions ask for (6.4)
+event_schema  the properties that event definitions ask for (Event answers)
 emit          parameters and layer rows at publish time
 """

@@ -1,4 +1,4 @@
-"""Ids of decisions: `dec_` and a ULID, 48 bits of time and 80 random ones in Crockford's alphabet (1).
+"""Ids of decisions: `dec_` and a ULID, 48 bits of time and 80 random ones in Crockford's alphabet.
 
 The random parts are drawn 256 at a time, the time part is written once a millisecond. Event loop only.
 """

@@ -1,4 +1,4 @@
-"""Traffical's table, rendered when definitions are published (contract 3.3, 5.6).
+"""Traffical's table, rendered when definitions are published (docs/apis/traffical.md: Resolve, Layer rows).
 
 Entries are parameters, with their defaults; rows are layers, in two views: the SDKs' `metadata.layers` and
 the documents' `decisions`. What an allocation overrides is a patch. Native flags stand beside the parameters,
@@ -81,7 +81,8 @@ def default_of(parameter: Parameter) -> Fragment:
 
 
 def guests(layers: tuple[Layer, ...], known: set[str], constant: int) -> list[Entry]:
-    """Keys that only overrides name: they count where the caller brings a default (contract 5.3)."""
+    """Keys that only overrides name: they count where the caller brings a default (docs/apis/traffical.md:
+    Resolution)."""
     keys = {key: None for layer in layers for arm in layer.arms for key, _ in arm.values if key not in known}
     return [Entry(key, constant, (NULL,), guest=True) for key in keys]
 

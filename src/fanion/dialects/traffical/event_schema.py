@@ -1,4 +1,5 @@
-"""The properties of an event held against its definition (6.4): violations in the form that SDKs read.
+"""The properties of an event held against its definition (docs/apis/traffical.md: Event answers): violations
+in the form that SDKs read.
 
 A violation is `{"path": "/properties/total", "message": "must be number", "rule": "type"}`, JSON Schema's words.
 What a definition says was checked when it was published, patterns included, which are RE2's.

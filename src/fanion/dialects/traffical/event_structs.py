@@ -1,4 +1,4 @@
-"""Traffical's events (6.2): as they may be, and as SDKs send them.
+"""Traffical's events (docs/apis/traffical.md: Event fields): as they may be, and as SDKs send them.
 
 The plain structs refuse whatever could break a bound unseen: members that aren't known, values that nest. A batch
 that they take needs no second look; every other is read event by event with the open ones.

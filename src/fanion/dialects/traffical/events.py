@@ -1,4 +1,5 @@
-"""Ingest (6): every event by itself, each id once per project, the answer when the batch is safe.
+"""Ingest (docs/apis/traffical.md: Events): every event by itself, each id once per project, the answer when
+the batch is safe.
 
 `accepted` counts the valid events, repeated ones included; `written` those less the repeated and the ones that a
 schema keeps out. Events that are not valid or kept out are cut from what is stored, and so is whatever stands

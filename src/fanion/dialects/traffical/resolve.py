@@ -1,4 +1,4 @@
-"""Config, resolve and decide (3.1 to 3.5).
+"""Config, resolve and decide (docs/apis/traffical.md: Config to Decide many).
 
 A config is the published document as it is, with the hash of its bytes as a strong ETag. Resolve runs every
 layer and answers in the SDKs' shape with the documents' names as aliases. Decide draws from the server's weights
@@ -98,7 +98,7 @@ def identity(at: Served, context: JsonObject) -> JsonObject | None:
 
 
 def text_of(context: JsonObject, at: Served) -> str:
-    """The unit's text where no Traffical bundle binds it (5.3)."""
+    """The unit's text where no Traffical bundle binds it (docs/apis/traffical.md: Resolution)."""
     value = context.get(at.unit_key)
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -111,7 +111,8 @@ def text_of(context: JsonObject, at: Served) -> str:
 
 
 def filtered(at: Served, notes: tuple[int, ...], context: JsonObject) -> bytes:
-    """`,"filteredContext":{...}`: the fields that matched policies may log, those that the context has (5.6)."""
+    """`,"filteredContext":{...}`: the fields that matched policies may log, those that the context has
+    (docs/apis/traffical.md: Layer rows)."""
     found = {}
     for note in notes:
         for field in at.fields[note - 1]:

@@ -1,4 +1,4 @@
-"""Traffical's endpoints (contract 3), their scopes and credentials (2)."""
+"""Traffical's endpoints (docs/apis/traffical.md: Routes), their scopes and credentials (Keys and scopes)."""
 
 from __future__ import annotations
 

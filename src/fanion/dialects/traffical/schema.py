@@ -1,4 +1,5 @@
-"""Traffical's request bodies (3.3 to 3.5, 6.1, 6.2): decoders made once, and their bounds.
+"""Traffical's request bodies (docs/apis/traffical.md: Resolve to Decide many, Events, Event fields): decoders
+made once, and their bounds.
 
 Contexts are free JSON, so a body's depth, members and digits are bounded by counting brackets and colons first;
 only a body that could break a bound is scanned. Events (their structs stand in `event_structs`) and the items of a

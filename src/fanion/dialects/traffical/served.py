@@ -1,4 +1,5 @@
-"""What Traffical's endpoints keep at hand of one mapped environment, and which requests belong to it (2, 3.3)."""
+"""What Traffical's endpoints keep at hand of one mapped environment, and which requests belong to it
+(docs/apis/traffical.md: Keys and scopes, Resolve)."""
 
 from __future__ import annotations
 
