@@ -255,6 +255,14 @@ class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bool,
         Meta(description="remove also what a registered reader has not passed yet"),
     ] = False
+    clock_trust_hours: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="hours that a wall clock which jumped must stay so before events are deleted by it",
+        ),
+    ] = 24.0
     compress: Annotated[
         bool,
         Meta(description="compress finished log segments in the background"),

@@ -13,12 +13,13 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "fanion"
 
 MODEL = {"errors", "model"}
-FOUNDATION = {*MODEL, "config", "telemetry"}
+FOUNDATION = {*MODEL, "clock", "config", "telemetry"}
 NATIVE = {"_core", *FOUNDATION}
 MAY_IMPORT: dict[str, set[str]] = {
     "fanion": set(),
     "errors": set(),
     "model": {"errors"},
+    "clock": MODEL,
     "config": MODEL,
     "telemetry": {"_core", *MODEL, "config"},
     "_core": set(),

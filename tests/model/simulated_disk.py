@@ -322,6 +322,12 @@ class SimulatedStorage(Storage):
     def wall(self) -> int:
         return 1_700_000_000_000_000_000 + self.clock
 
+    def boottime(self) -> int:
+        return self.clock
+
+    def boot(self) -> str:
+        return "simulated"
+
     def random(self, size: int) -> bytes:
         return self.rng.randbytes(size)
 

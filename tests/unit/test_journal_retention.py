@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from fanion.clock.belief import Moment, begin
+from fanion.clock.keeper import clock_path, encode
 from fanion.errors import JournalError
 from fanion.journal import files, log_segment, window_rebuild
 from fanion.journal.inspection import summarise, verify_segments
@@ -19,6 +21,8 @@ from fanion.journal.log_segment import START, list_segments
 from fanion.journal.reader import JournalReader
 from fanion.journal.retention import run_pass
 from fanion.journal.settings import KIB, JournalSettings
+from fanion.journal.stamps import read_stamps
+from fanion.journal.storage import write_all
 from tests.model.journal_world import DATA, JOURNAL, SETTINGS, World, new_disk, read_all
 from tests.model.simulated_disk import SimulatedStorage
 
@@ -35,6 +39,17 @@ def build(segments: int = 6, *, close: bool = True) -> SimulatedStorage:
     if close:
         assert world.close()
     return storage
+
+
+def follow_time(storage: SimulatedStorage) -> None:
+    """As a server does from its start, for long enough that something may be deleted by age."""
+    moment = Moment(storage.wall() / 1e9, storage.boottime() / 1e9, storage.boot())
+    belief = msgspec.structs.replace(begin(moment), kept_s=SETTINGS.clock_trust_s)
+    path = clock_path(DATA)
+    storage.make_directory(path.parent)
+    fd = storage.open(path, create=True)
+    write_all(storage, fd, encode(belief), 0)
+    storage.close(fd)
 
 
 def names(storage: SimulatedStorage, suffix: str) -> list[str]:
@@ -105,6 +120,7 @@ def test_a_pass_that_ends_anywhere_leaves_every_record_readable_once() -> None:
 
 def test_segments_leave_by_age_from_the_oldest_and_never_the_last() -> None:
     storage = build()
+    follow_time(storage)
     settings = msgspec.structs.replace(SETTINGS, retention_hours=1.0)
     assert run_pass(storage, JOURNAL, settings).removed == 0  # type: ignore[union-attr]
     storage.clock += 2 * HOUR_NS
@@ -114,6 +130,79 @@ def test_segments_leave_by_age_from_the_oldest_and_never_the_last() -> None:
     assert records[0].sequence > 1
     world = World(storage).open()
     assert world.append(b"[1]") == records[-1].sequence + 1
+
+
+HOURLY = msgspec.structs.replace(SETTINGS, retention_hours=1.0)
+
+
+def turn_wall(storage: SimulatedStorage, hours: float) -> None:
+    wall = storage.wall
+    storage.wall = lambda: wall() + int(hours * HOUR_NS)  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("jump_hours", [1.0, 365 * 24.0, -365 * 24.0, -55 * 365 * 24.0])
+def test_wall_clock_that_jumps_deletes_nothing(jump_hours: float) -> None:
+    """Neither while it is wrong, nor once it has been believed, nor when it is right again."""
+    storage = build()
+    follow_time(storage)
+    storage.clock += HOUR_NS // 2
+    turn_wall(storage, jump_hours)
+    assert run_pass(storage, JOURNAL, HOURLY).removed == 0  # type: ignore[union-attr]
+    trusting = msgspec.structs.replace(HOURLY, clock_trust_hours=0.0)
+    assert run_pass(storage, JOURNAL, trusting).removed == 0  # type: ignore[union-attr]
+    turn_wall(storage, -jump_hours)
+    assert run_pass(storage, JOURNAL, HOURLY).removed == 0  # type: ignore[union-attr]
+    storage.clock += HOUR_NS
+    assert run_pass(storage, JOURNAL, HOURLY).removed == 5  # type: ignore[union-attr]
+
+
+def test_nothing_leaves_by_age_while_no_time_has_been_followed() -> None:
+    storage = build()
+    storage.clock += 2 * HOUR_NS
+    assert run_pass(storage, JOURNAL, HOURLY).removed == 0  # type: ignore[union-attr]
+
+
+def test_what_came_while_the_clock_was_in_the_past_does_not_leave_first() -> None:
+    """By size the oldest go; a new writer's segments, stamped 1972, aren't."""
+    storage = SimulatedStorage(new_disk(), 13)
+    follow_time(storage)
+    older, newer = World(storage).open(), World(storage).open()
+    for world, jump_hours in ((older, 0.0), (newer, -50 * 365 * 24.0)):
+        turn_wall(storage, jump_hours)
+        for n in range(80):
+            world.append(b"[%d]" % n + b" " * 3000)
+            assert world.drain()
+    for world in (older, newer):
+        assert world.close()
+    count = len(list_segments(storage, JOURNAL)[0])
+    settings = msgspec.structs.replace(SETTINGS, retention_bytes=(count - 2) * SETTINGS.segment_bytes)
+    passed = run_pass(storage, JOURNAL, settings)
+    assert passed is not None
+    assert passed.removed > 0
+    left = {record.writer: record.sequence for record in reversed(read_all(storage)[0])}
+    assert left[0] > 1
+    assert left[1] == 1
+
+
+def test_newest_segments_are_told_by_their_chain_when_stamps_say_nothing() -> None:
+    """The id window remembers what came last, also when the clock was a year ahead or behind for a while."""
+    for jump_hours in (365 * 24.0, -365 * 24.0):
+        storage = SimulatedStorage(new_disk(), 14)
+        follow_time(storage)
+        worlds = [World(storage).open(), World(storage).open()]
+        for turn in range(3):
+            turn_wall(storage, (jump_hours, -jump_hours)[turn % 2] if turn else 0.0)
+            for n in range(60):
+                for world in worlds:
+                    world.append(b"[%d]" % n + b" " * 3000)
+                    assert world.drain()
+        parts = list(window_rebuild._parts(storage, DATA))
+        found = window_rebuild.newest_first(parts, read_stamps(storage, DATA, SETTINGS))
+        for writer in (0, 1):
+            chain = [part.segment for part in parts if part.segment.header.writer == writer]
+            assert [p.segment for p in reversed(found) if p.segment.header.writer == writer] == chain
+        ends = {part.segment.header.writer for part in found[:2]}
+        assert ends == {0, 1}, jump_hours
 
 
 def test_segments_leave_by_total_size() -> None:
@@ -126,6 +215,7 @@ def test_segments_leave_by_total_size() -> None:
 
 def test_a_registered_reader_keeps_what_it_has_not_passed_unless_forced() -> None:
     storage = build()
+    follow_time(storage)
     reader = JournalReader(DATA, storage=storage, name="pipeline")
     records = reader.read()
     for _ in range(30):
@@ -161,6 +251,7 @@ def test_what_is_removed_frees_its_blocks_in_small_steps_while_a_reader_stands_i
 ) -> None:
     monkeypatch.setattr(files, "REMOVE_STEP_BYTES", 8 * KIB)
     storage = build()
+    follow_time(storage)
     reader = JournalReader(DATA, storage=storage)
     records = reader.read()
     seen = [next(records).sequence for _ in range(5)]

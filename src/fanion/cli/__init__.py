@@ -22,7 +22,7 @@ VERBS = {
     "eval": "evaluate one flag offline, with the reason and the path taken",
     "keys": "create, list and revoke API keys",
     "lists": "show and change the members of list segments",
-    "journal": "read, follow, verify and summarise the journal",
+    "journal": "read, follow, verify and summarise the journal; believe its clock again",
 }
 """Verb -> one line of help; the verb's command is `command` in the module of that name (`eval_` for eval)."""
 

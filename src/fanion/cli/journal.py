@@ -1,6 +1,6 @@
-"""`fanion journal cat|tail|verify|stats`: the journal as JSON lines, its checksums and its sizes.
+"""`fanion journal cat|tail|verify|stats|trust-clock`: the journal as JSON lines, its checksums, sizes and time.
 
-All four only read, so they may run beside a server. `cat` and `tail` print one event a line, with its identity
+The first four only read; all may run beside a server. `cat` and `tail` print one event a line, with its identity
 (writer, epoch, sequence, index) and its canonical form.
 """
 
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from fanion.cli.common import canonical_forms, data_option, print_table
+from fanion.clock.keeper import describe, look_at, trust_wall
 from fanion.errors import JournalError
 from fanion.journal.event import Expanded, expand
 from fanion.journal.inspection import Summary, count_disk_bytes, summarise, verify_segments
@@ -50,7 +51,7 @@ dialect_option = click.option("--dialect", type=click.Choice(DIALECTS), help="On
 environment_option = click.option("--environment", help="Only events of this environment.")
 
 
-@click.group(name="journal", help="Read, follow, verify and summarise the journal.")
+@click.group(name="journal", help="Read, follow, verify and summarise the journal; settle its time.")
 def command() -> None:
     pass
 
@@ -117,6 +118,19 @@ def stats(data: Path, as_json: bool) -> None:
     print_table(COLUMNS, map(_cells, summaries), numbers=NUMBERS)
     mebibytes = count_disk_bytes(data) / 2**20
     click.echo(f"{mebibytes:,.0f} MiB on disk with rings, segments made ready and those to be recycled")
+
+
+@command.command(name="trust-clock", help="Believe the wall clock at once after it jumped.")
+@data_option
+def trust_clock(data: Path) -> None:
+    """A wall clock that jumped deletes no events and turns no month until it has stayed so for
+    `journal.clock_trust_hours`; this ends the wait."""
+    if not (data / "journal").is_dir():
+        raise JournalError(f"{data}: there is no journal")
+    before = look_at(data)
+    after = trust_wall(data)
+    was = describe(before) or "The wall clock was believed already."
+    click.echo(f"{was}\nFrom now on the time is {iso_from_ns(int(after.wall * 1e9))}.")
 
 
 def _cells(line: Summary) -> list[str]:

@@ -8,7 +8,6 @@ it goes to standard error. Afterwards only its first characters are shown.
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +17,8 @@ import msgspec
 from fanion.auth.keys import KeyKind, create_key, hash_key
 from fanion.bundle.inspect import BundleReader
 from fanion.cli.common import data_option, print_table
+from fanion.clock.belief import Belief
+from fanion.clock.keeper import look_at
 from fanion.config import find_file, load_config
 from fanion.errors import BundleError, StoreError
 from fanion.model.dialects import DIALECTS, scopes_of
@@ -80,7 +81,7 @@ def create(
             kind=kind,
             dialects=dialects,
             scopes=scopes,
-            expires_at=None if expires is None else _expiry(expires),
+            expires_at=None if expires is None else _expiry(expires, look_at(data)),
             name=name,
         )
         generation = store.add_key(hash_key(raw.encode()), record)
@@ -102,7 +103,9 @@ def list_(data: Path, environment: str | None) -> None:
         keys = [key for key in store.stored_keys() if environment in (None, key.record.environment)]
         if environment is not None and not keys:
             _organisation(store, environment)
-    print_table(("id", "environment", "kind", "begins", "opens", "state", "name"), map(_cells, keys))
+    now = look_at(data).expiry
+    columns = ("id", "environment", "kind", "begins", "opens", "state", "name")
+    print_table(columns, (_cells(key, now) for key in keys))
 
 
 @command.command()
@@ -155,11 +158,12 @@ def _organisation(store: Store, environment: str) -> str:
         pinned.release()
 
 
-def _expiry(text: str) -> float:
-    """Unix seconds of a duration from now or of a time; naive is UTC."""
+def _expiry(text: str, clock: Belief) -> float:
+    """Unix seconds of a duration from now or of a time; naive is UTC. A wall clock that jumped makes no key last
+    longer."""
     duration = DURATION.fullmatch(text.strip().lower())
     if duration is not None:
-        return time.time() + int(duration[1]) * UNIT_SECONDS[duration[2]]
+        return clock.cautious + int(duration[1]) * UNIT_SECONDS[duration[2]]
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -167,15 +171,15 @@ def _expiry(text: str) -> float:
             f"{text!r} is neither like 30d nor an ISO 8601 time", param_hint="--expires"
         ) from None
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    if moment.timestamp() <= time.time():
+    if moment.timestamp() <= clock.expiry:
         raise click.BadParameter(f"{text!r} is past", param_hint="--expires")
     return moment.timestamp()
 
 
-def _cells(key: StoredKey) -> tuple[str, ...]:
+def _cells(key: StoredKey, now: float) -> tuple[str, ...]:
     record = key.record
     opens = ", ".join((*record.dialects, *record.scopes)) or "all"
-    return record.id, record.environment, record.kind, record.prefix, opens, _state(key), record.name
+    return record.id, record.environment, record.kind, record.prefix, opens, _state(key, now), record.name
 
 
 def _until(expires_at: float | None) -> str:
@@ -186,9 +190,9 @@ def _until(expires_at: float | None) -> str:
     )
 
 
-def _state(key: StoredKey) -> str:
+def _state(key: StoredKey, now: float) -> str:
     if key.origin == Origin.REVOKED:
         return "revoked"
-    if key.record.expires_at is not None and key.record.expires_at <= time.time():
+    if key.record.expires_at is not None and key.record.expires_at <= now:
         return "expired"
     return _until(key.record.expires_at)

@@ -5,7 +5,8 @@ On the public port they answer callers from the loopback address that no proxy s
 `server.operations_host` set they move to `OperationsListener`, a socket of their own, and are gone from the
 public port.
 
-/healthz: the process lives. /readyz: this worker can evaluate and take events; if not, 503 with the reasons.
+/healthz: the process lives. /readyz: this worker can evaluate and take events; if not, 503 with the reasons. Its
+notes, where there are any, say what an operator should look at although requests are served.
 /metrics: Prometheus text, summed over all workers.
 """
 
@@ -27,12 +28,18 @@ REASONS = {200: b"OK", 404: b"Not Found", 405: b"Method Not Allowed", 503: b"Ser
 
 
 class Operations:
-    """What operators may ask of a worker. `reasons`: why it isn't ready, empty when it is."""
+    """What operators may ask of a worker. `reasons`: why it isn't ready, empty when it is. `notes`: see above."""
 
     def __init__(
-        self, reasons: Callable[[], list[str]], metrics_text: Callable[[], bytes], *, public: bool
+        self,
+        reasons: Callable[[], list[str]],
+        metrics_text: Callable[[], bytes],
+        *,
+        public: bool,
+        notes: Callable[[], list[str]] = list,
     ) -> None:
         self._reasons = reasons
+        self._notes = notes
         self._metrics_text = metrics_text
         self._public = public
 
@@ -56,7 +63,9 @@ class Operations:
         if path == b"/metrics":
             return METRICS, self._metrics_text()
         reasons = self._reasons()
-        document = {"ready": not reasons, "reasons": reasons}
+        document: dict[str, object] = {"ready": not reasons, "reasons": reasons}
+        if notes := self._notes():
+            document["notes"] = notes
         return UNREADY if reasons else OK, msgspec.json.encode(document)
 
 

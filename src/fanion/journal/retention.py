@@ -13,6 +13,7 @@ a pass at a time, by a lock; it runs at the lowest priority, writes in small ste
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from fanion.journal.reader import list_checkpoints, segment_limits
 from fanion.journal.seal import Seal, read_seal, seal_segment
 from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import is_owned, read_slot
+from fanion.journal.stamps import Stamps, read_stamps
 from fanion.journal.storage import Storage
 
 LOCK_NAME = "retention.lock"
@@ -50,8 +52,9 @@ class Finished(NamedTuple):
     seal: Seal | None
     end_sequence: int
     disk_bytes: int
-    latest_ns: int
-    """Receipt time of its newest record or of any before it: a chain stays in order whatever the clock did."""
+    latest: float
+    """When its newest record or any before it was received (`Stamps.made_at`): a chain stays in order whatever the
+    clock did."""
 
 
 class Passed(NamedTuple):
@@ -81,8 +84,9 @@ def _run_locked(
     storage: Storage, directory: Path, settings: JournalSettings, step: Callable[[int], None]
 ) -> Passed:
     maker = SegmentMaker(storage, directory, settings)
-    finished, sealed, total = _finished(storage, directory, settings)
-    removed = _remove(storage, directory, settings, maker, finished, total)
+    stamps = read_stamps(storage, directory.parent, settings)
+    finished, sealed, total = _finished(storage, directory, settings, stamps)
+    removed = _remove(storage, directory, settings, maker, finished, total, stamps)
     _drop_twins(storage, directory, maker, settings)
     _free_removed(storage, directory, step)
     kept = [each for each in finished if each not in removed]
@@ -100,7 +104,7 @@ def _run_locked(
 
 
 def _finished(
-    storage: Storage, directory: Path, settings: JournalSettings
+    storage: Storage, directory: Path, settings: JournalSettings, stamps: Stamps
 ) -> tuple[list[Finished], int, int]:
     """Every segment but each writer's last (unless that one is sealed), oldest first; how many were sealed here;
     bytes of all segments on disk."""
@@ -114,7 +118,7 @@ def _finished(
         state = read_slot(storage, directory, writer)
         clean = state is not None and state.clean and not is_owned(storage, directory, writer)
         end = state.next_sequence if state is not None and clean else SEQUENCE_END
-        latest = 0
+        latest = -math.inf
         for number, (segment, limit) in enumerate(zip(chain, segment_limits(chain, end), strict=True)):
             size = _size(storage, segment.path)
             total += size
@@ -127,11 +131,11 @@ def _finished(
                 if seal_segment(storage, segment.path, segment.header, limit, keep_size=keep_size):
                     sealed += 1
                     seal = _seal(storage, segment)
-            latest = max(latest, seal.last_ns if seal else segment.header.created_ns)
+            latest = max(latest, stamps.made_at(seal.last_ns if seal else segment.header.created_ns))
             if not last:
                 end_sequence = min(limit, seal.end_sequence) if seal else limit
                 found.append(Finished(segment, seal, end_sequence, size, latest))
-    found.sort(key=lambda each: (each.latest_ns, each.segment.header.writer, each.segment.header.ordinal))
+    found.sort(key=lambda each: (each.latest, each.segment.header.writer, each.segment.header.ordinal))
     return found, sealed, total
 
 
@@ -155,10 +159,11 @@ def _remove(
     maker: SegmentMaker,
     finished: list[Finished],
     total: int,
+    stamps: Stamps,
 ) -> list[Finished]:
     """Removes by age, then by size, from the oldest on; a writer's chain only from its beginning."""
     checkpoints = {} if settings.retention_forced else list_checkpoints(storage, directory)
-    oldest_ns = storage.wall() - int(settings.retention_hours * 3600e9) if settings.retention_hours else 0
+    oldest = stamps.deletable_before(settings.retention_hours or math.inf)
     kept_writers: set[int] = set()
     removed: list[Finished] = []
     for each in finished:
@@ -166,7 +171,7 @@ def _remove(
         empty = each.end_sequence <= each.segment.header.first_sequence
         too_much = settings.retention_bytes and total > settings.retention_bytes
         passed = all(c.next_sequence.get(writer, 0) >= each.end_sequence for c in checkpoints.values())
-        if not (empty or (passed and (each.latest_ns < oldest_ns or too_much))) or writer in kept_writers:
+        if not (empty or (passed and (each.latest < oldest or too_much))) or writer in kept_writers:
             kept_writers.add(writer)
             continue
         if each.segment.header.compressed:

@@ -44,6 +44,9 @@ class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Total size above which the oldest sealed segments are removed under the same condition; 0: no limit."""
     retention_forced: bool = False
     """Whether the two limits also remove what a registered reader has not passed yet."""
+    clock_trust_hours: float = 24.0
+    """How long a wall clock that jumped must stay so before it is believed, and a new journal's be followed before
+    anything is deleted by age."""
     compress: bool = True
     """Whether sealed segments are compressed in the background, by a process of low priority."""
     pool_segments: int = 4
@@ -68,6 +71,10 @@ class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not 1 <= self.ready_segments <= 8:
             raise ConfigError(f"journal.ready_segments is {self.ready_segments}; allowed: 1 to 8")
         return self
+
+    @property
+    def clock_trust_s(self) -> float:
+        return self.clock_trust_hours * 3_600
 
     @property
     def record_bytes_max(self) -> int:

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from fanion.clock.keeper import boot_id
+
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 DIRECTORY_MODE = 0o700
@@ -147,6 +149,14 @@ class Storage:
     def wall(self) -> int:
         """Wall clock, ns since 1970."""
         return time.time_ns()
+
+    def boottime(self) -> int:
+        """CLOCK_BOOTTIME, ns: goes on while the machine sleeps, begins anew when it boots."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def boot(self) -> str:
+        """Which boot that is."""
+        return boot_id()
 
     def random(self, size: int) -> bytes:
         return os.urandom(size)

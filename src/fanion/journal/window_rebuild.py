@@ -7,8 +7,9 @@ that what is forgotten first is what was kept first. Each may be repeated: an id
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from fanion.journal.reader import JournalReader, segment_limits, still_there
 from fanion.journal.session import adopt
 from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import Slot, list_slots, read_slot
+from fanion.journal.stamps import Stamps, read_stamps
 from fanion.journal.storage import Storage
 
 POLL_S = 0.005
@@ -52,7 +54,7 @@ def rebuild(
         _await_whole_log(window, storage, directory / "journal", settings, writer, is_stopped)
     for attempt in range(MOVED_MAX):
         try:
-            _rebuild(window, storage, directory, is_stopped, extra=extra)
+            _rebuild(window, storage, directory, settings, is_stopped, extra=extra)
             return
         except FileNotFoundError:
             if attempt == MOVED_MAX - 1:
@@ -81,11 +83,17 @@ def _await_whole_log(
 
 
 def _rebuild(
-    window: IdWindow, storage: Storage, directory: Path, is_stopped: Callable[[], bool], *, extra: bool
+    window: IdWindow,
+    storage: Storage,
+    directory: Path,
+    settings: JournalSettings,
+    is_stopped: Callable[[], bool],
+    *,
+    extra: bool,
 ) -> None:
     chosen: list[Part] = []
     total = 0
-    for part in sorted(_parts(storage, directory), key=lambda part: _age(part.segment), reverse=True):
+    for part in newest_first(_parts(storage, directory), read_stamps(storage, directory, settings)):
         chosen.append(part)
         for run in _runs(storage, part, is_stopped):
             total += window.insert_run(
@@ -167,5 +175,17 @@ def _writer(part: Part) -> int:
     return part.segment.header.writer
 
 
-def _age(segment: Segment) -> tuple[int, int]:
-    return segment.header.created_ns, segment.header.ordinal
+def newest_first(parts: Iterable[Part], stamps: Stamps) -> list[Part]:
+    """The segments of all writers. A chain keeps its order whatever the clock did; where stamps of several writers
+    say nothing, those nearer to the end of their chain are newer."""
+    chains: dict[int, list[Part]] = {}
+    for part in parts:
+        chains.setdefault(_writer(part), []).append(part)
+    placed: list[tuple[float, int, Part]] = []
+    for chain in chains.values():
+        latest = -math.inf
+        for number, part in enumerate(chain):
+            latest = max(latest, stamps.made_at(part.segment.header.created_ns))
+            placed.append((latest, number - len(chain), part))
+    placed.sort(key=lambda each: each[:2], reverse=True)
+    return [part for _, _, part in placed]

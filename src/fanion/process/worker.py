@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fanion.auth.active_users import ActiveUsers
-from fanion.auth.clock import ExpiryClock
 from fanion.auth.limiter import Limiter
+from fanion.clock.keeper import GuardedClock
 from fanion.config import Config
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.services import Services
@@ -126,7 +126,8 @@ class Worker:
         self._closers: list[Callable[[], None]] = []
         self._reloader: Reloader[View]
         self._metrics: Metrics
-        self._clock: ExpiryClock
+        self._clock: GuardedClock
+        self._saving: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def application(self) -> Callable[..., Awaitable[None]]:
@@ -161,20 +162,21 @@ class Worker:
         config, loop = self._config, asyncio.get_running_loop()
         metrics = self._metrics = self._keep(Metrics.open(self._data))
         store = self._keep(self._open_store())
-        self._clock = ExpiryClock(store.published_at())
+        settings = journal_settings(config)
+        clock = GuardedClock.open(self._data, settings.clock_trust_s, store.published_at())
+        self._clock = self._keep(clock)
         reloader: Reloader[View] = self._keep(
             Reloader(
                 store,
                 store.word,
                 self._make_view,
-                now=self._clock.now,
+                now=clock.expiry,
                 report=self._report_store,
                 key_cache_entries=config.store.key_cache_entries,
             )
         )
         self._reloader = reloader
         limiter = self._keep(Limiter.open(self._data, config.limiter.slots))
-        settings = journal_settings(config)
         event_ids, replays = (
             self._keep(EventWindow.open(self._data, size, name=name, settings=settings))
             for name, size in ((IDS, config.journal.event_ids), (REPLAYS, config.journal.used_traces))
@@ -187,14 +189,16 @@ class Worker:
         ids_numbers, replays_numbers = WindowNumbers(metrics, IDS), WindowNumbers(metrics, REPLAYS)
         metrics.add_collector(lambda: ids_numbers.update(event_ids.metrics()))
         metrics.add_collector(lambda: replays_numbers.update(replays.metrics()))
-        users = self._keep(ActiveUsers.open(self._data, now=self._clock.now))
+        users = self._keep(ActiveUsers.open(self._data, now=clock.month))
         services = Services(config, reloader, journal, limiter, metrics, event_ids, replays, users)
+        services.token_ns = clock.expiry_ns
         watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
         watch.start()
         operations = Operations(
             lambda: reasons_not_ready(services, reloader, journal),
             metrics.text,
             public=not config.server.operations_host,
+            notes=lambda: [clock.note] if clock.note else [],
         )
         if config.server.operations_host:
             listener = self._keep(OperationsListener(operations), OperationsListener.stop)
@@ -242,7 +246,8 @@ class Worker:
     ) -> None:
         self._timer = loop.call_later(self._config.store.tick_s, self._tick, loop, reloader, journal, parent)
         reloader.tick()
-        self._clock.tick()
+        if self._clock.tick() and (self._saving is None or self._saving.done()):
+            self._saving = loop.run_in_executor(None, self._clock.save)  # it waits for the disk
         confirmed_ago_s = time.monotonic() - reloader.serving.confirmed_at
         self._metrics.served(reloader.serving.number, time.time() - confirmed_ago_s)
         self._metrics.collect()

@@ -5,7 +5,6 @@ A rollback doesn't bring an old key back, and a publish only makes the first one
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import msgspec
@@ -33,11 +32,14 @@ def ensure_signing_keys(transaction: Any, databases: dict[str, Any]) -> None:
         _write(transaction, databases, new_signing_keys())
 
 
-def rotate_signing_keys(transaction: Any, databases: dict[str, Any]) -> None:
-    """A new key signs from here on; what the one before signed is accepted until it is too old."""
+def rotate_signing_keys(transaction: Any, databases: dict[str, Any], now: float) -> None:
+    """A new key signs from here on; what the one before signed is accepted until it is too old.
+
+    `now`: Unix seconds, rather too early than too late; what the old key signs later is refused.
+    """
     row = transaction.get(ROW, db=databases["meta"])
     known = decode_signing_keys(None if row is None else bytes(row))
-    _write(transaction, databases, new_signing_keys() if known is None else known.rotated(time.time()))
+    _write(transaction, databases, new_signing_keys() if known is None else known.rotated(now))
 
 
 def _write(transaction: Any, databases: dict[str, Any], keys: SigningKeys) -> None:

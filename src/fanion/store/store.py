@@ -23,6 +23,7 @@ import lmdb
 import msgspec
 import xxhash
 
+from fanion.clock.keeper import look_at
 from fanion.errors import StoreError
 from fanion.model.api_key import HASH_BYTES, KeyRecord
 from fanion.store import generation as layout
@@ -206,9 +207,10 @@ class Store:
 
     def rotate_signing_key(self) -> int:
         """Signs trace tokens with a new key from the new generation on, which is returned."""
+        now = look_at(self.directory).cautious
         with self._environment.publishing():
             with self._writing() as transaction:
-                rotate_signing_keys(transaction, self._environment.databases)
+                rotate_signing_keys(transaction, self._environment.databases, now)
                 number = self._renumber(transaction, self._current(transaction))
             self.word.raise_to(number)
         return number

@@ -40,8 +40,9 @@ Contexts: TypeAlias = tuple[tuple[str, str, JsonObject], ...]
 class Signers:
     """The signer of the keys in force; kept over generations while the keys stay."""
 
-    def __init__(self, ttl_s: float) -> None:
+    def __init__(self, ttl_s: float, now_ns: Callable[[], int]) -> None:
         self._ttl_s = ttl_s
+        self._now_ns = now_ns
         self._generation = -1
         self._keys: SigningKeys | None = None
         self._signer: TraceSigner | None = None
@@ -51,7 +52,7 @@ class Signers:
         if snapshot.number != self._generation:
             keys = snapshot.signing_keys
             if keys != self._keys:
-                self._signer = None if keys is None else TraceSigner(keys, self._ttl_s)
+                self._signer = None if keys is None else TraceSigner(keys, self._ttl_s, self._now_ns)
                 self._keys = keys
             self._generation = snapshot.number
         return self._signer

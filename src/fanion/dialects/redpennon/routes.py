@@ -32,7 +32,7 @@ DEMO: Final = (
 
 def routes(services: Services) -> list[Route]:
     limits, settings = services.config.limits, services.config.redpennon
-    bodies, signers, gate = Bodies(limits), Signers(settings.trace_ttl_s), Gate(services)
+    bodies, signers, gate = Bodies(limits), Signers(settings.trace_ttl_s, services.token_ns), Gate(services)
     one = Endpoint(
         "variable", evaluate_one(services, bodies, signers, gate), limits.body_bytes_max, scope="evaluate"
     )

@@ -7,6 +7,7 @@ Everything here belongs to one worker process and its event loop.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -133,7 +134,7 @@ class Counters(Protocol):
 @dataclass(slots=True)
 class Services:
     """The parts of one worker. `draining` is set once at SIGTERM. `event_ids` remembers the ids of events,
-    `replays` tokens that were used."""
+    `replays` tokens that were used. `token_ns`: Unix time by which tokens begin and end."""
 
     config: Config
     snapshots: Snapshots
@@ -145,4 +146,5 @@ class Services:
     active_users: ActiveUsers = field(default_factory=NoActiveUsers)
     ids: RequestIds = field(default_factory=RequestIds)
     clock: UtcClock = field(default_factory=UtcClock)
+    token_ns: Callable[[], int] = time.time_ns
     draining: bool = False
