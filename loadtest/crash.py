@@ -3,7 +3,9 @@
 Starts `fanion serve` on a data directory of its own with clients that send telemetry batches, each event under a
 fresh marker. Each round kills a random worker, or the whole process group, at a random moment. At the end the
 journal is read: every acknowledged event must be there exactly once; an unacknowledged one once or not at all.
-`--publish` publishes definitions all the time as well. Prints acknowledged, found, lost, twice and the longest time
+`--publish` publishes definitions all the time as well. `--clock-share` of the rounds set the wall clock instead: an
+hour or a year ahead, an hour behind, to 1972, or right; it is believed after seconds, and segments are small, so
+that retention has something to delete. Prints acknowledged, found, lost, twice and the longest time
 from a restart to the first answer; exits 1 when anything was lost or is there twice.
 """
 
@@ -28,6 +30,7 @@ from pathlib import Path
 from fanion.journal.event import split_events
 from fanion.journal.reader import JournalReader
 from loadtest.smoke import free_port
+from loadtest.wall_clock import WallClock
 
 KEY = "sk_crash_server"
 WORLD = """
@@ -45,6 +48,9 @@ organisations:
           plain: {type: boolean, default_value: true}
 """
 START_TIMEOUT_S = 20.0
+HOUR_S, YEAR_S = 3_600, 365 * 86_400
+JUMPS_S = (0, 0, HOUR_S, -HOUR_S, YEAR_S, 2 * YEAR_S - int(time.time()))
+CLOCK_SETTINGS = {"FANION_JOURNAL_CLOCK_TRUST_HOURS": "0.001", "FANION_JOURNAL_SEGMENT_BYTES": str(1 << 20)}
 PAUSE_S = (0.02, 0.6)
 """Between two kills; long enough for some requests, short enough for every state of a start."""
 
@@ -52,8 +58,9 @@ PAUSE_S = (0.02, 0.6)
 class Server:
     """One `fanion serve` after another on the same directory and port."""
 
-    def __init__(self, data: Path, workers: int, ack: str) -> None:
+    def __init__(self, data: Path, workers: int, ack: str, variables: dict[str, str]) -> None:
         self._data = data
+        self._variables = {**os.environ, "FANION_LIMITER_BAD_KEYS_PER_MINUTE": "0", **variables}
         self.port = free_port()
         options = ["--data", str(data), "--port", str(self.port), "--workers", str(workers), "--ack", ack]
         self._command = [sys.executable, "-m", "fanion", "serve", *options]
@@ -64,9 +71,8 @@ class Server:
     def start(self) -> None:
         """Starts it and waits for the first answer."""
         begun = time.monotonic()
-        environment = {**os.environ, "FANION_LIMITER_BAD_KEYS_PER_MINUTE": "0"}
         self.process = subprocess.Popen(
-            self._command, stdout=self._log, stderr=self._log, start_new_session=True, env=environment
+            self._command, stdout=self._log, stderr=self._log, start_new_session=True, env=self._variables
         )
         while time.monotonic() - begun < START_TIMEOUT_S:
             if self.process.poll() is not None:
@@ -187,7 +193,9 @@ def run(root: Path, options: argparse.Namespace) -> int:
     if publish(data, world):
         raise SystemExit("the definitions can't be published")
     rng = random.Random(options.seed)
-    server = Server(data, options.workers, options.ack)
+    wall = WallClock(root) if options.clock_share else None
+    variables = {**wall.environment, **CLOCK_SETTINGS} if wall else {}
+    server = Server(data, options.workers, options.ack, variables)
     server.start()
     ending, published = threading.Event(), Counter[int]()
     clients = [Client(server, n, ending) for n in range(options.clients)]
@@ -199,7 +207,10 @@ def run(root: Path, options: argparse.Namespace) -> int:
     kills = Counter[str]()
     for _ in range(options.rounds):
         time.sleep(rng.uniform(*PAUSE_S))
-        if rng.random() < options.all_share or not server.kill_worker(rng):
+        if wall and rng.random() < options.clock_share:
+            wall.set(rng.choice(JUMPS_S))
+            kills["no one, the clock was set"] += 1
+        elif rng.random() < options.all_share or not server.kill_worker(rng):
             server.kill_all()
             server.start()
             kills["process group"] += 1
@@ -242,6 +253,12 @@ def main() -> None:
     parser.add_argument("--ack", choices=("durable", "buffered"), default="durable")
     parser.add_argument(
         "--all-share", type=float, default=0.3, help="share of rounds that kill the process group"
+    )
+    parser.add_argument(
+        "--clock-share",
+        type=float,
+        default=0.0,
+        help="share of rounds that set the wall clock; needs a C compiler",
     )
     parser.add_argument("--publish", action="store_true", help="publish definitions all the while")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from fanion.auth.keys import create_key
+from fanion.clock.belief import BEGAN_S, begin
+from fanion.clock.keeper import clock_path, encode, read_clocks
 from fanion.definitions import DEMO
 from fanion.model.api_key import KeyRecord, hash_key, show_prefix
+from fanion.store.signing import decode_signing_keys
 from fanion.store.store import Store
 
 
@@ -239,3 +242,42 @@ def test_raw_key_has_the_shape_that_its_clients_expect(
 @pytest.mark.parametrize(("raw", "shown"), [("", ""), ("abcdefgh", "ab"), ("sk_" + "x" * 40, "sk_xxxxx")])
 def test_shown_prefix_is_never_more_than_a_quarter(raw: str, shown: str) -> None:
     assert show_prefix(raw) == shown
+
+
+@pytest.fixture
+def behind(data: Path) -> float:
+    """The last good time is a year before what the wall clock says; returns it."""
+    now = read_clocks()
+    good = now.wall - 365 * 86_400
+    clock_path(data).parent.mkdir(exist_ok=True)
+    clock_path(data).write_bytes(encode(begin(now._replace(wall=good), 0.0)))
+    return max(good, BEGAN_S)
+
+
+def test_wall_clock_that_jumped_ahead_makes_no_key_last_longer(data: Path, behind: float) -> None:
+    raw = fanion("keys", "create", "env_01hx", "--data", data, "--expires", "1h").stdout.strip()
+    record = record_of(data, raw)
+    assert record is not None
+    assert record.expires_at == pytest.approx(behind + 3_600, abs=60)
+
+
+def test_rotated_signing_key_is_not_accepted_for_longer_by_a_wall_clock_that_jumped_ahead(
+    data: Path, behind: float
+) -> None:
+    assert fanion("keys", "rotate-signing", "--data", data).returncode == 0
+    with Store.open(data) as store:
+        keys = decode_signing_keys(store.pin().meta(b"signing"))
+    assert keys is not None
+    assert keys.rotated_at == pytest.approx(behind, abs=60)
+
+
+def test_trust_clock_says_what_was_distrusted_and_ends_it(data: Path, behind: float) -> None:
+    refused = fanion("journal", "trust-clock", "--data", data)
+    assert (refused.returncode, refused.stderr) == (1, f"fanion: {data}: there is no journal\n")
+    (data / "journal").mkdir()
+    done = fanion("journal", "trust-clock", "--data", data)
+    assert done.returncode == 0
+    assert re.match(r"The wall clock is \d+ days ahead of the last good time", done.stdout)
+    assert "From now on the time is 20" in done.stdout
+    again = fanion("journal", "trust-clock", "--data", data)
+    assert again.stdout.startswith("The wall clock was believed already.\n")
