@@ -1,7 +1,8 @@
-"""Traffical config bundles as a definition source (contract 4), with entity weights as the role `weights`.
+"""Traffical config bundles as a definition source (docs/apis/traffical.md: Bundle), with entity weights as the
+role `weights`.
 
 A reference names the bundle; a bundle that is published itself takes `NAME.weights.json` beside `NAME.json`
-along. What the bundle's contract gives a meaning is kept and warned about; what one of its clients would
+along. What the bundle's API gives a meaning is kept and warned about; what one of its clients would
 refuse is refused (`files`). The document is served as it is, so nothing of it is lost.
 
     files       the structs of the files
