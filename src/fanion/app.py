@@ -27,7 +27,8 @@ from fanion.dialects.wire.dialect import Dialect
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.program import Lowered, Table
 from fanion.process.directory import check_directory, lock_directory
-from fanion.store.store import Publication, Store
+from fanion.store.publication import Publication
+from fanion.store.store import Store
 
 if TYPE_CHECKING:
     from fanion.definitions import Loaded

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fanion.store.store import Publication, Store
+from fanion.store.publication import Publication
+from fanion.store.store import Store
 from fanion.store.verify import verify
 
 KILLS = 20
@@ -26,7 +27,7 @@ lists.ROWS_IN_MEMORY, lists.READ_AT_ONCE, lists.BYTES_PER_TRANSACTION = 500, 100
 lists.BLOCK_BYTES_MAX, lists.BLOCK_BYTES_WRITTEN, lists.BLOCK_BYTES_MERGED = 600, 400, 200
 data, round_number, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 with Store.open(data, write=True) as store:
-    writer = ListWriter(store)
+    writer = ListWriter(store.transactions)
     print("ready", flush=True)
     for step in range(10_000):
         tag = b"%d.%d;" % (round_number, step)

@@ -17,7 +17,8 @@ KILLS = 25
 PUBLISHER = """
 import sys
 from pathlib import Path
-from fanion.store.store import Publication, Store
+from fanion.store.publication import Publication
+from fanion.store.store import Store
 from fanion.model.api_key import KeyRecord, hash_key
 
 data, round_number = Path(sys.argv[1]), int(sys.argv[2])

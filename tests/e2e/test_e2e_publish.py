@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from fanion.store.store import Publication, Store
+from fanion.store.publication import Publication
+from fanion.store.store import Store
 from tests.e2e.server import OTHER_KEY, SERVER_KEY, WORLD, Running, publish
 
 CONNECTIONS = 40

@@ -22,7 +22,8 @@ from fanion.bundle.format import HEADER
 from fanion.engine.evaluator import open_environment
 from fanion.errors import BundleError, BundleVersionError
 from fanion.model.layers import Patch, Row, RowHole, RowOutcome
-from fanion.model.program import Entry, Hole, Lowered, Table
+from fanion.model.parts import Hole
+from fanion.model.program import Entry, Lowered, Table
 from tests.property.programs import Maker, answer_external
 
 MUTANTS = int(os.environ.get("BUNDLE_MUTANTS", "10000"))

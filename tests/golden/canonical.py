@@ -16,6 +16,7 @@ import msgspec
 
 from fanion import app
 from fanion.model.choice import KeyedWeights, NumberTerm, Scores
+from fanion.model.parts import Piece, PieceKind
 from fanion.model.program import (
     Answer,
     DecisionVariant,
@@ -23,8 +24,6 @@ from fanion.model.program import (
     Lowered,
     Node,
     Outcome,
-    Piece,
-    PieceKind,
     Profile,
     Ranges,
     Slot,

@@ -10,6 +10,7 @@ from typing import Any
 
 from fanion.model.choice import Alternative, KeyedWeights, NumberTerm, Scores, TextTerm, Vector
 from fanion.model.context import EvaluationContext, TypedContext
+from fanion.model.parts import Piece, PieceKind
 from fanion.model.program import (
     Comparator,
     Decision,
@@ -20,8 +21,6 @@ from fanion.model.program import (
     Node,
     Op,
     Outcome,
-    Piece,
-    PieceKind,
     Profile,
     Range,
     Ranges,

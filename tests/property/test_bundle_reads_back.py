@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fanion.bundle.compiler import compile_bundle
 from fanion.bundle.inspect import BundleReader, describe
 from fanion.model import program as p
+from fanion.model.parts import Piece, PieceKind
 from tests.property.programs import Maker
 
 
@@ -24,9 +25,7 @@ def plain(node: Any) -> Any:
         return msgspec.structs.replace(node, operand=operand)
     if isinstance(node, p.Hash):
         pieces = tuple(
-            p.Piece(one.kind, one.literal)
-            if one.kind is p.PieceKind.LITERAL
-            else p.Piece(one.kind, slot=one.slot)
+            Piece(one.kind, one.literal) if one.kind is PieceKind.LITERAL else Piece(one.kind, slot=one.slot)
             for one in node.pieces
         )
         return msgspec.structs.replace(node, pieces=pieces)

@@ -6,8 +6,9 @@ import multiprocessing
 import queue
 from pathlib import Path
 
+from fanion.store.publication import Publication
 from fanion.store.reload import Reloader
-from fanion.store.store import Publication, Store
+from fanion.store.store import Store
 
 SPAWN = multiprocessing.get_context("spawn")
 PUBLISHES = 60

@@ -15,7 +15,8 @@ from fanion.store import lists as lists_module
 from fanion.store.generation import ListEntry, block_key, seal
 from fanion.store.list_writer import ListWriter
 from fanion.store.lists import MEMBER_BYTES_MAX
-from fanion.store.store import Publication, Store
+from fanion.store.publication import Publication
+from fanion.store.store import Store
 
 NAME = "env/stitchd/beta/user/include"
 MAP_BYTES = 256 * 1024 * 1024
@@ -56,9 +57,9 @@ def holds(store: Store, member: bytes) -> bool:
 
 
 def blocks(store: Store) -> int:
-    transaction = store._environment.begin()
+    transaction = store.transactions.database.begin()
     try:
-        return int(transaction.stat(store._environment.databases["lists"])["entries"])
+        return int(transaction.stat(store.transactions.databases["lists"])["entries"])
     finally:
         transaction.abort()
 
@@ -135,7 +136,7 @@ def test_members_of_one_hash_are_kept_apart_up_to_a_block_of_them(
     several = [b"%04d" % n + bytes(MEMBER_BYTES_MAX - 4) for n in range(full + 1)]
     publish(store, several[:-1])
     assert (members(store), counted(store)) == (set(several[:-1]), full)
-    writer = ListWriter(store)
+    writer = ListWriter(store.transactions)
     with pytest.raises(StoreError, match=f"{full + 1} members have nearly one hash"):
         writer.add("env", NAME, several)
     with pytest.raises(StoreError, match="nearly one hash"):
@@ -153,8 +154,8 @@ def test_member_out_of_bounds_stores_nothing(store: Store, member: bytes) -> Non
         publish(store, [b"b", member])
     assert members(store) == {b"a"}
     with pytest.raises(StoreError, match="1 to 1024 are allowed"):
-        ListWriter(store).add("env", NAME, [b"c", member])
-    assert ListWriter(store).remove("env", NAME, [member])[1] == 0
+        ListWriter(store.transactions).add("env", NAME, [b"c", member])
+    assert ListWriter(store.transactions).remove("env", NAME, [member])[1] == 0
     assert members(store) == {b"a"}
     assert counted(store) == 1
 
@@ -193,8 +194,8 @@ def test_rows_that_a_dead_publisher_left_are_removed(store: Store, monkeypatch: 
 
 
 def test_block_above_a_new_list_is_refused_not_passed_over(store: Store) -> None:
-    with store._writing() as transaction:
-        transaction.put(block_key(9, 0, 0), b"a", db=store._environment.databases["lists"])
+    with store.transactions.writing() as transaction:
+        transaction.put(block_key(9, 0, 0), b"a", db=store.transactions.databases["lists"])
     with pytest.raises(StoreError, match="blocks above it"):
         publish(store, [b"b"])
 
@@ -202,7 +203,7 @@ def test_block_above_a_new_list_is_refused_not_passed_over(store: Store) -> None
 def test_list_without_members_in_the_definitions_stays_as_it_is(store: Store) -> None:
     publish(store, kept=True)
     assert members(store) == set()
-    ListWriter(store).add("env", NAME, [b"a"])
+    ListWriter(store.transactions).add("env", NAME, [b"a"])
     publish(store, kept=True)
     assert members(store) == {b"a"}
     publish(store)
@@ -215,7 +216,7 @@ def test_list_of_the_same_source_is_not_written_again(store: Store) -> None:
     publish(store, [b"a"], source="digest")
     publish(store, [b"not read"], source="digest")
     assert members(store) == {b"a"}
-    ListWriter(store).remove("env", NAME, [b"a"])
+    ListWriter(store.transactions).remove("env", NAME, [b"a"])
     publish(store, [b"a"], source="digest")
     assert members(store) == {b"a"}
     publish(store, [b"b"], source="another")
@@ -223,7 +224,7 @@ def test_list_of_the_same_source_is_not_written_again(store: Store) -> None:
 
 
 def test_members_come_and_go_by_command(store: Store) -> None:
-    writer = ListWriter(store)
+    writer = ListWriter(store.transactions)
     first = publish(store, [b"a", b"b"])
     assert writer.add("env", NAME, [b"b", b"c", b"c"]) == (first + 1, 1)
     assert writer.remove("env", NAME, [b"a", b"z"]) == (first + 2, 1)
@@ -240,7 +241,7 @@ def test_many_members_by_command_go_in_bounded_transactions(
 ) -> None:
     monkeypatch.setattr("fanion.store.list_writer.ROWS_IN_MEMORY", 10)
     publish(store, [])
-    writer = ListWriter(store)
+    writer = ListWriter(store.transactions)
     generation, added = writer.add("env", NAME, (b"%d" % n for n in range(25)))
     assert (generation, added, counted(store)) == (4, 25, 25)
     assert writer.remove("env", NAME, (b"%d" % n for n in range(24))) == (7, 24)
@@ -248,7 +249,7 @@ def test_many_members_by_command_go_in_bounded_transactions(
 
 
 def test_rolling_back_keeps_what_commands_changed(store: Store) -> None:
-    writer = ListWriter(store)
+    writer = ListWriter(store.transactions)
     publish(store, [b"a"])
     publish(store, kept=True)
     writer.add("env", NAME, [b"b"])
@@ -269,7 +270,7 @@ def test_rolling_back_past_a_publish_brings_its_list_back(store: Store) -> None:
 
 def test_unknown_names_say_what_there_is(store: Store) -> None:
     publish(store, [b"a"])
-    writer = ListWriter(store)
+    writer = ListWriter(store.transactions)
     with pytest.raises(StoreError, match="no environment other; there are: env"):
         writer.add("other", NAME, [])
     with pytest.raises(StoreError, match=f"no list nothing; it has: {NAME}"):
@@ -281,7 +282,7 @@ def test_unknown_names_say_what_there_is(store: Store) -> None:
 def test_copy_of_the_store_holds_the_lists_and_checks_their_rows(store: Store) -> None:
     publish(store, [b"%d" % n for n in range(1000)])
     store.keep_copy()
-    ListWriter(store).add("env", NAME, [b"later"])
+    ListWriter(store.transactions).add("env", NAME, [b"later"])
     store.keep_copy()
     assert counted(store) == 1001
 
@@ -289,7 +290,7 @@ def test_copy_of_the_store_holds_the_lists_and_checks_their_rows(store: Store) -
 @pytest.mark.usefixtures("small")
 def test_blocks_split_and_become_one_again_as_members_come_and_go(store: Store) -> None:
     draw = random.Random(20261121)
-    writer = ListWriter(store)
+    writer = ListWriter(store.transactions)
     publish(store, [])
     held: set[bytes] = set()
     most = 0
@@ -321,7 +322,9 @@ def test_large_change_goes_in_bounded_transactions_and_readers_keep_theirs(store
     publish(store, [b"%d" % n for n in range(2_000)])
     before = store.pin()
     assert before.member("env", NAME, b"1")
-    generation_then, count = ListWriter(store).remove("env", NAME, [b"%d" % n for n in range(1_000)])
+    generation_then, count = ListWriter(store.transactions).remove(
+        "env", NAME, [b"%d" % n for n in range(1_000)]
+    )
     assert count == 1_000
     assert generation_then > 3
     assert counted(store) == 1_000
@@ -337,7 +340,7 @@ def test_large_change_goes_in_bounded_transactions_and_readers_keep_theirs(store
 
 def test_list_of_one_member_given_many_times_can_be_emptied(store: Store) -> None:
     publish(store, [b"a" * 500] * 1_000)
-    writer = ListWriter(store)
+    writer = ListWriter(store.transactions)
     assert writer.remove("env", NAME, [b"a" * 500])[1] == 1
     assert (counted(store), members(store), holds(store, b"a" * 500)) == (0, set(), False)
     assert writer.add("env", NAME, [b"b", b"c"])[1] == 2
@@ -355,19 +358,19 @@ def entry_of(store: Store) -> ListEntry:
 @pytest.mark.usefixtures("small")
 def test_every_changed_byte_of_a_block_is_found(store: Store) -> None:
     publish(store, [b"%d" % n for n in range(100)])
-    database = store._environment.databases["lists"]
-    with store._writing() as transaction:
+    database = store.transactions.databases["lists"]
+    with store.transactions.writing() as transaction:
         key, value = max(transaction.cursor(database), key=lambda item: len(item[1]))
     for at in range(len(value)):
         changed = bytearray(value)
         changed[at] ^= 1
-        with store._writing() as transaction:
+        with store.transactions.writing() as transaction:
             transaction.put(key, bytes(changed), db=database)
         with pytest.raises(StoreError, match="damaged"):
             counted(store)
         with suppress(StoreError):
             holds_all(store, [b"%d" % n for n in range(200)])
-    with store._writing() as transaction:
+    with store.transactions.writing() as transaction:
         transaction.put(key, value, db=database)
     assert counted(store) == 100
 
@@ -376,8 +379,8 @@ def test_every_changed_byte_of_a_block_is_found(store: Store) -> None:
 def test_sealed_blocks_that_are_not_those_of_the_list_are_found(store: Store) -> None:
     publish(store, [b"%d" % n for n in range(100)])
     entry = entry_of(store)
-    database = store._environment.databases["lists"]
-    with store._writing() as transaction:
+    database = store.transactions.databases["lists"]
+    with store.transactions.writing() as transaction:
         (key, value), (after, other) = list(transaction.cursor(database))[:2]
     empty = lists_module.pack(entry.number, 0, 63, [])
     hostile = {
@@ -393,7 +396,7 @@ def test_sealed_blocks_that_are_not_those_of_the_list_are_found(store: Store) ->
     }
     for place, values in hostile.items():
         for wrong in values:
-            with store._writing() as transaction:
+            with store.transactions.writing() as transaction:
                 kept = transaction.get(place, db=database)
                 if wrong is None:
                     transaction.delete(place, db=database)
@@ -401,7 +404,7 @@ def test_sealed_blocks_that_are_not_those_of_the_list_are_found(store: Store) ->
                     transaction.put(place, wrong, db=database)
             with pytest.raises(StoreError, match=r"damaged|can't be read|misses a block"):
                 counted(store)
-            with store._writing() as transaction:
+            with store.transactions.writing() as transaction:
                 transaction.put(place, kept, db=database)
     assert counted(store) == 100
 

@@ -9,10 +9,11 @@ import pytest
 from fanion.bundle.compiler import compile_bundle
 from fanion.engine.evaluator import ABSENT, Bundle, Question
 from fanion.model import program as p
+from fanion.model.parts import Fragment, Hole
 
 ENDS = (p.Outcome(p.Resolution.MATCHED, variant=0), p.Outcome(p.Resolution.DEFAULT, variant=1))
-HOLED: tuple[p.Fragment, p.Fragment] = (
-    (b'"value":', b"1", p.Hole(0), b"rest", p.Hole(1), b"end"),
+HOLED: tuple[Fragment, Fragment] = (
+    (b'"value":', b"1", Hole(0), b"rest", Hole(1), b"end"),
     (b'"value":2',),
 )
 

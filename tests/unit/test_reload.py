@@ -11,8 +11,9 @@ import pytest
 from fanion._core.shared import GenerationWord
 from fanion.errors import BundleError, StoreError
 from fanion.model.api_key import KeyRecord, hash_key
+from fanion.store.publication import Publication
 from fanion.store.reload import Reloader
-from fanion.store.store import Publication, Store
+from fanion.store.store import Store
 
 
 class View:

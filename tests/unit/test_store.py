@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from fanion.errors import StoreError, StoreMissingError, StoreVersionError
 from fanion.model.api_key import KeyRecord, hash_key
 from fanion.store import lists
+from fanion.store.publication import Publication
 from fanion.store.recovery import open_verified
-from fanion.store.store import Publication, Store
+from fanion.store.store import Store
 
 
 def record(environment: str, identity: str = "key_1") -> KeyRecord:
@@ -250,7 +251,7 @@ def test_lists_that_nothing_names_are_swept(store: Store, monkeypatch: pytest.Mo
     for number in range(4):
         members = [b"%d" % n for n in range(20 + number)]
         store.publish(Publication(bundles={"a": b"x"}, lists={"a": {"l": members, "m": members}}))
-    environment = store._environment
+    environment = store.transactions.database
     with environment.begin() as transaction:
         numbers = {
             int.from_bytes(key[:8], "big") for key, _ in transaction.cursor(environment.databases["lists"])

@@ -10,8 +10,9 @@ import pytest
 
 from fanion.errors import StoreError
 from fanion.model.api_key import KeyRecord, hash_key
+from fanion.store.publication import Publication
 from fanion.store.recovery import open_verified
-from fanion.store.store import Publication, Store
+from fanion.store.store import Store
 from fanion.store.verify import verify
 
 
@@ -106,7 +107,7 @@ def test_both_header_pages_damaged_is_a_clear_error(data: Path) -> None:
 def test_copy_that_does_not_verify_leaves_the_one_before(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_store(data).parent / "copy" / "data.mdb"
     before = path.read_bytes()
-    monkeypatch.setattr("fanion.store.environment.verify", lambda *_, **__: "no good")
+    monkeypatch.setattr("fanion.store.database.verify", lambda *_, **__: "no good")
     with Store.open(data, write=True) as store:
         store.publish(Publication(bundles={"a": b"new"}))
         with pytest.raises(StoreError, match="the one before stays: no good"):

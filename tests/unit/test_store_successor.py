@@ -10,9 +10,10 @@ import pytest
 from fanion.config import Config
 from fanion.errors import StoreError
 from fanion.process.worker import Worker
-from fanion.store.environment import hold_lock
+from fanion.store.database import hold_lock
+from fanion.store.publication import Publication
 from fanion.store.recovery import open_verified
-from fanion.store.store import Publication, Store
+from fanion.store.store import Store
 from fanion.telemetry.metrics import Metrics
 
 

@@ -15,7 +15,8 @@ from fanion.definitions import DEMO, load
 from fanion.errors import StoreError, StoreVersionError
 from fanion.model.api_key import KeyRecord, hash_key
 from fanion.store import upgrade as module
-from fanion.store.store import Publication, Store
+from fanion.store.publication import Publication
+from fanion.store.store import Store
 from fanion.store.upgrade import upgrade
 
 

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from fanion.auth.trace import IDENTITY_BYTES, MARK, SCOPE_END, TOKEN_CHARACTERS, TraceSigner, scope_of
 from fanion.cli import group
 from fanion.model.signing import SigningKeys, new_signing_keys
+from fanion.store.publication import Publication
 from fanion.store.signing import ROW, decode_signing_keys
-from fanion.store.store import Publication, Store
+from fanion.store.store import Store
 
 SCOPE = scope_of("env_1", "checkout", "variant-a")
 KEYS = SigningKeys(b"k" * 32)

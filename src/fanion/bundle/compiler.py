@@ -18,6 +18,7 @@ from fanion.bundle.format import Section
 from fanion.bundle.overlays import write_overlay
 from fanion.errors import ProgramError
 from fanion.model.choice import KeyedWeights, Scores, Vector
+from fanion.model.parts import Fragment, Hole, Piece, PieceKind
 from fanion.model.program import (
     DECISION_DEPTH_MAX,
     EXTERNAL_OPS,
@@ -25,15 +26,11 @@ from fanion.model.program import (
     Comparator,
     Decision,
     DecisionVariant,
-    Fragment,
     Hash,
     HashKind,
-    Hole,
     Lowered,
     Op,
     Outcome,
-    Piece,
-    PieceKind,
     Ranges,
     Reduction,
     Table,

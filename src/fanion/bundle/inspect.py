@@ -7,6 +7,7 @@ property test holds. It is for `fanion inspect`, `fanion eval` and tests, never 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import Any
 
 import msgspec
@@ -16,23 +17,20 @@ from fanion.bundle.choices import read_keyed, read_scores
 from fanion.bundle.format import NodeType, Section
 from fanion.bundle.overlays import read_overlay
 from fanion.model.choice import KeyedWeights, Scores
+from fanion.model.parts import Fragment, Hole, Piece, PieceKind
 from fanion.model.program import (
     EXTERNAL_OPS,
     Comparator,
     Decision,
     DecisionVariant,
     Entry,
-    Fragment,
     Hash,
     HashKind,
-    Hole,
     Lowered,
     Node,
     Op,
     Operand,
     Outcome,
-    Piece,
-    PieceKind,
     Profile,
     Range,
     Ranges,
@@ -67,7 +65,7 @@ class BundleReader:
         offset, count, size = self.spans[section]
         return bytes(self.buffer[offset : offset + count * size])
 
-    def row(self, section: Section, layout: Any, number: int) -> tuple[Any, ...]:
+    def row(self, section: Section, layout: Struct, number: int) -> tuple[Any, ...]:
         offset, count, size = self.spans[section]
         if not 0 <= number < count:
             raise IndexError(f"{section.name.lower()} {number} of {count}")

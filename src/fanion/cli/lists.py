@@ -104,7 +104,7 @@ def changes_a_list(change: Change) -> Callable[..., None]:
             raise click.UsageError("name MEMBERS, or a --file of them (an empty file: none)")
         with _open(data) as store:
             name = _name(store, environment, segment, context_type, exclude)
-            said = change(ListWriter(store), environment, name, _given(members, file))
+            said = change(ListWriter(store.transactions), environment, name, _given(members, file))
             _keep_copy(store)
         click.echo(said)
 

@@ -15,7 +15,8 @@ from fanion.config import find_file, load_config
 from fanion.definitions import Loaded, formats
 from fanion.errors import StoreMissingError
 from fanion.store.generation import Origin
-from fanion.store.store import Publication, Store
+from fanion.store.publication import Publication
+from fanion.store.store import Store
 
 COLUMNS = ("environment", "flags", "values", "keys")
 

@@ -18,6 +18,7 @@ from fanion.engine.choice import Chosen, count_of, draw, pick, probabilities, sc
 from fanion.engine.murmur import murmur3_32, murmur3_x64_128
 from fanion.model.choice import KeyedWeights, Scores
 from fanion.model.context import EvaluationContext
+from fanion.model.parts import Piece, PieceKind
 from fanion.model.program import (
     TEXT_BYTES_MAX,
     Comparator,
@@ -28,8 +29,6 @@ from fanion.model.program import (
     Lowered,
     Op,
     Outcome,
-    Piece,
-    PieceKind,
     Profile,
     Ranges,
     Reduction,

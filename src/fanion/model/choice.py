@@ -8,12 +8,9 @@ gives the same bits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-if TYPE_CHECKING:
-    from fanion.model.program import Piece
+from fanion.model.parts import Piece
 
 GAMMA_MIN = 1e-10
 """A smaller temperature is read as this one."""

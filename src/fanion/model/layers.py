@@ -9,12 +9,10 @@ for do so; all of them are decided and reported.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
 
 import msgspec
 
-if TYPE_CHECKING:
-    from fanion.model.program import Fragment
+from fanion.model.parts import Fragment
 
 
 class Arm(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ import msgspec
 
 from fanion.model.choice import KeyedWeights, Scores
 from fanion.model.layers import Layer, Row
+from fanion.model.parts import Fragment, Piece
 from fanion.model.shape import ContextShape
 
 DECISION_DEPTH_MAX = 32
@@ -210,20 +211,6 @@ class Reduction(enum.IntEnum):
     UNIT53 = 3
 
 
-class PieceKind(enum.IntEnum):
-    LITERAL = 0
-    TEXT = 1
-    BYTE_LENGTH = 2
-
-
-class Piece(msgspec.Struct, frozen=True, gc=False):
-    """Part of a hash's input: literal text, a slot's text form, or that text's length in bytes (decimal)."""
-
-    kind: PieceKind
-    literal: str = ""
-    slot: int = -1
-
-
 class Hash(msgspec.Struct, frozen=True, gc=False, tag="hash"):
     """Sets the bucket register (or u) from the joined pieces, then goes to `on_done`.
 
@@ -344,16 +331,6 @@ class Lowered(msgspec.Struct, frozen=True):
     layers: tuple[Layer, ...] = ()
     shapes: dict[str, ContextShape] = {}
     source_order: tuple[str, ...] = ()
-
-
-class Hole(msgspec.Struct, frozen=True):
-    """A place in a fragment that only the request can fill: the emitter takes the request's nth bytes."""
-
-    number: int
-
-
-Fragment = tuple[bytes | Hole, ...]
-"""JSON text in pieces. Equal pieces are stored once in a bundle, so a value is shared by its wrappers."""
 
 
 class Entry(msgspec.Struct, frozen=True):

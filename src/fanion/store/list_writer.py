@@ -11,19 +11,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from fanion._core.list_block import rows_of
 from fanion.errors import StoreError
 from fanion.store import generation as layout
-from fanion.store.environment import store_path
+from fanion.store.database import store_path
 from fanion.store.generation import EnvironmentEntry, ListEntry, Manifest
 from fanion.store.lists import ROWS_IN_MEMORY, change_rows, checked_rows, write_list
-
-if TYPE_CHECKING:
-    from fanion.store.store import Publication, Store
+from fanion.store.publication import Publication
+from fanion.store.transactions import Transactions
 
 Progress = Callable[[str, int], None] | None
 
@@ -32,16 +31,16 @@ class ListWriter:
     """The lists of one store. Used by one command at a time: everything here takes the publish lock, or runs under
     it."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     def write_publication(
         self, publication: Publication, progress: Progress
     ) -> dict[str, dict[str, ListEntry]]:
         """The entries of every environment that is published; new rows are under numbers that nothing names yet.
         Under the publish lock."""
-        with self._store._writing() as transaction:
-            current = self._store._current(transaction)
+        with self._transactions.writing() as transaction:
+            current = self._transactions.current(transaction)
         written: dict[str, dict[str, ListEntry]] = {}
         for environment in publication.bundles:
             entry = current.environments.get(environment)
@@ -70,28 +69,28 @@ class ListWriter:
         self, environment: str, name: str, members: Iterable[bytes], progress: Progress = None
     ) -> tuple[int, int]:
         """Gives a list new members, all at once; returns the generation and their number. Raises StoreError."""
-        store = self._store
-        with store._environment.publishing():
-            with store._writing() as transaction:
-                old = self._entry(store._current(transaction), environment, name)
+        store = self._transactions
+        with store.publishing():
+            with store.writing() as transaction:
+                old = self._entry(store.current(transaction), environment, name)
             new = self._new_list(members, "", progress)
-            with store._writing() as transaction:
+            with store.writing() as transaction:
                 number = self._rename(transaction, old, new)
             store.word.raise_to(number)
-            store._sweep()
+            store.sweep()
         return number, new.count
 
     def _change(
         self, environment: str, name: str, members: Iterable[bytes], *, adding: bool
     ) -> tuple[int, int]:
         """Many are read at once, since each block that is changed is written whole."""
-        store = self._store
+        store = self._transactions
         changed = number = 0
         rest = iter(members)
-        with store._environment.publishing():
+        with store.publishing():
             while (chunk := list(islice(rest, ROWS_IN_MEMORY))) or not number:
-                with store._writing() as transaction:
-                    entry = self._entry(store._current(transaction), environment, name)
+                with store.writing() as transaction:
+                    entry = self._entry(store.current(transaction), environment, name)
                 rows = checked_rows(entry, chunk) if adding else rows_of(entry.number, entry.secret, chunk)
                 rows = sorted(set(rows))
                 while rows or not number:
@@ -105,10 +104,10 @@ class ListWriter:
     ) -> tuple[int, int, int]:
         """One transaction's worth of a change; its generation, how many members came or went, how many rows are
         done."""
-        store = self._store
-        with store._writing() as transaction:
-            entry = self._entry(store._current(transaction), environment, name)
-            database = store._environment.databases["lists"]
+        store = self._transactions
+        with store.writing() as transaction:
+            entry = self._entry(store.current(transaction), environment, name)
+            database = store.databases["lists"]
             count, done = change_rows(transaction, database, entry, rows, adding)
             total = entry.count + (count if adding else -count)
             new = msgspec.structs.replace(entry, count=total, source="")
@@ -128,11 +127,11 @@ class ListWriter:
 
     def _rename(self, transaction: Any, old: ListEntry, new: ListEntry) -> int:
         """Puts `new` wherever the rows of `old` are named, under a new generation, whose number is returned."""
-        store = self._store
-        current = store._current(transaction)
-        number = store._next_number(current)
+        store = self._transactions
+        current = store.current(transaction)
+        number = store.next_number(current)
         for key in (b"current", b"previous"):
-            manifest = layout.read_manifest(transaction, store._environment.databases, key)
+            manifest = layout.read_manifest(transaction, store.databases, key)
             if manifest is None:
                 continue
             environments = {
@@ -141,21 +140,21 @@ class ListWriter:
             changed = msgspec.structs.replace(manifest, environments=environments)
             if key == b"current":
                 changed = msgspec.structs.replace(changed, generation=number)
-            store._put(transaction, "meta", key, layout.seal(key, msgspec.json.encode(changed)))
+            store.put(transaction, "meta", key, layout.seal(key, msgspec.json.encode(changed)))
         return number
 
     def _new_list(self, members: Iterable[bytes], source: str, progress: Progress) -> ListEntry:
-        store = self._store
-        with store._writing() as transaction:
-            current = store._current(transaction)
+        store = self._transactions
+        with store.writing() as transaction:
+            current = store.current(transaction)
             number = current.lists_made + 1
             manifest = msgspec.structs.replace(current, lists_made=number)
             sealed = layout.seal(b"current", msgspec.json.encode(manifest))
-            store._put(transaction, "meta", b"current", sealed)
-        database = store._environment.databases["lists"]
+            store.put(transaction, "meta", b"current", sealed)
+        database = store.databases["lists"]
         scratch = store_path(store.directory)
         entry = ListEntry(number, 0, source, secrets.randbits(64))
-        count = write_list(store._writing, database, entry, members, progress, scratch)
+        count = write_list(store.writing, database, entry, members, progress, scratch)
         return msgspec.structs.replace(entry, count=count)
 
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from fanion.errors import StoreError, StoreMissingError
-from fanion.store.environment import check_owner, copy_path, hold_lock, put_in_place, store_path
+from fanion.store.database import check_owner, copy_path, hold_lock, put_in_place, store_path
 from fanion.store.store import MAP_BYTES, Store
 from fanion.store.verify import DATA_FILE, verify
 

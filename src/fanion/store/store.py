@@ -14,24 +14,19 @@ after fork: open again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import lmdb
 import msgspec
 import xxhash
 
 from fanion.clock.keeper import look_at
 from fanion.errors import StoreError
-from fanion.model.api_key import HASH_BYTES, KeyRecord
+from fanion.model.api_key import KeyRecord
 from fanion.store import generation as layout
-from fanion.store.environment import StoreEnvironment
+from fanion.store.database import Database
 from fanion.store.generation import (
-    BUNDLE_ROOM_MIN,
-    EMPTY,
-    NAME_BYTES_MAX,
     EnvironmentEntry,
     Manifest,
     Origin,
@@ -39,8 +34,9 @@ from fanion.store.generation import (
     StoredKey,
 )
 from fanion.store.list_writer import ListWriter
-from fanion.store.lists import sweep_lists
+from fanion.store.publication import Publication, check_publication
 from fanion.store.signing import ensure_signing_keys, rotate_signing_keys
+from fanion.store.transactions import Transactions, padded
 
 MAP_BYTES = 64 * 1024**3
 
@@ -48,33 +44,14 @@ Progress = Callable[[str, int], None]
 """Told what is being written and how many more of it are done."""
 
 
-class Publication(msgspec.Struct, frozen=True):
-    """What one publish replaces: each environment in `bundles`, whole; all others stay.
-
-    `bundles`: environment -> compiled bundle. `keys`: SHA-256 -> record; they replace the keys that these
-    environments' earlier definitions named, while keys made by command stay. `definitions`: file name -> source.
-    `lists`: environment -> list name -> members; one whose digest in `list_sources` is the stored one is not
-    written again. `kept_lists`: environment -> lists that stay as the store has them (empty when it has none).
-    `removed`: environments to serve no longer.
-    """
-
-    bundles: dict[str, bytes]
-    keys: dict[bytes, KeyRecord] = {}
-    definitions: dict[str, bytes] = {}
-    lists: dict[str, dict[str, Iterable[bytes]]] = {}
-    list_sources: dict[str, dict[str, str]] = {}
-    kept_lists: dict[str, tuple[str, ...]] = {}
-    removed: tuple[str, ...] = ()
-
-
 class Store:
     """One data directory's store, as this process has it open."""
 
-    def __init__(self, directory: Path, environment: StoreEnvironment, *, write: bool) -> None:
+    def __init__(self, directory: Path, database: Database, *, write: bool) -> None:
         self.directory = directory
-        self._environment = environment
-        self._write_allowed = write
-        self.word = environment.word
+        self.transactions = Transactions(directory, database, write=write)
+        self.word = database.word
+        self._database = database
 
     @classmethod
     def open(
@@ -85,8 +62,8 @@ class Store:
 
         Raises StoreMissingError, StoreVersionError, StoreError.
         """
-        environment = StoreEnvironment.take(Path(directory), create=create, map_bytes=map_bytes)
-        return cls(Path(directory), environment, write=write or create)
+        database = Database.take(Path(directory), create=create, map_bytes=map_bytes)
+        return cls(Path(directory), database, write=write or create)
 
     def generation(self) -> int:
         """The number of the committed generation; 0 before the first publish."""
@@ -97,31 +74,31 @@ class Store:
         return self._committed().published_at
 
     def _committed(self) -> Manifest:
-        with self._reading():
-            transaction = self._environment.begin()
+        with self.transactions.reading():
+            transaction = self._database.begin()
             try:
-                return self._current(transaction)
+                return self.transactions.current(transaction)
             finally:
                 transaction.abort()
 
     def pin(self) -> PinnedGeneration:
         """Holds on to the committed generation until released. At most two a process should be alive."""
-        with self._reading():
-            transaction = self._environment.begin()
+        with self.transactions.reading():
+            transaction = self._database.begin()
             try:
-                return PinnedGeneration(transaction, self._environment.databases)
+                return PinnedGeneration(transaction, self._database.databases)
             except BaseException:
                 transaction.abort()
                 raise
 
     def publish(self, publication: Publication, progress: Progress | None = None) -> int:
         """Stores one publication and returns its generation. All of it or nothing. Raises StoreError."""
-        _check(publication)
-        with self._environment.publishing():
-            entries = ListWriter(self).write_publication(publication, progress)
-            with self._writing() as transaction:
-                current = self._current(transaction)
-                number = self._next_number(current)
+        check_publication(publication)
+        with self.transactions.publishing():
+            entries = ListWriter(self.transactions).write_publication(publication, progress)
+            with self.transactions.writing() as transaction:
+                current = self.transactions.current(transaction)
+                number = self.transactions.next_number(current)
                 environments = dict(current.environments)
                 for name in publication.removed:
                     if environments.pop(name, None) is None:
@@ -133,17 +110,19 @@ class Store:
                         digest=xxhash.xxh64_intdigest(bundle),
                         lists=entries.get(name, {}),
                     )
-                    self._put(transaction, "bundles", layout.content_key(name, number), _padded(bundle))
+                    self.transactions.put(
+                        transaction, "bundles", layout.content_key(name, number), padded(bundle)
+                    )
                     self._put_key_set(transaction, name, number, publication.keys)
                     if progress is not None:
                         progress("environments", 1)
                 for file, source in publication.definitions.items():
                     key = layout.definition_key(number, file)
-                    self._put(transaction, "definitions", key, layout.seal(key, source))
+                    self.transactions.put(transaction, "definitions", key, layout.seal(key, source))
                 self._switch(transaction, current, environments, number)
-                ensure_signing_keys(transaction, self._environment.databases)
+                ensure_signing_keys(transaction, self._database.databases)
             self.word.raise_to(number)
-            self._sweep()
+            self.transactions.sweep()
         return number
 
     def rollback(self) -> int:
@@ -152,66 +131,66 @@ class Store:
         Keys that were revoked stay revoked, keys made by command stay; rolling back twice returns to where it was.
         Raises StoreError when there is no previous generation.
         """
-        with self._environment.publishing():
-            with self._writing() as transaction:
-                current = self._current(transaction)
-                previous = layout.read_manifest(transaction, self._environment.databases, b"previous")
+        with self.transactions.publishing():
+            with self.transactions.writing() as transaction:
+                current = self.transactions.current(transaction)
+                previous = layout.read_manifest(transaction, self._database.databases, b"previous")
                 if previous is None:
                     raise StoreError(f"{self.directory}: there is no previous generation to go back to")
-                number = self._next_number(current)
+                number = self.transactions.next_number(current)
                 self._switch(transaction, current, previous.environments, number)
             self.word.raise_to(number)
         return number
 
     def renumber(self) -> int:
         """The same content under a new, higher number: after a store went back to its copy."""
-        with self._environment.publishing():
-            with self._writing() as transaction:
-                number = self._renumber(transaction, self._current(transaction))
+        with self.transactions.publishing():
+            with self.transactions.writing() as transaction:
+                number = self.transactions.renumber(transaction, self.transactions.current(transaction))
             self.word.raise_to(number)
         return number
 
     def add_key(self, key_hash: bytes, record: KeyRecord) -> int:
         """Stores a key made by command and returns the new generation. Its environment must exist."""
-        with self._environment.publishing():
-            with self._writing() as transaction:
-                current = self._current(transaction)
+        with self.transactions.publishing():
+            with self.transactions.writing() as transaction:
+                current = self.transactions.current(transaction)
                 if record.environment not in current.environments:
                     known = ", ".join(sorted(current.environments)) or "none yet"
                     raise StoreError(f"there is no environment {record.environment}; there are: {known}")
                 sealed = layout.seal_key(key_hash, Origin.CREATED, record)
                 if not transaction.put(
-                    key_hash, sealed, db=self._environment.databases["api_keys"], overwrite=False
+                    key_hash, sealed, db=self._database.databases["api_keys"], overwrite=False
                 ):
                     raise StoreError("this key is stored already")
-                number = self._renumber(transaction, current)
+                number = self.transactions.renumber(transaction, current)
             self.word.raise_to(number)
         return number
 
     def revoke_key(self, key_id: str) -> tuple[int, KeyRecord]:
         """Revokes the key with this id for good: neither a publish nor a rollback revives it."""
-        with self._environment.publishing():
-            with self._writing() as transaction:
-                current = self._current(transaction)
-                rows = transaction.cursor(self._environment.databases["api_keys"])
+        with self.transactions.publishing():
+            with self.transactions.writing() as transaction:
+                current = self.transactions.current(transaction)
+                rows = transaction.cursor(self._database.databases["api_keys"])
                 stored = [layout.read_key(bytes(key_hash), bytes(value)) for key_hash, value in rows]
                 found = [key for key in stored if key.record.id == key_id and key.origin != Origin.REVOKED]
                 if not found:
                     raise StoreError(f"there is no key with id {key_id}; `fanion keys list` shows them")
                 for key in found:
                     sealed = layout.seal_key(key.hash, Origin.REVOKED, key.record)
-                    self._put(transaction, "api_keys", key.hash, sealed)
-                number = self._renumber(transaction, current)
+                    self.transactions.put(transaction, "api_keys", key.hash, sealed)
+                number = self.transactions.renumber(transaction, current)
             self.word.raise_to(number)
         return number, found[0].record
 
     def rotate_signing_key(self) -> int:
         """Signs trace tokens with a new key from the new generation on, which is returned."""
         now = look_at(self.directory).cautious
-        with self._environment.publishing():
-            with self._writing() as transaction:
-                rotate_signing_keys(transaction, self._environment.databases, now)
-                number = self._renumber(transaction, self._current(transaction))
+        with self.transactions.publishing():
+            with self.transactions.writing() as transaction:
+                rotate_signing_keys(transaction, self._database.databases, now)
+                number = self.transactions.renumber(transaction, self.transactions.current(transaction))
             self.word.raise_to(number)
         return number
 
@@ -228,35 +207,21 @@ class Store:
 
         Raises StoreError; the copy from before then stays.
         """
-        self._environment.keep_copy()
+        self._database.keep_copy()
 
     def check_readers(self) -> int:
         """Frees what processes that died had pinned; returns how many there were."""
-        return self._environment.check_readers()
+        return self._database.check_readers()
 
     def close(self) -> None:
         """Gives the environment up; the last holder in the process closes it. Pins must be released before."""
-        self._environment.give_back()
+        self._database.give_back()
 
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _current(self, transaction: Any) -> Manifest:
-        return layout.read_manifest(transaction, self._environment.databases) or EMPTY
-
-    def _next_number(self, current: Manifest) -> int:
-        """Above the committed one, and above the word: a store that went back to its copy doesn't reuse numbers."""
-        return max(current.generation, self.word.load()) + 1
-
-    def _renumber(self, transaction: Any, current: Manifest) -> int:
-        """A new number for a change of keys alone; what rolling back goes to stays."""
-        number = self._next_number(current)
-        manifest = msgspec.structs.replace(current, generation=number)
-        self._put(transaction, "meta", b"current", layout.seal(b"current", msgspec.json.encode(manifest)))
-        return number
 
     def _switch(
         self, transaction: Any, current: Manifest, environments: Mapping[str, EnvironmentEntry], number: int
@@ -274,14 +239,16 @@ class Store:
             current, generation=number, published_at=time.time(), environments=dict(environments)
         )
         if current.generation:
-            self._put(
+            self.transactions.put(
                 transaction, "meta", b"previous", layout.seal(b"previous", msgspec.json.encode(current))
             )
-        self._put(transaction, "meta", b"current", layout.seal(b"current", msgspec.json.encode(manifest)))
+        self.transactions.put(
+            transaction, "meta", b"current", layout.seal(b"current", msgspec.json.encode(manifest))
+        )
 
     def _key_set(self, transaction: Any, name: str, publication: int) -> dict[str, KeyRecord]:
         key = layout.content_key(name, publication)
-        value = transaction.get(key, db=self._environment.databases["key_sets"])
+        value = transaction.get(key, db=self._database.databases["key_sets"])
         if value is None:
             return {}
         return msgspec.json.decode(layout.unseal(key, bytes(value), "key sets"), type=dict[str, KeyRecord])
@@ -289,10 +256,10 @@ class Store:
     def _put_key_set(self, transaction: Any, name: str, number: int, keys: Mapping[bytes, KeyRecord]) -> None:
         own = {key_hash.hex(): record for key_hash, record in keys.items() if record.environment == name}
         key = layout.content_key(name, number)
-        self._put(transaction, "key_sets", key, layout.seal(key, msgspec.json.encode(own)))
+        self.transactions.put(transaction, "key_sets", key, layout.seal(key, msgspec.json.encode(own)))
 
     def _drop_defined_keys(self, transaction: Any, current: Manifest, names: set[str]) -> None:
-        database = self._environment.databases["api_keys"]
+        database = self._database.databases["api_keys"]
         for name in names & current.environments.keys():
             for text in self._key_set(transaction, name, current.environments[name].publication):
                 key_hash = bytes.fromhex(text)
@@ -301,7 +268,7 @@ class Store:
                     transaction.delete(key_hash, db=database)
 
     def _take_defined_keys(self, transaction: Any, name: str, publication: int) -> None:
-        database = self._environment.databases["api_keys"]
+        database = self._database.databases["api_keys"]
         for text, record in self._key_set(transaction, name, publication).items():
             key_hash = bytes.fromhex(text)
             value = transaction.get(key_hash, db=database)
@@ -312,74 +279,6 @@ class Store:
                 raise StoreError(
                     f"key {record.id} of environment {name} is already {held.record.environment}'s"
                 )
-            self._put(transaction, "api_keys", key_hash, layout.seal_key(key_hash, Origin.DEFINED, record))
-
-    def _sweep(self) -> None:
-        """Removes what neither the current nor the previous generation names."""
-        with self._writing() as transaction:
-            manifests = [self._current(transaction)]
-            manifests += filter(
-                None, [layout.read_manifest(transaction, self._environment.databases, b"previous")]
+            self.transactions.put(
+                transaction, "api_keys", key_hash, layout.seal_key(key_hash, Origin.DEFINED, record)
             )
-            entries = [
-                (name, entry) for manifest in manifests for name, entry in manifest.environments.items()
-            ]
-            contents = {layout.content_key(name, entry.publication) for name, entry in entries}
-            publications = {entry.publication.to_bytes(8, "big") for _, entry in entries}
-            for database in ("bundles", "key_sets"):
-                self._delete(transaction, database, lambda key: key not in contents)
-            self._delete(transaction, "definitions", lambda key: key[:8] not in publications)
-            lists = {rows.number for _, entry in entries for rows in entry.lists.values()}
-        sweep_lists(self._writing, self._environment.databases["lists"], lists)
-        self.check_readers()
-
-    def _delete(self, transaction: Any, database: str, unwanted: Callable[[bytes], bool]) -> None:
-        cursor = transaction.cursor(self._environment.databases[database])
-        for key in [key for key in map(bytes, cursor.iternext(values=False)) if unwanted(key)]:
-            transaction.delete(key, db=self._environment.databases[database])
-
-    def _put(self, transaction: Any, database: str, key: bytes, value: bytes) -> None:
-        transaction.put(key, value, db=self._environment.databases[database])
-
-    @contextmanager
-    def _writing(self) -> Iterator[Any]:
-        """One write transaction: committed at the end, undone by any exception."""
-        if not self._write_allowed:
-            raise StoreError(f"{self.directory}: the store was opened for reading")
-        with self._reading(), self._environment.begin_write() as transaction:
-            yield transaction
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        self._environment.check()
-        try:
-            yield
-        except lmdb.Error as error:
-            raise layout.translate(error, str(self.directory)) from error
-
-
-def _padded(bundle: bytes) -> bytes:
-    """As it is stored: on pages of its own, and so 16-aligned."""
-    return bundle if len(bundle) >= BUNDLE_ROOM_MIN else bundle.ljust(BUNDLE_ROOM_MIN, b"\0")
-
-
-def _check(publication: Publication) -> None:
-    """What the layout can't hold, said before anything is written."""
-    if not publication.bundles and not publication.removed:
-        raise StoreError("nothing to publish: no environment is named")
-    for name in (*publication.bundles, *publication.definitions):
-        if not name or len(name.encode()) > NAME_BYTES_MAX or "\0" in name:
-            raise StoreError(
-                f"{name[:60]!r} can't be a name here: 1 to {NAME_BYTES_MAX} bytes without NUL are allowed"
-            )
-    for key_hash, record in publication.keys.items():
-        if len(key_hash) != HASH_BYTES:
-            raise StoreError(f"key {record.id}: a hash has {HASH_BYTES} bytes, not {len(key_hash)}")
-        if record.environment not in publication.bundles:
-            raise StoreError(
-                f"key {record.id} is for environment {record.environment}, which isn't published here"
-            )
-    for name in (publication.lists.keys() | publication.kept_lists.keys()) - publication.bundles.keys():
-        raise StoreError(f"there are lists for environment {name}, which isn't published here")
-    for name in publication.bundles.keys() & set(publication.removed):
-        raise StoreError(f"environment {name} can't be published and removed at once")

@@ -18,7 +18,8 @@ from fanion.bundle.format import VERSION
 from fanion.errors import StoreError, StoreVersionError
 from fanion.store import generation as layout
 from fanion.store.generation import EnvironmentEntry, PinnedGeneration
-from fanion.store.store import Store, _padded
+from fanion.store.store import Store
+from fanion.store.transactions import padded
 
 Recompile = Callable[[dict[str, bytes]], Mapping[str, bytes]]
 """Sources by file name -> the bundles of every environment in them."""
@@ -70,11 +71,12 @@ def upgrade(store: Store, recompile: Recompile) -> int | None:
 
 def _replace(store: Store, publication: int, bundles: Mapping[str, bytes]) -> int:
     """One publication's environments under a publication of their own: sources, keys and lists as they were."""
-    with store._environment.publishing():
-        with store._writing() as transaction:
-            databases = store._environment.databases
-            current = store._current(transaction)
-            number = store._next_number(current)
+    transactions = store.transactions
+    with transactions.publishing():
+        with transactions.writing() as transaction:
+            databases = transactions.databases
+            current = transactions.current(transaction)
+            number = transactions.next_number(current)
             environments = dict(current.environments)
             for name, bundle in bundles.items():
                 entry = environments.get(name)
@@ -100,7 +102,7 @@ def _put(
     old, new = layout.content_key(name, entry.publication), layout.content_key(name, number)
     keys = layout.unseal(old, bytes(transaction.get(old, b"", db=databases["key_sets"])), "key sets")
     transaction.put(new, layout.seal(new, keys), db=databases["key_sets"])
-    transaction.put(new, _padded(bundle), db=databases["bundles"])
+    transaction.put(new, padded(bundle), db=databases["bundles"])
     digest = xxhash.xxh64_intdigest(bundle)
     return msgspec.structs.replace(entry, publication=number, size=len(bundle), digest=digest)
 

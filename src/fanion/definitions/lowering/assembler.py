@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from fanion.model.choice import Alternative, KeyedWeights, NumberTerm, Scores, TextTerm, Vector
+from fanion.model.parts import Piece
 from fanion.model.program import (
     Hash,
     HashKind,
@@ -21,7 +22,6 @@ from fanion.model.program import (
     Op,
     Operand,
     Outcome,
-    Piece,
     Range,
     Ranges,
     Reduction,

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 from fanion.definitions.reading.members import MemberList
 from fanion.definitions.reading.report import Report, shown
 from fanion.model.layers import Layer
-from fanion.model.program import Answer, Decision, Lowered, Node, Parameter, Piece, PieceKind, Slot, Source
+from fanion.model.parts import Piece, PieceKind
+from fanion.model.program import Answer, Decision, Lowered, Node, Parameter, Slot, Source
 from fanion.model.shape import NATIVE, ContextShape
 
 USER: Final = "userId"

@@ -16,7 +16,8 @@ from fanion.definitions.lowering.assembler import Assembler, Exits, Label, spans
 from fanion.definitions.lowering.builder import Builder, Identity
 from fanion.definitions.lowering.conditions import Tree, emit
 from fanion.definitions.lowering.values import Numbers, identity, value_text
-from fanion.model.program import Answer, HashKind, Node, Op, Piece, PieceKind, Reduction, Resolution
+from fanion.model.parts import Piece, PieceKind
+from fanion.model.program import Answer, HashKind, Node, Op, Reduction, Resolution
 
 BUCKETS: Final = 10_000
 """Buckets of a rollout or split: per cent with two decimals."""

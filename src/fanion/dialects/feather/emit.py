@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import msgspec
 
-from fanion.model.program import Answer, Entry, Fragment, Lowered, Parameter, Resolution, Table
+from fanion.model.parts import Fragment
+from fanion.model.program import Answer, Entry, Lowered, Parameter, Resolution, Table
 
 NAME = "feather"
 SOURCES = frozenset({"native", NAME})

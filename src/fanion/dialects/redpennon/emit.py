@@ -20,7 +20,8 @@ from typing import Final
 import msgspec
 
 from fanion.auth.trace import MARK, scope_of
-from fanion.model.program import Answer, Entry, Fragment, Hole, Lowered, Parameter, Resolution, Table
+from fanion.model.parts import Fragment, Hole
+from fanion.model.program import Answer, Entry, Lowered, Parameter, Resolution, Table
 
 NAME: Final = "redpennon"
 SOURCES: Final = frozenset({"native", NAME})

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from fanion.model.program import Answer, Entry, Fragment, Lowered, Parameter, Resolution, Table
+from fanion.model.parts import Fragment
+from fanion.model.program import Answer, Entry, Lowered, Parameter, Resolution, Table
 
 NAME: Final = "stitchd"
 SOURCES: Final = frozenset({"native", NAME})

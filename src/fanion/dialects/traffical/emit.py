@@ -14,7 +14,8 @@ import msgspec
 
 from fanion.model.json_value import Json
 from fanion.model.layers import Arm, Layer, Patch, Row, RowHole, RowOutcome
-from fanion.model.program import Answer, Entry, Fragment, Hole, Lowered, Parameter, Table
+from fanion.model.parts import Fragment, Hole
+from fanion.model.program import Answer, Entry, Lowered, Parameter, Table
 
 NAME = "traffical"
 RECORD = "traffical"

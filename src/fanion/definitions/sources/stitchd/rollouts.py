@@ -26,7 +26,8 @@ from fanion.definitions.sources.stitchd.files import (
     Rollout,
     Target,
 )
-from fanion.model.program import Answer, HashKind, Piece, PieceKind, Reduction, Resolution, Slot, Source
+from fanion.model.parts import Piece, PieceKind
+from fanion.model.program import Answer, HashKind, Reduction, Resolution, Slot, Source
 
 Share = tuple[int, "int | None"]
 """Basis points, and the number of a variant (None: the default variant)."""

@@ -22,7 +22,8 @@ from fanion.definitions.sources.traffical.files import (
 )
 from fanion.model.choice import NumberTerm, TextTerm, Vector
 from fanion.model.layers import Arm
-from fanion.model.program import HashKind, Node, Op, Piece, PieceKind, Reduction, Resolution
+from fanion.model.parts import Piece, PieceKind
+from fanion.model.program import HashKind, Node, Op, Reduction, Resolution
 
 DYNAMIC_MAX: Final = 10_000
 """Dynamic allocations of one policy (docs/apis/traffical.md: Per-entity policies): more are as if the count

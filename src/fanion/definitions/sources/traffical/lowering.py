@@ -28,18 +28,8 @@ from fanion.definitions.sources.traffical.layers import (
 )
 from fanion.model.layers import Arm
 from fanion.model.layers import Layer as LoweredLayer
-from fanion.model.program import (
-    Answer,
-    HashKind,
-    Op,
-    Piece,
-    PieceKind,
-    Profile,
-    Reduction,
-    Resolution,
-    Slot,
-    Source,
-)
+from fanion.model.parts import Piece, PieceKind
+from fanion.model.program import Answer, HashKind, Op, Profile, Reduction, Resolution, Slot, Source
 from fanion.model.shape import ContextShape
 
 NAME: Final = "traffical"

@@ -45,10 +45,10 @@ def copy_path(directory: Path) -> Path:
     return directory / "store" / "copy"
 
 
-class StoreEnvironment:
+class Database:
     """One open environment, counted: every Store of a directory in a process shares it."""
 
-    _open: ClassVar[dict[str, StoreEnvironment]] = {}
+    _open: ClassVar[dict[str, Database]] = {}
     _opening: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, directory: Path, *, create: bool, map_bytes: int) -> None:
@@ -80,7 +80,7 @@ class StoreEnvironment:
             raise
 
     @classmethod
-    def take(cls, directory: Path, *, create: bool, map_bytes: int) -> StoreEnvironment:
+    def take(cls, directory: Path, *, create: bool, map_bytes: int) -> Database:
         """The process's environment for `directory`, opened when it isn't yet. `give_back` when done."""
         if create:
             try:
