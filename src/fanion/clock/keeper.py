@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import CLOCK_BOOTTIME, clock_gettime_ns
 
 import msgspec
 
@@ -99,6 +100,8 @@ class GuardedClock:
         self._stamp: tuple[int, int] | None = None
         self._failed = ""
         self._anchor = self.belief = begin(clocks(), floor)
+        self._counted: Belief | None = None
+        self._ahead_ns = 0
 
     @classmethod
     def open(
@@ -115,7 +118,13 @@ class GuardedClock:
         return self._later(self.belief.expiry)
 
     def expiry_ns(self) -> int:
-        return int(self.expiry() * 1e9)
+        """The same for every token that is issued, so what doesn't change between two looks is kept."""
+        if self.belief is not self._counted:
+            self._counted = self.belief
+            self._ahead_ns = int((self.belief.expiry - self.belief.boottime) * 1e9)
+        if self._clocks is read_clocks:
+            return self._ahead_ns + clock_gettime_ns(CLOCK_BOOTTIME)
+        return self._ahead_ns + int(self._clocks().boottime * 1e9)
 
     def month(self) -> float:
         """Unix seconds that decide the month."""
