@@ -242,6 +242,10 @@ class _Checks:
         if segment.context_type is None and (own or not segment.lists):
             found = "members without a context type" if own else "no context type"
             self.report.problem(file, path, found, "context_type, or lists by context type")
+        for name in (segment.context_type or "", *segment.lists):
+            if len(name) > limits.NAME_CHARS_MAX:
+                allowed = f"at most {limits.NAME_CHARS_MAX} characters"
+                self.report.problem(file, path, f"a context type of {len(name)} characters", allowed)
         if segment.context_type in segment.lists:
             place = join(f"{path}.lists", str(segment.context_type))
             self.report.problem(file, place, "the segment's own context type", "its members stand above")
