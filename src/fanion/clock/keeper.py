@@ -18,7 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import CLOCK_BOOTTIME, clock_gettime_ns
+from time import time_ns
 
 import msgspec
 
@@ -99,9 +99,8 @@ class GuardedClock:
         self._clocks = clocks
         self._stamp: tuple[int, int] | None = None
         self._failed = ""
+        self._wall_ns = time_ns if clocks is read_clocks else lambda: int(clocks().wall * 1e9)
         self._anchor = self.belief = begin(clocks(), floor)
-        self._counted: Belief | None = None
-        self._ahead_ns = 0
 
     @classmethod
     def open(
@@ -118,13 +117,18 @@ class GuardedClock:
         return self._later(self.belief.expiry)
 
     def expiry_ns(self) -> int:
-        """The same for every token that is issued, so what doesn't change between two looks is kept."""
-        if self.belief is not self._counted:
-            self._counted = self.belief
-            self._ahead_ns = int((self.belief.expiry - self.belief.boottime) * 1e9)
-        if self._clocks is read_clocks:
-            return self._ahead_ns + clock_gettime_ns(CLOCK_BOOTTIME)
-        return self._ahead_ns + int(self._clocks().boottime * 1e9)
+        """The same for every token that is issued: the wall, and by how much it was behind at the last look, a
+        second ago at most."""
+        return self._wall_ns() + self._behind_ns
+
+    @property
+    def belief(self) -> Belief:
+        return self._belief
+
+    @belief.setter
+    def belief(self, belief: Belief) -> None:
+        self._belief = belief
+        self._behind_ns = int((belief.expiry - belief.wall) * 1e9)
 
     def month(self) -> float:
         """Unix seconds that decide the month."""

@@ -115,6 +115,8 @@ def take_batch(services: Services, bodies: Bodies) -> Handler:
 
 
 def _counted(accepted: int, rejected: list[str]) -> Reply:
+    if not rejected:
+        return ACCEPTED, b'{"accepted_count":%d,"rejected_keys":[]}' % accepted
     return ACCEPTED, b'{"accepted_count":%d,"rejected_keys":%b}' % (
         accepted,
         msgspec.json.encode(echoed(rejected, len)),
