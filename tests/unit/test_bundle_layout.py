@@ -13,6 +13,7 @@ from fanion.bundle import format as f
 from fanion.engine import reference
 from fanion.model import program
 from fanion.model.layers import RowHole
+from fanion.model.parts import PieceKind
 
 ROOT = Path(__file__).parents[2]
 LAYOUT = ROOT / "ext/fanion/_core/layout.pxd"
@@ -24,7 +25,7 @@ WORDS: dict[str, type[enum.IntEnum]] = {
     "OP": program.Op,
     "HASH": program.HashKind,
     "REDUCE": program.Reduction,
-    "PIECE": program.PieceKind,
+    "PIECE": PieceKind,
     "ROW_HOLE": RowHole,
 }
 BOUNDS = {
