@@ -85,14 +85,17 @@ def context_of(
     return members, attributes, contexts
 
 
-def finished(answer: bytes, token: bytes | None, identity: str | None, signer: TraceSigner | None) -> bytes:
-    """A fragment with its end: a whole token, or none. `token`: its beginning, None where the fragment is whole
-    (see `emit`)."""
+def variable(
+    key: str, answer: bytes, token: bytes | None, identity: str | None, signer: TraceSigner | None
+) -> bytes:
+    """The object of one variable: its key, and a fragment with its end: a whole token, or none. `token`: its
+    beginning, None where the fragment is whole (see `emit`)."""
     if token is None:
-        return answer
+        return b'{"key":%b,%b' % (_encode(key), answer)
     if identity is None or signer is None:
-        return answer + ANONYMOUS
-    return b'%b%b%b"}' % (answer, token, signer.issue(token[-SCOPE_CHARACTERS:], identity))
+        return b'{"key":%b,%b%b' % (_encode(key), answer, ANONYMOUS)
+    issued = signer.issue(token[-SCOPE_CHARACTERS:], identity)
+    return b'{"key":%b,%b%b%b"}' % (_encode(key), answer, token, issued)
 
 
 def whole(fragment: bytes, user: Mapping[str, Json] | None) -> bytes:
@@ -120,10 +123,7 @@ def evaluate_one(services: Services, bodies: Bodies, signers: Signers, gate: Gat
         members, attributes, contexts = context_of(at, user, identity)
         client = record.kind == "client"
         _, answer, token = at.bundle.resolve(at.table, key, client, members, attributes, contexts)
-        return OK, b'{"key":%b,%b' % (
-            _encode(key),
-            finished(answer, token, identity, signers.of(snapshot)),
-        )
+        return OK, variable(key, answer, token, identity, signers.of(snapshot))
 
     return handler
 
@@ -146,7 +146,7 @@ def evaluate_many(services: Services, bodies: Bodies, signers: Signers, gate: Ga
             at.table, folded, record.kind == "client"
         )
         results = [
-            b'%b:{"key":%b,%b' % (_encode(key), _encode(known), finished(answer, token, identity, signer))
+            b"%b:%b" % (_encode(key), variable(known, answer, token, identity, signer))
             for key, known, (_, answer, token) in zip(asked, folded, answers, strict=True)
         ]
         return OK, b'{"results":{%b}}' % b",".join(results)
