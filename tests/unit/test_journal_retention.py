@@ -246,6 +246,35 @@ def test_a_reader_in_the_middle_goes_on_across_compression_and_recycling() -> No
     assert seen == list(range(1, len(seen) + 1))
 
 
+def test_a_segment_that_outgrew_its_size_is_read_whole_while_it_is_recycled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its file is cut to the common size for the pool: what stands there then is not what the segment held."""
+    monkeypatch.setattr(log_segment, "WINDOW_BYTES", 8 * KIB)
+    storage = build(4, close=False)
+    everything = sequences(storage)
+    reader = JournalReader(DATA, storage=storage)
+    records = reader.read()
+    seen = [next(records).sequence]
+    smaller = msgspec.structs.replace(COMPRESSING, segment_bytes=SETTINGS.segment_bytes * 2 // 3)
+    passed = run_pass(storage, JOURNAL, smaller)
+    assert passed is not None
+    assert passed.compressed == 3
+    assert names(storage, ".free")
+    seen += [record.sequence for record in records]
+    assert reader.defects == []
+    assert seen == everything
+
+
+def test_what_a_kill_left_on_its_way_to_the_pool_is_removed() -> None:
+    storage = build(3)
+    (first, *_) = names(storage, ".log")
+    storage.rename(JOURNAL / first, JOURNAL / f"{files.RECYCLED_PREFIX}0123456789abcdef.tmp")
+    run_pass(storage, JOURNAL, SETTINGS)
+    assert names(storage, ".tmp") == []
+    assert names(storage, ".free") == []
+
+
 def test_what_is_removed_frees_its_blocks_in_small_steps_while_a_reader_stands_in_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -14,7 +14,8 @@ Files, in DIR/journal (0700, files 0600)
     NNN.slot                writer NNN's epoch and next sequence; its flock is the claim (slot.py)
     NNN.ring                its ring; control words and pairing table in fanion_ring.h
     NNN-ORDINAL.log         a log segment; .zst: compressed (compression.py). Found by header, not by name
-    pool-*.free             segments to be recycled; NNN-*.tmp: files being made; removed-*.tmp: on their way out
+    pool-*.free             segments to be recycled; NNN-*.tmp: files being made; removed-*.tmp: on their way out,
+                            recycled-*.tmp: into the pool
     readers/NAME.json       the checkpoint of a registered reader
 
 A record's identity is (machine, writer, epoch, sequence). Sequences of a writer have no gaps and go on across

@@ -38,6 +38,8 @@ REMOVE_STEP_BYTES = MIB
 REMOVE_PAUSE_S = 0.005
 REMOVED_PREFIX = "removed-"
 """Of files whose blocks the next pass of retention frees."""
+RECYCLED_PREFIX = "recycled-"
+"""Of files on their way into the pool."""
 
 
 class ReadySegment(NamedTuple):
@@ -115,6 +117,10 @@ def is_removed_name(name: str) -> bool:
     return name.startswith(REMOVED_PREFIX) and name.endswith(".tmp")
 
 
+def is_recycled_name(name: str) -> bool:
+    return name.startswith(RECYCLED_PREFIX) and name.endswith(".tmp")
+
+
 def remove_segment(storage: Storage, path: Path) -> None:
     """Takes a file's name away, durably; its blocks are freed by the next pass of retention (`shrink`)."""
     storage.rename(path, path.with_name(f"{REMOVED_PREFIX}{random_name(storage)}.tmp"))
@@ -122,9 +128,8 @@ def remove_segment(storage: Storage, path: Path) -> None:
 
 
 def shrink(storage: Storage, draft: Path, step: Callable[[int], None] = lambda _: None) -> None:
-    """Frees a file's blocks a step at a time from its end, then unlinks it. The header goes before them: a reader
-    that still has the file open sees that it is another one (`still_there`). `step` is called before each step,
-    to end (by raising).
+    """Frees a file's blocks a step at a time from its end, then unlinks it. `step` is called before each step, to
+    end (by raising).
 
     Unlinked in one piece, 64 MiB went to the disk as one discard, and the writer's fdatasync behind it took 11 to
     17 ms; in steps of 1 MiB it took 4 at most.
@@ -132,8 +137,6 @@ def shrink(storage: Storage, draft: Path, step: Callable[[int], None] = lambda _
     fd = storage.open(draft)
     try:
         size = storage.size(fd)
-        if size > REMOVE_STEP_BYTES:
-            write_all(storage, fd, bytes(PAGE), 0)
         while size > REMOVE_STEP_BYTES:
             step(0)
             size -= REMOVE_STEP_BYTES
@@ -202,14 +205,25 @@ class SegmentMaker:
         return ReadySegment(path, fd, self._size, header)
 
     def recycle(self, path: Path, *, keep: int) -> None:
-        """Puts a file that is no longer needed into the pool, or removes it when the pool has `keep` already."""
+        """Puts a file that is no longer needed into the pool, or removes it when the pool has `keep` already.
+
+        It loses its name first: a reader that has it open must be able to tell that its bytes are no segment's.
+        A retention pass beside this may take the nameless file for one that a kill left, and remove it.
+        """
         storage = self._storage
         pool = [name for name in storage.list_directory(self._directory) if is_pool_name(name)]
-        if len(pool) >= keep or not self._complete(path):
+        if len(pool) >= keep:
             remove_segment(storage, path)
             return
-        storage.rename(path, self._directory / f"pool-{random_name(storage)}.free")
+        draft = self._directory / f"{RECYCLED_PREFIX}{random_name(storage)}.tmp"
+        storage.rename(path, draft)
         storage.sync_directory(self._directory)
+        with contextlib.suppress(FileNotFoundError):
+            if not self._complete(draft):
+                remove_segment(storage, draft)
+                return
+            storage.rename(draft, self._directory / f"pool-{random_name(storage)}.free")
+            storage.sync_directory(self._directory)
 
     def _complete(self, path: Path) -> bool:
         """Cuts a file to the size of a segment, and writes zeros where it was never written. False: too much is

@@ -15,7 +15,7 @@ from fanion.errors import JournalError
 from fanion.journal.compression import open_source
 from fanion.journal.files import parse_ring_identity
 from fanion.journal.log_segment import Damage, Scanner, Segment
-from fanion.journal.reader import RING_HEAD_BYTES, Defect, JournalReader, segment_limits, still_there
+from fanion.journal.reader import RING_HEAD_BYTES, Defect, JournalReader, segment_limits
 from fanion.journal.seal import read_seal
 from fanion.journal.slot import list_slots, read_slot, ring_path
 from fanion.journal.storage import Storage
@@ -79,7 +79,7 @@ class Verification:
             )
             for part in scanner:
                 if isinstance(part, Damage):
-                    if not still_there(source, header):
+                    if not source.in_place:
                         return 0
                     what = "records do not verify"
                     lost = (part.sequence, part.next_sequence)

@@ -178,6 +178,12 @@ class Source:
     def size(self) -> int:
         return self._storage.size(self.fd)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the open file still has its name. Retention takes the name away before it changes a byte, so what
+        was read of a file that has it is what the segment holds."""
+        return self._storage.same_file(self.fd, self.path)
+
     def written(self) -> list[tuple[int, int]]:
         """Where the file isn't a hole now: (start, end) in order."""
         return self._storage.written(self.fd)

@@ -23,7 +23,6 @@ from fanion.journal.compression import open_source
 from fanion.journal.files import parse_ring_identity, random_name, read_control
 from fanion.journal.log_segment import (
     MOVED_MAX,
-    PAGE,
     SEQUENCE_END,
     START,
     Damage,
@@ -32,7 +31,6 @@ from fanion.journal.log_segment import (
     SegmentHeader,
     Source,
     list_segments,
-    parse_header,
 )
 from fanion.journal.seal import read_index, read_seal
 from fanion.journal.slot import is_owned, list_slots, read_slot, ring_path
@@ -245,7 +243,7 @@ class JournalReader:
         )
         for part in scanner:
             if isinstance(part, Damage):
-                if not still_there(source, header):
+                if not source.in_place:
                     raise FileNotFoundError(str(segment.path))
                 lost = (max(part.sequence, position.sequence), part.next_sequence)
                 self._report(
@@ -313,13 +311,6 @@ class JournalReader:
     def _report(self, defect: Defect) -> None:
         if defect not in self.defects:
             self.defects.append(defect)
-
-
-def still_there(source: Source, header: SegmentHeader) -> bool:
-    """Whether an open file still is the segment that it was: a compressed one's plain file is recycled, and then
-    begins another life under a reader's descriptor."""
-    found = parse_header(source.read(0, PAGE))
-    return found is not None and found.salt == header.salt
 
 
 def segment_limits(segments: list[Segment], end: int) -> list[int]:

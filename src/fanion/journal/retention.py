@@ -26,7 +26,7 @@ import msgspec
 
 from fanion.errors import JournalError
 from fanion.journal.compression import compress_segment, is_draft_name, open_source
-from fanion.journal.files import SegmentMaker, is_removed_name, remove_segment, shrink
+from fanion.journal.files import SegmentMaker, is_recycled_name, is_removed_name, remove_segment, shrink
 from fanion.journal.log_segment import SEQUENCE_END, Segment, list_segments
 from fanion.journal.reader import list_checkpoints, segment_limits
 from fanion.journal.seal import Seal, read_seal, seal_segment
@@ -188,7 +188,7 @@ def _drop_twins(storage: Storage, directory: Path, maker: SegmentMaker, settings
     names = set(storage.list_directory(directory))
     for name in sorted(names):
         path = directory / name
-        if is_draft_name(name):
+        if is_draft_name(name) or is_recycled_name(name):
             remove_segment(storage, path)
         elif name.endswith(".log") and f"{path.stem}.zst" in names:
             maker.recycle(path, keep=settings.pool_segments)

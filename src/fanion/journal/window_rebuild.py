@@ -17,7 +17,7 @@ from fanion._core.window import WRITERS, IdWindow
 from fanion.errors import JournalError
 from fanion.journal.compression import open_source
 from fanion.journal.log_segment import MOVED_MAX, Damage, Run, Scanner, Segment
-from fanion.journal.reader import JournalReader, segment_limits, still_there
+from fanion.journal.reader import JournalReader, segment_limits
 from fanion.journal.session import adopt
 from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import Slot, list_slots, read_slot
@@ -167,7 +167,7 @@ def _runs(storage: Storage, part: Part, is_stopped: Callable[[], bool] = lambda:
                 raise JournalError(CLOSED)
             if not isinstance(found, Damage):
                 yield found
-            elif not still_there(source, header):
+            elif not source.in_place:
                 raise FileNotFoundError(str(part.segment.path))
 
 
