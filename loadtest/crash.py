@@ -5,8 +5,10 @@ fresh marker. Each round kills a random worker, or the whole process group, at a
 journal is read: every acknowledged event must be there exactly once; an unacknowledged one once or not at all.
 `--publish` publishes definitions all the time as well. `--clock-share` of the rounds set the wall clock instead: an
 hour or a year ahead, an hour behind, to 1972, or right; it is believed after seconds, and segments are small, so
-that retention has something to delete. Prints acknowledged, found, lost, twice and the longest time
-from a restart to the first answer; exits 1 when anything was lost or is there twice.
+that retention has something to delete. `--stop-share` of them stop a worker, or a command that writes the store,
+for a moment; `--store-share` of them put a copy into the store's place or fill its table of readers. Prints
+acknowledged, found, lost, twice and the longest time from a restart to the first answer; exits 1 when anything was
+lost or is there twice.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pathlib import Path
 
 from fanion.journal.event import split_events
 from fanion.journal.reader import JournalReader
+from loadtest.faults import fill_readers, replace_store, stop_for_a_moment, stop_writing_command
 from loadtest.smoke import free_port
 from loadtest.wall_clock import WallClock
 
@@ -168,8 +171,12 @@ def event(marker: str) -> dict[str, object]:
     }
 
 
+def publishing(data: Path, world: Path) -> list[str]:
+    return [sys.executable, "-m", "fanion", "publish", str(world), "--data", str(data)]
+
+
 def publish(data: Path, world: Path) -> int:
-    command = [sys.executable, "-m", "fanion", "publish", str(world), "--data", str(data)]
+    command = publishing(data, world)
     return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
 
 
@@ -185,6 +192,68 @@ def count(data: Path) -> tuple[Counter[str], int]:
     for record in reader.read():
         found.update(sent["ruleId"] for sent in split_events(record))
     return found, len(reader.defects)
+
+
+class Fate:
+    """Chooses what happens in a round, and lets it happen."""
+
+    def __init__(
+        self,
+        server: Server,
+        data: Path,
+        world: Path,
+        wall: WallClock | None,
+        rng: random.Random,
+        options: argparse.Namespace,
+    ) -> None:
+        self._server = server
+        self._store = data / "store"
+        self._publishing = publishing(data, world)
+        self._wall = wall
+        self._rng = rng
+        shares = (options.clock_share, options.stop_share, options.store_share)
+        strikes = (self._set_clock, self._stop, self._change_store, self._kill)
+        self._strikes = list(zip(strikes, (*shares, max(0.0, 1 - sum(shares))), strict=True))
+        self._all_share = options.all_share
+        self._timers: list[threading.Timer | None] = []
+
+    def strike(self) -> str:
+        """One fault; its name."""
+        strikes, shares = zip(*self._strikes, strict=True)
+        return str(self._rng.choices(strikes, shares)[0]())
+
+    def settle(self) -> None:
+        """Waits until nothing stands still any more."""
+        for timer in self._timers:
+            if timer is not None:
+                timer.join()
+
+    def _kill(self) -> str:
+        if self._rng.random() < self._all_share or not self._server.kill_worker(self._rng):
+            self._server.kill_all()
+            self._server.start()
+            return "process group killed"
+        return "worker killed"
+
+    def _set_clock(self) -> str:
+        assert self._wall is not None
+        self._wall.set(self._rng.choice(JUMPS_S))
+        return "clock set"
+
+    def _stop(self) -> str:
+        workers = self._server.workers()
+        if workers and self._rng.random() < 0.6:
+            self._timers.append(stop_for_a_moment(self._rng.choice(workers), self._rng))
+            return "worker stopped"
+        self._timers.append(stop_writing_command(self._publishing, self._rng))
+        return "command stopped"
+
+    def _change_store(self) -> str:
+        if self._rng.random() < 0.5:
+            replace_store(self._store)
+            return "store replaced"
+        fill_readers(self._store)
+        return "reader table filled"
 
 
 def run(root: Path, options: argparse.Namespace) -> int:
@@ -204,18 +273,12 @@ def run(root: Path, options: argparse.Namespace) -> int:
     publisher = threading.Thread(target=keep_publishing, args=(data, world, ending, published), daemon=True)
     if options.publish:
         publisher.start()
-    kills = Counter[str]()
+    fate = Fate(server, data, world, wall, rng, options)
+    befallen = Counter[str]()
     for _ in range(options.rounds):
         time.sleep(rng.uniform(*PAUSE_S))
-        if wall and rng.random() < options.clock_share:
-            wall.set(rng.choice(JUMPS_S))
-            kills["no one, the clock was set"] += 1
-        elif rng.random() < options.all_share or not server.kill_worker(rng):
-            server.kill_all()
-            server.start()
-            kills["process group"] += 1
-        else:
-            kills["worker"] += 1
+        befallen[fate.strike()] += 1
+    fate.settle()
     time.sleep(1.0)
     ending.set()
     for client in clients:
@@ -228,7 +291,7 @@ def run(root: Path, options: argparse.Namespace) -> int:
     lost = acknowledged - found.keys()
     twice = [marker for marker, times in found.items() if times > 1]
     statuses = sum((client.statuses for client in clients), Counter())
-    print(f"seed {options.seed}, ack {options.ack}: {dict(kills)} killed, server's last exit status {status}")
+    print(f"seed {options.seed}, ack {options.ack}: {dict(befallen)}, server's last exit status {status}")
     print(
         f"answers {dict(statuses)}"
         + (f", publishes by exit status {dict(published)}" if options.publish else "")
@@ -259,6 +322,15 @@ def main() -> None:
         type=float,
         default=0.0,
         help="share of rounds that set the wall clock; needs a C compiler",
+    )
+    parser.add_argument(
+        "--stop-share", type=float, default=0.0, help="share of rounds that stop a process for a moment"
+    )
+    parser.add_argument(
+        "--store-share",
+        type=float,
+        default=0.0,
+        help="share of rounds that replace the store or fill its readers",
     )
     parser.add_argument("--publish", action="store_true", help="publish definitions all the while")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
