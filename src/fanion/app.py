@@ -61,17 +61,25 @@ def _compile(lowered: Lowered, compilers: dict[str, Callable[[Lowered], Table]])
 
 
 def publish(
-    directory: Path, loaded: Loaded, config: Config, progress: Callable[[str, int], None] | None = None
+    directory: Path,
+    loaded: Loaded,
+    config: Config,
+    progress: Callable[[str, int], None] | None = None,
+    review: Callable[[Mapping[str, bytes]], None] | None = None,
 ) -> int:
     """Compiles and stores a publication; returns its generation. Raises ProgramError, StoreError, and
-    DefinitionError where a file of list members can't be read."""
+    DefinitionError where a file of list members can't be read. `review`: shown the bundles before anything is
+    stored; what it raises ends the publication."""
     from fanion.definitions.reading.members import read_members, source_digest
 
     compilers = renderers()
+    bundles = {lowered.environment: _compile(lowered, compilers) for lowered in loaded.environments}
+    if review is not None:
+        review(bundles)
     given = {entry.name: entry for entry in loaded.lists}
     named = {lowered.environment: lowered.lists for lowered in loaded.environments if lowered.lists}
     publication = Publication(
-        bundles={lowered.environment: _compile(lowered, compilers) for lowered in loaded.environments},
+        bundles=bundles,
         keys={key.hash: key.record for key in loaded.keys},
         definitions=loaded.sources,
         lists={

@@ -213,6 +213,15 @@ class BundleReader:
             found[self.text(name, size)] = Table(entries, self.fragment(absent), rows=rows, views=views)
         return found
 
+    def keys(self) -> dict[str, set[str]]:
+        """Every dialect's keys, without what is answered for them."""
+        found = {}
+        for number in range(self.count(Section.TABLES)):
+            name, size, first, count, *_ = self.row(Section.TABLES, f.TABLE, number)
+            rows = (self.row(Section.ENTRIES, f.ENTRY, first + n) for n in range(count))
+            found[self.text(name, size)] = {self.text(*row[:2]) for row in rows}
+        return found
+
     def _entry(self, number: int) -> Entry:
         row = self.row(Section.ENTRIES, f.ENTRY, number)
         outcomes = self.row(Section.DECISIONS, f.DECISION, row[4])[4]

@@ -8,12 +8,11 @@ import click
 from rich.console import Console
 
 from fanion import app
-from fanion.bundle.inspect import BundleReader
+from fanion.cli.changes import Review
 from fanion.cli.check import counts, load_or_exit
 from fanion.cli.common import data_option, print_table, progress_bars
 from fanion.config import find_file, load_config
-from fanion.definitions import Loaded, formats
-from fanion.errors import StoreMissingError
+from fanion.definitions import Loaded
 from fanion.store.generation import Origin
 from fanion.store.publication import Publication
 from fanion.store.store import Store
@@ -27,7 +26,8 @@ COLUMNS = ("environment", "flags", "values", "keys")
 @click.option(
     "--remove", multiple=True, metavar="ENV", help="Serve this environment no longer. Instead of PATHS."
 )
-def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...]) -> None:
+@click.option("--yes", is_flag=True, help="Also when more than a quarter of what is served goes.")
+def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...], yes: bool) -> None:
     """Validate, compile and store the definitions in PATHS (files and directories).
 
     Every environment that they name is replaced as a whole, with the API keys that they name; other
@@ -44,7 +44,6 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...]) -> Non
         return
     with Console(stderr=True).status("reading definitions"):
         loaded = load_or_exit(paths, "; nothing was stored")
-    _warn_of_changes(data, loaded)
     with progress_bars() as progress:
         tasks = {
             "environments": progress.add_task("environments", total=len(loaded.environments)),
@@ -57,32 +56,11 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...]) -> Non
                 progress.update(tasks[what], total=progress.tasks[1].completed, visible=True)
             progress.advance(tasks[what], count)
 
-        generation = app.publish(data, loaded, config, advance)
+        review = Review(data, paths, loaded, config, confirmed=yes)
+        generation = app.publish(data, loaded, config, advance, review)
     _warn_of_revoked(data, loaded)
     rows = [(environment, *(f"{count:,}" for count in found)) for environment, *found in counts(loaded)]
     print_table(COLUMNS, rows, numbers=COLUMNS[1:], title=f"generation {generation}")
-
-
-def _warn_of_changes(data: Path, loaded: Loaded) -> None:
-    """What a source finds odd about an environment's documents after those that it serves now."""
-    try:
-        store = Store.open(data)
-    except StoreMissingError:
-        return
-    with store:
-        pinned = store.pin()
-        try:
-            for lowered in loaded.environments:
-                bundle = pinned.bundle(lowered.environment)
-                if bundle is None or not lowered.documents:
-                    continue
-                served = dict(BundleReader(bundle).documents())
-                for source in formats().values():
-                    odd = source.changes(served, lowered.documents)
-                    if odd is not None:
-                        click.echo(f"warning: {lowered.environment}: {odd[0]}; {odd[1]}", err=True)
-        finally:
-            pinned.release()
 
 
 def _warn_of_revoked(data: Path, loaded: Loaded) -> None:

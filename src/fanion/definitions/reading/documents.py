@@ -60,7 +60,7 @@ def read_document(name: str, data: bytes) -> Any:
         ) from None
     if not text.strip():
         raise DocumentError("document", "an empty file", "definitions")
-    return parse_json(text) if name.endswith(".json") else parse_yaml(text)
+    return parse_json(text) if name.lower().endswith(".json") else parse_yaml(text)
 
 
 def parse_json(text: str) -> Any:

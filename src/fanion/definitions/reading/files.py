@@ -1,7 +1,8 @@
 """The files of a publication, from disk or from the copy that the store keeps.
 
-A directory stands for the `.yaml`, `.yml` and `.json` files in it, at any depth, hidden ones left out. Names
-are the paths as given, with forward slashes; what a file refers to is relative to the file itself.
+A directory stands for the `.yaml`, `.yml` and `.json` files in it, at any depth, whatever the case of the suffix,
+hidden ones left out (`reading.walk`). Names are the paths as given, with forward slashes; what a file refers to is
+relative to the file itself.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import os.path
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fanion.definitions.reading.limits import FILE_BYTES_MAX, FILES_MAX
+from fanion.definitions.reading.limits import FILE_BYTES_MAX, FILES_MAX, PATH_BYTES_MAX
 from fanion.definitions.reading.report import Report
+from fanion.definitions.reading.walk import Walk
 
-SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 ROOT, REFERRED = "root:", "file:"
 """Prefixes of the names that the store keeps files under: those that were published, those they refer to."""
 
@@ -42,39 +43,31 @@ class DiskFiles(Files):
 
     def __init__(self, paths: Iterable[str | Path], report: Report) -> None:
         super().__init__()
-        seen: set[str] = set()
+        walk = Walk(report)
         for given in paths:
             path = Path(given)
             if path.is_dir():
-                found = sorted(
-                    one
-                    for one in path.rglob("*")
-                    if one.suffix in SUFFIXES
-                    and one.is_file()
-                    and not any(part.startswith(".") for part in one.relative_to(path).parts)
-                )
-                if not found:
-                    report.problem(
-                        path.as_posix(), "directory", "no definition files", "*.yaml, *.yml, *.json"
-                    )
-                names = [(one.as_posix(), False) for one in found]
-            else:
-                names = [(path.as_posix(), True)]
-            self.roots += [name for name in names if name[0] not in seen]
-            seen.update(name for name, _ in names)
+                self.roots += [(name, False) for name in walk.directory(path)]
+            elif walk.named(path):
+                self.roots.append((path.as_posix(), True))
         if len(self.roots) > FILES_MAX:
             report.problem(self.roots[0][0], "files", f"{len(self.roots)} files", f"at most {FILES_MAX}")
             self.roots.clear()
 
     def read(self, name: str) -> bytes:
-        with Path(name).open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+        try:
+            if len(name.encode()) > PATH_BYTES_MAX:
+                raise OSError(f"its path is longer than {PATH_BYTES_MAX} bytes")
+            with Path(name).open("rb") as file:
+                data = file.read(FILE_BYTES_MAX + 1)
+        except ValueError:
+            raise OSError("no file can have this name") from None
         if len(data) > FILE_BYTES_MAX:
             raise OSError(f"larger than {FILE_BYTES_MAX} bytes")
         return data
 
     def exists(self, name: str) -> bool:
-        return Path(name).is_file()
+        return os.path.lexists(name) and not Path(name).is_dir()  # what can't be read then is refused
 
     def has_list(self, name: str) -> bool:
         return Path(name).is_file()

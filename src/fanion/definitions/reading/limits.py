@@ -15,6 +15,9 @@ FILES_MAX: Final = 10_000
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 """One definition file. 100,000 large flags are about 100 MB; list members stand in files of their own."""
 
+PATH_BYTES_MAX: Final = 390
+"""The path of a definition file, which the store keeps its text under: LMDB keys end at 511 bytes."""
+
 DEPTH_MAX: Final = 64
 """Nesting of a document: deeper than any definition needs, far below the interpreter's recursion limit."""
 

@@ -1,0 +1,109 @@
+"""`fanion publish` says what it takes away of what is served, and asks before more than a quarter goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fanion.cli.publish import command
+from fanion.errors import DefinitionError
+from fanion.model.api_key import hash_key
+from fanion.store.store import Store
+
+EIGHT = "abcdefgh"
+
+
+def world(
+    flags: Sequence[str] = EIGHT,
+    keys: Sequence[str] = (),
+    dialects: str = "[feather, stitchd]",
+    more: str = "",
+) -> str:
+    made = ", ".join(f"{key}: {{type: boolean, default_value: true}}" for key in flags)
+    opens = ", ".join(f"{{key: 'sha256:{hash_key(key.encode()).hex()}', name: {key}}}" for key in keys)
+    environments = f"production: {{id: e1, dialects: {dialects}, keys: [{opens}]}}{more}"
+    project = f"{{environments: {{{environments}}}, flags: {{{made}}}}}"
+    return f"{{fanion: 1, organisations: {{o: {{projects: {{p: {project}}}}}}}}}"
+
+
+def publish(
+    tmp_path: Path, text: str, *arguments: str, file: str = "defs/w.yaml", given: str = "defs"
+) -> Result:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(text)
+    line = [str(tmp_path / given), "--data", str(tmp_path / "data"), *arguments]
+    return CliRunner().invoke(command, line)
+
+
+def refusal(result: Result) -> str:
+    assert isinstance(result.exception, DefinitionError), (result.exception, result.output)
+    return str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (world(), world("a"), "environment e1: 7 of 8 flags would go: b, c, d, e, f, g, h;"),
+        (world(), world("abcde"), "environment e1: 3 of 8 flags would go: f, g, h;"),
+        (world(), world(()), "environment e1: 8 of 8 flags would go: a,"),
+        (world(), world(dialects="[feather]"), "8 of 8 flags would go: a (stitchd), b (stitchd),"),
+        (world(keys=("one", "two", "three")), world(keys=("one", "two")), " three; more than a quarter"),
+        (world(keys=("one",)), world(keys=("two",)), "environment e1: 1 of 1 keys would go: key_"),
+        (
+            world(more=", staging: {id: e2}"),
+            world(),
+            "the definitions: 1 of 2 environments would go: e2; they are served as they were; more than",
+        ),
+    ],
+)
+def test_more_than_a_quarter_goes_only_when_confirmed(
+    tmp_path: Path, before: str, after: str, found: str
+) -> None:
+    assert publish(tmp_path, before).exit_code == 0
+    said = refusal(publish(tmp_path, after))
+    assert found in said
+    assert "--yes; nothing was stored" in said
+    with Store.open(tmp_path / "data") as store:
+        assert store.generation() == 1
+    confirmed = publish(tmp_path, after, "--yes")
+    assert confirmed.exit_code == 0
+    assert "warning: " in confirmed.stderr
+    assert publish(tmp_path, after).exit_code == ("staging" in before)  # what is served still has that one
+
+
+def test_a_quarter_goes_with_a_warning(tmp_path: Path) -> None:
+    publish(tmp_path, world(keys=("one", "two", "three", "four")))
+    done = publish(tmp_path, world("abcdef", keys=("one", "two", "three")))
+    assert done.exit_code == 0
+    assert "warning: environment e1: 2 of 8 flags would go: g, h" in done.stderr
+    assert "1 of 4 keys would go: key_" in done.stderr
+
+
+def test_what_stays_or_comes_is_not_mentioned(tmp_path: Path) -> None:
+    publish(tmp_path, world())
+    again = publish(tmp_path, world("abcdefghijk", keys=("one",), more=", staging: {id: e2}"))
+    assert (again.exit_code, again.stderr) == (0, "")
+
+
+def test_key_that_was_revoked_or_has_ended_is_not_missed(tmp_path: Path) -> None:
+    publish(tmp_path, world(keys=("one", "two")).replace("name: one", "expires: '2020-01-01'"))
+    with Store.open(tmp_path / "data", write=True) as store:
+        store.revoke_key(next(key.record.id for key in store.stored_keys() if key.record.name == "two"))
+    done = publish(tmp_path, world())
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
+def test_environment_of_files_that_were_not_given_is_not_missed(tmp_path: Path) -> None:
+    publish(tmp_path, world(more=", staging: {id: e2}"))
+    other = world().replace("id: e1", "id: e9")
+    done = publish(tmp_path, other, file="other/x.yaml", given="other")
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
+def test_file_cut_at_a_line_end_that_names_a_raw_key_is_known_again(tmp_path: Path) -> None:
+    raw = world(more=", staging: {id: e2, keys: [{key: raw_key_of_mine}]}")
+    assert publish(tmp_path, raw).exit_code == 0
+    assert "1 of 2 environments would go: e2" in refusal(publish(tmp_path, world()))
