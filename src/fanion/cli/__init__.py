@@ -7,7 +7,9 @@ with a message on standard error and exit status 1; usage errors exit 2.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from contextlib import suppress
 
 import click
 
@@ -52,8 +54,8 @@ def group() -> None:
 
     `fanion serve --demo` tries it out; `fanion COMMAND --help` says more of each command.
 
-    Exit status: 0 when done, 1 when something was refused or failed, 2 when the command was not understood. What
-    went wrong stands on standard error.
+    Exit status: 0 when done, 1 when something was refused or failed, 2 when the command was not understood, 3 when
+    a change stands but what there is to say of it could not be written. What went wrong stands on standard error.
     """
 
 
@@ -66,5 +68,15 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"fanion: {place}{error.strerror or error}", err=True)
+        with suppress(OSError):
+            click.echo(f"fanion: {place}{error.strerror or error}", err=True)
+        drop_output()
         sys.exit(1)
+
+
+def drop_output() -> None:
+    """What is left in standard output's buffer goes nowhere, so that the interpreter's last flush does not fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):
+        os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
@@ -21,8 +22,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from fanion.cli import drop_output
+from fanion.config import find_file, load_config
+from fanion.errors import StoreError
 from fanion.model.canonical import Canonical
 from fanion.model.dialects import DIALECTS
+
+if TYPE_CHECKING:
+    from fanion.store.store import Store
+
+UNTOLD_STATUS = 3
 
 UNBROKEN_WIDTH = 10_000
 """Columns when no one looks: a script needs every cell in one piece."""
@@ -36,6 +45,36 @@ DATA: Final[dict[str, Any]] = {
 data_option = click.option("--data", required=True, **DATA)
 
 
+def open_store(data: Path, *, write: bool = False) -> Store:
+    """The store of a data directory under the settings in force. Raises ConfigError, StoreError."""
+    from fanion.store.store import Store  # `serve --settings` and `journal` need none
+
+    return Store.open(data, write=write, map_bytes=load_config(file=find_file(data)).store.map_bytes)
+
+
+def keep_copy(store: Store, generation: int) -> None:
+    """The copy is a second line of defence: failing to make it does not undo a generation that stands."""
+    try:
+        store.keep_copy()
+    except StoreError as error:
+        click.echo(
+            f"warning: generation {generation} stands, but the store's copy is older: {error}", err=True
+        )
+
+
+@contextmanager
+def standing(change: str) -> Iterator[None]:
+    """Around what is said of a change that stands. Where that can't be written, the command must not end as one
+    that was refused: it exits with `UNTOLD_STATUS`."""
+    try:
+        yield
+    except OSError as error:
+        drop_output()
+        with suppress(OSError):
+            click.echo(f"fanion: {change} stands; its output can't be written: {error.strerror}", err=True)
+        sys.exit(UNTOLD_STATUS)
+
+
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = (), title: str = ""
 ) -> None:
@@ -46,7 +85,10 @@ def print_table(
         table.add_column(name, overflow="fold", justify="right" if name in numbers else "left")
     for row in rows:
         table.add_row(*map(escape, row))
-    Console(width=None if sys.stdout.isatty() else UNBROKEN_WIDTH).print(table)
+    console = Console(width=None if sys.stdout.isatty() else UNBROKEN_WIDTH)
+    with console.capture() as drawn:
+        console.print(table)
+    click.echo(drawn.get(), nl=False)  # a pipe that nobody reads would end the process in `console.print`
 
 
 def progress_bars() -> Progress:

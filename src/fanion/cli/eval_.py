@@ -10,7 +10,7 @@ import msgspec
 
 from fanion import app
 from fanion.bundle.inspect import BundleReader, describe, patching
-from fanion.cli.common import data_option
+from fanion.cli.common import data_option, open_store
 from fanion.cli.inspect import find_bundle
 from fanion.engine.evaluator import Bundle, laid_over, open_environment
 from fanion.engine.externals import make_external
@@ -18,7 +18,6 @@ from fanion.engine.reference import trace
 from fanion.errors import ConfigError, StoreError
 from fanion.model.context import EvaluationContext, TypedContext
 from fanion.model.program import Lowered, Op, Outcome
-from fanion.store.store import Store
 
 CUSTOM_DATA = "custom_data"
 
@@ -42,7 +41,7 @@ def command(data: Path, environment: str, flag: str, context_json: str) -> None:
     fanion eval --data ./data env_prod new-checkout '{"userId": "user_123", "country": "DE"}'
     """
     context = parse_context(context_json)
-    with Store.open(data) as store:
+    with open_store(data) as store:
         pinned = store.pin()
         try:
             buffer = find_bundle(pinned, environment)

@@ -8,12 +8,11 @@ import click
 
 from fanion.bundle.format import Section
 from fanion.bundle.inspect import BundleReader, by_row, describe
-from fanion.cli.common import data_option, print_table
+from fanion.cli.common import data_option, open_store, print_table
 from fanion.engine.evaluator import open_environment
 from fanion.errors import StoreError
 from fanion.model.program import DecisionVariant, Test
 from fanion.store.generation import PinnedGeneration
-from fanion.store.store import Store
 
 
 @click.command()
@@ -26,7 +25,7 @@ def command(data: Path, environment: str | None, flag: str | None) -> None:
     Behind a flag's program stands what each API answers at each outcome, as JSON without what only a request adds:
     a Red Pennon trace, which is issued with every answer, ends in "...".
     """
-    with Store.open(data) as store:
+    with open_store(data) as store:
         pinned = store.pin()
         try:
             if environment is None:

@@ -16,10 +16,9 @@ import msgspec
 
 from fanion.auth.keys import KeyKind, create_key, hash_key
 from fanion.bundle.inspect import BundleReader
-from fanion.cli.common import data_option, print_table
+from fanion.cli.common import data_option, keep_copy, open_store, print_table, standing
 from fanion.clock.belief import Belief
 from fanion.clock.keeper import look_at
-from fanion.config import find_file, load_config
 from fanion.errors import BundleError, StoreError
 from fanion.model.dialects import DIALECTS, scopes_of
 from fanion.store.generation import Origin, StoredKey
@@ -74,7 +73,7 @@ def create(
                 f"{scope!r} is no scope of {', '.join(dialects)}; allowed: {', '.join(scopes_of(dialects))}",
                 param_hint="--scope",
             )
-    with _open(data) as store:
+    with open_store(data, write=True) as store:
         raw, record = create_key(
             environment=environment,
             organisation=_organisation(store, environment),
@@ -85,13 +84,15 @@ def create(
             name=name,
         )
         generation = store.add_key(hash_key(raw.encode()), record)
-        click.echo(raw)
-        click.echo(
-            f"key {record.id}: {kind}, environment {environment}, {_until(record.expires_at)}; generation "
-            f"{generation}. Keep it now, it can't be shown again",
-            err=True,
-        )
-        store.keep_copy()
+        with standing(f"key {record.id}, which nobody has seen (revoke it and create another),"):
+            click.echo(raw)
+        with standing(f"key {record.id}"):
+            click.echo(
+                f"key {record.id}: {kind}, environment {environment}, {_until(record.expires_at)}; generation "
+                f"{generation}. Keep it now, it can't be shown again",
+                err=True,
+            )
+            keep_copy(store, generation)
 
 
 @command.command(name="list")
@@ -99,7 +100,7 @@ def create(
 @click.option("--environment", help="Only this environment's.")
 def list_(data: Path, environment: str | None) -> None:
     """Show all keys by their first characters."""
-    with Store.open(data) as store:
+    with open_store(data) as store:
         keys = [key for key in store.stored_keys() if environment in (None, key.record.environment)]
         if environment is not None and not keys:
             _organisation(store, environment)
@@ -116,12 +117,14 @@ def revoke(data: Path, key_id: str) -> None:
 
     No publish and no rollback brings it back. KEY_ID is the one that `fanion keys list` shows.
     """
-    with _open(data) as store:
+    with open_store(data, write=True) as store:
         if any(key.record.id == key_id and key.origin == Origin.REVOKED for key in store.stored_keys()):
             raise StoreError(f"key {key_id} is revoked already")
         generation, record = store.revoke_key(key_id)
-        click.echo(f"key {record.id} of environment {record.environment} is revoked; generation {generation}")
-        store.keep_copy()
+        with standing(f"generation {generation}, with key {record.id} revoked,"):
+            click.echo(
+                f"key {record.id} of environment {record.environment} is revoked; generation {generation}"
+            )
 
 
 @command.command(name="rotate-signing")
@@ -132,14 +135,11 @@ def rotate_signing(data: Path) -> None:
     Traces already issued stay valid until they expire. A second rotation within their time ends those that the
     key before last signed.
     """
-    with _open(data) as store:
+    with open_store(data, write=True) as store:
         generation = store.rotate_signing_key()
-        click.echo(f"evaluation traces are signed with a new key; generation {generation}")
-        store.keep_copy()
-
-
-def _open(data: Path) -> Store:
-    return Store.open(data, write=True, map_bytes=load_config(file=find_file(data)).store.map_bytes)
+        with standing(f"generation {generation}"):
+            click.echo(f"evaluation traces are signed with a new key; generation {generation}")
+            keep_copy(store, generation)
 
 
 def _organisation(store: Store, environment: str) -> str:

@@ -16,8 +16,7 @@ from typing import Any
 
 import click
 
-from fanion.cli.common import data_option, print_table, progress_bars
-from fanion.config import find_file, load_config
+from fanion.cli.common import data_option, keep_copy, open_store, print_table, progress_bars, standing
 from fanion.definitions.reading.members import MemberList, read_members
 from fanion.errors import StoreError
 from fanion.store.generation import EnvironmentEntry, PinnedGeneration
@@ -44,7 +43,7 @@ parameters = (
 )
 """Of every verb that changes a list."""
 
-Change = Callable[[ListWriter, str, str, Iterable[bytes]], str]
+Change = Callable[[ListWriter, str, str, Iterable[bytes]], tuple[int, str]]
 
 
 @click.group()
@@ -68,7 +67,7 @@ def show(
     limit: int,
 ) -> None:
     """Show the lists, of ENVIRONMENT or all. With SEGMENT: its members, one per line."""
-    with _open(data, write=False) as store, _pinned(store) as pinned:
+    with open_store(data) as store, _pinned(store) as pinned:
         if environment is not None and segment is not None:
             name = _find(pinned, environment, segment, context_type, exclude)
             found = pinned.members(environment, name)
@@ -89,7 +88,7 @@ def show(
 def changes_a_list(change: Change) -> Callable[..., None]:
     """What the verbs that change a list have in common: how the list and the members are named, and that the
     store's copy follows. `change` gets the writer, the environment, the list's name and the members, and returns
-    what is printed."""
+    the generation and what is printed of it."""
 
     def verb(
         data: Path,
@@ -102,11 +101,14 @@ def changes_a_list(change: Change) -> Callable[..., None]:
     ) -> None:
         if not members and file is None:
             raise click.UsageError("name MEMBERS, or a --file of them (an empty file: none)")
-        with _open(data) as store:
+        with open_store(data, write=True) as store:
             name = _name(store, environment, segment, context_type, exclude)
-            said = change(ListWriter(store.transactions), environment, name, _given(members, file))
-            _keep_copy(store)
-        click.echo(said)
+            generation, said = change(
+                ListWriter(store.transactions), environment, name, _given(members, file)
+            )
+            with standing(f"generation {generation}"):
+                _keep_copy(store, generation)
+                click.echo(f"generation {generation}: {said}")
 
     verb.__name__, verb.__doc__ = change.__name__, change.__doc__
     for parameter in reversed(parameters):
@@ -116,23 +118,23 @@ def changes_a_list(change: Change) -> Callable[..., None]:
 
 @command.command()
 @changes_a_list
-def add(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> str:
+def add(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> tuple[int, str]:
     """Add MEMBERS, and those in a file, to a list of SEGMENT."""
     generation, added = writer.add(environment, name, members)
-    return f"generation {generation}: {added:,} added to {name}"
+    return generation, f"{added:,} added to {name}"
 
 
 @command.command()
 @changes_a_list
-def remove(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> str:
+def remove(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> tuple[int, str]:
     """Take MEMBERS, and those in a file, out of a list of SEGMENT."""
     generation, removed = writer.remove(environment, name, members)
-    return f"generation {generation}: {removed:,} removed from {name}"
+    return generation, f"{removed:,} removed from {name}"
 
 
 @command.command()
 @changes_a_list
-def replace(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> str:
+def replace(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> tuple[int, str]:
     """Replace all members of a list of SEGMENT.
 
     MEMBERS, and those in a file, are seen all at once.
@@ -149,12 +151,7 @@ def replace(writer: ListWriter, environment: str, name: str, members: Iterable[b
             progress.advance(tasks[what], count)
 
         generation, count = writer.replace(environment, name, members, advance)
-    return f"generation {generation}: {name} has {count:,} members"
-
-
-def _open(data: Path, *, write: bool = True) -> Store:
-    config = load_config(file=find_file(data))
-    return Store.open(data, write=write, map_bytes=config.store.map_bytes)
+    return generation, f"{name} has {count:,} members"
 
 
 @contextmanager
@@ -171,13 +168,13 @@ def _given(members: tuple[str, ...], file: Path | None) -> Iterable[bytes]:
     return read_members(MemberList("", members, None if file is None else str(file)))
 
 
-def _keep_copy(store: Store) -> None:
+def _keep_copy(store: Store, generation: int) -> None:
     """The copy of a store with long lists takes longer than a change should."""
     with _pinned(store) as pinned:
         environments = pinned.manifest.environments.values()
         rows = sum(entry.count for environment in environments for entry in environment.lists.values())
     if rows <= COPY_ROWS_MAX:
-        store.keep_copy()
+        keep_copy(store, generation)
 
 
 def _name(store: Store, environment: str, segment: str, context_type: str | None, exclude: bool) -> str:

@@ -10,12 +10,11 @@ from rich.console import Console
 from fanion import app
 from fanion.cli.changes import Review
 from fanion.cli.check import counts, load_or_exit
-from fanion.cli.common import data_option, print_table, progress_bars
+from fanion.cli.common import data_option, keep_copy, open_store, print_table, progress_bars, standing
 from fanion.config import find_file, load_config
 from fanion.definitions import Loaded
 from fanion.store.generation import Origin
 from fanion.store.publication import Publication
-from fanion.store.store import Store
 
 COLUMNS = ("environment", "flags", "values", "keys")
 
@@ -37,10 +36,11 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...], yes: b
         raise click.UsageError("name either the PATHS to publish or environments to --remove")
     config = load_config(file=find_file(data))
     if remove:
-        with Store.open(data, write=True, map_bytes=config.store.map_bytes) as store:
+        with open_store(data, write=True) as store:
             generation = store.publish(Publication(bundles={}, removed=remove))
-            store.keep_copy()
-        click.echo(f"generation {generation} serves {', '.join(remove)} no longer")
+            with standing(f"generation {generation}"):
+                keep_copy(store, generation)
+                click.echo(f"generation {generation} serves {', '.join(remove)} no longer")
         return
     with Console(stderr=True).status("reading definitions"):
         loaded = load_or_exit(paths, "; nothing was stored")
@@ -58,14 +58,15 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...], yes: b
 
         review = Review(data, paths, loaded, config, confirmed=yes)
         generation = app.publish(data, loaded, config, advance, review)
-    _warn_of_revoked(data, loaded)
     rows = [(environment, *(f"{count:,}" for count in found)) for environment, *found in counts(loaded)]
-    print_table(COLUMNS, rows, numbers=COLUMNS[1:], title=f"generation {generation}")
+    with standing(f"generation {generation}"):
+        _warn_of_revoked(data, loaded)
+        print_table(COLUMNS, rows, numbers=COLUMNS[1:], title=f"generation {generation}")
 
 
 def _warn_of_revoked(data: Path, loaded: Loaded) -> None:
     """A key that was revoked by command stays so, whatever the files say."""
-    with Store.open(data) as store:
+    with open_store(data) as store:
         revoked = {key.hash for key in store.stored_keys() if key.origin == Origin.REVOKED}
     for key in loaded.keys:
         if key.hash in revoked:

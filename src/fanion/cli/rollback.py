@@ -6,9 +6,7 @@ from pathlib import Path
 
 import click
 
-from fanion.cli.common import data_option
-from fanion.config import find_file, load_config
-from fanion.store.store import Store
+from fanion.cli.common import data_option, keep_copy, open_store, standing
 
 
 @click.command()
@@ -19,9 +17,10 @@ def command(data: Path) -> None:
     Keys that were revoked since stay revoked, and members that `fanion lists` changed stay changed, unless the last
     publish replaced their list. A second rollback returns to where the first one started.
     """
-    config = load_config(file=find_file(data))
-    with Store.open(data, write=True, map_bytes=config.store.map_bytes) as store:
+    with open_store(data, write=True) as store:
         before = store.generation()
         generation = store.rollback()
-        store.keep_copy()
-    click.echo(f"generation {generation} serves what was served before the last publish; it was {before}")
+        with standing(f"generation {generation}"):
+            keep_copy(store, generation)
+            said = f"generation {generation} serves what was served before the last publish; it was {before}"
+            click.echo(said)

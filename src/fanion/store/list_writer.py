@@ -9,7 +9,8 @@ are named, so rolling back does not undo it unless it goes back past a publish t
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
@@ -22,20 +23,44 @@ from fanion.store.database import store_path
 from fanion.store.generation import EnvironmentEntry, ListEntry, Manifest
 from fanion.store.lists import ROWS_IN_MEMORY, change_rows, checked_rows, write_list
 from fanion.store.publication import Publication
+from fanion.store.spool import Spool
 from fanion.store.transactions import Transactions
 
 Progress = Callable[[str, int], None] | None
 
 
 class ListWriter:
-    """The lists of one store. Used by one command at a time: everything here takes the publish lock, or runs under
-    it."""
+    """The lists of one store. One command at a time changes them: under the publish lock, which is taken once the
+    members have been read."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
+    def read_members(
+        self, publication: Publication, spools: ExitStack, progress: Progress
+    ) -> dict[tuple[str, str], Spool]:
+        """(environment, list) -> the members of every list that is new or has another source; before the publish
+        lock is taken. `spools` closes them."""
+        with self._transactions.reading_manifest() as current:
+            environments = current.environments
+        found = {}
+        for environment, lists in publication.lists.items():
+            for name, members in lists.items():
+                if self._stored(environments.get(environment), publication, environment, name) is None:
+                    spool = Spool(self._transactions.directory, members, progress)
+                    found[environment, name] = spools.enter_context(spool)
+        return found
+
+    def _stored(
+        self, entry: EnvironmentEntry | None, publication: Publication, environment: str, name: str
+    ) -> ListEntry | None:
+        """The list as it is, when what is published has the same source."""
+        source = publication.list_sources.get(environment, {}).get(name, "")
+        have = None if entry is None else entry.lists.get(name)
+        return have if have is not None and source and have.source == source else None
+
     def write_publication(
-        self, publication: Publication, progress: Progress
+        self, publication: Publication, read: Mapping[tuple[str, str], Spool], progress: Progress
     ) -> dict[str, dict[str, ListEntry]]:
         """The entries of every environment that is published; new rows are under numbers that nothing names yet.
         Under the publish lock."""
@@ -50,11 +75,11 @@ class ListWriter:
                 entries[name] = have[name] if name in have else self._new_list((), "", None)
             sources = publication.list_sources.get(environment, {})
             for name, members in publication.lists.get(environment, {}).items():
-                source = sources.get(name, "")
-                if source and name in have and have[name].source == source:
-                    entries[name] = have[name]
-                else:
-                    entries[name] = self._new_list(members, source, progress)
+                stored = self._stored(entry, publication, environment, name)
+                if stored is None:
+                    members = read.get((environment, name), members)
+                    stored = self._new_list(members, sources.get(name, ""), progress)
+                entries[name] = stored
         return written
 
     def add(self, environment: str, name: str, members: Iterable[bytes]) -> tuple[int, int]:
@@ -70,10 +95,10 @@ class ListWriter:
     ) -> tuple[int, int]:
         """Gives a list new members, all at once; returns the generation and their number. Raises StoreError."""
         store = self._transactions
-        with store.publishing():
+        with Spool(store.directory, members, progress) as whole, store.publishing():
             with store.writing() as transaction:
                 old = self._entry(store.current(transaction), environment, name)
-            new = self._new_list(members, "", progress)
+            new = self._new_list(whole, "", progress)
             with store.writing() as transaction:
                 number = self._rename(transaction, old, new)
             store.word.raise_to(number)
@@ -86,8 +111,8 @@ class ListWriter:
         """Many are read at once, since each block that is changed is written whole."""
         store = self._transactions
         changed = number = 0
-        rest = iter(members)
-        with store.publishing():
+        with Spool(store.directory, members) as whole, store.publishing():
+            rest = iter(whole)
             while (chunk := list(islice(rest, ROWS_IN_MEMORY))) or not number:
                 with store.writing() as transaction:
                     entry = self._entry(store.current(transaction), environment, name)

@@ -133,8 +133,6 @@ def write_list(
         rest = iter(members)
         while chunk := list(islice(rest, READ_AT_ONCE)):
             shares.add(checked_rows(entry, chunk))
-            if progress is not None:
-                progress("list members", len(chunk))
         size = shares.count_bytes()
         return _append(writing, database, entry, shares, size, progress) if size else 0
     finally:

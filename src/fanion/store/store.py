@@ -5,6 +5,8 @@ else, which also switches the names; then the generation word is raised; then `k
 writes a verified copy of the store beside it. Killed anywhere before the commit, nothing has happened; killed
 after it, servers find the new generation when they next look.
 
+A change of keys is one transaction and waits for no other command's publish lock.
+
 Invariants: the generation only grows, also when rolling back and revoking; a key once revoked stays so; what
 the current and the previous generation name is kept, everything else is removed by the next publish. The map
 has one size, in the file, that only grows while nothing serves. One LMDB environment a process and directory;
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ from fanion.store.generation import (
 )
 from fanion.store.list_writer import ListWriter
 from fanion.store.publication import Publication, check_publication
+from fanion.store.revocations import note_revocation, noted_revocations
 from fanion.store.signing import ensure_signing_keys, rotate_signing_keys
 from fanion.store.transactions import Transactions, padded
 
@@ -94,8 +98,11 @@ class Store:
     def publish(self, publication: Publication, progress: Progress | None = None) -> int:
         """Stores one publication and returns its generation. All of it or nothing. Raises StoreError."""
         check_publication(publication)
-        with self.transactions.publishing():
-            entries = ListWriter(self.transactions).write_publication(publication, progress)
+        writer = ListWriter(self.transactions)
+        with ExitStack() as spools:
+            members = writer.read_members(publication, spools, progress)
+            spools.enter_context(self.transactions.publishing())
+            entries = writer.write_publication(publication, members, progress)
             with self.transactions.writing() as transaction:
                 current = self.transactions.current(transaction)
                 number = self.transactions.next_number(current)
@@ -142,56 +149,58 @@ class Store:
             self.word.raise_to(number)
         return number
 
-    def renumber(self) -> int:
-        """The same content under a new, higher number: after a store went back to its copy."""
+    def succeed_damaged(self) -> int:
+        """The same content under a new, higher number, but for keys that were revoked after it was written: after
+        a store went back to its copy."""
         with self.transactions.publishing():
             with self.transactions.writing() as transaction:
+                for key_hash, record in noted_revocations(self.directory).items():
+                    sealed = layout.seal_key(key_hash, Origin.REVOKED, record)
+                    self.transactions.put(transaction, "api_keys", key_hash, sealed)
                 number = self.transactions.renumber(transaction, self.transactions.current(transaction))
             self.word.raise_to(number)
         return number
 
     def add_key(self, key_hash: bytes, record: KeyRecord) -> int:
         """Stores a key made by command and returns the new generation. Its environment must exist."""
-        with self.transactions.publishing():
-            with self.transactions.writing() as transaction:
-                current = self.transactions.current(transaction)
-                if record.environment not in current.environments:
-                    known = ", ".join(sorted(current.environments)) or "none yet"
-                    raise StoreError(f"there is no environment {record.environment}; there are: {known}")
-                sealed = layout.seal_key(key_hash, Origin.CREATED, record)
-                if not transaction.put(
-                    key_hash, sealed, db=self._database.databases["api_keys"], overwrite=False
-                ):
-                    raise StoreError("this key is stored already")
-                number = self.transactions.renumber(transaction, current)
-            self.word.raise_to(number)
+        with self.transactions.writing() as transaction:
+            current = self.transactions.current(transaction)
+            if record.environment not in current.environments:
+                known = ", ".join(sorted(current.environments)) or "none yet"
+                raise StoreError(f"there is no environment {record.environment}; there are: {known}")
+            sealed = layout.seal_key(key_hash, Origin.CREATED, record)
+            if not transaction.put(
+                key_hash, sealed, db=self._database.databases["api_keys"], overwrite=False
+            ):
+                raise StoreError("this key is stored already")
+            number = self.transactions.renumber(transaction, current)
+        self.word.raise_to(number)
         return number
 
     def revoke_key(self, key_id: str) -> tuple[int, KeyRecord]:
         """Revokes the key with this id for good: neither a publish nor a rollback revives it."""
-        with self.transactions.publishing():
-            with self.transactions.writing() as transaction:
-                current = self.transactions.current(transaction)
-                rows = transaction.cursor(self._database.databases["api_keys"])
-                stored = [layout.read_key(bytes(key_hash), bytes(value)) for key_hash, value in rows]
-                found = [key for key in stored if key.record.id == key_id and key.origin != Origin.REVOKED]
-                if not found:
-                    raise StoreError(f"there is no key with id {key_id}; `fanion keys list` shows them")
-                for key in found:
-                    sealed = layout.seal_key(key.hash, Origin.REVOKED, key.record)
-                    self.transactions.put(transaction, "api_keys", key.hash, sealed)
-                number = self.transactions.renumber(transaction, current)
-            self.word.raise_to(number)
+        with self.transactions.writing() as transaction:
+            current = self.transactions.current(transaction)
+            rows = transaction.cursor(self._database.databases["api_keys"])
+            stored = [layout.read_key(bytes(key_hash), bytes(value)) for key_hash, value in rows]
+            found = [key for key in stored if key.record.id == key_id and key.origin != Origin.REVOKED]
+            if not found:
+                raise StoreError(f"there is no key with id {key_id}; `fanion keys list` shows them")
+            for key in found:
+                note_revocation(self.directory, key.hash, key.record)
+                sealed = layout.seal_key(key.hash, Origin.REVOKED, key.record)
+                self.transactions.put(transaction, "api_keys", key.hash, sealed)
+            number = self.transactions.renumber(transaction, current)
+        self.word.raise_to(number)
         return number, found[0].record
 
     def rotate_signing_key(self) -> int:
         """Signs trace tokens with a new key from the new generation on, which is returned."""
         now = look_at(self.directory).cautious
-        with self.transactions.publishing():
-            with self.transactions.writing() as transaction:
-                rotate_signing_keys(transaction, self._database.databases, now)
-                number = self.transactions.renumber(transaction, self.transactions.current(transaction))
-            self.word.raise_to(number)
+        with self.transactions.writing() as transaction:
+            rotate_signing_keys(transaction, self._database.databases, now)
+            number = self.transactions.renumber(transaction, self.transactions.current(transaction))
+        self.word.raise_to(number)
         return number
 
     def stored_keys(self) -> list[StoredKey]:

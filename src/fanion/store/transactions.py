@@ -40,6 +40,16 @@ class Transactions:
         """One writer at a time, from its first list block to its last sweep."""
         return self.database.publishing()
 
+    @contextmanager
+    def reading_manifest(self) -> Iterator[Manifest]:
+        """The current manifest, in a read transaction."""
+        with self.reading():
+            transaction = self.database.begin()
+            try:
+                yield self.current(transaction)
+            finally:
+                transaction.abort()
+
     def current(self, transaction: Any) -> Manifest:
         return layout.read_manifest(transaction, self.databases) or EMPTY
 

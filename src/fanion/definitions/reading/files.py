@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fanion.definitions.reading.limits import FILE_BYTES_MAX, FILES_MAX, PATH_BYTES_MAX
 from fanion.definitions.reading.report import Report
-from fanion.definitions.reading.walk import Walk
+from fanion.definitions.reading.walk import DIRECTORY, FILE, Walk, kind
 
 ROOT, REFERRED = "root:", "file:"
 """Prefixes of the names that the store keeps files under: those that were published, those they refer to."""
@@ -46,7 +46,7 @@ class DiskFiles(Files):
         walk = Walk(report)
         for given in paths:
             path = Path(given)
-            if path.is_dir():
+            if kind(path) == DIRECTORY:
                 self.roots += [(name, False) for name in walk.directory(path)]
             elif walk.named(path):
                 self.roots.append((path.as_posix(), True))
@@ -67,10 +67,10 @@ class DiskFiles(Files):
         return data
 
     def exists(self, name: str) -> bool:
-        return os.path.lexists(name) and not Path(name).is_dir()  # what can't be read then is refused
+        return os.path.lexists(name) and kind(Path(name)) != DIRECTORY  # what can't be read then is refused
 
     def has_list(self, name: str) -> bool:
-        return Path(name).is_file()
+        return kind(Path(name)) == FILE
 
 
 class StoredFiles(Files):

@@ -17,6 +17,8 @@ from typing import Final
 from fanion.definitions.reading.limits import PATH_BYTES_MAX
 from fanion.definitions.reading.report import Report
 
+DIRECTORY: Final = stat.S_IFDIR
+FILE: Final = stat.S_IFREG
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 READABLE: Final = "what can be read, or out of the way: hidden entries are left out"
 
@@ -130,6 +132,14 @@ class Walk:
 
     def _problem(self, path: Path, found: str, allowed: str) -> None:
         self._report.problem(shown_name(path), "path", found, allowed)
+
+
+def kind(path: Path) -> int | None:
+    """What a path, or what it links to, is; None where that can't be told."""
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except (OSError, ValueError):
+        return None
 
 
 def shown_name(path: Path) -> str:
