@@ -11,7 +11,6 @@ from fanion.config import Config
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.services import Services
 from fanion.http.app import make_handler
-from fanion.http.health import Operations
 from fanion.http.request import BodyWatch
 from fanion.model.api_key import KeyRecord
 
@@ -43,10 +42,7 @@ class Snapshot:
 
 
 class Quiet:
-    """Operations, limits and counts that cost nothing, so that they are not what is measured."""
-
-    def answer(self, scope: Any, headers: Any) -> None:
-        return None
+    """Limits and counts that cost nothing, so that they are not what is measured."""
 
     def answered(self, dialect: str, endpoint: str, status: int) -> None:
         return None
@@ -62,10 +58,9 @@ class Driver:
         quiet: Any = Quiet()
         self.loop = asyncio.new_event_loop()
         services = Services(Config(), snapshot, journal, quiet, quiet)
-        operations: Operations = quiet
 
         async def make() -> Any:
-            return make_handler(services, dialects, operations, BodyWatch(self.loop, services.config.limits))
+            return make_handler(services, dialects, BodyWatch(self.loop, services.config.limits))
 
         self.handle = self.loop.run_until_complete(make())
 

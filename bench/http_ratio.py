@@ -93,9 +93,9 @@ def free_port() -> int:
 def running(arguments: list[str], url: str) -> Iterator[None]:
     """A server process, up before and gone after."""
     pin = ["taskset", "-c", "0"] if PINNED else []
-    log = {"FANION_LOG_LEVEL": "warning"}
+    settings = {"FANION_LOG_LEVEL": "warning", "FANION_SERVER_OPERATIONS_PORT": "0"}
     process = subprocess.Popen(
-        [*pin, sys.executable, *arguments], stdout=subprocess.DEVNULL, env=os.environ | log
+        [*pin, sys.executable, *arguments], stdout=subprocess.DEVNULL, env=os.environ | settings
     )
     try:
         for _ in range(200):

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from fanion.config import Config
-from fanion.process.supervisor import Notice, Supervisor, pick_port
+from fanion.process.sockets import pick_port
+from fanion.process.supervisor import Notice, Place, Supervisor
+from fanion.telemetry.heartbeats import Heartbeats
 
 HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
@@ -54,8 +56,9 @@ def main() -> None:
     answer = arguments.answer.read_bytes()
     keeper, port = pick_port("127.0.0.1", arguments.port)
 
-    def load(notify: Callable[[Notice], None], successor: bool) -> Any:
-        threading.Timer(0.2, notify, [Notice(os.getpid())]).start()
+    def load(place: Place) -> Any:
+        place.listen()
+        threading.Timer(0.2, place.notify, [Notice(os.getpid())]).start()
         return make_application(answer, arguments.status)
 
     with keeper:
@@ -67,6 +70,7 @@ def main() -> None:
             log_level="warning",
             make_application=load,
             on_ready=lambda: print("ready", flush=True),
+            heartbeats=Heartbeats(arguments.workers),
         ).run()
 
 

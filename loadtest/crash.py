@@ -54,6 +54,7 @@ START_TIMEOUT_S = 20.0
 HOUR_S, YEAR_S = 3_600, 365 * 86_400
 JUMPS_S = (0, 0, HOUR_S, -HOUR_S, YEAR_S, 2 * YEAR_S - int(time.time()))
 CLOCK_SETTINGS = {"FANION_JOURNAL_CLOCK_TRUST_HOURS": "0.001", "FANION_JOURNAL_SEGMENT_BYTES": str(1 << 20)}
+FREE_OPERATIONS = {"FANION_SERVER_OPERATIONS_PORT": "0"}
 PAUSE_S = (0.02, 0.6)
 """Between two kills; long enough for some requests, short enough for every state of a start."""
 
@@ -63,7 +64,12 @@ class Server:
 
     def __init__(self, data: Path, workers: int, ack: str, variables: dict[str, str]) -> None:
         self._data = data
-        self._variables = {**os.environ, "FANION_LIMITER_BAD_KEYS_PER_MINUTE": "0", **variables}
+        self._variables = {
+            **os.environ,
+            **FREE_OPERATIONS,
+            "FANION_LIMITER_BAD_KEYS_PER_MINUTE": "0",
+            **variables,
+        }
         self.port = free_port()
         options = ["--data", str(data), "--port", str(self.port), "--workers", str(workers), "--ack", ack]
         self._command = [sys.executable, "-m", "fanion", "serve", *options]
@@ -88,6 +94,7 @@ class Server:
         raise SystemExit(f"no answer within {START_TIMEOUT_S} s; see {self._log.name}")
 
     def workers(self) -> list[int]:
+        """Process ids of the supervisor's children; the operations process is one of them."""
         assert self.process is not None
         pid = self.process.pid
         with contextlib.suppress(OSError):

@@ -42,14 +42,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=15)
     parser.add_argument("--users", type=int, default=30)
     arguments = parser.parse_args()
-    port = free_port()
+    port, operations_port = free_port(), free_port()
     base = f"http://127.0.0.1:{port}"
     serve = [sys.executable, "-m", "fanion", "serve", "--demo", "--port", str(port)]
-    server = subprocess.Popen(
-        serve, stdout=subprocess.DEVNULL, env=os.environ | {"FANION_LOG_LEVEL": "warning"}
-    )
+    settings = {"FANION_LOG_LEVEL": "warning", "FANION_SERVER_OPERATIONS_PORT": str(operations_port)}
+    server = subprocess.Popen(serve, stdout=subprocess.DEVNULL, env=os.environ | settings)
     try:
-        wait_until_ready(f"{base}/readyz", server)
+        wait_until_ready(f"http://127.0.0.1:{operations_port}/readyz", server)
         locust = [sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py"))]
         users = ["-u", str(arguments.users), "-r", str(arguments.users), "-t", f"{arguments.seconds}s"]
         command = [*locust, "--headless", *users, "-H", base, "--json", "--loglevel", "WARNING"]

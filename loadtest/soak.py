@@ -166,7 +166,7 @@ def main() -> None:
     if shutil.which("wrk") is None:
         raise SystemExit("this needs wrk, the HTTP load generator, on the PATH")
     with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
-        work, port = Path(directory), free_port()
+        work, port, operations_port = Path(directory), free_port(), free_port()
         definitions = world(10)
         environments = definitions["organisations"]["org_bench"]["projects"]["bench"]["environments"]
         environments["production"]["keys"] = [{"key": KEY, "kind": "server", "name": "soak"}]
@@ -179,11 +179,12 @@ def main() -> None:
         )
         settings = {
             "FANION_LOG_LEVEL": "warning",
+            "FANION_SERVER_OPERATIONS_PORT": str(operations_port),
             "FANION_JOURNAL_RETENTION_BYTES": str(arguments.keep_mib << 20),
         }
         serve = [*fanion, "serve", "--data", str(work / "data"), "--port", str(port), "--workers", "1"]
         server = subprocess.Popen(serve, stdout=subprocess.DEVNULL, env=os.environ | settings)
-        base = f"http://127.0.0.1:{port}"
+        base, operations = (f"http://127.0.0.1:{number}" for number in (port, operations_port))
         flood: subprocess.Popen[bytes] | None = None
         script = work / "request.lua"
         script.write_text(
@@ -191,8 +192,8 @@ def main() -> None:
             f'wrk.headers["Authorization"] = "Bearer {KEY}"\n'
         )
         try:
-            wait_until_ready(f"{base}/readyz", server)
-            witness = Witness(f"{base}/metrics", server.pid)
+            wait_until_ready(f"{operations}/readyz", server)
+            witness = Witness(f"{operations}/metrics", server.pid)
             witness.start()
             if arguments.flood:
                 flood = subprocess.Popen([sys.executable, "-c", FLOOD, str(work / "flood")])
@@ -202,7 +203,7 @@ def main() -> None:
             )
             witness.end()
             memory = f"{witness.warm_mb:.1f} MB after a minute, {anonymous_mb(server.pid):.1f} at the end"
-            metrics = urllib.request.urlopen(f"{base}/metrics", timeout=5).read().decode()
+            metrics = urllib.request.urlopen(f"{operations}/metrics", timeout=5).read().decode()
         finally:
             if flood is not None:
                 flood.kill()

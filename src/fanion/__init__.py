@@ -11,7 +11,7 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     journal      accepted events on disk: ring, log segments, recovery, reader
     dialects     `dialects.<name>` speaks one public API; `dialects.wire` is what all of them are made from
     http         the ASGI app: routing, bodies, the order of checks; it knows no API's word
-    process      supervisor, worker, data directory
+    process      supervisor, worker, what operators ask, data directory
     telemetry    metrics and logs
     clock        how far the wall clock is believed where something can't be taken back
     app          the composition root: what a server is built from, in which order, and how it stops

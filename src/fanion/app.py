@@ -8,6 +8,7 @@ This module and `worker` alone may import every part; adding a dialect is one li
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -32,7 +33,7 @@ from fanion.store.store import Store
 
 if TYPE_CHECKING:
     from fanion.definitions import Loaded
-    from fanion.process.supervisor import Notice
+    from fanion.process.supervisor import Place
 
 
 log = logging.getLogger("fanion.store")
@@ -139,9 +140,12 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     """
     from fanion.auth.limiter import Limiter
     from fanion.journal.window import IDS, REPLAYS, EventWindow
-    from fanion.process.supervisor import Supervisor, pick_port
+    from fanion.process import operations
+    from fanion.process.sockets import operations_socket, pick_port
+    from fanion.process.supervisor import Supervisor
     from fanion.process.worker import Worker  # before the fork: workers share what is imported
     from fanion.store.recovery import open_verified
+    from fanion.telemetry.heartbeats import Heartbeats
     from fanion.telemetry.metrics import Metrics
 
     check_directory(data, memory_allowed=demo or config.journal.ack == "buffered")
@@ -163,13 +167,23 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         url = f"http://{url_host(keeper.getsockname()[0])}:{port}"
         raise_file_limit()
 
-        def make_application(
-            notify: Callable[[Notice], None], successor: bool, listen: Callable[[], None]
-        ) -> Any:
-            return Worker(data, config, dialects(), notify, listen, successor=successor).application()
+        listening = operations_socket(config.server.operations_host, config.server.operations_port)
+        operations_at = listening.getsockname()
+        workers = config.server.workers or usable_cores()
+        heartbeats = Heartbeats(workers + 1)
+
+        def make_application(place: Place) -> Any:
+            listening.close()  # probes wait on it for nobody when the supervisor is gone
+            return Worker(data, config, dialects(), place).application()
+
+        def run_operations() -> None:
+            *rows, own = heartbeats.rows
+            asyncio.run(operations.run(listening, rows, own, data))
 
         def on_ready() -> None:
-            print(f"fanion serves generation {generation} of {data} on {url}", flush=True)
+            print(f"fanion serves generation {generation} of {data} on {url}")
+            asked_at = f"http://{url_host(operations_at[0])}:{operations_at[1]}"
+            print(f"operations on {asked_at}: /healthz, /readyz, /metrics", flush=True)
             for line in notes:
                 print(line.replace("{url}", url), flush=True)
 
@@ -179,12 +193,15 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
             config.server,
             host=keeper.getsockname()[0],
             port=port,
-            workers=config.server.workers or usable_cores(),
+            workers=workers,
             log_level=config.log.level,
             make_application=make_application,
             on_ready=on_ready,
+            heartbeats=heartbeats,
+            operations=run_operations,
         ).run()
         keeper.close()
+        listening.close()
     finally:
         os.close(lock)
 

@@ -53,11 +53,11 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
     operations_host: Annotated[
         str,
-        Meta(description="address of /healthz, /readyz, /metrics; empty: loopback callers only"),
-    ] = ""
+        Meta(min_length=1, description="address of /healthz, /readyz, /metrics; whoever reaches it may ask"),
+    ] = "127.0.0.1"
     operations_port: Annotated[
         int,
-        Meta(ge=1, le=65_535, description="port of these three, where they have an address of their own"),
+        Meta(ge=0, le=65_535, description="port of these three; 0: a free one"),
     ] = 8081
     backlog: Annotated[
         int,
@@ -87,6 +87,10 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(ge=0.01, le=60, description="seconds before a worker that died is started again"),
     ] = 0.1
+    heartbeat_timeout_s: Annotated[
+        float,
+        Meta(ge=2, le=3_600, description="seconds that a worker may stand still before it is killed"),
+    ] = 4.0
     stop_timeout_s: Annotated[
         float,
         Meta(ge=0.1, le=300, description="seconds for requests in flight and the journal at SIGTERM"),

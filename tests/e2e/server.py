@@ -22,6 +22,7 @@ from fanion.config import Config
 from fanion.definitions import load
 
 READY = re.compile(r"on http://[^ ]*:(\d+)$")
+OPERATIONS = re.compile(r"^operations on http://[^ ]*:(\d+): ")
 START_TIMEOUT_S = 30.0
 
 SERVER_KEY = "sk_e2e_server"
@@ -40,11 +41,20 @@ class Answer(NamedTuple):
 
 
 class Running:
-    """A started server. `output`: what it printed; `log`: the file with its log lines."""
+    """A started server. `operations_port`: where /readyz and /metrics are; `output`: what it printed; `log`:
+    the file with its log lines."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, output: list[str], log: Path) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        port: int,
+        operations_port: int,
+        output: list[str],
+        log: Path,
+    ) -> None:
         self.process = process
         self.port = port
+        self.operations_port = operations_port
         self.output = output
         self.log = log
 
@@ -107,14 +117,24 @@ class Running:
                     connection.shutdown(socket.SHUT_WR)
             return read_all(connection)
 
+    def operations(self, path: str) -> Answer:
+        """One question to the operations process."""
+        address = "127.0.0.1", self.operations_port
+        with contextlib.closing(http.client.HTTPConnection(*address, timeout=30)) as connection:
+            return self.ask_on(connection, "GET", path, key=None)
+
     def takes_events(self) -> bool:
-        """Whether every worker is ready; the journal opens after the first evaluations are served. So many
-        connections that each worker gets some."""
-        asked = (self.ask("GET", "/readyz", key=None).status for _ in range(20))
-        return all(status == 200 for status in asked)
+        """Whether every worker is ready; the journal opens after the first evaluations are served."""
+        return all(worker["ready"] for worker in self.operations("/readyz").json()["workers"])
 
     def workers(self) -> list[int]:
-        """Process ids of the workers."""
+        """Process ids of the workers, oldest first."""
+        return [pid for pid in self._children() if not is_operations(pid)]
+
+    def operations_pid(self) -> int | None:
+        return next(filter(is_operations, self._children()), None)
+
+    def _children(self) -> list[int]:
         pid = self.process.pid
         with contextlib.suppress(OSError):
             return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -128,6 +148,12 @@ class Running:
         assert self.process.stdout is not None
         self.process.stdout.close()
         return status
+
+
+def is_operations(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "fanion-operatio"
+    return False
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -147,17 +173,20 @@ def start(
 ) -> Running:
     """Starts `fanion serve` and waits until it says that it answers."""
     command = command_line(*arguments, data=data)
-    variables = {**os.environ, "FANION_LIMITER_BAD_KEYS_PER_MINUTE": "0", **(environment or {})}
+    own = {"FANION_LIMITER_BAD_KEYS_PER_MINUTE": "0", "FANION_SERVER_OPERATIONS_PORT": "0"}
+    variables = {**os.environ, **own, **(environment or {})}
     with log.open("ab") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=variables)
     output: list[str] = []
+    port = 0
     try:
         for line in lines_of(process, time.monotonic() + START_TIMEOUT_S):
             output.append(line)
             if found := READY.search(line):
-                running = Running(process, int(found.group(1)), output, log)
-                if "FANION_SERVER_OPERATIONS_HOST" not in variables:
-                    wait_until(running.takes_events)
+                port = int(found.group(1))
+            elif found := OPERATIONS.search(line):
+                running = Running(process, port, int(found.group(1)), output, log)
+                wait_until(running.takes_events)
                 return running
         raise AssertionError(f"the server did not start: {output} {log.read_text()}")
     except BaseException:
@@ -197,7 +226,7 @@ def run(
         capture_output=True,
         text=True,
         timeout=timeout_s,
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, "FANION_SERVER_OPERATIONS_PORT": "0", **(environment or {})},
     )
 
 

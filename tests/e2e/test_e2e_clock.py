@@ -53,7 +53,7 @@ def compressed(data: Path) -> set[Path]:
 
 
 def notes(running: Running) -> list[str]:
-    answer = running.ask("GET", "/readyz", key=None)
+    answer = running.operations("/readyz")
     assert answer.status == 200
     found: list[str] = answer.json().get("notes", [])
     return found

@@ -183,13 +183,17 @@ def test_another_environment_s_key_sees_only_its_own(server: Running) -> None:
 
 def test_operations_answer_on_the_loopback_address(server: Running) -> None:
     assert server.ask("GET", "/healthz", key=None).json() == {"status": "ok"}
-    assert server.ask("GET", "/readyz", key=None).json() == {"ready": True, "reasons": []}
-    assert server.ask("GET", "/healthz", key=None, headers={"X-Forwarded-For": "10.0.0.1"}).status == 404
+    for path in ("/readyz", "/metrics"):
+        assert server.ask("GET", path, key=None).status == 404
+    ready = server.operations("/readyz").json()
+    assert (ready["ready"], ready["reasons"], ready["notes"]) == (True, [], [])
+    assert sorted(worker["pid"] for worker in ready["workers"]) == sorted(server.workers())
+    assert [worker["worker"] for worker in ready["workers"]] == [0, 1]
 
 
 def test_metrics_are_counted_over_all_workers(server: Running) -> None:
     def count() -> int:
-        text = server.ask("GET", "/metrics", key=None).body.decode()
+        text = server.operations("/metrics").body.decode()
         line = re.search(
             r'^fanion_http_responses_total\{.*"sdk_context".*"200".*\} (\d+)$', text, re.MULTILINE
         )

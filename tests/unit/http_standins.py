@@ -14,7 +14,6 @@ from fanion.dialects.feather.routes import DIALECT
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.services import Services
 from fanion.http.app import Handle, make_handler
-from fanion.http.health import Operations
 from fanion.http.request import BodyWatch
 from fanion.model.api_key import KeyRecord
 
@@ -219,7 +218,6 @@ class Caller:
     def __init__(self, services: Services | None = None, dialects: Sequence[Dialect] = (DIALECT,)) -> None:
         self.services = services or make_services()
         self.dialects = dialects
-        self.reasons: list[str] = []
         self.received = 0
 
     @property
@@ -259,8 +257,7 @@ class Caller:
     ) -> Answered:
         watch = BodyWatch(asyncio.get_running_loop(), self.services.config.limits)
         watch.start()
-        operations = Operations(lambda: self.reasons, lambda: b"fanion_up 1\n", public=True)
-        handle: Handle = make_handler(self.services, self.dialects, operations, watch)
+        handle: Handle = make_handler(self.services, self.dialects, watch)
         sent: list[dict[str, Any]] = []
         left = list(pieces)
         self.received = 0

@@ -1,8 +1,7 @@
-"""The ground a server stands on: its directory, its port, its share of the machine, its operations socket."""
+"""The ground a server stands on: its directory, its port, its share of the machine."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from pathlib import Path
@@ -11,10 +10,10 @@ import pytest
 
 from fanion import app
 from fanion.errors import ServeError
-from fanion.http.health import Operations, OperationsListener, is_loopback
 from fanion.process import directory
 from fanion.process.directory import check_directory, filesystem_of, lock_directory
-from fanion.process.supervisor import Wake, pick_port
+from fanion.process.sockets import operations_socket, pick_port
+from fanion.process.supervisor import Wake
 
 
 def test_a_locked_directory_is_refused_until_it_is_let_go(tmp_path: Path) -> None:
@@ -94,6 +93,19 @@ def test_a_port_in_use_is_refused_even_if_it_is_shared() -> None:
             pick_port("127.0.0.1", port)
 
 
+def test_an_operations_port_in_use_is_named_with_its_setting() -> None:
+    with operations_socket("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        text = (
+            rf"port {port} for operations .*another server may be using it; server\.operations_port chooses"
+        )
+        with pytest.raises(ServeError, match=text):
+            operations_socket("127.0.0.1", port)
+    for host in ("192.0.2.1", "no such host", "/run/socket"):
+        with pytest.raises(ServeError, match=r"server\.operations_host"):
+            operations_socket(host, 0)
+
+
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(ServeError, match=r"192\.0\.2\.1"):
         pick_port("192.0.2.1", 0)
@@ -133,62 +145,3 @@ def test_cores_are_bounded_by_the_cgroup_s_quota(tmp_path: Path) -> None:
     assert app._quota_v2(tmp_path / "cpu.max") == 1.5
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert app._quota_v2(tmp_path / "cpu.max") is None
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", True),
-        ("127.8.9.1", True),
-        ("::1", True),
-        ("::ffff:127.0.0.1", True),
-        ("10.0.0.1", False),
-        ("::ffff:10.0.0.1", False),
-        ("", False),
-        ("localhost", False),
-    ],
-)
-def test_the_loopback_address_is_known_in_all_its_forms(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected
-
-
-async def exchange(request: bytes) -> bytes:
-    operations = Operations(lambda: ["journal: full"], lambda: b"fanion_up 1\n", public=False)
-    listener = OperationsListener(operations)
-    keeper, port = pick_port("127.0.0.1", 0)
-    with keeper:
-        await listener.start("127.0.0.1", port)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request)
-        received = await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        listener.stop()
-    return received
-
-
-@pytest.mark.parametrize(
-    ("request_head", "status", "body"),
-    [
-        (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"200 OK", b'{"status":"ok"}'),
-        (b"GET /metrics HTTP/1.0\r\n\r\n", b"200 OK", b"fanion_up 1\n"),
-        (
-            b"GET /readyz?verbose HTTP/1.1\r\n\r\n",
-            b"503 Service Unavailable",
-            b'"reasons":["journal: full"]}',
-        ),
-        (b"HEAD /healthz HTTP/1.1\r\n\r\n", b"200 OK", b""),
-        (b"POST /healthz HTTP/1.1\r\n\r\n", b"405 Method Not Allowed", b'{"error":"the method must be GET"}'),
-        (b"GET / HTTP/1.1\r\n\r\n", b"404 Not Found", b"}"),
-    ],
-)
-def test_the_operations_socket_answers_one_request(request_head: bytes, status: bytes, body: bytes) -> None:
-    received = asyncio.run(exchange(request_head))
-    assert received.startswith(b"HTTP/1.1 " + status)
-    assert received.endswith(body)
-
-
-@pytest.mark.parametrize("request_head", [b"nonsense\r\n\r\n", b"\xff \xff\r\n\r\n", b"a" * 20_000])
-def test_the_operations_socket_closes_on_what_is_no_request(request_head: bytes) -> None:
-    received = asyncio.run(exchange(request_head))
-    assert received == b"" or received.startswith(b"HTTP/1.1 404 ")

@@ -4,7 +4,7 @@
     router      raw path -> route; shared paths; the dialect that answers for a path of nobody
     request     Host, body (limits, time-outs, encodings)
     app         the ASGI application: route -> method -> auth -> limiter -> body -> the dialect's own rules
-    health      /healthz, /readyz, /metrics
+    health      /healthz
 
 It knows no API's word: what an API is made from stands in `fanion.dialects.wire`, and nothing here opens the store
 or a log segment.

@@ -26,9 +26,9 @@ from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.reply import Head, HeaderList, Headers, Reply, StartMessage
 from fanion.dialects.wire.services import Services
 from fanion.errors import FanionError, StoreError
+from fanion.http import health
 from fanion.http.asgi import AsgiScope, Handle, Receive, Send
 from fanion.http.encoding import undo_encoding
-from fanion.http.health import Operations
 from fanion.http.request import (
     BROKEN_TEXT,
     SINGLE,
@@ -47,9 +47,7 @@ NO_ENDPOINT = "none"
 """How metrics name what reached no endpoint: unknown paths, other methods, preflights."""
 
 
-def make_handler(
-    services: Services, dialects: Sequence[Dialect], operations: Operations, watch: BodyWatch
-) -> Handle:
+def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWatch) -> Handle:
     """The function that answers every HTTP request of this worker. Event loop only.
 
     Long: what every request goes through stands in one piece, as a call costs more than most of its steps.
@@ -79,7 +77,7 @@ def make_handler(
             else:
                 other, tail = _find(router, scope, headers)
                 if other is None:
-                    await _answer_nobody(services, router, operations, scope, headers, send)
+                    await _answer_nobody(services, router, scope, headers, send)
                     return
                 target = other
             endpoint = target.methods.get(scope["method"])
@@ -160,10 +158,10 @@ def _find(router: Router, scope: AsgiScope, headers: Headers) -> tuple[Target | 
 
 
 async def _answer_nobody(
-    services: Services, router: Router, operations: Operations, scope: AsgiScope, headers: Headers, send: Send
+    services: Services, router: Router, scope: AsgiScope, headers: Headers, send: Send
 ) -> None:
-    """Operations, or a 404 in the shape that the request suggests."""
-    reply = operations.answer(scope, headers)
+    """/healthz, or a 404 in the shape that the request suggests."""
+    reply = health.answer(scope["raw_path"], scope["method"])
     if reply is None:
         dialect = router.answering(scope["raw_path"], headers)
         reply = dialect.refuse(Fault(FaultKind.NOT_FOUND, "There is no such path."))

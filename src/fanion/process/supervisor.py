@@ -8,11 +8,14 @@ with that worker's reason. (Granian's own loop exits when a worker dies twice wi
 Every worker listens on a socket of its own with SO_REUSEPORT, bound by the supervisor right before the fork and
 closed there right after it, so that what a dead worker had not accepted is not left waiting. Its TCP_USER_TIMEOUT,
 which connections inherit, resets one whose peer has not taken a byte of an answer for `server.write_timeout_s` (a
-peer that takes one byte now and then keeps its answer). The supervisor keeps the port by a bound socket that
-doesn't listen, so a free port that was picked stays picked. Because of SO_REUSEPORT a second server would bind
-without an error, so a port in use is looked for first.
+peer that takes one byte now and then keeps its answer).
 
-A worker asks for SIGTERM at its parent's death, and `follow_parent` covers the moment before it asked.
+A worker that no longer turns its event loop keeps its share of the connections. So the supervisor looks once a
+second at every heartbeat, and kills a process whose beat stood still for `server.heartbeat_timeout_s`: counted in
+looks, not in time, since a machine or a container may have stood still as a whole. The operations process
+is started after the workers, watched like them, and is the last to end.
+
+A worker asks for SIGTERM at its parent's death; `end_with_parent` covers the moment before it asked.
 
 Signal handlers take no lock, since a second signal may come while one runs: they set a flag, write a byte to a
 pipe, and arm the kernel's alarm, which ends a supervisor that doesn't get through its stop.
@@ -21,8 +24,6 @@ pipe, and arm the kernel's alarm, which ends a supervisor that doesn't get throu
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
 import logging
 import math
 import multiprocessing
@@ -33,7 +34,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from granian._granian import SocketHolder
@@ -44,15 +45,19 @@ from granian.server.mp import MPServer
 
 from fanion.config import Server
 from fanion.errors import ServeError
+from fanion.process.aside import RESPAWN_DELAY_MAX_S, Aside, end_with_parent
+from fanion.process.sockets import bound_socket
+from fanion.telemetry.heartbeats import Heartbeat, Heartbeats, Standing
 from fanion.telemetry.logs import logging_config
 
 log = logging.getLogger("fanion.server")
 
-PR_SET_PDEATHSIG = 1
 READY_TIMEOUT_S = 60.0
 """For the first worker to become ready; opening a store and draining old rings takes well under a second each."""
-RESPAWN_DELAY_MAX_S = 5.0
 LOOP_INTERVAL_S = 0.2
+LOOK_INTERVAL_S = 1.0
+STEADY_S = 10.0
+"""A worker that ended by itself after so long is started again without a growing delay."""
 ERROR_BYTES_MAX = 600
 """Of a worker's reason. Written as JSON it can grow sixfold, and has to stay below PIPE_BUF (4,096)."""
 
@@ -93,65 +98,34 @@ class Notice(msgspec.Struct, omit_defaults=True):
     error: str = ""
 
 
-def pick_port(host: str, port: int) -> tuple[socket.socket, int]:
-    """A bound socket that keeps the port, and the port; the socket's own name has the address that `host`, a name
-    or an address (IPv6 with or without brackets), stands for. Raises ServeError when it can't be had."""
-    if "/" in host:
-        raise ServeError(f"can't listen on {host}: --host takes a name or an address, not a path")
-    host = host.removeprefix("[").removesuffix("]")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        if port:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-                probe.listen(1)
-        keeper = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            keeper.bind(address)
-        except OSError:
-            keeper.close()
-            raise
-    except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        used = getattr(error, "errno", None) == errno.EADDRINUSE
-        hint = (
-            "another server may be using it; --port chooses another"
-            if used
-            else "--host and --port choose others"
-        )
-        raise ServeError(f"can't listen on {host} port {port}: {reason}; {hint}") from None
-    return keeper, keeper.getsockname()[1]
+class Place(NamedTuple):
+    """What a worker is given at its fork."""
+
+    notify: Callable[[Notice], None]
+    """Tells the supervisor."""
+    listen: Callable[[], None]
+    """Lets connections in; called once the worker can answer them."""
+    row: Heartbeat
+    successor: bool
+    """It takes the place of a worker that ended."""
 
 
-def bound_socket(address: str, port: int, write_timeout_s: float) -> socket.socket:
-    """A socket that shares the port and doesn't listen yet; its connections inherit the time-out."""
-    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(write_timeout_s * 1000))
-        made.bind((address, port))
-        made.setblocking(False)
-    except OSError:
-        made.close()
-        raise
-    return made
+class Watched:
+    """How often in a row a process's beat stood still."""
 
+    def __init__(self) -> None:
+        self.beat_ns = 0
+        self.looks = 0
 
-def follow_parent(supervisor_pid: int) -> None:
-    """In a worker, right after the fork: end when the supervisor ends."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != supervisor_pid:
-        os._exit(1)
+    def look(self, beat_ns: int) -> int:
+        self.looks = self.looks + 1 if beat_ns and beat_ns == self.beat_ns else 0
+        self.beat_ns = beat_ns
+        return self.looks
 
 
 class Supervisor(MPServer):
-    """Serves until SIGTERM or SIGINT. `make_application` runs in each worker, after the fork, with a way to tell
-    the supervisor things, whether the worker takes the place of one that ended, and what makes its socket
-    listen."""
+    """Serves until SIGTERM or SIGINT. `make_application` runs in each worker, after the fork. `heartbeats`: a row
+    for each worker, and for the operations process the last, whose work `operations` is."""
 
     def __init__(
         self,
@@ -161,8 +135,10 @@ class Supervisor(MPServer):
         port: int,
         workers: int,
         log_level: str,
-        make_application: Callable[[Callable[[Notice], None], bool, Callable[[], None]], Any],
+        make_application: Callable[[Place], Any],
         on_ready: Callable[[], None],
+        heartbeats: Heartbeats,
+        operations: Callable[[], None] | None = None,
     ) -> None:
         # A worker inherits the data directory's lock and the notice pipe; only fork passes them on.
         multiprocessing.set_start_method("fork", force=True)
@@ -197,6 +173,16 @@ class Supervisor(MPServer):
         self._respawning = False
         self._failed_starts: dict[int, int] = {}
         self._respawn_at: dict[int, float] = {}
+        self._started_at: dict[int, float] = {}
+        self._reasons: dict[int, str] = {}
+        self._rows = heartbeats.rows
+        self._watched = [Watched() for _ in self._rows]
+        self._look_at = 0.0
+        self._aside = [
+            Aside("operations", self._rows[-1], run, settings.respawn_interval_s)
+            for run in ([operations] if operations else [])
+        ]
+        self._starting = 0
         self._socket: socket.socket
         self._shd: Any
         self._notices, self._notice_writer = os.pipe()
@@ -224,15 +210,20 @@ class Supervisor(MPServer):
                 os.write(writer, line)
 
         def load() -> Any:
-            follow_parent(supervisor_pid)
+            end_with_parent(signal.SIGTERM, supervisor_pid)
             listening, backlog = self._socket, self._settings.backlog
-            return self._make_application(notify, self._respawning, lambda: listening.listen(backlog))
+            row = self._rows[self._starting]
+            return self._make_application(
+                Place(notify, lambda: listening.listen(backlog), row, self._respawning)
+            )
 
         try:
             # Granian exits with 1 when a worker ended by itself a moment before the stop; that is no failure here.
             with contextlib.suppress(SystemExit):
                 self.serve(target_loader=load, wrap_loader=False)
         finally:
+            for aside in self._aside:
+                aside.kill()
             os.close(self._notices)
             os.close(self._notice_writer)
             signal.alarm(0)
@@ -247,10 +238,18 @@ class Supervisor(MPServer):
         self.wrks.extend(
             self._start_worker(number, spawn_target, target_loader) for number in range(self.workers)
         )
+        for aside in self._aside:
+            aside.keep()
 
     def _start_worker(self, number: int, spawn_target: Any, target_loader: Any) -> Any:
         """Forks a worker, which inherits the socket that is made here. Raises OSError."""
         settings = self._settings
+        self._starting = number
+        self._started_at[number] = time.monotonic()
+        reason = self._reasons.pop(number, "")
+        self._rows[number].clear(
+            Standing(reasons=(f"starting; the one before: {reason}" if reason else "starting",))
+        )
         with bound_socket(self.bind_addr, self.bind_port, settings.write_timeout_s) as self._socket:
             holder: Any = SocketHolder  # its stub has no arguments
             self._shd = holder(self._socket.fileno(), False, settings.backlog)
@@ -273,14 +272,33 @@ class Supervisor(MPServer):
                 return
             self._collect_deaths()
             self._respawn(spawn_target, target_loader)
+            self._look()
+            for aside in self._aside:
+                aside.keep()
 
     def _wait(self) -> None:
-        """Until a signal, a worker's end or a notice, or a short while."""
-        if self._was_ready:
-            self.main_loop_interrupt.wait(LOOP_INTERVAL_S if self._respawn_at else None)
-        else:
-            select.select([self._notices, self.main_loop_interrupt.fileno()], [], [], 0.01)
+        """Until a signal, a process's end or a notice, or a short while."""
+        sentinels = [aside.sentinel for aside in self._aside if aside.sentinel is not None]
+        busy = self._respawn_at or len(sentinels) < len(self._aside)
+        timeout_s = (LOOP_INTERVAL_S if busy else LOOK_INTERVAL_S) if self._was_ready else 0.01
+        select.select([self._notices, self.main_loop_interrupt.fileno(), *sentinels], [], [], timeout_s)
         self.main_loop_interrupt.clear()
+
+    def _look(self) -> None:
+        """At every heartbeat, once a second; kills what has stood still for too long."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_INTERVAL_S
+        pids = [(self.wrks[number].inner.pid, f"worker {number}") for number in range(self.workers)]
+        pids += [(aside.pid, aside.name) for aside in self._aside]
+        for row, watched, (pid, name) in zip(self._rows, self._watched, pids, strict=False):
+            looks = watched.look(row.beat_ns)
+            if looks * LOOK_INTERVAL_S < self._settings.heartbeat_timeout_s or pid is None:
+                continue
+            log.error("a process stands still and is killed", extra={"worker": name, "seconds": looks})
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _read_notices(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -290,8 +308,14 @@ class Supervisor(MPServer):
             notice = msgspec.json.decode(line, type=Notice)
             if not notice.error:
                 self._ready_pids.add(notice.pid)
-            elif not self._was_ready:
-                self.failure = notice.error
+            else:
+                self._reasons.update(
+                    (number, notice.error)
+                    for number, worker in enumerate(self.wrks)
+                    if worker.inner.pid == notice.pid
+                )
+                if not self._was_ready:
+                    self.failure = notice.error
 
     def _answers(self) -> bool:
         """Whether the port answers: ready workers listen a moment after they said so."""
@@ -309,13 +333,16 @@ class Supervisor(MPServer):
             number = self.interrupt_children.pop()
             worker = self.wrks[number].inner
             pid = worker.pid
-            # Killed from outside says nothing about how a start goes.
-            in_order = pid in self._ready_pids or worker.exitcode == -signal.SIGKILL
+            # Killed says nothing about how a start goes; neither does an end after a while of service.
+            steady = time.monotonic() - self._started_at[number] > STEADY_S
+            in_order = (pid in self._ready_pids and steady) or worker.exitcode == -signal.SIGKILL
             failed = 0 if in_order else self._failed_starts.get(number, 0) + 1
             self._failed_starts[number] = failed
             self._ready_pids.discard(pid)
             delay_s = min(self._settings.respawn_interval_s * 2**failed, RESPAWN_DELAY_MAX_S)
             self._respawn_at[number] = time.monotonic() + delay_s
+            reason = self._reasons.setdefault(number, f"it ended with status {worker.exitcode}")
+            self._rows[number].clear(Standing(reasons=(reason,)))
 
     def _respawn(self, spawn_target: Any, target_loader: Any) -> None:
         now = time.monotonic()

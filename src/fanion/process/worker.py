@@ -30,12 +30,12 @@ from fanion.dialects.wire.services import Services
 from fanion.engine.evaluator import open_environment
 from fanion.errors import FanionError, JournalError
 from fanion.http.app import make_handler
-from fanion.http.health import Operations, OperationsListener
 from fanion.http.request import BodyWatch
 from fanion.journal.settings import JournalSettings
 from fanion.journal.window import IDS, REPLAYS, EventWindow
 from fanion.journal.writer import JournalWriter
-from fanion.process.supervisor import Notice
+from fanion.process.pulse import Pulse
+from fanion.process.supervisor import Notice, Place
 from fanion.store.recovery import open_verified
 from fanion.store.reload import Reloader
 from fanion.store.store import Store
@@ -109,19 +109,13 @@ class Worker:
         data: Path,
         config: Config,
         dialects: Sequence[Dialect],
-        notify: Callable[[Notice], None],
-        listen: Callable[[], None],
-        *,
-        successor: bool = False,
+        place: Place,
     ) -> None:
-        """`listen`: lets connections in, called once the worker can answer them.
-        `successor`: takes the place of a worker that died, so the store is read through before it is used."""
         self._data = data
         self._dialects = dialects
         self._config = config
-        self._notify = notify
-        self._listen = listen
-        self._successor = successor
+        self._place = place
+        self._pulse: Pulse
         self._handle: Callable[..., Awaitable[None]] = self._lifespan
         self._closers: list[Callable[[], None]] = []
         self._reloader: Reloader[View]
@@ -140,18 +134,18 @@ class Worker:
         await receive()
         try:
             await self._start()
-            self._listen()
+            self._place.listen()
         except Exception as error:
             # Whatever it is: Granian would go on without a lifespan, with a worker that can answer nothing.
             if not isinstance(error, (FanionError, OSError)):
                 log.exception("a worker did not start")
             self._stop()
             reason = str(error) or type(error).__name__
-            self._notify(Notice(os.getpid(), reason))
+            self._place.notify(Notice(os.getpid(), reason))
             await send({"type": "lifespan.startup.failed", "message": reason})
             return
         await send({"type": "lifespan.startup.complete"})
-        self._notify(Notice(os.getpid()))
+        self._place.notify(Notice(os.getpid()))
         await receive()
         self._stop()
         for _ in range(LAST_TURNS):
@@ -194,24 +188,25 @@ class Worker:
         services.token_ns = clock.expiry_ns
         watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
         watch.start()
-        operations = Operations(
-            lambda: reasons_not_ready(services, reloader, journal),
-            metrics.text,
-            public=not config.server.operations_host,
-            notes=lambda: [clock.note] if clock.note else [],
+        self._pulse = self._keep(
+            Pulse(
+                self._place.row,
+                lambda: reasons_not_ready(services, reloader, journal),
+                lambda: [clock.note] if clock.note else [],
+                lambda: reloader.serving.number,
+            ),
+            Pulse.stop,
         )
-        if config.server.operations_host:
-            listener = self._keep(OperationsListener(operations), OperationsListener.stop)
-            await listener.start(config.server.operations_host, config.server.operations_port)
+        self._pulse.start(loop)
         loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch)
         self._tick(loop, reloader, journal, os.getppid())
-        self._handle = make_handler(services, self._dialects, operations, watch)
+        self._handle = make_handler(services, self._dialects, watch)
         gc.collect()
         gc.freeze()  # what exists now stays; the collector needn't walk it under load
 
     def _open_store(self) -> Store:
         map_bytes = self._config.store.map_bytes
-        if not self._successor:
+        if not self._place.successor:
             return Store.open(self._data, map_bytes=map_bytes)
         store, problem = open_verified(self._data, map_bytes=map_bytes)
         if problem is not None:
@@ -263,6 +258,7 @@ class Worker:
         if services.draining:
             return
         services.draining = True
+        self._pulse.say()
         timeout_s = self._config.server.stop_timeout_s
         loop.call_later(min(BODY_GRACE_S, timeout_s / 4), watch.expire_all)
         loop.call_later(timeout_s / 2, self._end_now)

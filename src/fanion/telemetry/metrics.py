@@ -1,9 +1,9 @@
-"""Metrics: one catalogue, counted by each worker in its own row of a shared file, summed at /metrics.
+"""Metrics: one catalogue, counted by each worker in its own row of a shared file; `exposition` sums the rows.
 
 Counting is a dictionary look-up and one atomic add. The numbers live in DIR/shared/metrics until the machine
 boots, so a worker that dies or a server that starts again loses none and Prometheus sees no reset. A gauge
 counts only while its worker lives. What another part counts itself (the journal's rings do) is taken over by
-a collector, once a second and before every /metrics.
+a collector, once a second.
 
 Label values come from our own tables (dialects, endpoints, statuses), never from a request: the file has
 room for `CELLS` cells, and what doesn't fit is counted in `fanion_metrics_dropped_total`.
@@ -11,7 +11,7 @@ room for `CELLS` cells, and what doesn't fit is counted in `fanion_metrics_dropp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -40,15 +40,6 @@ class Metric(NamedTuple):
     scale: float = 1.0
     gather: Literal["sum", "min", "max"] = "sum"
     bounds: tuple[int, ...] = ()
-
-
-class Sample(NamedTuple):
-    """A metric, its label values, and a number (a histogram's sum, with its counts per bucket)."""
-
-    metric: Metric
-    labels: tuple[str, ...]
-    value: float
-    counts: Sequence[int] = ()
 
 
 RESPONSES = Metric(
@@ -96,7 +87,7 @@ CATALOGUE: tuple[Metric, ...] = (
 
 
 class Metrics:
-    """This worker's row, and the sums of all rows."""
+    """This worker's row."""
 
     def __init__(self, file: MetricFile, row: MetricSlot) -> None:
         self._file = file
@@ -177,11 +168,11 @@ class Metrics:
                     self._row.add(cell + offset, count)
 
     def add_collector(self, collector: Callable[[], None]) -> None:
-        """Called by `collect` and `text`, to take over what another part of this worker counts."""
+        """Called by `collect`, to take over what another part of this worker counts."""
         self._collectors.append(collector)
 
     def collect(self) -> None:
-        """Once a second, so that other workers' /metrics has this one's numbers."""
+        """Once a second, so that /metrics has this worker's numbers."""
         for collector in self._collectors:
             collector()
 
@@ -189,14 +180,6 @@ class Metrics:
         """Once a second: what this worker serves from, and when the store last confirmed it."""
         self.set(STORE_GENERATION, generation)
         self.set(STORE_CONFIRMED, confirmed_unix_s)
-
-    def text(self) -> bytes:
-        """Prometheus' text format, version 0.0.4, over all workers."""
-        self.collect()
-        samples: dict[Metric, list[Sample]] = {metric: [] for metric in self._by_name.values()}
-        for sample in self._samples():
-            samples[sample.metric].append(sample)
-        return "".join(line for metric, found in samples.items() for line in _lines(metric, found)).encode()
 
     def close(self) -> None:
         """Gives the row up; its counts stay."""
@@ -209,7 +192,7 @@ class Metrics:
         if cell is None:
             self._by_name[metric.name] = metric
             width = len(metric.bounds) + 2 if metric.kind == "histogram" else 1
-            cell = self._file.series(metric.name + _label_text(metric.labels, labels), width)
+            cell = self._file.series(metric.name + label_text(metric.labels, labels), width)
             if cell < 0:
                 cell = self._dropped
             self._cells[metric.name, labels] = cell
@@ -223,46 +206,8 @@ class Metrics:
                 for offset in range(width):
                     self._row.set(cell + offset, 0)
 
-    def _samples(self) -> Iterator[Sample]:
-        numbers = range(self._file.slots)
-        alive = [n == self._row.number or self._file.is_locked_elsewhere(n) for n in numbers]
-        gathers: dict[str, Callable[[Iterable[int]], int]] = {"sum": sum, "min": min, "max": max}
-        for name, cell, width in self._file.directory():
-            metric = self._by_name.get(name.partition("{")[0])
-            if metric is None:
-                continue
-            labels = _label_values(name)
-            if metric.kind == "histogram":
-                columns = [sum(self._file.column(cell + offset)) for offset in range(width)]
-                yield Sample(metric, labels, columns[-1] * metric.scale, columns[:-1])
-            elif metric.kind == "counter":
-                yield Sample(metric, labels, sum(self._file.column(cell)) * metric.scale)
-            else:
-                column = zip(self._file.column(cell), alive, strict=True)
-                values = [value for value, lives in column if lives and value]
-                if values or metric.gather == "sum":
-                    yield Sample(metric, labels, gathers[metric.gather](values) * metric.scale)
 
-
-def _lines(metric: Metric, samples: list[Sample]) -> Iterator[str]:
-    if not samples:
-        return
-    yield f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n"
-    for sample in sorted(samples, key=lambda sample: sample.labels):
-        if metric.kind != "histogram":
-            yield f"{metric.name}{_label_text(metric.labels, sample.labels)} {_number(sample.value)}\n"
-            continue
-        total = 0
-        bounds = [_number(bound * metric.scale) for bound in metric.bounds] + ["+Inf"]
-        for bound, count in zip(bounds, sample.counts, strict=True):
-            total += count
-            text = _label_text((*metric.labels, "le"), (*sample.labels, bound))
-            yield f"{metric.name}_bucket{text} {total}\n"
-        text = _label_text(metric.labels, sample.labels)
-        yield f"{metric.name}_sum{text} {_number(sample.value)}\n{metric.name}_count{text} {total}\n"
-
-
-def _label_text(names: Sequence[str], values: Sequence[str]) -> str:
+def label_text(names: Sequence[str], values: Sequence[str]) -> str:
     """`{name="value",...}`. Values come from our own tables and need no escaping; others are refused."""
     if len(names) != len(values):
         raise ValueError(f"labels {tuple(names)} and values {tuple(values)} don't pair up")
@@ -271,13 +216,3 @@ def _label_text(names: Sequence[str], values: Sequence[str]) -> str:
     if any(character in value for value in values for character in '"\\\n,{}'):
         raise ValueError(f"a label value of {tuple(values)} has a character that isn't allowed")
     return "{" + ",".join(f'{name}="{value}"' for name, value in zip(names, values, strict=True)) + "}"
-
-
-def _label_values(series: str) -> tuple[str, ...]:
-    """The values out of what `_label_text` wrote."""
-    inside = series.partition("{")[2].removesuffix("}")
-    return tuple(pair.partition("=")[2].strip('"') for pair in inside.split(",")) if inside else ()
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else format(value, ".15g")

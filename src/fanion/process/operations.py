@@ -1,0 +1,153 @@
+"""The operations process: /healthz, /readyz and /metrics on an address of their own, out of shared memory.
+
+It runs beside the workers under the supervisor and asks none of them anything, so one that is stuck swallows no
+probe. It has no store and no journal open, and ends with the supervisor at once.
+
+/healthz: this process lives. /readyz: every worker, with its reasons where it isn't ready and its notes; 503 when
+none is ready. A worker whose last heartbeat is older than `STALE_S` is not. /metrics: Prometheus text, summed.
+
+HTTP/1, one request a connection, `CONNECTIONS_MAX` at a time (the oldest gives way), a head of `HEAD_BYTES_MAX`,
+`EXCHANGE_TIMEOUT_S` from the first byte to the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from fanion.telemetry.exposition import Exposition
+from fanion.telemetry.heartbeats import Heartbeat, Standing
+
+log = logging.getLogger("fanion.operations")
+
+HEAD_BYTES_MAX = 8_192
+EXCHANGE_TIMEOUT_S = 5.0
+CONNECTIONS_MAX = 64
+BEAT_INTERVAL_S = 1.0
+STALE_S = 3.0
+
+PHRASES = {200: b"OK", 404: b"Not Found", 405: b"Method Not Allowed", 503: b"Service Unavailable"}
+JSON = b"application/json"
+PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
+UNREADABLE = Standing(reasons=("it ended while it said how it is",))
+
+
+class Answer(NamedTuple):
+    status: int
+    content_type: bytes
+    body: bytes
+
+
+class Operations:
+    """What is answered. `workers`: their rows, by number."""
+
+    def __init__(self, workers: Sequence[Heartbeat], metrics_text: Callable[[], bytes]) -> None:
+        self._workers = workers
+        self._metrics_text = metrics_text
+
+    def answer(self, method: bytes, path: bytes) -> Answer:
+        if path not in (b"/healthz", b"/readyz", b"/metrics"):
+            return Answer(404, JSON, b'{"error":"there is /healthz, /readyz and /metrics"}')
+        if method not in (b"GET", b"HEAD"):
+            return Answer(405, JSON, b'{"error":"the method must be GET"}')
+        if path == b"/healthz":
+            return Answer(200, JSON, b'{"status":"ok"}')
+        if path == b"/readyz":
+            return self._readiness()
+        try:
+            return Answer(200, PROMETHEUS, self._metrics_text())
+        except (OSError, ValueError) as error:
+            log.error("the metrics can't be read", extra={"reason": str(error)})
+            return Answer(503, JSON, b'{"error":"the metrics can\'t be read"}')
+
+    def _readiness(self) -> Answer:
+        now_ns = time.monotonic_ns()
+        workers = [_describe(number, row, now_ns) for number, row in enumerate(self._workers)]
+        ready = any(worker.ready for worker in workers)
+        document = {
+            "ready": ready,
+            "reasons": [f"worker {worker.worker}: {text}" for worker in workers for text in worker.reasons],
+            "notes": list(dict.fromkeys(note for worker in workers for note in worker.notes)),
+            "workers": workers,
+        }
+        return Answer(200 if ready else 503, JSON, msgspec.json.encode(document))
+
+
+class Description(msgspec.Struct):
+    """One worker in /readyz. `pid`: 0 while there is none."""
+
+    worker: int
+    pid: int
+    ready: bool
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    generation: int
+
+
+def _describe(number: int, row: Heartbeat, now_ns: int) -> Description:
+    standing = row.standing() or UNREADABLE
+    reasons = standing.reasons
+    silent_s = (now_ns - row.beat_ns) / 1e9
+    if row.beat_ns and silent_s > STALE_S:
+        reasons = (*reasons, f"no heartbeat for {silent_s:.0f} s")
+    return Description(number, standing.pid, not reasons, reasons, standing.notes, standing.generation)
+
+
+class Listener:
+    """Answers on a socket that listens. Event loop only."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+        self._server: asyncio.Server
+        self._open: dict[asyncio.StreamWriter, None] = {}
+
+    async def start(self, listening: socket.socket) -> None:
+        self._server = await asyncio.start_server(self._serve, sock=listening, limit=HEAD_BYTES_MAX)
+
+    def stop(self) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._open) >= CONNECTIONS_MAX:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.transport.abort()
+        self._open[writer] = None
+        try:
+            async with asyncio.timeout(EXCHANGE_TIMEOUT_S):
+                request = await reader.readuntil(b"\r\n\r\n")
+                method, target, *_ = request.split(b"\r\n", 1)[0].split(b" ")
+                answer = self._operations.answer(method, target.partition(b"?")[0])
+                lines = [
+                    b"HTTP/1.1 %d %b" % (answer.status, PHRASES[answer.status]),
+                    b"content-type: " + answer.content_type,
+                    b"cache-control: no-store",
+                    *([b"allow: GET, HEAD"] if answer.status == 405 else []),
+                    b"content-length: %d" % len(answer.body),
+                    b"connection: close",
+                ]
+                writer.write(b"\r\n".join([*lines, b"", b""]) + (b"" if method == b"HEAD" else answer.body))
+                writer.close()
+                await writer.wait_closed()
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, OSError):
+            writer.transport.abort()  # not a request, or the caller left or takes nothing
+        finally:
+            self._open.pop(writer, None)
+
+
+async def run(
+    listening: socket.socket, workers: Sequence[Heartbeat], own: Heartbeat, directory: Path
+) -> None:
+    """Answers until the process ends; `own` is its row."""
+    exposition = Exposition(directory)
+    await Listener(Operations(workers, exposition.text)).start(listening)
+    while True:
+        own.beat()
+        await asyncio.sleep(BEAT_INTERVAL_S)

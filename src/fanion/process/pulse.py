@@ -1,0 +1,63 @@
+"""A worker's heartbeat: a beat a second from its event loop, and what it says of its readiness.
+
+Any part of the worker may `withhold` it: name itself and a reason, and the worker isn't ready until that part takes
+the reason back. What changes is said at once; what the asked-for reasons say is looked at with each beat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from fanion.telemetry.heartbeats import Heartbeat, Standing
+
+BEAT_INTERVAL_S = 1.0
+
+
+class Pulse:
+    """Event loop only."""
+
+    def __init__(
+        self,
+        row: Heartbeat,
+        reasons: Callable[[], list[str]],
+        notes: Callable[[], list[str]],
+        generation: Callable[[], int],
+    ) -> None:
+        self._row = row
+        self._reasons = reasons
+        self._notes = notes
+        self._generation = generation
+        self._withheld: dict[str, str] = {}
+        self._said: Standing | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(BEAT_INTERVAL_S, self.start, loop)
+        self.say()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def withhold(self, part: str, reason: str) -> None:
+        """`part` needs this worker to get no requests, and why; an empty reason takes it back."""
+        if reason:
+            self._withheld[part] = reason
+        else:
+            self._withheld.pop(part, None)
+        self.say()
+
+    def beat(self) -> None:
+        """For what holds the event loop for long and is at work."""
+        self._row.beat()
+
+    def say(self) -> None:
+        self._row.beat()
+        reasons = [*self._reasons(), *(f"{part}: {reason}" for part, reason in self._withheld.items())]
+        standing = Standing(os.getpid(), tuple(reasons), tuple(self._notes()), self._generation())
+        if standing != self._said:
+            self._row.say(standing)
+            self._said = standing

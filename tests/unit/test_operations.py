@@ -1,0 +1,177 @@
+"""The operations process: what it answers out of the heartbeats, within which bounds; the heartbeats themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+
+from fanion.process import operations as module
+from fanion.process.operations import Listener, Operations
+from fanion.process.pulse import Pulse
+from fanion.process.sockets import operations_socket
+from fanion.process.supervisor import Watched
+from fanion.telemetry.heartbeats import LINE_CHARACTERS_MAX, Heartbeats, Standing
+
+
+def readiness(heartbeats: Heartbeats) -> tuple[int, Any]:
+    answer = Operations(heartbeats.rows, lambda: b"").answer(b"GET", b"/readyz")
+    return answer.status, json.loads(answer.body)
+
+
+def test_one_ready_worker_is_enough_and_the_others_are_named() -> None:
+    heartbeats = Heartbeats(3)
+    assert readiness(heartbeats) == (
+        503,
+        {
+            "ready": False,
+            "reasons": [f"worker {number}: starting" for number in range(3)],
+            "notes": [],
+            "workers": [
+                {
+                    "worker": number,
+                    "pid": 0,
+                    "ready": False,
+                    "reasons": ["starting"],
+                    "notes": [],
+                    "generation": 0,
+                }
+                for number in range(3)
+            ],
+        },
+    )
+    first, second, _ = heartbeats.rows
+    first.beat()
+    first.say(Standing(7, (), ("the wall clock jumped",), 5))
+    second.beat()
+    second.say(Standing(8, ("store: cut off",), ("the wall clock jumped",), 4))
+    status, document = readiness(heartbeats)
+    assert (status, document["ready"]) == (200, True)
+    assert document["reasons"] == ["worker 1: store: cut off", "worker 2: starting"]
+    assert document["notes"] == ["the wall clock jumped"]
+    assert [(worker["pid"], worker["generation"]) for worker in document["workers"]] == [
+        (7, 5),
+        (8, 4),
+        (0, 0),
+    ]
+
+
+def test_a_worker_without_a_fresh_heartbeat_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    heartbeats = Heartbeats(1)
+    heartbeats.rows[0].beat()
+    heartbeats.rows[0].say(Standing(7, ()))
+    assert readiness(heartbeats)[0] == 200
+    later = time.monotonic_ns() + 4_000_000_000
+    monkeypatch.setattr(time, "monotonic_ns", lambda: later)
+    status, document = readiness(heartbeats)
+    assert (status, document["reasons"]) == (503, ["worker 0: no heartbeat for 4 s"])
+
+
+def test_a_standing_that_a_killed_writer_left_half_written_is_not_believed() -> None:
+    heartbeats = Heartbeats(1)
+    row = heartbeats.rows[0]
+    row.say(Standing(7, ()))
+    row._row[20] ^= 1
+    assert row.standing() is None
+    assert readiness(heartbeats)[0] == 503
+    row.clear(Standing(reasons=("it ended with status -9",)))
+    assert readiness(heartbeats)[1]["reasons"] == ["worker 0: it ended with status -9"]
+
+
+def test_a_standing_fits_its_row_whatever_its_lines_are() -> None:
+    row = Heartbeats(1).rows[0]
+    for text in ("\0", "é", "😀", '"'):
+        long = (text * 10_000,) * 50
+        row.say(Standing(2**31, long, long, 2**63))
+        found = row.standing()
+        assert found is not None
+        assert set(found.reasons) == {text * LINE_CHARACTERS_MAX}
+
+
+def test_a_part_of_a_worker_can_withhold_it_and_let_it_go() -> None:
+    row = Heartbeats(1).rows[0]
+    problems = ["journal: full"]
+    pulse = Pulse(row, lambda: problems, list, lambda: 3)
+
+    def reasons() -> tuple[str, ...]:
+        found = row.standing()
+        assert found is not None
+        return found.reasons
+
+    pulse.withhold("store", "replaced")
+    assert reasons() == ("journal: full", "store: replaced")
+    problems.clear()
+    pulse.withhold("store", "")
+    assert reasons() == ()
+    assert row.beat_ns > 0
+
+
+def test_only_a_beat_that_stands_still_is_counted() -> None:
+    watched = Watched()
+    assert [watched.look(beat) for beat in (0, 0, 5, 5, 5, 6, 6, 0, 0)] == [0, 0, 0, 1, 2, 0, 1, 0, 0]
+
+
+async def exchange(*requests: bytes, close: bool = False) -> list[bytes]:
+    """Answers to requests that are sent on connections opened in this order, all at once."""
+    heartbeats = Heartbeats(1)
+    heartbeats.rows[0].clear(Standing(reasons=("journal: full",)))
+    listener = Listener(Operations(heartbeats.rows, lambda: b"fanion_up 1\n"))
+    with operations_socket("127.0.0.1", 0) as listening:
+        await listener.start(listening)
+        pairs = []
+        for request in requests:
+            pairs.append(await asyncio.open_connection(*listening.getsockname()))
+            pairs[-1][1].write(request)
+            if close:
+                pairs[-1][1].write_eof()
+        found = []
+        for reader, writer in pairs:
+            try:
+                found.append(await reader.read())
+            except ConnectionError:
+                found.append(b"reset")
+            writer.close()
+        listener.stop()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status", "body"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"200 OK", b'{"status":"ok"}'),
+        (b"GET /metrics HTTP/1.0\r\n\r\n", b"200 OK", b"fanion_up 1\n"),
+        (b"GET /readyz?verbose HTTP/1.1\r\n\r\n", b"503 Service Unavailable", b'"generation":0}]}'),
+        (b"HEAD /healthz HTTP/1.1\r\n\r\n", b"200 OK", b""),
+        (b"POST /healthz HTTP/1.1\r\n\r\n", b"405 Method Not Allowed", b'{"error":"the method must be GET"}'),
+        (b"GET / HTTP/1.1\r\n\r\n", b"404 Not Found", b"}"),
+    ],
+)
+@pytest.mark.parametrize("half_closed", [False, True])
+def test_operations_socket_answers_one_request(
+    request_head: bytes, status: bytes, body: bytes, half_closed: bool
+) -> None:
+    (received,) = asyncio.run(exchange(request_head, close=half_closed))
+    assert received.startswith(b"HTTP/1.1 " + status)
+    assert received.endswith(body)
+
+
+@pytest.mark.parametrize("request_head", [b"nonsense\r\n\r\n", b"\xff \xff\r\n\r\n", b"a" * 20_000])
+def test_operations_socket_closes_on_what_is_no_request(request_head: bytes) -> None:
+    (received,) = asyncio.run(exchange(request_head))
+    assert received in (b"", b"reset") or received.startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_caller_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT_S", 0.05)
+    (received,) = asyncio.run(exchange(b"GET /healthz HTTP/1.1\r\n"))
+    assert received in (b"", b"reset")
+
+
+def test_a_probe_is_answered_however_many_connections_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CONNECTIONS_MAX", 4)
+    *held, asked = asyncio.run(exchange(*[b"GET "] * 12, b"GET /healthz HTTP/1.1\r\n\r\n", close=False))
+    assert asked.startswith(b"HTTP/1.1 200 ")
+    assert set(held) <= {b"", b"reset"}
