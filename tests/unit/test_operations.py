@@ -172,6 +172,7 @@ def test_a_caller_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_probe_is_answered_however_many_connections_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONNECTIONS_MAX", 4)
+    monkeypatch.setattr(module, "EXCHANGE_TIMEOUT_S", 0.5)
     *held, asked = asyncio.run(exchange(*[b"GET "] * 12, b"GET /healthz HTTP/1.1\r\n\r\n", close=False))
     assert asked.startswith(b"HTTP/1.1 200 ")
     assert set(held) <= {b"", b"reset"}
