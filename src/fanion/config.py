@@ -134,11 +134,16 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 400
     json_tokens_max: Annotated[
         int,
-        Meta(ge=1_024, le=1_000_000, description="names, values and brackets of one body; 65,536 take 5 ms"),
+        Meta(
+            ge=1_024,
+            le=1_000_000,
+            description="names, values and brackets of one body; 65,536 take 5 ms. A number with an exponent from "
+            "20 on counts as 16, from 100 on as 256",
+        ),
     ] = 65_536
     ingest_json_tokens_max: Annotated[
         int,
-        Meta(ge=1_024, le=10_000_000, description="the same of an event batch's body"),
+        Meta(ge=1_024, le=10_000_000, description="the same of a batch of events, contexts or pairs"),
     ] = 400_000
     flags_per_request_max: Annotated[
         int,

@@ -18,8 +18,9 @@ TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"(\s*+:)?|[\[\]{}]|-?[0-9][0-9.eE+-]*+|[
 
 def plain_scan(body: bytes, depth_max: int, keys_max: int, digits_max: int, tokens_max: int) -> int:
     """The twin of `json_scan.scan`."""
-    depth, members = 0, [0]
-    for count, token in enumerate(TOKENS.finditer(body), 1):
+    depth, members, count = 0, [0], 0
+    for token in TOKENS.finditer(body):
+        count += 1
         text = token.group()
         if text == b'"':
             break
@@ -41,11 +42,21 @@ def plain_scan(body: bytes, depth_max: int, keys_max: int, digits_max: int, toke
         elif not text.isalpha():
             if len(text) > digits_max:
                 return json_scan.TOO_LONG_NUMBER
-            if (b"e" in text or b"E" in text) and not is_finite(text):
-                return json_scan.NOT_FINITE
+            if b"e" in text.lower():
+                if not is_finite(text):
+                    return json_scan.NOT_FINITE
+                count += tokens_of(text) - 1
         if count > tokens_max:
             return json_scan.TOO_MANY_TOKENS
     return json_scan.WITHIN
+
+
+def tokens_of(number: bytes) -> int:
+    """What a number with an exponent counts as."""
+    exponent = int(b"0" + re.sub(rb"[^0-9]", b"", number.lower().partition(b"e")[2]))
+    if exponent >= json_scan.EXPONENT_HUGE:
+        return json_scan.HUGE_TOKENS
+    return json_scan.LARGE_TOKENS if exponent >= json_scan.EXPONENT_LARGE else 1
 
 
 def is_finite(number: bytes) -> bool:
@@ -168,3 +179,30 @@ def test_the_native_cut_finds_the_items_that_the_plain_one_finds(body: bytes, it
 def test_each_bound_holds_at_its_value_and_breaks_one_above(text: Any, bound: int, at_bound: int) -> None:
     assert json_scan.scan(text(at_bound), 64, 1_000, 400, 65_536) == json_scan.WITHIN
     assert json_scan.scan(text(at_bound + 1), 64, 1_000, 400, 65_536) == bound
+
+
+EXPONENT = re.compile(rb"(?:^|(?<=[,:\[ \n\r\t]))-?[0-9.]++[eE][+-]?[0-9]{2}[0-9.eE+-]*+")
+SOME = [b"1e300", b"-1.5E-20", b"1e9", b"1.e10", b".e10", b"e10", b"0x1e10", b'"3e45"', b",", b" "]
+
+
+@given(
+    st.lists(
+        st.sampled_from(SOME) | st.binary(max_size=3) | st.integers(0, 300).map(lambda size: b"x" * size)
+    ).map(b"".join)
+)
+@example(b"1e10")
+@example(b"x" * 255 + b"," + b"1e10")
+@example(b"x" * 254 + b"," + b"1e10")
+def test_a_number_with_an_exponent_is_seen_wherever_it_stands(text: bytes) -> None:
+    tokens = sum(tokens_of(found.group()) for found in EXPONENT.finditer(text))
+    assert json_scan.exponents(text, 10_000) == tokens
+    assert (json_scan.exponents(text, 0) > 0) == (tokens > 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "tokens"), [(b"1e19", 1), (b"1E-20", 16), (b"1.5e+99", 16), (b"1e-100", 256)]
+)
+def test_a_number_with_a_large_exponent_counts_as_many_tokens(number: bytes, tokens: int) -> None:
+    for most, verdict in ((tokens, json_scan.WITHIN), (tokens - 1, json_scan.TOO_MANY_TOKENS)):
+        assert json_scan.scan(number, 64, 1_000, 400, most) == verdict
+        assert plain_scan(number, 64, 1_000, 400, most) == verdict

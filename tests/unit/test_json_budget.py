@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 
+from fanion._core import json_scan
+from fanion.app import dialects
 from fanion.config import Limits
 from fanion.dialects.feather.schema import Schema as Feather
 from fanion.dialects.redpennon.schema import Bodies as RedPennon
 from fanion.dialects.stitchd.schema import Bodies as Stitchd
 from fanion.dialects.traffical.envelope import EVENTS_MAX, NO_EVENTS
 from fanion.dialects.traffical.schema import Schema as Traffical
+from fanion.dialects.wire.endpoint import Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import ECHO_BYTES_MAX, echoed
-from fanion.dialects.wire.json_bounds import UNSCANNED_BYTES_MAX
+from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, UNSCANNED_BYTES_MAX, check_body
+from tests.unit.http_standins import make_services
 
 TOKENS_MAX = 1_024
 LIMITS = Limits(ingest_json_tokens_max=TOKENS_MAX)
@@ -77,3 +81,40 @@ def test_what_an_answer_repeats_of_a_batch_is_bounded() -> None:
     assert echoed(names[:65], len) == names[:65]
     assert echoed(["x" * ECHO_BYTES_MAX], len) == ["x" * ECHO_BYTES_MAX]
     assert echoed(["x" * (ECHO_BYTES_MAX + 1)], len) == []
+
+
+def slow_numbers(count: int) -> bytes:
+    """A document with numbers at which decoders take 150 times as long as at others."""
+    return b'{"events":[],"zz":[%s]}' % b",".join([b"1e300"] * count)
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_small_batch_of_numbers_that_are_slow_to_read_is_refused_before_they_are(
+    read: Callable[[bytes], Any],
+) -> None:
+    body = slow_numbers(FREE_BYTES_MAX // len(b"1e300"))
+    assert FREE_BYTES_MAX < len(body) < UNSCANNED_BYTES_MAX
+    with pytest.raises(Fault, match=f"more than {TOKENS_MAX} members and values"):
+        read(body)
+
+
+def test_a_body_of_numbers_that_are_slow_to_read_is_refused_before_they_are() -> None:
+    most = Limits().json_tokens_max // json_scan.HUGE_TOKENS
+    check_body(slow_numbers(most - 1), Limits())
+    with pytest.raises(Fault, match="members and values") as refused:
+        check_body(slow_numbers(most), Limits())
+    assert refused.value.kind is FaultKind.INVALID_JSON
+
+
+def test_only_event_batches_bound_their_bodies_by_themselves() -> None:
+    """They know a quicker way for what is usual; every other body is looked through before its handler sees it."""
+    services = make_services()
+    later = {
+        (dialect.name, endpoint.name)
+        for dialect in dialects()
+        for route in dialect.routes(services)
+        for endpoint in route.methods.values()
+        if endpoint.scan is Scan.LATER
+    }
+    events = {(name, "events") for name in ("feather", "redpennon", "stitchd", "traffical")}
+    assert later == events | {("stitchd", "event")}

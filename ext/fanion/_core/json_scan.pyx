@@ -8,6 +8,10 @@ cdef extern from "fanion_json_scan.h" nogil:
     enum:
         FANION_JSON_DEPTH_MAX
         FANION_JSON_DIGITS_MAX
+        FANION_JSON_EXPONENT_LARGE
+        FANION_JSON_EXPONENT_HUGE
+        FANION_JSON_LARGE_TOKENS
+        FANION_JSON_HUGE_TOKENS
 
     ctypedef enum fanion_json_verdict:
         FANION_JSON_WITHIN
@@ -30,6 +34,7 @@ cdef extern from "fanion_json_scan.h" nogil:
         uint64_t first, last, count
 
     fanion_json_verdict fanion_json_scan(const uint8_t *text, uint64_t length, const fanion_json_bounds *bounds)
+    uint64_t fanion_json_exponents(const uint8_t *text, uint64_t length, uint64_t most)
     fanion_json_verdict fanion_json_cut(
         const uint8_t *text, uint64_t length, const uint8_t *name, uint64_t name_length, uint64_t items_max,
         fanion_json_span *spans, fanion_json_array *array,
@@ -46,6 +51,10 @@ UNBALANCED = FANION_JSON_UNBALANCED
 
 DEPTH_MAX = FANION_JSON_DEPTH_MAX
 DIGITS_MAX = FANION_JSON_DIGITS_MAX
+EXPONENT_LARGE = FANION_JSON_EXPONENT_LARGE
+EXPONENT_HUGE = FANION_JSON_EXPONENT_HUGE
+LARGE_TOKENS = FANION_JSON_LARGE_TOKENS
+HUGE_TOKENS = FANION_JSON_HUGE_TOKENS
 
 
 def scan(bytes text not None, uint32_t depth_max, uint32_t keys_max, uint32_t digits_max, uint64_t tokens_max):
@@ -57,6 +66,11 @@ def scan(bytes text not None, uint32_t depth_max, uint32_t keys_max, uint32_t di
     bounds.tokens_max = tokens_max
     cdef const uint8_t *start = <const uint8_t *> <char *> text
     return <int> fanion_json_scan(start, len(text), &bounds)
+
+
+def exponents(bytes text not None, uint64_t most):
+    """Tokens that numbers with an exponent of two digits or more count as; not all of them where more than `most`."""
+    return fanion_json_exponents(<const uint8_t *> <char *> text, len(text), most)
 
 
 def cut(bytes text not None, bytes name not None, uint64_t items_max):

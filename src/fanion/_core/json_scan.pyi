@@ -9,6 +9,11 @@ TOO_MANY_TOKENS: Final[int]
 UNBALANCED: Final[int]
 DEPTH_MAX: Final[int]
 DIGITS_MAX: Final[int]
+EXPONENT_LARGE: Final[int]
+EXPONENT_HUGE: Final[int]
+LARGE_TOKENS: Final[int]
+HUGE_TOKENS: Final[int]
 
 def scan(text: bytes, depth_max: int, keys_max: int, digits_max: int, tokens_max: int) -> int: ...
+def exponents(text: bytes, most: int) -> int: ...
 def cut(text: bytes, name: bytes, items_max: int) -> tuple[int, int, list[bytes] | None] | None: ...

@@ -21,8 +21,9 @@ from collections.abc import Sequence
 
 from fanion.auth.limiter import scope_hash
 from fanion.dialects.wire.dialect import Dialect
-from fanion.dialects.wire.endpoint import Endpoint
+from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, check_body
 from fanion.dialects.wire.reply import Head, HeaderList, Headers, Reply, StartMessage
 from fanion.dialects.wire.services import Services
 from fanion.errors import FanionError, StoreError
@@ -43,6 +44,7 @@ from fanion.model.api_key import KeyRecord
 
 log = logging.getLogger("fanion.http")
 
+LATER = Scan.LATER
 NO_ENDPOINT = "none"
 """How metrics name what reached no endpoint: unknown paths, other methods, preflights."""
 
@@ -62,7 +64,8 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
     waiting = watch.waiting
     loop = asyncio.get_running_loop()
     current_task = asyncio.current_task
-    body_timeout_s = services.config.limits.body_timeout_s
+    limits = services.config.limits
+    body_timeout_s = limits.body_timeout_s
 
     async def handle(scope: AsgiScope, receive: Receive, send: Send) -> None:
         pairs: HeaderList = scope["headers"]
@@ -120,7 +123,9 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
                             raise Fault(FaultKind.BAD_REQUEST, BROKEN_TEXT)
                         body = await read_rest(receive, body, watch, task, bytes_max, body_timeout_s)
                     if b"content-encoding" in headers:
-                        body = undo_encoding(headers, body, bytes_max)
+                        body = await undo_encoding(headers, body, bytes_max)
+                    if len(body) > FREE_BYTES_MAX and endpoint.scan is not LATER:
+                        check_body(body, limits, batch=endpoint.scan is Scan.BATCH)
                 later = current()
                 if later is not snapshot:
                     snapshot = later

@@ -2,11 +2,13 @@
 
 A gzip body is a series of members (RFC 1952), a zstd one a series of frames (RFC 8878): all of them count, each has
 to be whole, and nothing may lie behind the last. Everything else is refused. What is inflated beyond the bound
-before it is noticed is one byte for zlib, and what one small piece of input comes to for zstd, 8 MB at most.
+before it is noticed is one byte for zlib, and what one small piece of input comes to for zstd, 8 MB at most. A
+large body gives way to other requests between its pieces.
 """
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,13 +24,15 @@ STREAMS_MAX = 1_000
 ZLIB_PIECE_BYTES = 65_536
 ZSTD_PIECE_BYTES = 256
 """zstd inflates all that it is handed, up to 128 KiB for four bytes; so it is handed little at a time."""
+STRETCH_BYTES = 1024 * 1024
+"""Inflated between two turns of the event loop, 1 to 3 ms."""
 ZSTD_WINDOW_BYTES_MAX = 8 * 1024 * 1024
 
 NOT_ENCODED = "The request body is not in its Content-Encoding."
 NOT_WHOLE = "The request body is not a series of whole compressed streams."
 
 
-def undo_encoding(headers: Headers, body: bytes, bytes_max: int) -> bytes:
+async def undo_encoding(headers: Headers, body: bytes, bytes_max: int) -> bytes:
     """The body as its Content-Encoding says, at most `bytes_max` long. Raises Fault UNSUPPORTED_ENCODING for
     an encoding (or a list of several) that isn't understood, BAD_REQUEST for bytes that aren't in it,
     TOO_LARGE."""
@@ -37,14 +41,14 @@ def undo_encoding(headers: Headers, body: bytes, bytes_max: int) -> bytes:
         return body
     allowed = min(bytes_max, max(INFLATE_FREE_BYTES, INFLATE_RATIO_MAX * len(body)))
     if encoding in (b"gzip", b"x-gzip"):
-        return _undo(body, _zlib(zlib.MAX_WBITS | 16, allowed + 1), allowed, bytes_max)
+        return await _undo(body, _zlib(zlib.MAX_WBITS | 16, allowed + 1), allowed, bytes_max)
     if encoding == b"deflate":
         # Named deflate, sent as zlib by most and raw by some; the first byte tells them apart.
         wrapped = len(body) >= 2 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
         window_bits = zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
-        return _undo(body, _zlib(window_bits, allowed + 1), allowed, bytes_max, streams_max=1)
+        return await _undo(body, _zlib(window_bits, allowed + 1), allowed, bytes_max, streams_max=1)
     if encoding == b"zstd":
-        return _undo(body, _zstd(), allowed, bytes_max)
+        return await _undo(body, _zstd(), allowed, bytes_max)
     raise Fault(
         FaultKind.UNSUPPORTED_ENCODING, "The Content-Encoding must be gzip, deflate, zstd or identity."
     )
@@ -81,11 +85,12 @@ def _zstd() -> _Format:
     )
 
 
-def _undo(
+async def _undo(
     body: bytes, format: _Format, allowed: int, bytes_max: int, streams_max: int = STREAMS_MAX
 ) -> bytes:
     plain: list[bytes] = []
     size = at = streams = 0
+    turn = STRETCH_BYTES
     stream: Any = None
     while at < len(body):
         if stream is None:
@@ -101,6 +106,9 @@ def _undo(
         size += len(plain[-1])
         if size > allowed:
             raise Fault(FaultKind.TOO_LARGE, f"The request body is larger than {bytes_max} bytes.")
+        if size > turn:
+            turn = size + STRETCH_BYTES
+            await asyncio.sleep(0)
         at += len(piece)
         if stream.eof:
             at -= len(stream.unused_data)

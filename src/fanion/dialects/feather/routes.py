@@ -19,7 +19,7 @@ from fanion.dialects.feather.schema import ORGANISATION, Schema
 from fanion.dialects.feather.served import bind, evaluable, meta_of, organisation_of, served
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
 from fanion.dialects.wire.dialect import Dialect
-from fanion.dialects.wire.endpoint import Endpoint, Handler, Route
+from fanion.dialects.wire.endpoint import Endpoint, Handler, Route, Scan
 from fanion.dialects.wire.ingest import Ingest
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
@@ -35,7 +35,9 @@ def routes(services: Services) -> list[Route]:
     events_bytes_max = min(BODY_BYTES_MAX, services.config.limits.ingest_body_bytes_max)
     one = Endpoint("evaluate", evaluate_one(services, schema), bytes_max, scope="evaluate")
     bulk = Endpoint("evaluate_bulk", evaluate_bulk(services, schema), bytes_max, scope="evaluate")
-    events = Endpoint("events", take_events(services, schema), events_bytes_max, scope="events")
+    events = Endpoint(
+        "events", take_events(services, schema), events_bytes_max, scope="events", scan=Scan.LATER
+    )
     context = Endpoint("sdk_context", sdk_context)
     return [
         Route(b"/v1/evaluate/bulk", {"POST": bulk}),

@@ -17,7 +17,7 @@ from fanion.dialects.redpennon.schema import Bodies
 from fanion.dialects.redpennon.served import bind
 from fanion.dialects.wire.credentials import own_header
 from fanion.dialects.wire.dialect import Dialect
-from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
 from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.services import Services
 
@@ -40,7 +40,11 @@ def routes(services: Services) -> list[Route]:
         "variables", evaluate_many(services, bodies, signers, gate), limits.body_bytes_max, scope="evaluate"
     )
     events = Endpoint(
-        "events", take_events(services, bodies, signers, gate), limits.ingest_body_bytes_max, scope="events"
+        "events",
+        take_events(services, bodies, signers, gate),
+        limits.ingest_body_bytes_max,
+        scope="events",
+        scan=Scan.LATER,
     )
     return [
         Route(b"/v1/variables", {"POST": many}),

@@ -13,7 +13,7 @@ from fanion.dialects.stitchd.segments import check_many, check_one
 from fanion.dialects.stitchd.served import bind
 from fanion.dialects.wire.credentials import own_header
 from fanion.dialects.wire.dialect import Dialect
-from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
 from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.services import Services
 
@@ -31,11 +31,15 @@ def routes(services: Services) -> list[Route]:
     limits = services.config.limits
     bodies = Bodies(limits)
     bytes_max, events_bytes_max = limits.body_bytes_max, limits.ingest_body_bytes_max
-    many = Endpoint("segments_batch", check_many(bodies), bytes_max, scope="evaluate")
+    many = Endpoint("segments_batch", check_many(bodies), bytes_max, scope="evaluate", scan=Scan.BATCH)
     endpoints = {
         b"/evaluate": Endpoint("evaluate", evaluate_flag(bodies), bytes_max, scope="evaluate"),
-        b"/events": Endpoint("event", take_one(services, bodies), events_bytes_max, scope="events"),
-        b"/events/batch": Endpoint("events", take_batch(services, bodies), events_bytes_max, scope="events"),
+        b"/events": Endpoint(
+            "event", take_one(services, bodies), events_bytes_max, scope="events", scan=Scan.LATER
+        ),
+        b"/events/batch": Endpoint(
+            "events", take_batch(services, bodies), events_bytes_max, scope="events", scan=Scan.LATER
+        ),
         b"/segments/list-check": Endpoint("segment", check_one(bodies), bytes_max, scope="evaluate"),
         b"/segments/batch-list-check": many,
         b"/segments/list-check/batch": many,

@@ -12,7 +12,7 @@ from fanion.dialects.traffical.schema import Schema
 from fanion.dialects.traffical.served import bind
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
 from fanion.dialects.wire.dialect import Dialect
-from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
 from fanion.dialects.wire.fault import FaultKind
 from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.services import Services
@@ -34,9 +34,10 @@ def routes(services: Services) -> list[Route]:
         take_events(services, schema),
         limits.ingest_body_bytes_max,
         scope=WRITE,
+        scan=Scan.LATER,
         body_timeout=FaultKind.OVERLOADED,
     )
-    batch = Endpoint("decide_batch", decide_batch(schema), most, scope=READ)
+    batch = Endpoint("decide_batch", decide_batch(schema), most, scope=READ, scan=Scan.BATCH)
     one = Endpoint("decide", decide(schema), most, scope=READ)
     config = Endpoint("config", get_config, scope=READ, query=True)
     return [

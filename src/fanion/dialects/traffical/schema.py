@@ -34,6 +34,7 @@ from fanion.dialects.wire.json_bounds import (
     UNSCANNED_BYTES_MAX,
     check_bounds,
     check_numbers,
+    check_slow_numbers,
     place_of,
     read_all,
 )
@@ -214,7 +215,9 @@ class Schema:
     def check_batch(self, body: bytes) -> None:
         """The bounds of a batch, its events counted, before anything is built of it. Raises Fault INVALID_SHAPE,
         INVALID_JSON."""
-        if len(body) > UNSCANNED_BYTES_MAX:
+        if len(body) <= UNSCANNED_BYTES_MAX:
+            check_slow_numbers(body, self._limits)
+        else:
             check_bounds(body, self._limits, batch=True)
             cut = json_scan.cut(body, EVENTS_NAME, EVENTS_MAX)
             if cut is not None and cut[2] is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from fanion.dialects.wire.fault import FaultKind
@@ -27,13 +28,22 @@ class Handler(Protocol):
         prefix, still percent-encoded; empty on exact routes. Raises Fault, StoreError."""
 
 
+class Scan(Enum):
+    """The bounds (`wire.json_bounds`) that a JSON body is held to before its handler sees it: a body's, a batch's,
+    or none, as the handler knows a quicker way for what is usual and looks for them itself otherwise."""
+
+    BODY = 1
+    BATCH = 2
+    LATER = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One method of one path.
 
     name: for metrics. body_bytes_max: 0 where no body is read. scope: what a key with scopes must name; None:
     any key will do. body_timeout: what a body that comes too slowly is. query: the handler gets the raw query
-    string in the body's place.
+    string in the body's place. scan: what is looked for in the body before the handler sees it.
     """
 
     name: str
@@ -42,6 +52,7 @@ class Endpoint:
     scope: Scope | None = None
     body_timeout: FaultKind = FaultKind.TIMEOUT
     query: bool = False
+    scan: Scan = Scan.BODY
 
 
 @dataclass(frozen=True, slots=True)

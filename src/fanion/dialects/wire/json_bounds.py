@@ -29,8 +29,8 @@ with members that a typed decoder skipped, so that a number beyond a double is r
 def check_bounds(body: bytes, limits: Limits, *, batch: bool = False) -> None:
     """Refuse nesting above `json_depth_max`, objects of more than `json_keys_max` members, numbers of more than
     `json_integer_digits_max` digits or beyond a double, and more names and values in all than `json_tokens_max`
-    (`batch`: `ingest_json_tokens_max`). One native pass, 1 to 6 ns a byte, that ends at the first of them. Raises
-    Fault INVALID_JSON.
+    (`batch`: `ingest_json_tokens_max`), where a number with a large exponent counts as many. One native pass, 1 to
+    6 ns a byte, that ends at the first of them. Raises Fault INVALID_JSON.
 
     The decoder doesn't convert a number that it skips (see `read_all`)."""
     tokens_max = limits.ingest_json_tokens_max if batch else limits.json_tokens_max
@@ -51,14 +51,30 @@ REASONS = {
 }
 
 UNSCANNED_BYTES_MAX = 16_384
-"""A batch up to this size is cheap to decode, whatever is in it."""
+"""A body up to this size is cheap to decode, but for some numbers."""
+FREE_BYTES_MAX = 512
+"""And up to this size whatever is in it: 1 ms at most."""
+
+
+def check_body(body: bytes, limits: Limits, *, batch: bool = False) -> None:
+    """The bounds of a body above `FREE_BYTES_MAX`, before a decoder builds anything of it: all of them where it is
+    large, else where it holds a number that a decoder may be slow at. Raises Fault INVALID_JSON."""
+    if len(body) > UNSCANNED_BYTES_MAX or json_scan.exponents(body, 0):
+        check_bounds(body, limits, batch=batch)
 
 
 def check_batch(body: bytes, limits: Limits) -> None:
-    """The bounds of a batch that no quick check knew, before a decoder builds anything of it. Raises Fault
-    INVALID_JSON."""
-    if len(body) > UNSCANNED_BYTES_MAX:
-        check_bounds(body, limits, batch=True)
+    """As `check_body`, for a batch that no quick check knew."""
+    if len(body) > FREE_BYTES_MAX:
+        check_body(body, limits, batch=True)
+
+
+def check_slow_numbers(body: bytes, limits: Limits) -> None:
+    """Refuse numbers that a decoder may be slow at, where they alone count as too many; for small batches in which
+    a bad event costs only itself. Raises Fault INVALID_JSON."""
+    most = limits.ingest_json_tokens_max
+    if len(body) > FREE_BYTES_MAX and json_scan.exponents(body, most) > most:
+        refuse(REASONS[json_scan.TOO_MANY_TOKENS].format(tokens_max=most))
 
 
 def check_numbers(body: bytes, limits: Limits, *, batch: bool = False) -> None:
