@@ -38,8 +38,13 @@ ENVIRONMENT_OTHERS = frozenset(
 
 TYPE_NAMES: dict[object, str] = {str: "text", int: "integer", float: "number", bool: "true or false"}
 
-ORCHESTRATOR_VARIABLE = re.compile(r"FANION_(SERVICE_|PORT(_|$))")
-"""What Kubernetes puts into every pod beside a service called `fanion`; never ours."""
+SERVICE_VARIABLE = re.compile(
+    r"FANION_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
+)
+SERVICE_PORT_VARIABLE = re.compile(r"FANION_(\w+_)?PORT", re.ASCII)
+SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+", re.ASCII)
+"""What Kubernetes puts into every pod for a service called `fanion` or `fanion-…`; never ours. The last of them
+can have the name of a setting (`fanion-server`: FANION_SERVER_PORT), so its value counts."""
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -418,7 +423,7 @@ def _take_file(values: dict[str, dict[str, object]], file: Path) -> None:
 def _take_environment(values: dict[str, dict[str, object]], environ: Mapping[str, str]) -> None:
     known = {setting.variable: setting for setting in settings()}
     for variable in sorted(environ):
-        if not variable.startswith(ENVIRONMENT_PREFIX) or ORCHESTRATOR_VARIABLE.match(variable):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or _is_of_a_service(variable, environ[variable]):
             continue
         if variable.removeprefix(ENVIRONMENT_PREFIX) in ENVIRONMENT_OTHERS:
             continue
@@ -426,6 +431,14 @@ def _take_environment(values: dict[str, dict[str, object]], environ: Mapping[str
             raise ConfigError(f"environment variable {variable}: no such setting{_nearest(variable, known)}")
         group, _, field = known[variable].name.partition(".")
         _take(values, group, field, _from_text(group, field, environ[variable], variable), place=variable)
+
+
+def _is_of_a_service(variable: str, value: str) -> bool:
+    if SERVICE_VARIABLE.fullmatch(variable):
+        return True
+    return (
+        SERVICE_PORT_VARIABLE.fullmatch(variable) is not None and SERVICE_ADDRESS.fullmatch(value) is not None
+    )
 
 
 def _from_text(group: str, field: str, text: str, variable: str) -> object:

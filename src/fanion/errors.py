@@ -8,6 +8,8 @@
     │   └── BundleVersionError    ... written by a newer Fanion
     ├── StoreError            the store can't be opened, read or written
     │   ├── StoreMissingError     ... there is none in this directory
+    │   ├── StoreBusyError        ... not now, though nothing is wrong with its file
+    │   │   └── StoreTwinError        ... by a process with this id, since another container's has it open
     │   └── StoreVersionError     ... written by another Fanion
     ├── JournalError          the journal can't be opened, read or written
     │   └── JournalFullError      ... nothing was taken: the caller answers "overloaded"
@@ -68,6 +70,16 @@ class StoreError(FanionError):
 
 class StoreMissingError(StoreError):
     """There is no store in the directory. Publish definitions first, or name the right directory."""
+
+
+class StoreBusyError(StoreError):
+    """The store's file is whole, but can't be opened or read now: all readers' places are taken, memory or
+    descriptors are short. Try again, or end what the message names."""
+
+
+class StoreTwinError(StoreBusyError):
+    """A process of another container has this one's process id and the store open, and LMDB tells its readers apart
+    by that. Any process with another id can open it: run the command again."""
 
 
 class StoreVersionError(StoreError):

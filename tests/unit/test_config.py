@@ -126,3 +126,36 @@ def test_every_setting_is_listed_with_help_and_a_default() -> None:
     for setting in listed:
         group, _, field = setting.name.partition(".")
         assert getattr(getattr(Config(), group), field) == setting.default
+
+
+def links_of(service: str) -> dict[str, str]:
+    """What Kubernetes puts into every pod of a namespace for a service with a named and an unnamed port."""
+    name = service.upper().replace("-", "_")
+    links = {
+        f"{name}_SERVICE_HOST": "10.0.0.1",
+        f"{name}_SERVICE_PORT": "80",
+        f"{name}_SERVICE_PORT_HTTP": "80",
+        f"{name}_PORT": "tcp://10.0.0.1:80",
+    }
+    for protocol in ("TCP", "UDP"):
+        port = f"{name}_PORT_80_{protocol}"
+        links[port] = f"{protocol.lower()}://10.0.0.1:80"
+        links |= {f"{port}_PROTO": protocol.lower(), f"{port}_PORT": "80", f"{port}_ADDR": "10.0.0.1"}
+    return links
+
+
+@pytest.mark.parametrize(
+    "service", ["fanion", "fanion-server", "fanion-server-operations", "fanion-journal", "fanion-0"]
+)
+def test_variables_of_a_service_of_the_cluster_are_none_of_ours(service: str) -> None:
+    links = links_of(service)
+    assert load_config(environ=links) == Config()
+    assert load_config(environ={**links, "FANION_SERVER_PORT": "8081"}).server.port == 8081
+
+
+@pytest.mark.parametrize(
+    "variable", ["FANION_PORT", "FANION_SERVICE", "FANION_SERVER_SERVICE", "FANION_PORT_8080"]
+)
+def test_variable_that_only_looks_like_one_of_a_service_is_refused(variable: str) -> None:
+    with pytest.raises(ConfigError, match=variable):
+        load_config(environ={variable: "8080"})

@@ -29,7 +29,7 @@ import lmdb
 from fanion._core.shared import GenerationWord
 from fanion.errors import StoreError, StoreMissingError
 from fanion.store.generation import DATABASES, read_manifest, translate
-from fanion.store.verify import DATA_FILE, check_file, open_databases, verify
+from fanion.store.verify import BUSY_PAUSE_S, BUSY_WAIT_S, DATA_FILE, check_file, open_databases, verify
 
 READERS_MAX = 2_048
 """Read transactions of all processes together; a worker holds one of each generation that it pins, at most two."""
@@ -64,8 +64,9 @@ class Database:
         check_owner(path)
         self._use_lock = hold_lock(path / "use.lock", fcntl.LOCK_SH)
         try:
-            self._lmdb = _open_lmdb(path, create=create, map_bytes=map_bytes)
+            self._lmdb = _open_patiently(path, create=create, map_bytes=map_bytes)
             try:
+                self._lmdb.reader_check()
                 self.databases = open_databases(self._lmdb, create=create)
                 self.word = open_word(directory)
                 self._announce()
@@ -173,6 +174,18 @@ class Database:
             transaction.abort()
         if manifest is not None:
             self.word.raise_to(manifest.generation)
+
+
+def _open_patiently(path: Path, *, create: bool, map_bytes: int) -> lmdb.Environment:
+    """Waits while every reader's place is taken: a running server frees those of dead processes every second."""
+    ends = time.monotonic() + BUSY_WAIT_S
+    while True:
+        try:
+            return _open_lmdb(path, create=create, map_bytes=map_bytes)
+        except lmdb.ReadersFullError:
+            if time.monotonic() >= ends:
+                raise
+        time.sleep(BUSY_PAUSE_S)
 
 
 def _open_lmdb(path: Path, *, create: bool, map_bytes: int) -> lmdb.Environment:

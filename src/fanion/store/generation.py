@@ -19,6 +19,7 @@ Do not change a layout here without a new STORE_FORMAT.
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +28,7 @@ import msgspec
 import xxhash
 
 from fanion._core.list_block import ListReader, pack, rows_of, unpack
-from fanion.errors import StoreError
+from fanion.errors import StoreBusyError, StoreError, StoreTwinError
 from fanion.model.api_key import HASH_BYTES, KeyRecord
 
 STORE_FORMAT = 2
@@ -359,7 +360,17 @@ def translate(error: lmdb.Error, directory: str) -> StoreError:
     if isinstance(error, lmdb.MapResizedError):
         return StoreError(f"{directory}: the store was grown by another process; start this one again")
     if isinstance(error, lmdb.ReadersFullError):
-        return StoreError(f"{directory}: too many processes read the store at once")
+        return StoreBusyError(
+            f"{directory}: all places for readers of the store are taken, nothing is wrong with it. A running "
+            f"server frees those of dead processes every second; end processes that have it open"
+        )
+    if isinstance(error, lmdb.LockError):
+        return StoreTwinError(
+            f"{directory}: a process of another container has process id {os.getpid()} too and the store open; "
+            f"run this again, so that it gets another id"
+        )
+    if isinstance(error, lmdb.MemoryError | lmdb.TlsFullError | lmdb.ReadonlyError):
+        return StoreBusyError(f"{directory}: the store can't be opened now: {error}")
     if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError):
         return StoreError(f"{directory}: the store's file is damaged ({error})")
     return StoreError(f"{directory}: {error}")

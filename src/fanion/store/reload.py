@@ -220,8 +220,10 @@ class Reloader(Generic[View]):
         return self._problem
 
     def tick(self) -> None:
-        """Once a second, also when idle: asks the store itself, and lets go of what is no longer used."""
+        """Once a second, also when idle: asks the store itself, frees what dead processes had pinned, and lets go
+        of what is no longer used."""
         try:
+            self._store.check_readers()
             moved = self._store.generation() != self._snapshot.number
         except StoreError as error:
             self._fail(error)

@@ -220,7 +220,8 @@ class Store:
 
     def check_readers(self) -> int:
         """Frees what processes that died had pinned; returns how many there were."""
-        return self._database.check_readers()
+        with self.transactions.reading():
+            return self._database.check_readers()
 
     def close(self) -> None:
         """Gives the environment up; the last holder in the process closes it. Pins must be released before."""

@@ -3,8 +3,8 @@
 LMDB has no checksums: a truncated file ends the process (SIGBUS), a damaged page may (SIGSEGV), and a flipped
 byte is returned silently. So: `check_file` compares sizes from the file's own header, without mapping;
 `verify` walks every page that a server would touch, in a child, comparing the checksums that we keep.
-`python -m fanion.store.verify DIR` is that child: exit 0 whole, 1 damaged, 3 of another format (said on
-standard output).
+`python -m fanion.store.verify DIR` is that child: exit 0 whole, 1 damaged, 3 of another format, 4 can't be read
+now, which is no damage (said on standard output).
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lmdb
 import xxhash
 
-from fanion.errors import StoreError, StoreMissingError, StoreVersionError
+from fanion.errors import StoreBusyError, StoreError, StoreMissingError, StoreVersionError
 from fanion.store import generation as layout
 from fanion.store.generation import DATABASES, PinnedGeneration, read_key, unseal
 
 DATA_FILE = "data.mdb"
 CHILD_TIMEOUT_S = 600
 OTHER_FORMAT_STATUS = 3
+BUSY_STATUS = 4
+BUSY_WAIT_S = 3.0
+"""A server's workers free the places of dead readers every second."""
+BUSY_PAUSE_S = 0.05
 META_MAGIC = 0xBEEFC0DE
 META_VERSION = 1
 META_FLAG = 0x08
@@ -80,9 +85,20 @@ def _read_meta(pages: bytes, start: int) -> tuple[int, int, int] | None:
 def verify(directory: Path, *, deep: bool = False) -> str | None:
     """None when the store in `directory` is whole, else what is wrong with it. `deep`: long lists too.
 
-    Runs in a child process, since reading a damaged file may kill the reader. Raises StoreVersionError for
-    another format, which is no damage.
+    Runs in a child process, since reading a damaged file may kill the reader. Raises StoreVersionError for another
+    format and StoreBusyError for a file that can't be read now: neither is damage.
     """
+    ends = time.monotonic() + BUSY_WAIT_S
+    while True:
+        try:
+            return _verify_once(directory, deep=deep)
+        except StoreBusyError:
+            if time.monotonic() >= ends:
+                raise
+        time.sleep(BUSY_PAUSE_S)
+
+
+def _verify_once(directory: Path, *, deep: bool) -> str | None:
     command = [sys.executable, "-m", "fanion.store.verify", str(directory), *(["deep"] if deep else [])]
     try:
         child = subprocess.run(command, capture_output=True, timeout=CHILD_TIMEOUT_S, check=False)
@@ -93,6 +109,8 @@ def verify(directory: Path, *, deep: bool = False) -> str | None:
     said = child.stdout.decode(errors="replace").strip()
     if child.returncode == OTHER_FORMAT_STATUS:
         raise StoreVersionError(said)
+    if child.returncode == BUSY_STATUS:
+        raise StoreBusyError(said)
     if said:
         return said
     return f"{directory}: the process that read it through ended with status {child.returncode}"
@@ -178,6 +196,8 @@ def main() -> None:
         walk(Path(sys.argv[1]), deep=sys.argv[2:] == ["deep"])
     except StoreError as error:
         print(error)
+        if isinstance(error, StoreBusyError):
+            sys.exit(BUSY_STATUS)
         sys.exit(OTHER_FORMAT_STATUS if isinstance(error, StoreVersionError) else 1)
 
 
