@@ -9,11 +9,14 @@ import pytest
 
 from fanion.config import Config
 from fanion.errors import StoreError
+from fanion.process.supervisor import Place
 from fanion.process.worker import Worker
 from fanion.store.database import hold_lock
 from fanion.store.publication import Publication
 from fanion.store.recovery import open_verified
 from fanion.store.store import Store
+from fanion.telemetry.exposition import Exposition
+from fanion.telemetry.heartbeats import Heartbeats
 from fanion.telemetry.metrics import Metrics
 
 
@@ -26,7 +29,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def worker(data: Path, *, successor: bool) -> Worker:
-    made = Worker(data, Config(), (), lambda notice: None, lambda: None, successor=successor)
+    row = Heartbeats(1).rows[0]
+    made = Worker(data, Config(), (), Place(lambda notice: None, lambda: None, row, successor))
     made._metrics = Metrics.open(data)
     return made
 
@@ -38,7 +42,9 @@ def test_successor_serves_the_copy_of_a_damaged_store_and_counts_the_fault(data:
     successor = worker(data, successor=True)
     with successor._open_store() as store:
         assert store.generation() == 2
-    assert b"fanion_store_faults_total 1\n" in successor._metrics.text()
+    counted = Exposition(data)
+    assert b"fanion_store_faults_total 1\n" in counted.text()
+    counted.close()
 
 
 def test_successor_of_a_worker_that_died_of_something_else_changes_nothing(data: Path) -> None:
