@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config
 from fanion.dialects.feather.routes import DIALECT as FEATHER
+from fanion.dialects.ofrep.routes import DIALECT as OFREP
 from fanion.dialects.redpennon.routes import DIALECT as REDPENNON
 from fanion.dialects.stitchd.routes import DIALECT as STITCHD
 from fanion.dialects.traffical.routes import DIALECT as TRAFFICAL
@@ -41,7 +42,7 @@ log = logging.getLogger("fanion.store")
 
 def dialects() -> tuple[Dialect, ...]:
     """Every API that this server speaks. The order decides shared paths and the shape of a path of nobody."""
-    return (FEATHER, REDPENNON, TRAFFICAL, STITCHD)
+    return (FEATHER, REDPENNON, TRAFFICAL, STITCHD, OFREP)
 
 
 def renderers() -> dict[str, Callable[[Lowered], Table]]:

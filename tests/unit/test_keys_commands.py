@@ -112,7 +112,7 @@ def test_environment_is_removed_by_name_only(data: Path) -> None:
         (("keys", "create", "env_01hx", "--data", "{data}", "--expires", "soon"), 2, "neither like 30d nor"),
         (("keys", "create", "env_01hx", "--data", "{data}", "--expires", "2001-01-01"), 2, "is past"),
         (
-            ("keys", "create", "env_01hx", "--data", "{data}", "--dialect", "ofrep"),
+            ("keys", "create", "env_01hx", "--data", "{data}", "--dialect", "soap"),
             2,
             "is not one of 'feather'",
         ),
@@ -126,7 +126,7 @@ def test_environment_is_removed_by_name_only(data: Path) -> None:
             2,
             "'sdk:read' is no scope of feather; allowed: evaluate, events",
         ),
-        (("journal", "cat", "--data", "{data}", "--dialect", "ofrep"), 2, "is not one of 'feather'"),
+        (("journal", "cat", "--data", "{data}", "--dialect", "soap"), 2, "is not one of 'feather'"),
         (("keys", "list", "--data", "{data}", "--environment", "env_none"), 1, "there are: env_01hx"),
         (("lists", "show", "env_none", "--data", "{data}"), 1, "there are: env_01hx"),
         (("lists", "add", "env_01hx", "beta-users", "--data", "{data}"), 2, "name MEMBERS, or a --file"),

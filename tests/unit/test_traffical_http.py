@@ -20,9 +20,9 @@ from fanion.definitions.sources.traffical.source import FORMAT
 from fanion.dialects.redpennon.routes import DIALECT as REDPENNON
 from fanion.dialects.traffical.decision_ids import DecisionIds
 from fanion.dialects.traffical.events import check_events, check_plain
-from fanion.dialects.traffical.resolve import matches
 from fanion.dialects.traffical.routes import DIALECT
 from fanion.dialects.traffical.schema import Schema
+from fanion.dialects.wire.conditional import matches
 from fanion.engine.evaluator import open_environment
 from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.model.api_key import KeyRecord

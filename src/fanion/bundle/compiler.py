@@ -38,7 +38,7 @@ from fanion.model.program import (
     Version,
     Weights,
 )
-from fanion.model.shape import DOCUMENT, NATIVE, SourceRecord
+from fanion.model.shape import DOCUMENT, SourceRecord
 from fanion.model.text import parse_version
 
 Renderer = Callable[[Lowered], Table]
@@ -115,7 +115,9 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
         writer.add_decision(decision)
     documents = dict(lowered.documents)
     if lowered.shapes:
-        documents[DOCUMENT] = msgspec.json.encode(_source_record(lowered))
+        flags = ((parameter.source, parameter.key) for parameter in lowered.parameters)
+        record = SourceRecord.of(lowered.shapes, lowered.source_order, flags)
+        documents[DOCUMENT] = msgspec.json.encode(record)
     for name, render in renderers.items():
         table = render(lowered)
         writer.add_table(name, table)
@@ -123,14 +125,6 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
     for name, content in documents.items():
         writer.rows[Section.DOCUMENTS].append(f.DOCUMENT.pack(*writer.text(name), *writer.blob(content)))
     return writer.finish()
-
-
-def _source_record(lowered: Lowered) -> SourceRecord:
-    keys: dict[str, list[str]] = {}
-    for parameter in lowered.parameters:
-        if parameter.source != NATIVE:
-            keys.setdefault(parameter.source, []).append(parameter.key)
-    return SourceRecord(lowered.shapes, lowered.source_order, keys)
 
 
 class Writer:

@@ -29,6 +29,24 @@ class SourceDirectory:
         """How a source reads a flat context; None for one that the environment has not."""
         return self._shapes.get(source)
 
+    @property
+    def sources(self) -> Collection[str]:
+        """Every source that the environment has."""
+        return self._shapes.keys()
+
+    def place(self, asked: str) -> tuple[tuple[str, ...], str]:
+        """The sources and the key that are meant by `key`, or by `source:key`, which names one source. Several:
+        it is ambiguous. None of them need have the key."""
+        source, colon, key = asked.partition(":")
+        if colon and source in self._shapes:
+            return (source,), key
+        return self.sources_of(asked, self._shapes), asked
+
+    def name(self, source: str, key: str) -> str:
+        """What a flag is called among the flags of all sources: its key where that means this flag, else
+        `source:key`."""
+        return key if self.place(key) == ((source,), key) else f"{source}:{key}"
+
     def sources_of(self, key: str, served: Collection[str]) -> tuple[str, ...]:
         """The sources, of those that an API serves, that a key is asked of. Several: it is ambiguous. None: it is
         unknown to that API. A key that no foreign source has is the native one's, if anyone's."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, get_args
 
-Dialect = Literal["feather", "redpennon", "traffical", "stitchd"]
+Dialect = Literal["feather", "redpennon", "traffical", "stitchd", "ofrep"]
 DIALECTS: Final[tuple[str, ...]] = get_args(Dialect)
 
 Scope = Literal["evaluate", "events", "sdk:read", "sdk:write"]
@@ -19,6 +19,7 @@ SCOPES: Final[Mapping[str, tuple[Scope, ...]]] = {
     "redpennon": ("evaluate", "events"),
     "traffical": ("sdk:read", "sdk:write"),
     "stitchd": ("evaluate", "events"),
+    "ofrep": ("evaluate",),
 }
 """Dialect -> its scopes, in its own words. An endpoint that asks for none is open to every key of its dialect."""
 

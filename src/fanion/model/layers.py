@@ -39,13 +39,15 @@ class Arm(msgspec.Struct, frozen=True):
 
 class Layer(msgspec.Struct, frozen=True):
     """`arms[n]` belongs to outcome n of `decision`. `unit`: the name of the layer's own unit, None where it
-    is the environment's; `unit_slot`: the slot of that unit (-1: none)."""
+    is the environment's; `unit_slot`: the slot of that unit (-1: none). `source`: whose parameters it lays its
+    values over."""
 
     key: str
     decision: int
     arms: tuple[Arm, ...]
     unit: str | None = None
     unit_slot: int = -1
+    source: str = ""
 
 
 class RowHole(enum.IntEnum):

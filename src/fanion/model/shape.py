@@ -6,8 +6,8 @@ it is lowered; a bundle keeps them in one document beside which keys the sources
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,8 @@ NATIVE: Final = "native"
 """The source that a publication is written in."""
 
 AttributeType = Literal["text", "texts"]
+
+Asked: TypeAlias = tuple[dict[str, Any], dict[str, Any], tuple[tuple[str, str, dict[str, Any]], ...]]
 
 
 class ContextShape(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -67,6 +69,18 @@ class ContextShape(msgspec.Struct, frozen=True, omit_defaults=True):
             typed.insert(0, TypedContext(self.context_type, key, free))
         return EvaluationContext(members, {}, tuple(typed))
 
+    def asked(self, targeting_key: str | None, attributes: dict[str, Any]) -> Asked:
+        """The same as (members, attributes, contexts), which is how a bundle is asked."""
+        if self.context_type is None and self.unit is None and not self.members and not self.nested:
+            subject = {} if targeting_key is None or self.subject is None else {self.subject: targeting_key}
+            return subject, attributes, ()
+        found = self.context(targeting_key, attributes)
+        return (
+            found.members,
+            found.attributes,
+            tuple((one.type, one.key, one.attributes) for one in found.contexts),
+        )
+
     def _fits(self, name: str, value: Any) -> bool:
         kind = self.types.get(name)
         if kind == "texts":
@@ -81,3 +95,14 @@ class SourceRecord(msgspec.Struct, frozen=True):
     shapes: dict[str, ContextShape] = {}
     order: tuple[str, ...] = ()
     keys: dict[str, list[str]] = {}
+
+    @classmethod
+    def of(
+        cls, shapes: dict[str, ContextShape], order: tuple[str, ...], flags: Iterable[tuple[str, str]]
+    ) -> SourceRecord:
+        """`flags`: source and key of every parameter."""
+        keys: dict[str, list[str]] = {}
+        for source, key in flags:
+            if source != NATIVE:
+                keys.setdefault(source, []).append(key)
+        return cls(shapes, order, keys)

@@ -54,12 +54,14 @@ class Origin(enum.IntEnum):
 
 class ListEntry(msgspec.Struct, frozen=True, array_like=True):
     """A list segment's blocks: all that begin with `number`. `source`: a digest of what they were published from;
-    empty once a command has changed them. `secret`: 64 bits, what its members are hashed with."""
+    empty once a command has changed them. `secret`: 64 bits, what its members are hashed with. `changes`: how many
+    transactions have changed its members in place."""
 
     number: int
     count: int
     source: str = ""
     secret: int = 0
+    changes: int = 0
 
 
 class EnvironmentEntry(msgspec.Struct, frozen=True):

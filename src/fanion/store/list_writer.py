@@ -135,7 +135,7 @@ class ListWriter:
             database = store.databases["lists"]
             count, done = change_rows(transaction, database, entry, rows, adding)
             total = entry.count + (count if adding else -count)
-            new = msgspec.structs.replace(entry, count=total, source="")
+            new = msgspec.structs.replace(entry, count=total, source="", changes=entry.changes + 1)
             number = self._rename(transaction, entry, new)
         store.word.raise_to(number)
         return number, count, done

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+import xxhash
 
 from fanion._core.shared import GenerationWord
 from fanion.errors import BundleError, StoreError
@@ -69,6 +70,9 @@ class Snapshot(Generic[View]):
         self._refused: dict[str, StoreError] = {}
         self._borrowed: dict[str, PinnedGeneration] = {}
         """Environment -> the older generation that its view is still read from, since the newer was refused."""
+        self._digests: dict[str, int] = {}
+        """Environment -> the xxh64 of the bundle that its view is read from."""
+        self._contents: dict[str, bytes] = {}
         self._signing_keys: Any = UNREAD
         self._keys: dict[bytes, KeyRecord] = {}
         self._keys_max = entries
@@ -86,6 +90,19 @@ class Snapshot(Generic[View]):
             return self._views[environment]
         except KeyError:
             return self._first_view(environment)
+
+    def content(self, environment: str) -> bytes:
+        """What the environment is answered from, its view made: another digest for any other bundle or member of a
+        list. A publish that changes neither keeps it. Raises StoreError, as `view` does."""
+        known = self._contents.get(environment)
+        if known is None:
+            self.view(environment)
+            entry = self._pinned.manifest.environments.get(environment)
+            lists = {} if entry is None else entry.lists
+            named = [(name, lists[name]) for name in sorted(lists)]
+            state = msgspec.msgpack.encode((self._digests.get(environment, 0), named))
+            known = self._contents[environment] = xxhash.xxh3_128_digest(state)
+        return known
 
     def key(self, raw_key: bytes) -> KeyRecord | None:
         """The record of a key that opens something now: known, not revoked, not expired, its environment served.
@@ -144,10 +161,12 @@ class Snapshot(Generic[View]):
 
     def _try_view(self, environment: str, bundle: memoryview) -> View | None:
         try:
-            return self._make_view(environment, bundle)
+            made = self._make_view(environment, bundle)
         except BundleError as error:
             self._report(environment, str(error))
             return None
+        self._digests[environment] = xxhash.xxh64_intdigest(bundle)
+        return made
 
     def _continue(self, older: Snapshot[View]) -> None:
         """Takes over what `older` served: unchanged environments as they are, changed ones made anew, and those
@@ -156,6 +175,7 @@ class Snapshot(Generic[View]):
             lender = older._borrowed.get(environment)
             if lender is None and self._pinned.adopt(older._pinned, environment):
                 self._views[environment] = view
+                self._digests[environment] = older._digests[environment]
                 continue
             bundle = self._pinned.bundle(environment)
             if bundle is None:
@@ -165,6 +185,7 @@ class Snapshot(Generic[View]):
                 self._views[environment] = made
             else:
                 self._views[environment] = view
+                self._digests[environment] = older._digests[environment]
                 self._borrowed[environment] = lender or older._pinned
 
     def _lenders(self) -> list[PinnedGeneration]:

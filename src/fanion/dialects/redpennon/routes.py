@@ -15,14 +15,13 @@ from fanion.dialects.redpennon.events import take_events
 from fanion.dialects.redpennon.governed import Gate
 from fanion.dialects.redpennon.schema import Bodies
 from fanion.dialects.redpennon.served import bind
-from fanion.dialects.wire.credentials import own_header
+from fanion.dialects.wire.credentials import folded, own_header
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
 from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.services import Services
 
 CREDENTIAL_HEADER: Final = b"x-api-key"
-UUID_CHARACTERS: Final = 36
 
 DEMO: Final = (
     "curl -s {url}/v1/variables/checkout-flow -H 'X-API-Key: 00000000-0000-0000-0000-000000000000' "
@@ -55,10 +54,7 @@ def routes(services: Services) -> list[Route]:
 
 def credentials(headers: Headers) -> bytes:
     """The raw key of `X-API-Key`; a UUID in lower case."""
-    key = own_header(headers, CREDENTIAL_HEADER, "no X-API-Key")
-    if len(key) == UUID_CHARACTERS and key[8:9] == key[13:14] == key[18:19] == key[23:24] == b"-":
-        return key.lower()
-    return key
+    return folded(own_header(headers, CREDENTIAL_HEADER, "no X-API-Key"))
 
 
 def recognises(headers: Headers) -> bool:

@@ -16,6 +16,7 @@ from fanion.dialects.traffical.decision_ids import DecisionIds
 from fanion.dialects.traffical.envelope import OK
 from fanion.dialects.traffical.schema import Batch, Decide, Schema
 from fanion.dialects.traffical.served import Edge, Served, check_place, number, served
+from fanion.dialects.wire.conditional import matches
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.path import decode_segment
@@ -45,14 +46,6 @@ def get_config(snapshot: Snapshot, record: KeyRecord, query: bytes, tail: bytes,
     if matches(headers.get(b"if-none-match"), at.etag):
         return at.unchanged_head, b""
     return at.config_head, at.config
-
-
-def matches(given: bytes | None, etag: bytes) -> bool:
-    """Whether an If-None-Match names the tag: a list, `*`, weak comparison."""
-    if given is None:
-        return False
-    tags = [tag.strip() for tag in given.split(b",")]
-    return b"*" in tags or etag in [tag.removeprefix(b"W/") for tag in tags]
 
 
 def resolve(services: Services, schema: Schema) -> Handler:

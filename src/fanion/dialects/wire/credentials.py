@@ -6,6 +6,7 @@ from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.reply import HeaderList, Headers
 
 AUTHORIZATION = b"authorization"
+UUID_CHARACTERS = 36
 CHALLENGE: HeaderList = [(b"www-authenticate", b"Bearer")]
 """What a 401 of an API with Bearer keys says beside its body."""
 
@@ -34,4 +35,11 @@ def own_header(headers: Headers, name: bytes, missing: str) -> bytes:
     key = headers.get(name, b"").strip()
     if not key:
         raise Fault(FaultKind.NO_CREDENTIALS, missing)
+    return key
+
+
+def folded(key: bytes) -> bytes:
+    """A UUID in lower case, which is how keys that are one are stored; any other key as it is."""
+    if len(key) == UUID_CHARACTERS and key[8:9] == key[13:14] == key[18:19] == key[23:24] == b"-":
+        return key.lower()
     return key

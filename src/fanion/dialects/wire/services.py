@@ -48,6 +48,9 @@ class Snapshot(Protocol):
     def view(self, environment: str, /) -> Environment | None:
         """The environment, or None when the generation doesn't hold it."""
 
+    def content(self, environment: str, /) -> bytes:
+        """Says what the environment is answered from: equal bytes in two generations mean equal answers."""
+
     @property
     def member(self) -> Callable[[str, str, bytes], bool]:
         """(environment, list name, member) -> whether the list segment holds it."""

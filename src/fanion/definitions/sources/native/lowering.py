@@ -6,6 +6,7 @@ a decision only ever asks lower ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -60,6 +61,9 @@ class NativeLowering:
         }
         self.builder.documents["organisation"] = msgspec.json.encode(organisation)
         self.builder.documents["events"] = msgspec.json.encode(events)
+        descriptions = {f"{NATIVE}:{key}": text for key, text in self.descriptions() if text}
+        if descriptions:
+            self.builder.documents["descriptions"] = msgspec.json.encode(descriptions)
         segments = {key: self.segment_record(key) for key in self.project.segments}
         if segments:
             self.builder.documents["segments"] = msgspec.json.encode(segments)
@@ -68,6 +72,14 @@ class NativeLowering:
         owner = self.builder.taken(key, NATIVE, file, path)
         if owner is not None:
             self.report.problem(file, path, f"a key that a {owner} definition has", "each key once")
+
+    def descriptions(self) -> Iterator[tuple[str, str]]:
+        """What people say of a key: for tools that list flags. A variable without its own has its feature's."""
+        for key, flag in self.project.flags.items():
+            yield key, flag.item.description
+        for feature in self.project.features.values():
+            for key, variable in feature.item.variables.items():
+                yield key, variable.description or feature.item.description
 
     # -- flags and features
 

@@ -138,7 +138,7 @@ class TrafficalLowering:
         else:
             nodes, arms = LayerLowering(self.surroundings, layer, slot).run()
         decision = self.builder.decision(layer.id, nodes)
-        self.builder.layers.append(LoweredLayer(layer.id, decision, tuple(arms), unit, slot))
+        self.builder.layers.append(LoweredLayer(layer.id, decision, tuple(arms), unit, slot, NAME))
         return decision, arms
 
     def parameters(

@@ -1,0 +1,12 @@
+"""OFREP takes no events, so none of its stand in a journal; a record that says so reads as a bare metric."""
+
+from __future__ import annotations
+
+from fanion.model.canonical import Canonical, Fields
+
+
+def _fields(event: dict[str, object]) -> Fields:
+    return {"kind": "metric"}
+
+
+CANONICAL = Canonical(_fields)

@@ -1,0 +1,83 @@
+"""OFREP's endpoints and credentials (docs/apis/ofrep.md: Routes and keys).
+
+Order: route, method, key, body, shape, governance, flag; of all flags the tag is compared before anything is
+evaluated. The protocol's paths begin with this API's own prefix, so the mount below it has the word twice.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from fanion.dialects.ofrep.emit import NAME, ManifestFlag, render, whole
+from fanion.dialects.ofrep.envelope import CORS, OK, refuse
+from fanion.dialects.ofrep.evaluate import evaluate_all, evaluate_one
+from fanion.dialects.ofrep.governed import Gate
+from fanion.dialects.ofrep.schema import Bodies
+from fanion.dialects.ofrep.served import bind, served
+from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, folded
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.reply import Headers, Reply
+from fanion.dialects.wire.services import Services, Snapshot
+from fanion.model.api_key import KeyRecord
+
+API_KEY: Final = b"x-api-key"
+
+DEMO: Final = (
+    "curl -s {url}/ofrep/v1/evaluate/flags/checkout-copy -H 'Authorization: Bearer ofrep_demo_server' "
+    '-d \'{"context":{"targetingKey":"user_123","country":"DE"}}\''
+)
+
+
+def routes(services: Services) -> list[Route]:
+    limits = services.config.limits
+    bodies, gate = Bodies(limits), Gate(services)
+    one = Endpoint("flag", evaluate_one(bodies, gate), limits.body_bytes_max, scope="evaluate")
+    all_flags = Endpoint("flags", evaluate_all(bodies, gate), limits.body_bytes_max, scope="evaluate")
+    manifest = Endpoint("manifest", get_manifest, scope="evaluate")
+    return [
+        Route(b"/ofrep/v1/evaluate/flags", {"POST": all_flags}),
+        Route(b"/ofrep/v1/evaluate/flags/", {"POST": one}, prefix=True),
+        Route(b"/openfeature/v0/manifest", {"GET": manifest}),
+    ]
+
+
+def get_manifest(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
+    """The flags that the key may see, for the OpenFeature command line (docs/apis/ofrep.md: Manifest)."""
+    flags = [one for one in served(snapshot, record).manifest() if one.client_safe or record.kind != "client"]
+    return OK, msgspec.json.encode({"flags": [shown(flag) for flag in flags]})
+
+
+def shown(flag: ManifestFlag) -> dict[str, object]:
+    told = {"description": flag.description} if flag.description else {}
+    return {"key": flag.key, "type": flag.type, **told, "defaultValue": flag.default_value}
+
+
+def credentials(headers: Headers) -> bytes:
+    """The raw key: a Bearer one, else that of `X-API-Key`. Raises Fault NO_CREDENTIALS."""
+    key = headers.get(API_KEY, b"").strip()
+    if key and headers.get(AUTHORIZATION, b"")[:7].lower() != b"bearer ":
+        return folded(key)
+    return folded(bearer(headers))
+
+
+def recognises(headers: Headers) -> bool:
+    """Its paths are its own, so no other request looks like one of this API's."""
+    return False
+
+
+DIALECT: Final = Dialect(
+    name=NAME,
+    credential_header=AUTHORIZATION,
+    credentials=credentials,
+    recognises=recognises,
+    refuse=refuse,
+    routes=routes,
+    render=render,
+    bind=bind,
+    cors=CORS,
+    whole=whole,
+    demo=DEMO,
+)

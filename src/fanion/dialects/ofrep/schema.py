@@ -1,0 +1,97 @@
+"""OFREP's request bodies (docs/apis/ofrep.md: Contexts, All flags): `{"context":{...}}`, all of it free but the
+targeting key, which is text, and one member of the context by which a client names the flags that it wants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from fanion.config import Limits
+from fanion.dialects.wire.bodies import REFUSED
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.json_bounds import check_bounds, place_of, read_all
+from fanion.model.json_value import JsonObject
+
+TARGETING_KEY: Final = "targetingKey"
+OWN_MEMBER: Final = "fanion"
+"""The context's member that is the server's own and no attribute."""
+
+
+if TYPE_CHECKING:
+    Context = JsonObject
+else:
+    Context = dict[str, Any]  # the decoder can't read an alias that names itself
+
+
+class Request(msgspec.Struct, gc=False):
+    """A body; members beside the context are skipped."""
+
+    context: Context = {}
+
+
+class Selection(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """The context's own member: the flags that are asked for."""
+
+    flags: list[str]
+
+
+class Who(NamedTuple):
+    """A flat context. `flags` None: all of them."""
+
+    targeting_key: str | None
+    attributes: JsonObject
+    flags: list[str] | None
+
+
+class Bodies:
+    """The decoders, under the limits in force."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._decode = msgspec.json.Decoder(Request).decode
+
+    def context(self, body: bytes) -> JsonObject:
+        """The context as it was sent; none is an empty one. Raises Fault INVALID_JSON, INVALID_SHAPE."""
+        if not body:
+            return {}
+        check_bounds(body, self._limits)
+        try:
+            return self._decode(body).context
+        except msgspec.ValidationError as error:
+            read_checked(body)
+            path, reason = place_of(error)
+            raise Fault(FaultKind.INVALID_SHAPE, f"{path or 'The request body'}: {reason}.") from None
+        except REFUSED:
+            raise Fault(FaultKind.INVALID_JSON, NOT_JSON) from None
+
+
+NOT_JSON: Final = "The request body is not valid JSON."
+
+
+def read_checked(body: bytes) -> None:
+    """A decoder that finds the wrong type says so before it has read the rest. Raises Fault INVALID_JSON."""
+    try:
+        read_all(body)
+    except REFUSED:
+        raise Fault(FaultKind.INVALID_JSON, NOT_JSON) from None
+
+
+def who(context: JsonObject) -> Who:
+    """A context taken apart, which is used up. Raises Fault INVALID_SHAPE."""
+    key = context.pop(TARGETING_KEY, None) if TARGETING_KEY in context else NONE
+    if key is not NONE and not isinstance(key, str):
+        raise Fault(FaultKind.INVALID_SHAPE, "context.targetingKey: it must be text.")
+    own = context.pop(OWN_MEMBER, None)
+    flags: list[str] | None = None
+    if own is not None:
+        try:
+            flags = msgspec.convert(own, Selection).flags
+        except msgspec.ValidationError as error:
+            path, reason = place_of(error)
+            place = f"context.{OWN_MEMBER}.{path}".rstrip(".")
+            raise Fault(FaultKind.INVALID_SHAPE, f"{place}: {reason}.") from None
+    return Who(key if isinstance(key, str) else None, context, flags)
+
+
+NONE: Final = object()

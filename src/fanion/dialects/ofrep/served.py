@@ -1,0 +1,150 @@
+"""What OFREP's endpoints keep at hand of one mapped environment.
+
+The directory of keys, the overlay of layers and the list of flags are made when they are first needed: an
+environment that nobody asks through this API costs a worker nothing but the name of its table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import NamedTuple
+
+import msgspec
+
+from fanion._core.evaluate import Bundle
+from fanion._core.overlay import Overlay
+from fanion.auth.governance import Terms
+from fanion.dialects.ofrep.emit import FLAGS, LAYERED, MANIFEST, NAME, Flag, FlagList, ManifestFlag
+from fanion.dialects.wire.bound import document_of, finder
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.engine.sources import SourceDirectory, sources_in
+from fanion.errors import BundleError
+from fanion.model.json_value import JsonObject
+from fanion.model.organisation import DOCUMENT, parse_organisation
+from fanion.model.shape import Asked, ContextShape
+
+HEADS = (b"{", b"}", b"")
+"""Of the overlay's answer: an object of the flags that were asked for, and no rows."""
+SOMEBODY = "somebody"
+"""A targeting key by which a flag that needs one is found out."""
+
+
+class Group(NamedTuple):
+    """Flags that are asked with one context. `layered`: the source whose layers lay values over each other."""
+
+    shape: ContextShape
+    layered: str | None
+    names: list[str]
+
+
+class Served:
+    """One environment."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.table = bundle.table(NAME)
+        self.terms = Terms(parse_organisation(bundle.document(DOCUMENT)), {}, NAME)
+        self.layered: dict[str, dict[str, list[str]]] = _read_layered(document_of(bundle, LAYERED))
+        """Source with layers -> flag -> flags whose layers may replace its value."""
+        self._groups: dict[bool, list[Group]] = {}
+
+    @cached_property
+    def directory(self) -> SourceDirectory:
+        return sources_in(self.bundle)
+
+    @cached_property
+    def overlay(self) -> Overlay:
+        return Overlay(self.bundle, self.table)
+
+    @cached_property
+    def listing(self) -> FlagList:
+        return msgspec.json.decode(document_of(self.bundle, FLAGS), type=FlagList)
+
+    @cached_property
+    def flags(self) -> dict[str, Flag]:
+        """Every flag by its name."""
+        return {flag.name: flag for flags in self.listing.flags.values() for flag in flags}
+
+    def manifest(self) -> list[ManifestFlag]:
+        return msgspec.json.decode(document_of(self.bundle, MANIFEST), type=list[ManifestFlag])
+
+    def shape(self, source: str) -> ContextShape:
+        """How a source of this environment reads a context."""
+        shape = self.directory.shape(source)
+        if shape is None:
+            raise BundleError(
+                f"the bundle of {self.bundle.environment} has flags of {source} but not its shape"
+            )
+        return shape
+
+    def visible(self, name: str, client: bool) -> bool:
+        """Whether a key of this kind may see the flag."""
+        flag = self.flags.get(name)
+        return flag is not None and (flag.client_safe or not client)
+
+    def groups(self, client: bool) -> list[Group]:
+        """All flags that a key of this kind may see."""
+        known = self._groups.get(client)
+        if known is None:
+            known = self._groups[client] = self.grouped(
+                (source, flag.name)
+                for source, flags in self.listing.flags.items()
+                for flag in flags
+                if flag.client_safe or not client
+            )
+        return known
+
+    def grouped(self, named: Iterable[tuple[str, str]]) -> list[Group]:
+        """Flags, each as (source, name), by the context that they are asked with."""
+        groups: list[Group] = []
+        places: dict[str, Group] = {}
+        for source, name in named:
+            group = places.get(source)
+            if group is None:
+                shape, layered = self.shape(source), source if source in self.layered else None
+                same = (one for one in groups if one.shape == shape and not layered and not one.layered)
+                group = next(same, None)
+                if group is None:
+                    group = Group(shape, layered, [])
+                    groups.append(group)
+                places[source] = group
+            group.names.append(name)
+        return groups
+
+    def laid(self, source: str, names: list[str], asked: Asked) -> dict[str, msgspec.Raw]:
+        """Flags of a source with layers: name -> answer. Each is as if all were asked for."""
+        others = self.layered[source]
+        companions = [one for name in names if name in others for one in others[name]]
+        self.overlay.run([*names, *companions] if companions else names, None, *asked)
+        return _read_laid(self.overlay.emit(HEADS, b"", b""))
+
+    def lacks_key(self, name: str, shape: ContextShape, attributes: JsonObject) -> bool:
+        """Whether a flag that is asked without a targeting key can't be answered: it reads what belongs to the key,
+        or its way leads to a split by it, which `attributes` have nothing to put in the place of."""
+        flag = self.flags.get(name)
+        if flag is None:
+            return False
+        return flag.keyed or any(self._splits(one, shape, attributes) for one in flag.splits)
+
+    def _splits(self, decision: int, shape: ContextShape, attributes: JsonObject) -> bool:
+        """Whether a bucket is drawn with a targeting key, and none without."""
+        _, bucket = self.bundle.evaluate(decision, *shape.asked(None, attributes))
+        if bucket >= 0:
+            return False
+        return self.bundle.evaluate(decision, *shape.asked(SOMEBODY, attributes))[1] >= 0
+
+
+_read_layered = msgspec.json.Decoder(dict[str, dict[str, list[str]]]).decode
+_read_laid = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def bind(bundle: Bundle) -> Served | None:
+    return Served(bundle) if bundle.table(NAME) >= 0 else None
+
+
+def _unserved() -> Fault:
+    return Fault(FaultKind.OVERLOADED, "The environment is not served now.", retry_after_s=1)
+
+
+served = finder(NAME, Served, _unserved)
