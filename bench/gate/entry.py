@@ -25,6 +25,8 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.storage import Storage
 from fanion.journal.writer import JournalState, JournalWriter
 from fanion.process import worker
+from fanion.process.supervisor import Place
+from fanion.telemetry.heartbeats import Heartbeats
 from fanion.telemetry.metrics import Metrics
 
 MAP_BYTES = 256 << 20
@@ -96,7 +98,8 @@ class Served:
         Metrics.prepare(data)
         self.loop = asyncio.new_event_loop()
         self.journal = StandIn(self.loop)
-        made = worker.Worker(data, config, app.dialects(), lambda notice: None, lambda: None)
+        place = Place(lambda notice: None, lambda: None, Heartbeats(1).rows[0], successor=False)
+        made = worker.Worker(data, config, app.dialects(), place)
         self.application = made.application()
         opened: Any = worker
         real = opened.JournalWriter

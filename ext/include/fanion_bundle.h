@@ -12,7 +12,7 @@
 #include "fanion_sections.h"
 
 #define FANION_BUNDLE_MAGIC 0x0A4E4F494E414689ULL /* "\x89" "FANION" "\n" */
-#define FANION_BUNDLE_VERSION 1u
+#define FANION_BUNDLE_VERSION 2u
 #define FANION_NONE 0xFFFFFFFFu
 #define FANION_DEPTH_MAX 32
 
@@ -101,7 +101,7 @@ typedef struct {
 } fanion_branch;
 
 typedef struct {
-    uint8_t type, resolution, reserved[2];
+    uint8_t type, resolution, cause, reserved; /* cause: for people and renderers, no run reads it */
     int32_t variant, rule;
     uint32_t number;
     uint32_t reserved2[4];

@@ -43,7 +43,8 @@ def slot_form(slot: Slot) -> str:
 
 
 def answer_form(answer: Answer) -> JSON:
-    """An answer without `detail`, which is a source's word today: the rendered tables hold what becomes of it."""
+    """An answer without its cause, which was not there when the programs were recorded: the rendered tables hold
+    what becomes of it."""
     return [answer.resolution.name, answer.value, answer.variant, answer.rule_id]
 
 

@@ -12,6 +12,7 @@ from fanion.model.choice import Alternative, KeyedWeights, NumberTerm, Scores, T
 from fanion.model.context import EvaluationContext, TypedContext
 from fanion.model.parts import Piece, PieceKind
 from fanion.model.program import (
+    Cause,
     Comparator,
     Decision,
     DecisionVariant,
@@ -294,7 +295,8 @@ class Maker:
             if at == count - 1 or pick == 0:
                 number = sum(isinstance(n, Outcome) for n in nodes)
                 resolution = Resolution.ERROR if self.r.random() < 0.15 else Resolution.MATCHED
-                nodes.append(Outcome(resolution, variant=number % 3))
+                cause = Cause(self.r.randrange(len(Cause)))
+                nodes.append(Outcome(resolution, variant=number % 3, cause=cause))
             elif pick < 7:
                 nodes.append(self.test(slots, asked, target))
             elif pick == 7:

@@ -16,6 +16,7 @@ from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.redpennon.source import FORMAT
+from fanion.dialects.redpennon.emit import REASONS
 from fanion.engine.reference import evaluate
 from fanion.model.context import EvaluationContext, TypedContext
 from tests.property.redpennon_rules import Rules
@@ -152,5 +153,5 @@ def test_lowering_agrees_with_the_plain_rules(source: random.Random) -> None:
             answer = parameter.answers[result.outcome]
             value = None if answer.value is None else json.loads(answer.value)
             *expected, bucket = rules.answer("f", parameter.key, user)
-            assert [value, answer.variant, answer.detail] == expected, (document, user)
+            assert [value, answer.variant, REASONS[answer.cause]] == expected, (document, user)
             assert bucket in (None, result.bucket), (document, user)

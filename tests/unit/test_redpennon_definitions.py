@@ -18,10 +18,11 @@ from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.redpennon.source import FORMAT
+from fanion.dialects.redpennon.emit import REASONS
 from fanion.engine.reference import evaluate
 from fanion.errors import DefinitionError, Problem
 from fanion.model.context import EvaluationContext, TypedContext
-from fanion.model.program import Answer, Lowered
+from fanion.model.program import Answer, Cause, Lowered
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "redpennon"
 TARGETING = json.loads((GOLDEN / "targeting.json").read_text())
@@ -77,7 +78,7 @@ def served(
     lowered: Lowered, variable: str, user: dict[str, Any]
 ) -> tuple[str | None, str | None, str | None]:
     found, _ = answer(lowered, variable, user)
-    return found.value, found.variant, found.detail
+    return found.value, found.variant, REASONS[found.cause]
 
 
 ANYONE = {"property": "user_id", "operator": "is_not", "values": ["nobody"]}
@@ -332,3 +333,7 @@ def test_offline_evaluation_takes_the_apis_user_with_its_custom_data(tmp_path: P
     done = CliRunner().invoke(group, ["eval", "--data", str(data), "acme/shop/production", "flow", user])
     assert done.exit_code == 0, done.output
     assert '"value":"B","variation":"b","reason":"targeting_rule_matched"' in done.output
+
+
+def test_every_cause_has_a_reason_on_the_wire() -> None:
+    assert set(REASONS) == set(Cause)

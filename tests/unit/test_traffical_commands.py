@@ -41,7 +41,7 @@ def test_a_parameter_is_evaluated_with_the_layers_that_override_it(tmp_path: Pat
     run("publish", write(tmp_path), "--data", data)
     context = json.dumps({"userId": "user_789"})
     answer, _ = run("eval", "--data", data, ENVIRONMENT, "checkout.button.color", context)
-    assert answer.startswith('traffical: "#00AA55"\n  resolution SPLIT, outcome 1, bucket 6377\n')
+    assert answer.startswith('traffical: "#00AA55"\n  resolution SPLIT by ROLLOUT, outcome 1, bucket 6377\n')
     assert 'traffical: "#FF6600"' in run("eval", "--data", data, ENVIRONMENT, "checkout.button.color")[0]
     program, _ = run("inspect", "--data", data, ENVIRONMENT, "pricing.discount_pct")
     assert "bucket -> 0..4999 3, 5000..9999 4, else 5" in program

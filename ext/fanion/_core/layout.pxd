@@ -112,7 +112,7 @@ cdef extern from "fanion_bundle.h" nogil:
         uint32_t first, count, on_none
 
     ctypedef struct fanion_outcome:
-        uint8_t type, resolution
+        uint8_t type, resolution, cause
         int32_t variant, rule
         uint32_t number
 

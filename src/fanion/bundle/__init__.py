@@ -7,7 +7,7 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
 
     offset  size  member
          0     8  magic       89 46 41 4E 49 4F 4E 0A  ("\\x89FANION\\n")
-         8     4  version     of the format: 1
+         8     4  version     of the format: 2
         12     4  sections    how many entries the table below has: 31
         16     8  total size  of the bundle in bytes; the value in the store is exactly this long
         24     8  checksum    xxh64, seed 0, of bytes 32 .. total size
@@ -18,7 +18,7 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
      0 blob              1  every text, literal, fragment piece and document, back to back, equal ones once
      1 slots            24  name, context type, source, profile, dotted, needs (text, number)
      2 decisions        32  key, nodes, outcome count, memo cell, depth
-     3 nodes            32  tests, hashes, branches, outcomes; a target is a later node of the same decision
+     3 nodes            32  tests, hashes, branches, outcomes and causes; a target is a later node of the decision
      4 pieces           16  parts of hash inputs
      5 ranges           24  inclusive bucket ranges with their targets
      6 weights          16  weights with their targets
@@ -53,6 +53,7 @@ that does not verify is refused and the last good generation goes on being serve
 
 Versioning. `version` moves when any struct changes; there is no in-place migration. The store keeps the
 validated definitions, so a server that knows another format recompiles them when it starts.
+    2           an outcome's cause; the context shapes of the sources (a document)
 
 Decisions written here
     2026-11-21  Targets only point forward. Options: a step budget in the kernel, or an order that makes a

@@ -190,7 +190,7 @@ class Writer:
                         depth = max(depth, 1 + self.depths[asked])
                 case Outcome():
                     row = f.OUTCOME.pack(
-                        f.NodeType.OUTCOME, node.resolution, node.variant, node.rule, outcomes
+                        f.NodeType.OUTCOME, node.resolution, node.cause, node.variant, node.rule, outcomes
                     )
                     outcomes += 1
                 case Hash():

@@ -9,7 +9,7 @@ import enum
 from struct import Struct
 
 MAGIC = 0x0A4E4F494E414689
-VERSION = 1
+VERSION = 2
 NONE = 0xFFFFFFFF
 
 TOTAL_BYTES_MAX = 2**31
@@ -87,7 +87,7 @@ DECISION = Struct("<IIIIIIII")
 TEST = Struct("<BBBBIIIII8s")
 HASH = Struct("<BBBBIIIIIQ")
 BRANCH = Struct("<B3xIII16x")
-OUTCOME = Struct("<BB2xiiI16x")
+OUTCOME = Struct("<BBBxiiI16x")
 PIECE = Struct("<IIII")
 RANGE = Struct("<qqII")
 WEIGHT = Struct("<dII")

@@ -20,6 +20,7 @@ from fanion.model.choice import KeyedWeights, Scores
 from fanion.model.parts import Fragment, Hole, Piece, PieceKind
 from fanion.model.program import (
     EXTERNAL_OPS,
+    Cause,
     Comparator,
     Decision,
     DecisionVariant,
@@ -127,8 +128,8 @@ class BundleReader:
                 _, first, _, on_none = self.row(Section.NODES, f.BRANCH, number)
                 return read_keyed(self, first, on_none)
             case NodeType.OUTCOME:
-                _, resolution, variant, rule, _ = self.row(Section.NODES, f.OUTCOME, number)
-                return Outcome(Resolution(resolution), variant, rule)
+                _, resolution, cause, variant, rule, _ = self.row(Section.NODES, f.OUTCOME, number)
+                return Outcome(Resolution(resolution), variant, rule, Cause(cause))
 
     def _test(self, number: int) -> Test:
         row = self.row(Section.NODES, f.TEST, number)
@@ -320,4 +321,5 @@ def _describe_node(node: Node, slots: tuple[Slot, ...]) -> str:
             return f"weights under a key ({len(node.vectors)} known), {count} -> {shown}, else {node.on_none}"
         case Outcome():
             rule = "" if node.rule < 0 else f", rule {node.rule}"
-            return f"outcome {node.resolution.name}, variant {node.variant}{rule}"
+            cause = "" if node.cause is Cause.NONE else f" by {node.cause.name}"
+            return f"outcome {node.resolution.name}{cause}, variant {node.variant}{rule}"

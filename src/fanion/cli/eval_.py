@@ -17,7 +17,7 @@ from fanion.engine.externals import make_external
 from fanion.engine.reference import trace
 from fanion.errors import ConfigError, StoreError
 from fanion.model.context import EvaluationContext, TypedContext
-from fanion.model.program import Lowered, Op, Outcome
+from fanion.model.program import Cause, Lowered, Op, Outcome
 
 CUSTOM_DATA = "custom_data"
 
@@ -127,7 +127,8 @@ def path_of(
     last = program.decisions[decision].nodes[path[-1][1]]
     assert isinstance(last, Outcome)
     where = "" if bucket < 0 else f", bucket {bucket}"
-    lines = [f"  resolution {last.resolution.name}, outcome {outcome}{where}"]
+    cause = "" if last.cause is Cause.NONE else f" by {last.cause.name}"
+    lines = [f"  resolution {last.resolution.name}{cause}, outcome {outcome}{where}"]
     if result != (outcome, bucket):  # pragma: no cover - held equal by the property tests
         lines.append(
             f"  the twin disagrees: outcome {result.outcome}, bucket {result.bucket}; please report it"

@@ -249,7 +249,7 @@ class Weights(msgspec.Struct, frozen=True, gc=False, tag="weights"):
 
 
 class Resolution(enum.IntEnum):
-    """How an answer came about. Each dialect has one table from these to its own words."""
+    """What an answer is. Each dialect has one table from these to its own words."""
 
     MATCHED = 0
     SPLIT = 1
@@ -261,6 +261,31 @@ class Resolution(enum.IntEnum):
     NO_VALUE = 7
 
 
+class Cause(enum.IntEnum):
+    """Why a run ended where it did, more finely than its resolution. Each dialect that tells these apart has one
+    table from them to its own words."""
+
+    NONE = 0
+    """Nothing is to be said: an error, or a decision that only others ask."""
+    RULE = 1
+    """A rule matched, and names the answer."""
+    ROLLOUT = 2
+    """A rule or policy matched, and the draw chose the answer."""
+    PINNED = 3
+    """The answer is stated for this very subject."""
+    UNMATCHED = 4
+    """There are rules, and none took the subject."""
+    DEFAULT = 5
+    """There is nothing to match: everyone has this answer."""
+    OFF = 6
+    COMPLETE = 7
+    """It has come to its end: everyone has the final answer."""
+    ARCHIVED = 8
+    DELETED = 9
+    PREREQUISITE = 10
+    """Another flag that it depends on doesn't have the variant that it asks for."""
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False, tag="outcome"):
     """The end of a run. `variant`: a number that DECISION_IS compares. `rule`: index of the rule in the
     source, for people (-1: none)."""
@@ -268,6 +293,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False, tag="outcome"):
     resolution: Resolution
     variant: int = -1
     rule: int = -1
+    cause: Cause = Cause.NONE
 
 
 Node = Test | Hash | Ranges | Weights | Scores | KeyedWeights | Outcome
@@ -281,16 +307,14 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What a parameter says at one outcome of its decision. `value` is JSON text, None: none is served.
-
-    `detail`: the source's own word for how the answer came about, where it has more of them than Resolution.
-    """
+    """What a parameter says at one outcome of its decision, whose `cause` it has. `value` is JSON text, None: none
+    is served."""
 
     resolution: Resolution
     value: str | None
     variant: str | None = None
     rule_id: str | None = None
-    detail: str | None = None
+    cause: Cause = Cause.NONE
 
 
 class Parameter(msgspec.Struct, frozen=True, gc=False):

@@ -16,6 +16,7 @@ import msgspec
 from fanion.model.choice import Alternative, KeyedWeights, NumberTerm, Scores, TextTerm, Vector
 from fanion.model.parts import Piece
 from fanion.model.program import (
+    Cause,
     Hash,
     HashKind,
     Node,
@@ -34,6 +35,7 @@ M = TypeVar("M")
 
 # A member of an enumeration costs a look-up that shows at ten thousand flags.
 _LT = Relation.LT
+_NONE = Cause.NONE
 
 
 class Label:
@@ -118,8 +120,11 @@ class Assembler(Generic[M]):
         made = (pieces, vectors, fallback, targets, none, count_slot, count_max)
         self._made.append((_keyed_weights, made))
 
-    def outcome(self, meaning: M, resolution: Resolution, variant: int = -1, rule: int = -1) -> None:
-        self._made.append((Outcome, (resolution, variant, rule)))
+    def outcome(
+        self, meaning: M, resolution: Resolution, variant: int = -1, rule: int = -1, cause: Cause = _NONE
+    ) -> None:
+        """`cause`: none where no parameter says what the decision comes to."""
+        self._made.append((Outcome, (resolution, variant, rule, cause)))
         self._meanings.append(meaning)
 
     @property

@@ -17,7 +17,7 @@ from fanion.definitions.lowering.builder import Builder, Identity
 from fanion.definitions.lowering.conditions import Tree, emit
 from fanion.definitions.lowering.values import Numbers, identity, value_text
 from fanion.model.parts import Piece, PieceKind
-from fanion.model.program import Answer, HashKind, Node, Op, Reduction, Resolution
+from fanion.model.program import Answer, Cause, HashKind, Node, Op, Reduction, Resolution
 
 BUCKETS: Final = 10_000
 """Buckets of a rollout or split: per cent with two decimals."""
@@ -25,6 +25,7 @@ BUCKETS: Final = 10_000
 # Members of an enumeration cost a look-up that shows at ten thousand flags.
 _TEXT_IN, _XXH64, _MODULO, _LITERAL = Op.TEXT_IN, HashKind.XXH64, Reduction.MODULO, PieceKind.LITERAL
 _MATCHED, _SPLIT, _DEFAULT = Resolution.MATCHED, Resolution.SPLIT, Resolution.DEFAULT
+_RULE, _ROLLOUT = Cause.RULE, Cause.ROLLOUT
 _EMPTY = ("",)
 
 Choice = Any
@@ -48,6 +49,7 @@ class End(msgspec.Struct, frozen=True, gc=False):
     resolution: Resolution
     choice: Choice
     rule_id: str | None
+    cause: Cause
 
 
 def rollout_limit(percentage: float) -> int:
@@ -76,9 +78,9 @@ def lower_rules(
             emit(code, when, matched, following)
             code.place(matched)
         if parts is None:
-            resolution = _MATCHED if percentage is None else _SPLIT
-            end = End(resolution, rule.choice, rule.rule_id)
-            code.outcome(end, resolution, number(rule.choice), rule.number)
+            resolution, cause = (_MATCHED, _RULE) if percentage is None else (_SPLIT, _ROLLOUT)
+            end = End(resolution, rule.choice, rule.rule_id, cause)
+            code.outcome(end, resolution, number(rule.choice), rule.number, cause)
             if when is True:
                 return code.finish()
         else:
@@ -87,16 +89,19 @@ def lower_rules(
             emit_split(code, _TEXT_IN, builder.subject(), salt, targets, following)
             for (_, target), (_, choice) in zip(targets, parts, strict=True):
                 code.place(target)
-                code.outcome(End(_SPLIT, choice, rule.rule_id), _SPLIT, number(choice), rule.number)
+                end = End(_SPLIT, choice, rule.rule_id, _ROLLOUT)
+                code.outcome(end, _SPLIT, number(choice), rule.number, _ROLLOUT)
         code.place(following)
-    code.outcome(End(_DEFAULT, default, None), _DEFAULT, number(default))
+    cause = Cause.UNMATCHED if code.outcomes else Cause.DEFAULT
+    code.outcome(End(_DEFAULT, default, None, cause), _DEFAULT, number(default), cause=cause)
     return code.finish()
 
 
 def lower_off(default: Choice, number: Callable[[Choice], int]) -> tuple[list[Node], list[End]]:
     """The same of what is switched off: everyone gets the default."""
     code = Assembler[End]()
-    code.outcome(End(Resolution.OFF, default, None), Resolution.OFF, number(default))
+    end = End(Resolution.OFF, default, None, Cause.OFF)
+    code.outcome(end, Resolution.OFF, number(default), cause=Cause.OFF)
     return code.finish()
 
 
@@ -147,6 +152,7 @@ def lower_flag(
             value_text(end.choice),
             names.get(identity(end.choice)) if names else None,
             end.rule_id,
+            end.cause,
         )
         for end in ends
     ]

@@ -21,7 +21,7 @@ import msgspec
 
 from fanion.auth.trace import MARK, scope_of
 from fanion.model.parts import Fragment, Hole
-from fanion.model.program import Answer, Entry, Lowered, Parameter, Resolution, Table
+from fanion.model.program import Answer, Cause, Entry, Lowered, Parameter, Resolution, Table
 
 NAME: Final = "redpennon"
 SOURCES: Final = frozenset({"native", NAME})
@@ -29,18 +29,20 @@ CATALOGUE: Final = "redpennon.catalogue"
 SETTINGS: Final = "redpennon"
 
 REASONS: Final = {
-    Resolution.MATCHED: "targeting_rule_matched",
-    Resolution.SPLIT: "targeting_rule_matched",
-    Resolution.DEFAULT: "no_rule_matched",
-    Resolution.OFF: "targeting_disabled",
-    Resolution.MISSING: "variable_not_found",
-    Resolution.RESTRICTED: "variable_not_found",
-    Resolution.ERROR: "targeting_disabled",
-    Resolution.NO_VALUE: "no_rule_matched",
+    Cause.NONE: "targeting_disabled",
+    Cause.RULE: "targeting_rule_matched",
+    Cause.ROLLOUT: "targeting_rule_matched",
+    Cause.PINNED: "self_targeting_override",
+    Cause.UNMATCHED: "no_rule_matched",
+    Cause.DEFAULT: "default_variation",
+    Cause.OFF: "targeting_disabled",
+    Cause.COMPLETE: "feature_complete",
+    Cause.ARCHIVED: "feature_archived",
+    Cause.DELETED: "feature_deleted",
+    Cause.PREREQUISITE: "no_rule_matched",
 }
 UNSERVED: Final = frozenset({Resolution.OFF, Resolution.MISSING, Resolution.RESTRICTED, Resolution.ERROR})
 BOOLEANS: Final = {"true": "on", "false": "off"}
-DELETED: Final = "feature_deleted"
 
 UNTRACED: Final = b'"evaluation_trace":null}'
 TOKEN_CUT: Final = len(b'"' + MARK) + 12
@@ -99,7 +101,7 @@ def catalogue(shown: list[Parameter]) -> Catalogue:
     features: list[tuple[str, list[str]]] = []
     variables: dict[str, tuple[int, bool]] = {}
     for parameter in shown:
-        if any(answer.detail == DELETED for answer in parameter.answers):
+        if any(answer.cause is Cause.DELETED for answer in parameter.answers):
             continue
         feature = (parameter.source, parameter.group)
         if feature not in numbers:
@@ -119,9 +121,7 @@ def variations(parameter: Parameter) -> list[str]:
 
 def fragment(parameter: Parameter, answer: Answer, scopes: _Scopes) -> Fragment:
     """One result. The value stands alone, so that a bundle stores it once for all dialects."""
-    reason = answer.detail or REASONS[answer.resolution]
-    if reason == "no_rule_matched" and parameter.source != NAME and len(parameter.answers) == 1:
-        reason = "default_variation"
+    reason = REASONS[answer.cause]
     served = answer.value is not None and answer.resolution not in UNSERVED
     value = answer.value if served and answer.value is not None else "null"
     variation = answer.variant if served else None

@@ -129,6 +129,7 @@ class NativeLowering:
                     value_text(feature.variations[end.choice][variable]),
                     end.choice,
                     end.rule_id,
+                    end.cause,
                 )
                 for end in ends
             ]

@@ -38,7 +38,7 @@ from fanion.definitions.sources.redpennon.features import (
     Share,
     Targeting,
 )
-from fanion.model.program import Answer, DecisionVariant, Node, Op, Resolution, Slot, Source
+from fanion.model.program import Answer, Cause, DecisionVariant, Node, Op, Resolution, Slot, Source
 from fanion.model.shape import ContextShape
 
 MEMBERS: Final = {
@@ -78,13 +78,13 @@ class End(NamedTuple):
     """What an outcome means; the n-th belongs to outcome n. Without a variation nothing is served."""
 
     resolution: Resolution
-    reason: str
+    cause: Cause
     variation: str | None = None
 
 
-DELETED: Final = End(Resolution.OFF, "feature_deleted")
-ARCHIVED: Final = End(Resolution.OFF, "feature_archived")
-DISABLED: Final = End(Resolution.OFF, "targeting_disabled")
+DELETED: Final = End(Resolution.OFF, Cause.DELETED)
+ARCHIVED: Final = End(Resolution.OFF, Cause.ARCHIVED)
+DISABLED: Final = End(Resolution.OFF, Cause.OFF)
 
 
 def lower(parsed: Parsed, source: SourceFile, builder: Builder, report: Report) -> None:
@@ -133,7 +133,7 @@ class _Lowering:
                     if end.variation is None
                     else value_text(feature.variations[end.variation][variable]),
                     end.variation,
-                    detail=end.reason,
+                    cause=end.cause,
                 )
                 for end in ends
             ]
@@ -214,7 +214,7 @@ class _FeatureRun:
         elif feature.status == "archived":
             self.end(ARCHIVED)
         elif feature.status == "complete":
-            self.end(End(Resolution.DEFAULT, "feature_complete", str(feature.final_variation)))
+            self.end(End(Resolution.DEFAULT, Cause.COMPLETE, str(feature.final_variation)))
         elif targeting is None:
             self.end(DISABLED)
         else:
@@ -227,7 +227,7 @@ class _FeatureRun:
 
     def end(self, end: End, rule: int = -1) -> None:
         number = -1 if end.variation is None else self.variations[end.variation]
-        self.code.outcome(end, end.resolution, number, rule)
+        self.code.outcome(end, end.resolution, number, rule, end.cause)
 
     def pins(self, pinned: dict[str, str]) -> None:
         """Self-targeting: by user id first, then by email."""
@@ -241,12 +241,12 @@ class _FeatureRun:
                 found, following = code.label(), code.label()
                 code.test(Op.STRING_IN, slot, tuple(known), Exits(found, following, following, following))
                 code.place(found)
-                self.end(End(Resolution.MATCHED, "self_targeting_override", variation))
+                self.end(End(Resolution.MATCHED, Cause.PINNED, variation))
                 code.place(following)
 
     def rules(self, rules: list[Rule], default: str) -> None:
         code = self.code
-        unmatched = End(Resolution.DEFAULT, "no_rule_matched" if rules else "default_variation", default)
+        unmatched = End(Resolution.DEFAULT, Cause.UNMATCHED if rules else Cause.DEFAULT, default)
         for number, rule in enumerate(rules):
             when = self.lowering.conditions(rule.conditions)
             if when is False:
@@ -262,7 +262,7 @@ class _FeatureRun:
                 self.split(shares, unmatched, number)
             else:
                 variation = str(rule.variation)
-                self.end(End(Resolution.MATCHED, "targeting_rule_matched", variation), number)
+                self.end(End(Resolution.MATCHED, Cause.RULE, variation), number)
             if when is True:
                 return
             code.place(following)
@@ -280,6 +280,6 @@ class _FeatureRun:
         emit_split(code, Op.STRING_IN, identities, salt, targets, nobody)
         for (_, target), share in zip(targets, shares, strict=True):
             code.place(target)
-            self.end(End(Resolution.SPLIT, "targeting_rule_matched", share.variation), rule)
+            self.end(End(Resolution.SPLIT, Cause.ROLLOUT, share.variation), rule)
         code.place(nobody)
         self.end(unmatched)

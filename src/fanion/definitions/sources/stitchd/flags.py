@@ -15,7 +15,7 @@ from fanion.definitions.reading.report import Place, Report, shown
 from fanion.definitions.sources.stitchd.conditions import ConditionReader, Ready, Tree, emit
 from fanion.definitions.sources.stitchd.files import Flag
 from fanion.definitions.sources.stitchd.rollouts import Placing, Rollouts, emit_end, variant_number
-from fanion.model.program import Answer, DecisionVariant, Node, Op, Resolution
+from fanion.model.program import Answer, Cause, DecisionVariant, Node, Op, Resolution
 
 
 class Others(Protocol):
@@ -120,7 +120,7 @@ class FlagLowering:
             fallback = variant_number(self.flag, self.flag.fallback_variant)
         code = self.code
         if not possible:
-            emit_end(code, self.flag, Resolution.DEFAULT, fallback)
+            emit_end(code, self.flag, Resolution.DEFAULT, fallback, cause=Cause.PREREQUISITE)
             return False
         if met:
             unmet, all_met = code.label(), code.label()
@@ -130,7 +130,7 @@ class FlagLowering:
                 if following is not all_met:
                     code.place(following)
             code.place(unmet)
-            emit_end(code, self.flag, Resolution.DEFAULT, fallback)
+            emit_end(code, self.flag, Resolution.DEFAULT, fallback, cause=Cause.PREREQUISITE)
             code.place(all_met)
         return True
 

@@ -27,7 +27,7 @@ from fanion.definitions.sources.stitchd.files import (
     Target,
 )
 from fanion.model.parts import Piece, PieceKind
-from fanion.model.program import Answer, HashKind, Reduction, Resolution, Slot, Source
+from fanion.model.program import Answer, Cause, HashKind, Reduction, Resolution, Slot, Source
 
 Share = tuple[int, "int | None"]
 """Basis points, and the number of a variant (None: the default variant)."""
@@ -81,20 +81,37 @@ class Placing(msgspec.Struct, frozen=True):
         emit_end(code, flag, self.resolution, default, rule)
 
 
+CAUSES: Final = {
+    Resolution.MATCHED: Cause.RULE,
+    Resolution.SPLIT: Cause.ROLLOUT,
+    Resolution.OFF: Cause.OFF,
+}
+
+
 def emit_end(
-    code: Assembler[Answer], flag: Flag, resolution: Resolution, variant: int | None, rule: int = -1
+    code: Assembler[Answer],
+    flag: Flag,
+    resolution: Resolution,
+    variant: int | None,
+    rule: int = -1,
+    cause: Cause | None = None,
 ) -> None:
-    """An outcome. Without a default the engine answers the variant "" with the value false."""
+    """An outcome. Without a default the engine answers the variant "" with the value false. The cause is what the
+    resolution says unless it is named."""
     rule_id = None
     if rule >= 0:
         stated = flag.rules[rule]
         rule_id = stated.rule_id or stated.id
+    if cause is None:
+        unmatched = Cause.UNMATCHED if flag.rules else Cause.DEFAULT
+        cause = CAUSES.get(resolution, unmatched)
     if variant is None:
-        code.outcome(Answer(resolution, "false", "", rule_id), resolution, len(flag.variants), rule)
+        answer = Answer(resolution, "false", "", rule_id, cause)
+        code.outcome(answer, resolution, len(flag.variants), rule, cause)
     else:
         chosen = flag.variants[variant]
-        answer = Answer(resolution, value_text(chosen.value), chosen.key, rule_id)
-        code.outcome(answer, resolution, variant, rule)
+        answer = Answer(resolution, value_text(chosen.value), chosen.key, rule_id, cause)
+        code.outcome(answer, resolution, variant, rule, cause)
 
 
 def variant_number(flag: Flag, name: str) -> int | None:

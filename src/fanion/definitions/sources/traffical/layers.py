@@ -23,7 +23,7 @@ from fanion.definitions.sources.traffical.files import (
 from fanion.model.choice import NumberTerm, TextTerm, Vector
 from fanion.model.layers import Arm
 from fanion.model.parts import Piece, PieceKind
-from fanion.model.program import HashKind, Node, Op, Reduction, Resolution
+from fanion.model.program import Cause, HashKind, Node, Op, Reduction, Resolution
 
 DYNAMIC_MAX: Final = 10_000
 """Dynamic allocations of one policy (docs/apis/traffical.md: Per-entity policies): more are as if the count
@@ -106,7 +106,8 @@ class LayerLowering:
         return code.finish()
 
     def outcome(self, arm: Arm, resolution: Resolution, rule: int = -1) -> None:
-        self.code.outcome(arm, resolution, self.code.outcomes, rule)
+        cause = Cause.UNMATCHED if resolution is Resolution.DEFAULT else Cause.ROLLOUT
+        self.code.outcome(arm, resolution, self.code.outcomes, rule, cause)
 
     def policy(self, policy: Policy, number: int) -> None:
         """One policy; what it doesn't match goes on behind it."""

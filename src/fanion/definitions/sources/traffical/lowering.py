@@ -29,7 +29,7 @@ from fanion.definitions.sources.traffical.layers import (
 from fanion.model.layers import Arm
 from fanion.model.layers import Layer as LoweredLayer
 from fanion.model.parts import Piece, PieceKind
-from fanion.model.program import Answer, HashKind, Op, Profile, Reduction, Resolution, Slot, Source
+from fanion.model.program import Answer, Cause, HashKind, Op, Profile, Reduction, Resolution, Slot, Source
 from fanion.model.shape import ContextShape
 
 NAME: Final = "traffical"
@@ -121,7 +121,7 @@ class TrafficalLowering:
         end = code.label()
         code.test(Op.TEXT_IN, self.project_slot, ("",), Exits(end, end, end, end))
         code.place(end)
-        code.outcome(None, Resolution.DEFAULT, 0)
+        code.outcome(None, Resolution.DEFAULT, 0, cause=Cause.DEFAULT)
         return self.builder.decision("traffical", code.finish()[0])
 
     # -- layers
@@ -133,7 +133,7 @@ class TrafficalLowering:
         if unit is not None and not unit.strip():
             unit, slot = None, -1
             code = Assembler[Arm]()
-            code.outcome(Arm(), Resolution.DEFAULT, 0)
+            code.outcome(Arm(), Resolution.DEFAULT, 0, cause=Cause.DEFAULT)
             nodes, arms = code.finish()
         else:
             nodes, arms = LayerLowering(self.surroundings, layer, slot).run()
@@ -159,7 +159,9 @@ class TrafficalLowering:
                 values = dict(arm.values)
                 matched = key in values
                 resolution = Resolution.SPLIT if matched else Resolution.DEFAULT
-                answers.append(Answer(resolution, values.get(key, default), arm.allocation_name, arm.policy))
+                cause = Cause.ROLLOUT if matched else Cause.UNMATCHED if len(arms) > 1 else Cause.DEFAULT
+                value = values.get(key, default)
+                answers.append(Answer(resolution, value, arm.allocation_name, arm.policy, cause))
             self.builder.parameter(
                 key, decision, answers, group=parameter.layer_id, client_safe=True, source=NAME
             )
@@ -204,7 +206,7 @@ class TrafficalLowering:
         code.keyed_weights(key, known, fallback, choices, error, count_slot=count_slot, count_max=count_max)
         for number, choice in enumerate(choices):
             code.place(choice)
-            code.outcome(None, Resolution.SPLIT, number)
+            code.outcome(None, Resolution.SPLIT, number, cause=Cause.ROLLOUT)
         code.place(error)
         code.outcome(None, Resolution.ERROR)
         decision = self.builder.decision(f"decide:{policy.head.id}", code.finish()[0])
