@@ -28,7 +28,7 @@ from fanion.dialects.traffical.routes import DIALECT as TRAFFICAL
 from fanion.dialects.wire.dialect import Dialect
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.program import Lowered, Table
-from fanion.process.directory import check_directory, lock_directory
+from fanion.process.directory import DirectoryLock, check_directory
 from fanion.store.publication import Publication
 from fanion.store.store import Store
 
@@ -150,7 +150,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     from fanion.telemetry.metrics import Metrics
 
     check_directory(data, memory_allowed=demo or config.journal.ack == "buffered")
-    lock = lock_directory(data)
+    lock = DirectoryLock(data)
     try:
         store, problem = open_verified(data, write=True, map_bytes=config.store.map_bytes)
         if upgrade_bundles(store) is not None:
@@ -175,7 +175,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
 
         def make_application(place: Place) -> Any:
             listening.close()  # probes wait on it for nobody when the supervisor is gone
-            return Worker(data, config, dialects(), place).application()
+            return Worker(data, config, dialects(), place, lock).application()
 
         def run_operations() -> None:
             *rows, own = heartbeats.rows
@@ -204,7 +204,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         keeper.close()
         listening.close()
     finally:
-        os.close(lock)
+        lock.close()
 
 
 def serve_demo(config: Config) -> None:

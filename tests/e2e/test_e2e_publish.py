@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from fanion.store.publication import Publication
 from fanion.store.store import Store
-from tests.e2e.server import OTHER_KEY, SERVER_KEY, WORLD, Running, publish
+from tests.e2e.server import OTHER_KEY, SERVER_KEY, WORLD, Running, publish, run, wait_until
 
 CONNECTIONS = 40
 """So many that the kernel gives each of two workers some: they fail to, once in 2**39 runs."""
@@ -131,6 +132,30 @@ def test_a_revoked_key_is_401_at_the_next_request_in_every_worker(running: Runni
             answer = running.ask_on(connection, "GET", "/v1/sdk/context", key="sk_e2e_revoked")
             assert (answer.status, answer.json()["error"]["code"]) == (401, "INVALID_API_KEY")
             assert running.ask_on(connection, "GET", "/v1/sdk/context", key=SERVER_KEY).status == 200
+
+
+@pytest.mark.parametrize("what", ["store", "."])
+def test_a_store_put_in_place_of_the_served_one_is_served_by_new_workers(
+    running: Running, data: Path, what: str
+) -> None:
+    before = running.workers()
+    place = (data / what).resolve()
+    old = place.rename(place.with_name(f"{place.name}.old"))
+    wait_until(lambda: "under the server" in str(running.operations("/readyz").json()["reasons"]))
+    wait_until(lambda: running.operations("/readyz").status == 503)
+    assert running.ask("GET", "/v1/sdk/context", key="sk_e2e_revoked").status == 200
+    shutil.copytree(old, place, dirs_exist_ok=True)  # a worker may have begun to make what it misses
+    with Store.open(data, write=True) as store:
+        (identity,) = [key.record.id for key in store.stored_keys() if key.record.name == "to be revoked"]
+        store.revoke_key(identity)
+    wait_until(lambda: not set(before) & set(running.workers()) and running.takes_events())
+    assert running.ask("GET", "/v1/sdk/context", key="sk_e2e_revoked").status == 401
+    assert running.ask("GET", "/v1/sdk/context").status == 200
+    second = run(
+        ["serve", "--data", str(data), "--port", "0"], environment={"FANION_SERVER_OPERATIONS_PORT": "0"}
+    )
+    assert second.returncode == 1
+    assert "server" in second.stderr
 
 
 def test_a_rollback_answers_as_before_under_a_higher_generation(

@@ -11,32 +11,88 @@ import pytest
 from fanion import app
 from fanion.errors import ServeError
 from fanion.process import directory
-from fanion.process.directory import check_directory, filesystem_of, lock_directory
+from fanion.process.directory import DirectoryLock, check_directory, filesystem_of
 from fanion.process.sockets import operations_socket, pick_port
 from fanion.process.supervisor import Wake
 
 
 def test_a_locked_directory_is_refused_until_it_is_let_go(tmp_path: Path) -> None:
-    lock = lock_directory(tmp_path)
+    lock = DirectoryLock(tmp_path)
     with pytest.raises(ServeError, match=f"supervisor pid {os.getpid()}"):
-        lock_directory(tmp_path)
-    os.close(lock)
-    os.close(lock_directory(tmp_path))
+        DirectoryLock(tmp_path)
+    lock.close()
+    DirectoryLock(tmp_path).close()
 
 
 def test_a_lock_lives_as_long_as_any_process_that_inherited_it(tmp_path: Path) -> None:
-    lock = lock_directory(tmp_path)
-    inherited = os.dup(lock)
-    os.close(lock)
+    lock = DirectoryLock(tmp_path)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # holds it until the test lets it go
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+    lock.close()
     with pytest.raises(ServeError, match="another server"):
-        lock_directory(tmp_path)
-    os.close(inherited)
-    os.close(lock_directory(tmp_path))
+        DirectoryLock(tmp_path)
+    for end in (reader, writer):
+        os.close(end)
+    os.waitpid(child, 0)
+    DirectoryLock(tmp_path).close()
 
 
 def test_the_lock_file_is_private(tmp_path: Path) -> None:
-    os.close(lock_directory(tmp_path))
+    DirectoryLock(tmp_path).close()
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("given", ["data", "./data", "{top}/data", "data/../data"])
+def test_a_directory_put_in_place_of_a_locked_one_lets_no_second_server_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    lock = DirectoryLock(Path("data"))
+    data.rename(tmp_path / "old")
+    data.mkdir()
+    for place, said in (
+        (given, "a server that was started for this place is running"),
+        ("old", "another server uses"),
+    ):
+        with pytest.raises(ServeError, match=said):
+            DirectoryLock(Path(place.replace("{top}", str(tmp_path))))
+    lock.close()
+    DirectoryLock(data).close()
+
+
+def test_workers_hold_the_directory_that_was_put_in_place_together(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    lock = DirectoryLock(data)
+    lock.follow()
+    data.rename(tmp_path / "old")
+    with pytest.raises(ServeError, match="can't be opened"):
+        lock.follow()
+    data.mkdir()
+    for _ in range(2):
+        lock.follow()
+    with pytest.raises(ServeError, match="another server uses"):
+        DirectoryLock(data)
+    lock.close()
+    DirectoryLock(data).close()
+
+
+def test_worker_does_not_follow_into_a_directory_that_another_server_has(tmp_path: Path) -> None:
+    for name in ("data", "other"):
+        (tmp_path / name).mkdir()
+    lock, other = DirectoryLock(tmp_path / "data"), DirectoryLock(tmp_path / "other")
+    (tmp_path / "data").rename(tmp_path / "old")
+    (tmp_path / "other").rename(tmp_path / "data")
+    with pytest.raises(ServeError, match="another server uses it now"):
+        lock.follow()
+    lock.close()
+    other.close()
 
 
 @pytest.mark.parametrize(

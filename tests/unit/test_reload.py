@@ -239,4 +239,7 @@ def test_store_that_can_not_be_read_leaves_the_last_snapshot(
     assert worker.reports == [("", "disk on fire")]
     monkeypatch.undo()
     worker.reloader.tick()
-    assert worker.reloader.problem == ""
+    assert worker.reloader.problem == "generation 99 was announced, and the store holds 1: it was put back"
+    assert store.publish(Publication(bundles={"a": b"a2"})) == 100
+    worker.reloader.tick()
+    assert (worker.text(), worker.reloader.problem) == (b"a2", "")

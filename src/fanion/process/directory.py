@@ -1,13 +1,17 @@
 """The data directory: may it be used here, and is it ours alone.
 
-`lock_directory` takes the one exclusive lock that keeps a second server out. Worker processes inherit the lock's
-file description, so the directory stays locked until the last of them has ended, supervisor or not.
+A `DirectoryLock` keeps a second server out: a locked file in the directory, and a name in the kernel that stands
+for the place where the directory lies, since another one can be put there under a running server. Worker processes
+inherit both, so the directory stays locked until the last of them has ended, supervisor or not.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import hashlib
 import os
+import socket
 from pathlib import Path
 
 from fanion.errors import ServeError
@@ -60,23 +64,68 @@ def filesystem_of(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) 
         return ""
 
 
-def lock_directory(directory: Path) -> int:
-    """The descriptor that holds the lock until it and its copies are closed. Raises ServeError at once when
-    another server has it."""
+class DirectoryLock:
+    """Held until it and its copies in forked processes are closed. Raises ServeError at once when another server
+    has the directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files = [_open_lock(directory)]
+        try:
+            fcntl.flock(self._files[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._files[0], 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._files[0])
+            raise ServeError(
+                f"{directory}: another server uses this data directory (supervisor pid {holder}); stop it first. "
+                "After its supervisor died, workers take up to 5 s to end"
+            ) from None
+        self._place = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            self._place.bind(_place_name(directory))
+        except OSError as error:
+            self.close()
+            if error.errno != errno.EADDRINUSE:
+                raise ServeError(f"{directory}: can't be locked: {error.strerror}") from None
+            raise ServeError(
+                f"{directory}: a server that was started for this place is running; another directory was put here "
+                "since. Stop that server first"
+            ) from None
+        os.ftruncate(self._files[0], 0)
+        os.pwrite(self._files[0], b"%d\n" % os.getpid(), 0)
+
+    def follow(self) -> None:
+        """In a worker's start: where another directory was put in place of the locked one, holds that too, with the
+        server's other workers. Raises ServeError when it isn't there or another server has it."""
+        fresh = _open_lock(self._directory)
+        if any(os.path.samestat(os.fstat(fresh), os.fstat(held)) for held in self._files):
+            os.close(fresh)
+            return
+        try:
+            fcntl.flock(fresh, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fresh)
+            raise ServeError(f"{self._directory}: it was replaced, and another server uses it now") from None
+        self._files.append(fresh)
+
+    def close(self) -> None:
+        self._place.close()
+        for file in self._files:
+            os.close(file)
+
+
+def _open_lock(directory: Path) -> int:
     path = directory / LOCK_NAME
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
         raise ServeError(f"{path}: can't be opened: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
-        raise ServeError(
-            f"{directory}: another server uses this data directory (supervisor pid {holder}); stop it first. "
-            "After its supervisor died, workers take up to 5 s to end"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
-    return descriptor
+
+
+def _place_name(directory: Path) -> str:
+    """An abstract socket's: which directory the data directory lies in, and what it is called there."""
+    path = Path.cwd() / directory
+    path = path.resolve() if path.name in ("", "..") else path
+    parent = path.parent.stat()
+    place = f"{parent.st_dev}:{parent.st_ino}:".encode() + os.fsencode(path.name)
+    return f"\0fanion-{hashlib.sha256(place).hexdigest()}"

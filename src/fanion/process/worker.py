@@ -34,9 +34,10 @@ from fanion.http.request import BodyWatch
 from fanion.journal.settings import JournalSettings
 from fanion.journal.window import IDS, REPLAYS, EventWindow
 from fanion.journal.writer import JournalWriter
+from fanion.process.directory import DirectoryLock
 from fanion.process.pulse import Pulse
 from fanion.process.supervisor import Notice, Place
-from fanion.store.recovery import open_verified
+from fanion.store.recovery import lies_whole, open_verified
 from fanion.store.reload import Reloader
 from fanion.store.store import Store
 from fanion.telemetry.journal import JournalNumbers
@@ -110,11 +111,14 @@ class Worker:
         config: Config,
         dialects: Sequence[Dialect],
         place: Place,
+        lock: DirectoryLock | None = None,
     ) -> None:
+        """`lock`: the server's, on its data directory."""
         self._data = data
         self._dialects = dialects
         self._config = config
         self._place = place
+        self._lock = lock
         self._pulse: Pulse
         self._handle: Callable[..., Awaitable[None]] = self._lifespan
         self._closers: list[Callable[[], None]] = []
@@ -122,6 +126,7 @@ class Worker:
         self._metrics: Metrics
         self._clock: GuardedClock
         self._saving: asyncio.Future[None] | None = None
+        self._looking: asyncio.Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def application(self) -> Callable[..., Awaitable[None]]:
@@ -154,6 +159,8 @@ class Worker:
 
     async def _start(self) -> None:
         config, loop = self._config, asyncio.get_running_loop()
+        if self._lock is not None:
+            self._lock.follow()
         metrics = self._metrics = self._keep(Metrics.open(self._data))
         store = self._keep(self._open_store())
         settings = journal_settings(config)
@@ -241,6 +248,8 @@ class Worker:
     ) -> None:
         self._timer = loop.call_later(self._config.store.tick_s, self._tick, loop, reloader, journal, parent)
         reloader.tick()
+        if reloader.replaced:
+            self._make_room(loop, reloader.replaced)
         if self._clock.tick() and (self._saving is None or self._saving.done()):
             self._saving = loop.run_in_executor(None, self._clock.save)  # it waits for the disk
         confirmed_ago_s = time.monotonic() - reloader.serving.confirmed_at
@@ -252,6 +261,17 @@ class Worker:
         if state.fatal:
             log.error("the journal needs a new process", extra={"reason": state.reason})
             signal.raise_signal(signal.SIGTERM)  # the supervisor starts another worker
+
+    def _make_room(self, loop: asyncio.AbstractEventLoop, reason: str) -> None:
+        """Another store lies in the place of the one that is served: a worker that opens it takes over, once it can
+        be read whole."""
+        if self._looking is None:
+            self._looking = loop.run_in_executor(None, lies_whole, self._data)
+        elif self._looking.done():
+            whole, self._looking = self._looking.result(), None
+            if whole:
+                log.error("another store needs a new process", extra={"reason": reason})
+                signal.raise_signal(signal.SIGTERM)
 
     def _terminate(self, loop: asyncio.AbstractEventLoop, services: Services, watch: BodyWatch) -> None:
         """SIGTERM. Granian hears the SIGINT: it stops accepting and waits for the requests in flight."""

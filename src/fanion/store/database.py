@@ -69,6 +69,7 @@ class Database:
                 self._lmdb.reader_check()
                 self.databases = open_databases(self._lmdb, create=create)
                 self.word = open_word(directory)
+                self._files = {file: _identity(file) for file in (path / DATA_FILE, word_path(directory))}
                 self._announce()
             except BaseException:
                 self._lmdb.close()
@@ -121,6 +122,16 @@ class Database:
             )
         if self._holders <= 0:
             raise StoreError(f"{self.directory}: the store is closed")
+
+    def replaced(self) -> str:
+        """What was done to the files under this process; empty while they are the ones that it opened."""
+        for file, identity in self._files.items():
+            try:
+                if _identity(file) != identity:
+                    return f"{file} was replaced under the server"
+            except OSError as error:
+                return f"{file} was taken away under the server ({error.strerror})"
+        return ""
 
     def begin(self) -> Any:
         """A read transaction whose values are views into the map."""
@@ -210,12 +221,22 @@ def _open_lmdb(path: Path, *, create: bool, map_bytes: int) -> lmdb.Environment:
     )
 
 
+def _identity(file: Path) -> tuple[int, int]:
+    """What tells a file from another one of its name, while this process has it open."""
+    status = file.stat()
+    return status.st_dev, status.st_ino
+
+
+def word_path(directory: Path) -> Path:
+    return directory / "shared" / "generation"
+
+
 def open_word(directory: Path) -> GenerationWord:
     """DIR/shared/generation. Raises StoreError."""
-    folder = directory / "shared"
+    path = word_path(directory)
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return GenerationWord(str(folder / "generation"))
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        return GenerationWord(str(path))
     except (OSError, ValueError) as error:
         raise StoreError(f"the generation word can't be used: {error}") from error
 

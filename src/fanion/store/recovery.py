@@ -33,13 +33,32 @@ def open_verified(
     check_owner(directory)
     problem = verify(path)
     if problem is None:
+        _raise_number(directory, map_bytes, always=False)
         return Store.open(directory, write=write, map_bytes=map_bytes), None
     copy_problem = verify(copy_path(directory), deep=True)
     if copy_problem is not None:
         raise StoreError(f"the store can't be used: {problem}; nor can its copy: {copy_problem}")
     _put_copy_in_place(directory)
-    _raise_number(directory, map_bytes)
+    _raise_number(directory, map_bytes, always=True)
     return Store.open(directory, write=write, map_bytes=map_bytes), problem
+
+
+def lies_whole(directory: Path) -> bool:
+    """Whether what lies in the directory now can be served and is no longer being written. Blocks, for as long as
+    the store is large."""
+    path = store_path(directory)
+    try:
+        before = (path / DATA_FILE).stat()
+        if verify(path) is not None:
+            return False
+        after = (path / DATA_FILE).stat()
+    except (OSError, StoreError):
+        return False
+    return (before.st_ino, before.st_size, before.st_mtime_ns) == (
+        after.st_ino,
+        after.st_size,
+        after.st_mtime_ns,
+    )
 
 
 def _put_copy_in_place(directory: Path) -> None:
@@ -60,7 +79,9 @@ def _put_copy_in_place(directory: Path) -> None:
         os.close(lock)
 
 
-def _raise_number(directory: Path, map_bytes: int) -> None:
-    """What the copy holds gets a number above every one that servers and clients may have seen."""
+def _raise_number(directory: Path, map_bytes: int, *, always: bool) -> None:
+    """What the copy, or a backup that was put in place, holds gets a number above every one that servers and
+    clients may have seen."""
     with Store.open(directory, write=True, map_bytes=map_bytes) as store:
-        store.succeed_damaged()
+        if always or store.generation() < store.word.load():
+            store.succeed_damaged()

@@ -221,6 +221,9 @@ class Reloader(Generic[View]):
         self._entries = key_cache_entries
         self._retired: list[PinnedGeneration] = []
         self._problem = ""
+        self.replaced = ""
+        """What `Store.replaced` said at the last tick. What was served is served on, but a process that opens the
+        store anew has to take this one's place."""
         self._seen = self._load()
         self._snapshot = self._pin()
 
@@ -245,6 +248,10 @@ class Reloader(Generic[View]):
         of what is no longer used."""
         try:
             self._store.check_readers()
+            self.replaced = self._store.replaced()
+            if self.replaced:
+                self._fail(StoreError(self.replaced))
+                return
             moved = self._store.generation() != self._snapshot.number
         except StoreError as error:
             self._fail(error)
@@ -272,7 +279,7 @@ class Reloader(Generic[View]):
         except StoreError as error:
             self._fail(error)
             return
-        self._problem = ""
+        self._problem = self.replaced
         older = self._snapshot
         if newer.number == older.number:
             older.confirmed_at = newer.confirmed_at

@@ -73,6 +73,18 @@ class Store:
         """The number of the committed generation; 0 before the first publish."""
         return self._committed().generation
 
+    def replaced(self) -> str:
+        """Why what lies in the directory now isn't what this process has open, or is an older state of it; empty
+        when all is well. Raises StoreError when the store can't be read."""
+        problem = self._database.replaced()
+        if problem:
+            return problem
+        announced = self.word.load()  # before the look at what is committed, which is never behind it
+        committed = self.generation()
+        if committed < announced:
+            return f"generation {announced} was announced, and the store holds {committed}: it was put back"
+        return ""
+
     def published_at(self) -> float:
         """When the last publish was, Unix seconds; 0.0 before the first."""
         return self._committed().published_at
