@@ -52,6 +52,23 @@ def test_one_call_gives_what_a_question_gives(bundle: Bundle) -> None:
         assert bundle.resolve(0, "wanted", True, None, {"plan": plan}, None) == expected
 
 
+def test_answers_that_are_kept_are_those_that_would_be_made() -> None:
+    """More answers than are kept, some too long to be, some alike under decisions of different resolution."""
+    ends = ((p.Outcome(p.Resolution.MATCHED),), (p.Outcome(p.Resolution.DEFAULT),))
+    decisions = tuple(p.Decision(f"d{n}", nodes) for n, nodes in enumerate(ends))
+    pieces: list[tuple[Fragment, Any]] = [
+        ((b'"value":', b"%d" % n, Hole(0), b"x" * (n % 3 * 300)), b"x" * (n % 3 * 300)) for n in range(3_000)
+    ]
+    entries = tuple(p.Entry(f"{n}-{d}", d, (pieces[n][0],)) for n in range(3_000) for d in (0, 1))
+    table = p.Table(entries, (b"",))
+    bundle = Bundle(compile_bundle(p.Lowered("env", (), decisions), {"native": lambda _: table}))
+    for _ in range(2):
+        for n in (*range(3_000), *range(0, 3_000, 7)):
+            for d, resolution in enumerate((p.Resolution.MATCHED, p.Resolution.DEFAULT)):
+                answer = bundle.resolve(0, f"{n}-{d}", False, None, None, None)
+                assert answer == (resolution, b'"value":%d' % n, pieces[n][1])
+
+
 def test_a_map_writes_every_key_once_in_order_and_a_hole_as_nothing(bundle: Bundle) -> None:
     question = ask(bundle)
     keys = ["wanted", 'str"anger', "wanted", 'str"anger', "hidden"]

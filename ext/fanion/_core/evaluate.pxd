@@ -9,6 +9,12 @@ from fanion._core.layout cimport fanion_entry, fanion_outcome
 from fanion._core.machine cimport machine
 
 
+# Which answer stands in a place of `Bundle.kept_answers`.
+ctypedef struct kept_answer:
+    uint32_t fragment  # 1 + its number, 0: the place is free
+    int resolution
+
+
 cdef class Bundle(BundleView):
     cdef object external             # callable (op, operand, text) -> bool, or None
     cdef readonly str environment
@@ -18,6 +24,9 @@ cdef class Bundle(BundleView):
     cdef dict tables                 # name -> number
     cdef uint64_t *seen              # owned; per entry: number of the last map that it stands in
     cdef uint64_t maps               # written so far
+    cdef kept_answer *kept           # owned; NULL until a first answer is kept
+    cdef list kept_answers           # by place: (resolution, fragment, rest), or None
+    cdef uint32_t kept_mask          # places - 1
     cdef output out                  # owned
     cdef machine machine             # its cells, memos and externals are owned, as its scratch is
 
@@ -32,6 +41,8 @@ cdef class Bundle(BundleView):
     cdef int put_fragment(self, uint32_t number) except -1
     cdef int put_entry(self, const fanion_entry *entry, int table) except -1
     cdef tuple resolution(self, int table, str key, bint client)
+    cdef tuple make_resolution(self, uint32_t number, int resolution)
+    cdef int keep(self, uint32_t number, int resolution, tuple made) except -1
 
 
 cdef class Question:

@@ -28,6 +28,8 @@ ABSENT = -1
 
 cdef enum:
     RESOLUTION_ABSENT = -1
+    KEPT_MAX = 1024         # answers kept of one bundle; a power of two
+    KEPT_BYTES_MAX = 512    # of an answer that is kept, so that a bundle keeps half a megabyte at most
 
 
 cdef void *allocate(size_t count, size_t size) except NULL:
@@ -73,6 +75,7 @@ cdef class Bundle(BundleView):
         free(self.machine.externals)
         free(self.machine.scratch)
         free(self.seen)
+        free(self.kept)
         free(self.out.data)
 
     cdef int read_meta(self) except -1:
@@ -236,8 +239,38 @@ cdef class Bundle(BundleView):
         return entry.fragment_first + outcome.number
 
     cdef tuple resolution(self, int table, str key, bint client):
+        """As `put_each` says. A bundle never changes, so short answers are made once and kept, the last one asked for
+        in each place."""
         cdef int resolution = RESOLUTION_ABSENT
         cdef uint32_t number = self.fragment_of(self.visible(table, key, client), table, &resolution)
+        cdef uint32_t place = number & self.kept_mask
+        cdef kept_answer *kept = NULL if self.kept == NULL else &self.kept[place]
+        cdef tuple made
+        if kept != NULL and kept.fragment == number + 1 and kept.resolution == resolution:
+            return <tuple> self.kept_answers[place]
+        made = self.make_resolution(number, resolution)
+        self.keep(number, resolution, made)
+        return made
+
+    cdef int keep(self, uint32_t number, int resolution, tuple made) except -1:
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(<bytes> made[1])
+        cdef uint32_t places = 1
+        if made[2] is not None:
+            size += PyBytes_GET_SIZE(<bytes> made[2])
+        if size > KEPT_BYTES_MAX:
+            return 0
+        if self.kept == NULL:
+            while places < KEPT_MAX and places < self.s.counts[FANION_SECTION_FRAGMENTS]:
+                places *= 2
+            self.kept_answers = [None] * places
+            self.kept = <kept_answer *> allocate(places, sizeof(kept_answer))
+            self.kept_mask = places - 1
+        self.kept[number & self.kept_mask].fragment = number + 1
+        self.kept[number & self.kept_mask].resolution = resolution
+        self.kept_answers[number & self.kept_mask] = made
+        return 0
+
+    cdef tuple make_resolution(self, uint32_t number, int resolution):
         cdef const fanion_fragment *fragment = &self.s.fragments[number]
         cdef uint32_t first = fragment.rope_first, end = first + fragment.rope_count, hole = first
         FANION_ASSERT(number < self.s.counts[FANION_SECTION_FRAGMENTS])
