@@ -13,13 +13,16 @@ import gc
 import logging
 import os
 import resource
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from fanion.bundle.compiler import compile_bundle
-from fanion.config import Config
+from fanion.config import MIB, Config
 from fanion.dialects.feather.routes import DIALECT as FEATHER
 from fanion.dialects.ofrep.routes import DIALECT as OFREP
 from fanion.dialects.redpennon.routes import DIALECT as REDPENNON
@@ -149,7 +152,9 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     from fanion.telemetry.heartbeats import Heartbeats
     from fanion.telemetry.metrics import Metrics
 
-    check_directory(data, memory_allowed=demo or config.journal.ack == "buffered")
+    odd = check_directory(data, memory_allowed=demo or config.journal.ack == "buffered")
+    if odd:
+        print(f"warning: {odd}", file=sys.stderr, flush=True)
     lock = DirectoryLock(data)
     try:
         store, problem = open_verified(data, write=True, map_bytes=config.store.map_bytes)
@@ -211,9 +216,33 @@ def serve_demo(config: Config) -> None:
     """Publishes the demo world into a temporary data directory and serves it."""
     from fanion.definitions import DEMO, load
 
+    config = demo_settings(config)
     with tempfile.TemporaryDirectory(prefix="fanion-demo-", ignore_cleanup_errors=True) as name:
         publish(Path(name), load([DEMO]), config)
         serve(Path(name), config, demo=True, notes=demo_notes())
+
+
+def demo_settings(config: Config) -> Config:
+    """What the demo takes less of where nothing else was set: its directory is in memory on many machines."""
+    small: dict[str, dict[str, Any]] = {
+        "server": {"workers": min(2, usable_cores())},
+        "limits": {"ingest_body_bytes_max": MIB},
+        "journal": {
+            "ring_bytes": 8 * MIB,
+            "segment_bytes": 8 * MIB,
+            "event_ids": 65_536,
+            "used_traces": 65_536,
+        },
+    }
+    if config.limits.ingest_body_bytes_max != Config().limits.ingest_body_bytes_max:
+        del small["journal"]["ring_bytes"]  # a ring has room for four bodies
+    groups = {}
+    for name, fields in small.items():
+        group: Any = getattr(config, name)
+        plain = getattr(Config(), name)
+        unset = {key: value for key, value in fields.items() if getattr(group, key) == getattr(plain, key)}
+        groups[name] = msgspec.structs.replace(group, **unset)
+    return msgspec.structs.replace(config, **groups)
 
 
 def demo_notes() -> list[str]:

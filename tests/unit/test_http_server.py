@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fanion import app
+from fanion.config import KIB, MIB, Config, load_config
 from fanion.errors import ServeError
 from fanion.process import directory
 from fanion.process.directory import DirectoryLock, check_directory, filesystem_of
@@ -201,3 +202,22 @@ def test_cores_are_bounded_by_the_cgroup_s_quota(tmp_path: Path) -> None:
     assert app._quota_v2(tmp_path / "cpu.max") == 1.5
     (tmp_path / "cpu.max").write_text("max 100000\n")
     assert app._quota_v2(tmp_path / "cpu.max") is None
+
+
+def test_the_demo_takes_little_of_what_was_not_set() -> None:
+    small = app.demo_settings(Config())
+    journal = small.journal
+    per_worker = journal.ring_bytes + journal.segment_bytes
+    windows = 2 * 64 * (journal.event_ids + journal.used_traces)
+    assert small.server.workers <= 2
+    assert (
+        small.server.workers * per_worker + windows < 56 * MIB
+    )  # the metrics and the store are the rest of 64
+    given = {
+        "FANION_JOURNAL_SEGMENT_BYTES": str(64 * KIB),
+        "FANION_LIMITS_INGEST_BODY_BYTES_MAX": str(2 * MIB),
+    }
+    config = load_config(environ=given)
+    kept = app.demo_settings(config)
+    assert (kept.journal.segment_bytes, kept.limits.ingest_body_bytes_max) == (64 * KIB, 2 * MIB)
+    assert kept.journal.ring_bytes == config.journal.ring_bytes

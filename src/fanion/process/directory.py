@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import socket
+import stat
 from pathlib import Path
 
 from fanion.errors import ServeError
@@ -27,8 +28,8 @@ REFUSED = frozenset(
 """Shared memory maps, locks or fdatasync aren't what the store and the journal need there; so is anything FUSE."""
 
 
-def check_directory(directory: Path, *, memory_allowed: bool) -> None:
-    """Whether a server may run on `directory`. Raises ServeError."""
+def check_directory(directory: Path, *, memory_allowed: bool) -> str:
+    """Whether a server may run on `directory`. Raises ServeError. Returns what is odd about it, or nothing."""
     if not directory.exists():
         raise ServeError(
             f"{directory}: there is no such data directory; `fanion publish PATH... --data {directory}` makes one"
@@ -36,10 +37,15 @@ def check_directory(directory: Path, *, memory_allowed: bool) -> None:
     if not directory.is_dir():
         raise ServeError(f"{directory}: not a directory")
     status = directory.stat()
-    if status.st_uid != os.geteuid():  # root too: what it made here, the owner's server could not open
-        raise ServeError(f"{directory}: owned by user {status.st_uid}, this is user {os.geteuid()}")
+    user, owner = os.geteuid(), status.st_uid
+    if user == 0 != owner:  # what root made here, the owner's server could not open
+        raise ServeError(f"{directory}: owned by user {owner}, this is root; run it as user {owner}")
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-        raise ServeError(f"{directory}: must be readable and writable for user {os.geteuid()}")
+        raise ServeError(
+            f"{directory}: must be readable and writable for user {user}; it belongs to user {owner}, group "
+            f"{status.st_gid}, mode {stat.S_IMODE(status.st_mode):o}. Change its owner, or give the group write "
+            "access and run as a member of it"
+        )
     kind = filesystem_of(directory)
     if kind in REFUSED or kind.startswith("fuse"):
         raise ServeError(f"{directory}: is on {kind}; a local file system is needed (ext4, xfs, btrfs, zfs)")
@@ -47,6 +53,9 @@ def check_directory(directory: Path, *, memory_allowed: bool) -> None:
         raise ServeError(
             f"{directory}: is on {kind}, which forgets at a reboot; allowed with --demo or --ack buffered only"
         )
+    if owner == user:
+        return ""
+    return f"{directory} belongs to user {owner}; every command has to run as user {user}, as this one"
 
 
 def filesystem_of(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

@@ -45,6 +45,22 @@ def copy_path(directory: Path) -> Path:
     return directory / "store" / "copy"
 
 
+class UnsharedWord:
+    """In the place of the generation word, where nothing may be written."""
+
+    def load(self) -> int:
+        return 0
+
+    def raise_to(self, generation: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+Word = GenerationWord | UnsharedWord
+
+
 class Database:
     """One open environment, counted: every Store of a directory in a process shares it."""
 
@@ -55,8 +71,15 @@ class Database:
         self.directory = directory
         self._holders = 0
         self._pid = os.getpid()
+        self.word: Word
         path = store_path(directory)
-        check_owner(directory)
+        self._use_lock = -1
+        if path.is_dir() and not os.access(path, os.W_OK):
+            if create:
+                raise StoreError(f"{directory}: nothing can be written here: it is read-only for this user")
+            self._open_unlocked(path)
+            return
+        check_owner(directory, root=True)
         if create:
             path.mkdir(mode=0o700, exist_ok=True)
         elif not path.is_dir():
@@ -80,6 +103,18 @@ class Database:
         except BaseException:
             os.close(self._use_lock)
             raise
+
+    def _open_unlocked(self, path: Path) -> None:
+        """On a read-only mount, for commands that only look. Nothing tells a writer elsewhere of this reader, so
+        what that one changes meanwhile can look damaged here; checksums say so."""
+        check_file(path)
+        try:
+            self._lmdb = lmdb.open(str(path), max_dbs=len(DATABASES), readonly=True, lock=False, create=False)
+            self.databases = open_databases(self._lmdb, create=False)
+        except lmdb.Error as error:
+            raise translate(error, str(path)) from error
+        self.word = UnsharedWord()
+        self._files = {}
 
     @classmethod
     def take(cls, directory: Path, *, create: bool, map_bytes: int) -> Database:
@@ -112,7 +147,8 @@ class Database:
                 del self._open[str(self.directory)]
                 self._lmdb.close()
                 self.word.close()
-                os.close(self._use_lock)
+                if self._use_lock >= 0:
+                    os.close(self._use_lock)
 
     def check(self) -> None:
         """Raises StoreError in a process that only inherited this object, or after the last close."""
@@ -122,6 +158,10 @@ class Database:
             )
         if self._holders <= 0:
             raise StoreError(f"{self.directory}: the store is closed")
+
+    @property
+    def writable(self) -> bool:
+        return self._use_lock >= 0
 
     def replaced(self) -> str:
         """What was done to the files under this process; empty while they are the ones that it opened."""
@@ -241,12 +281,15 @@ def open_word(directory: Path) -> GenerationWord:
         raise StoreError(f"the generation word can't be used: {error}") from error
 
 
-def check_owner(path: Path) -> None:
-    """Raises StoreError when `path` is another user's."""
+def check_owner(path: Path, *, root: bool = False) -> None:
+    """Raises StoreError when `path` is another user's. `root`: of the data directory itself it is enough that this
+    user may write in it, as in a volume that belongs to a group; but what root makes, the owner could not open."""
     try:
         owner = path.stat().st_uid
     except OSError as error:
         raise StoreError(f"{path}: can't be read: {error.strerror}") from None
+    if root and os.geteuid() != 0 and os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        return
     if owner != os.geteuid():
         raise StoreError(
             f"{path} belongs to {_user(owner)}, and this is {_user(os.geteuid())}; run it as the owner"

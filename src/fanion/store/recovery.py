@@ -30,7 +30,7 @@ def open_verified(
     path = store_path(directory)
     if not (path / DATA_FILE).exists() and not (copy_path(directory) / DATA_FILE).exists():
         raise StoreMissingError(f"{directory}: there is no store here; `fanion publish` makes one")
-    check_owner(directory)
+    check_owner(directory, root=True)
     problem = verify(path)
     if problem is None:
         _raise_number(directory, map_bytes, always=False)

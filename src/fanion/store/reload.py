@@ -19,10 +19,10 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 import xxhash
 
-from fanion._core.shared import GenerationWord
 from fanion.errors import BundleError, StoreError
 from fanion.model.api_key import KeyRecord, hash_key
 from fanion.model.signing import SigningKeys
+from fanion.store.database import Word
 from fanion.store.generation import PinnedGeneration
 from fanion.store.signing import ROW, decode_signing_keys
 from fanion.store.store import Store
@@ -204,7 +204,7 @@ class Reloader(Generic[View]):
     def __init__(
         self,
         store: Store,
-        word: GenerationWord,
+        word: Word,
         make_view: MakeView[View],
         *,
         now: Callable[[], float] = time.time,

@@ -67,6 +67,9 @@ class Store:
         Raises StoreMissingError, StoreVersionError, StoreError.
         """
         database = Database.take(Path(directory), create=create, map_bytes=map_bytes)
+        if write and not database.writable:
+            database.give_back()
+            raise StoreError(f"{directory}: nothing can be written here: it is read-only for this user")
         return cls(Path(directory), database, write=write or create)
 
     def generation(self) -> int:
