@@ -7,6 +7,8 @@
  * Decoders are slow at some numbers: where the usual arithmetic can't tell which double is nearest, 1e300 takes 10 us
  * and 1e23 half of one, 65 ns being usual. So a number with a large exponent counts as many tokens.
  *
+ * `fanion_json_mend` writes U+FFFD over escapes that are half a surrogate pair, in place and in one pass.
+ *
  * `fanion_json_cut` finds the items of the array that is the member `name` of the top-level object, by brackets and
  * commas alone, and refuses while counting. Of several members of that name it takes the first array.
  *
@@ -176,6 +178,48 @@ static inline fanion_json_verdict fanion_json_scan(
         if (++tokens > bounds->tokens_max) return FANION_JSON_TOO_MANY_TOKENS;
     }
     return FANION_JSON_WITHIN;
+}
+
+typedef enum {
+    FANION_JSON_NO_SURROGATE = 0,
+    FANION_JSON_HIGH = 1,
+    FANION_JSON_LOW = 2,
+} fanion_json_surrogate;
+
+enum { FANION_JSON_ESCAPE_BYTES = 6 };
+
+/* What the escape at `at` is of a surrogate pair; `at` may be any place up to `end`. */
+static inline fanion_json_surrogate fanion_json_surrogate_at(const uint8_t *at, const uint8_t *end) {
+    if (end - at < FANION_JSON_ESCAPE_BYTES || at[0] != '\\' || at[1] != 'u' || (at[2] | 32) != 'd') {
+        return FANION_JSON_NO_SURROGATE;
+    }
+    for (int n = 4; n < FANION_JSON_ESCAPE_BYTES; n++) {
+        const uint8_t letter = at[n] | 32;
+        if (!((at[n] >= '0' && at[n] <= '9') || (letter >= 'a' && letter <= 'f'))) return FANION_JSON_NO_SURROGATE;
+    }
+    const uint8_t half = at[3] | 32;
+    if (at[3] == '8' || at[3] == '9' || half == 'a' || half == 'b') return FANION_JSON_HIGH;
+    return half >= 'c' && half <= 'f' ? FANION_JSON_LOW : FANION_JSON_NO_SURROGATE;
+}
+
+/* How many escapes were half a pair, as JSON.stringify writes text that was cut inside a pair. */
+static inline uint64_t fanion_json_mend(uint8_t *text, uint64_t length) {
+    uint8_t *at = text, *const end = text + length;
+    uint64_t count = 0;
+    while ((at = memchr(at, '\\', (size_t)(end - at))) != NULL && end - at >= 2) {
+        const fanion_json_surrogate kind = fanion_json_surrogate_at(at, end);
+        if (kind == FANION_JSON_NO_SURROGATE) {
+            at += 2; /* what stands behind a backslash begins no escape */
+        } else if (kind == FANION_JSON_HIGH
+                   && fanion_json_surrogate_at(at + FANION_JSON_ESCAPE_BYTES, end) == FANION_JSON_LOW) {
+            at += 2 * FANION_JSON_ESCAPE_BYTES;
+        } else {
+            memcpy(at, "\\ufffd", FANION_JSON_ESCAPE_BYTES);
+            at += FANION_JSON_ESCAPE_BYTES;
+            count++;
+        }
+    }
+    return count;
 }
 
 typedef struct {

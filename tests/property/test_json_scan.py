@@ -7,6 +7,7 @@ import math
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -206,3 +207,42 @@ def test_a_number_with_a_large_exponent_counts_as_many_tokens(number: bytes, tok
     for most, verdict in ((tokens, json_scan.WITHIN), (tokens - 1, json_scan.TOO_MANY_TOKENS)):
         assert json_scan.scan(number, 64, 1_000, 400, most) == verdict
         assert plain_scan(number, 64, 1_000, 400, most) == verdict
+
+
+ESCAPES = re.compile(
+    rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+PIECES_OF_TEXT = st.sampled_from(
+    [*'\\u89abdDfF0x"', r"\ud83d", r"\uDE00", r"\ud7ff", r"\ue000", r"\\", r"\n", "é"]
+)
+
+
+def plain_mend(body: bytes) -> bytes | None:
+    """The twin of `json_scan.mend`."""
+    found = ESCAPES.sub(lambda escape: rb"\ufffd" if escape.group(2) else escape.group(), body)
+    return None if found == body else found
+
+
+@given(st.lists(PIECES_OF_TEXT, max_size=30).map(lambda pieces: "".join(pieces).encode()) | BODIES)
+@example(rb"\ud83d\ud83d\ude00")
+@example(rb"\ude00\ud83d")
+@example(rb"\\ud83d")
+@example(rb"\ud83")
+@example(rb"\\")
+@example(b"\\")
+def test_the_native_pass_mends_the_half_pairs_that_the_plain_one_mends(body: bytes) -> None:
+    assert json_scan.mend(body) == plain_mend(body)
+
+
+@given(st.text(st.characters(), max_size=8))
+def test_mended_text_is_what_python_reads_with_its_half_pairs_replaced(text: str) -> None:
+    sent = json.dumps(text)
+    meant = json_scan.mend(sent.encode()) or sent.encode()
+    assert msgspec.json.decode(meant) == re.sub("[\ud800-\udfff]", "\ufffd", json.loads(sent))
+
+
+def test_mending_leaves_what_it_was_given_alone() -> None:
+    body = rb'"\ud83d"'
+    assert json_scan.mend(body) == rb'"\ufffd"'
+    assert body == rb'"\ud83d"'

@@ -476,7 +476,7 @@ def test_a_bad_event_costs_only_itself() -> None:
     texts = [
         json.dumps(TRACK),
         '{"type":"track","unitKey":"u","timestamp":"t","event":"e","value":1e999}',
-        '{"type":"track","unitKey":"\\ud800","timestamp":"t","event":"e"}',
+        '{"type":"track","unitKey":NaN,"timestamp":"t","event":"e"}',
         start + "[" * 70 + "]" * 70 + "}}",
         start + "[" * 2000 + "]" * 2000 + "}}",
         json.dumps(TRACK | {"value": 10**30}),

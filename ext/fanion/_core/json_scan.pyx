@@ -1,5 +1,6 @@
 """The bounds of a JSON text, and the items of one of its arrays; see `fanion_json_scan.h`. Knows no API."""
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
@@ -35,6 +36,7 @@ cdef extern from "fanion_json_scan.h" nogil:
 
     fanion_json_verdict fanion_json_scan(const uint8_t *text, uint64_t length, const fanion_json_bounds *bounds)
     uint64_t fanion_json_exponents(const uint8_t *text, uint64_t length, uint64_t most)
+    uint64_t fanion_json_mend(uint8_t *text, uint64_t length)
     fanion_json_verdict fanion_json_cut(
         const uint8_t *text, uint64_t length, const uint8_t *name, uint64_t name_length, uint64_t items_max,
         fanion_json_span *spans, fanion_json_array *array,
@@ -71,6 +73,12 @@ def scan(bytes text not None, uint32_t depth_max, uint32_t keys_max, uint32_t di
 def exponents(bytes text not None, uint64_t most):
     """Tokens that numbers with an exponent of two digits or more count as; not all of them where more than `most`."""
     return fanion_json_exponents(<const uint8_t *> <char *> text, len(text), most)
+
+
+def mend(bytes text not None):
+    """The text with U+FFFD for each escape that is half a surrogate pair; None where there is none."""
+    cdef bytes copy = PyBytes_FromStringAndSize(<char *> text, len(text))  # not shared with anyone yet
+    return copy if fanion_json_mend(<uint8_t *> <char *> copy, len(copy)) else None
 
 
 def cut(bytes text not None, bytes name not None, uint64_t items_max):

@@ -3,6 +3,7 @@
     asgi        the parts of the server's interface that are used
     router      raw path -> route; shared paths; the dialect that answers for a path of nobody
     request     Host, body (limits, time-outs, encodings)
+    cors        preflights
     app         the ASGI application: route -> method -> auth -> limiter -> body -> the dialect's own rules
     health      /healthz
 

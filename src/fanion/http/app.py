@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Sequence
 
 from fanion.auth.limiter import scope_hash
+from fanion.dialects.wire.bodies import mended
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -29,6 +30,7 @@ from fanion.dialects.wire.services import Services
 from fanion.errors import FanionError, StoreError
 from fanion.http import health
 from fanion.http.asgi import AsgiScope, Handle, Receive, Send
+from fanion.http.cors import preflight
 from fanion.http.encoding import undo_encoding
 from fanion.http.request import (
     BROKEN_TEXT,
@@ -85,7 +87,7 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
                 target = other
             endpoint = target.methods.get(scope["method"])
             if endpoint is None:
-                reply = _other_method(target, scope["method"])
+                reply = _other_method(target, scope["method"], headers)
                 answered(target.dialect.name, NO_ENDPOINT, reply[0].status)
                 await _send(reply, send)
                 return
@@ -133,7 +135,11 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
                     if record is None or record.scopes or dialect.name not in (record.dialects or every):
                         record = _check_access(services, dialect, endpoint, record, scope)
 
-            answer = endpoint.handler(snapshot, record, body, tail, headers)
+            try:
+                answer = endpoint.handler(snapshot, record, body, tail, headers)
+            except Fault as fault:
+                meant = _meant(fault, endpoint, body)
+                answer = endpoint.handler(snapshot, record, meant, tail, headers)
             reply = answer if isinstance(answer, tuple) else await answer
         except BaseException as error:
             reply = _explain(error, services, router, watch, scope, headers, endpoint)
@@ -174,22 +180,24 @@ async def _answer_nobody(
     await _send(reply, send)
 
 
-def _other_method(target: Target, method: str) -> Reply:
+def _other_method(target: Target, method: str, headers: Headers) -> Reply:
     """A preflight, or 405."""
     cors = target.dialect.cors
     if method == "OPTIONS" and cors is not None:
-        headers: HeaderList = [
-            *cors.always,
-            (b"access-control-allow-methods", ", ".join(target.methods).encode()),
-            (b"access-control-allow-headers", cors.headers),
-            (b"access-control-max-age", b"%d" % cors.max_age_s),
-            (b"vary", b"access-control-request-headers"),
-        ]
-        return Head(204, headers), b""
+        return preflight(cors, target.methods, headers)
     fault = Fault(
         FaultKind.METHOD_NOT_ALLOWED, f"The method must be {' or '.join(target.methods)}.", allow=target.allow
     )
     return target.dialect.refuse(fault)
+
+
+def _meant(fault: Fault, endpoint: Endpoint, body: bytes) -> bytes:
+    """What a refused body is to be read as instead; raises the fault where it is what it says. Nothing was done
+    for a body that couldn't be read, so the handler may be asked again."""
+    meant = mended(body) if endpoint.body_bytes_max and fault.kind is FaultKind.INVALID_JSON else None
+    if meant is None:
+        raise fault
+    return meant
 
 
 def _check_access(

@@ -1,7 +1,8 @@
 """Raw path -> route. The path is never decoded or normalised before it is routed.
 
 Exact paths first, by dict; then prefixes, longest first. After a prefix one more `/` is tolerated. Every
-dialect's routes stand at the root and again under the dialect's own prefix.
+dialect's routes stand at the root and again under the dialect's own prefix. A path of nobody that begins with two
+slashes, or with a dialect's prefix and two, is looked up with one: a base URL that ends in a slash makes such.
 
 Two dialects may claim one exact path (`/v1/events`): the request's credential header decides, in the order in
 which the dialects are listed; without any of them the first listed answers, and a preflight goes to the first
@@ -87,6 +88,14 @@ class Router:
 
     def find(self, path: bytes, method: str, headers: Headers) -> tuple[Target | None, bytes]:
         """The target and the tail below its prefix (still encoded); None for a path of no dialect."""
+        target, tail = self._find(path, method, headers)
+        if target is None and b"//" in path:
+            start, _, rest = path.partition(b"//")
+            if not start or any(start == dialect.prefix for dialect in self._dialects):
+                return self._find(start + b"/" + rest, method, headers)
+        return target, tail
+
+    def _find(self, path: bytes, method: str, headers: Headers) -> tuple[Target | None, bytes]:
         known = self.exact.get(path)
         if known is not None:
             return (known.choose(method, headers) if isinstance(known, Shared) else known), b""

@@ -22,6 +22,7 @@ from fanion.dialects.traffical.envelope import EVENTS_MAX, NO_EVENTS, OK, OVERLO
 from fanion.dialects.traffical.event_structs import PlainTrack, Track
 from fanion.dialects.traffical.schema import PlainEvent, Schema
 from fanion.dialects.traffical.served import Served, served
+from fanion.dialects.wire.bodies import mended
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import DUPLICATE, Ingest, echoed
@@ -155,6 +156,9 @@ def take_events(services: Services, schema: Schema) -> Handler:
         if batch is None:
             schema.check_batch(body)
             plain = schema.plain_events(body)
+            meant = mended(body) if plain is None else None
+            if meant is not None:
+                body, plain = meant, schema.plain_events(meant)
             texts = [] if plain is not None else read(body)
             if isinstance(at, Exception):
                 raise at

@@ -1,0 +1,188 @@
+"""What real clients send that a strict decoder refuses is read as it was meant, in all four APIs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fanion.http.cors import ASKED_BYTES_MAX
+from fanion.http.router import Router
+from tests.unit.http_standins import Answered, Caller
+from tests.unit.redpennon_standins import KEY as PENNON_KEY
+from tests.unit.redpennon_standins import World
+from tests.unit.redpennon_standins import event as pennon_event
+from tests.unit.test_http_feather import BULK, EVENTS, event
+from tests.unit.test_http_stitchd import EVENT as STITCHD_EVENT
+from tests.unit.test_http_stitchd import ask, caller  # noqa: F401  # the fixture
+from tests.unit.test_traffical_http import BROWSER, KEY, TRACK, make_caller
+
+CUT = "cut \ud83d"
+"""Text that was cut inside an emoji; `json.dumps` writes it as JSON.stringify does."""
+MEANT = "cut \ufffd"
+MARK = b"\xef\xbb\xbf"
+
+
+def stored(asked: Caller) -> list[Any]:
+    """The events of the one record, which any JSON reader reads."""
+    (record,) = asked.parts.journal.records
+    document = json.loads(record["body"])
+    events: list[Any] = document["events"] if isinstance(document, dict) else document
+    return events
+
+
+def test_feather_keeps_a_batch_with_text_cut_inside_an_emoji() -> None:
+    asked = Caller()
+    body = json.dumps({"events": [event(), event(sdkVersion=CUT)]}).encode()
+    assert asked.call("POST", EVENTS, body).status == 202
+    assert [one["sdkVersion"] for one in stored(asked)] == [event()["sdkVersion"], MEANT]
+
+
+def test_feather_evaluates_a_user_with_text_cut_inside_an_emoji() -> None:
+    asked = Caller()
+    context = {"userId": CUT, "attributes": {"title": CUT, CUT: 1}}
+    assert (
+        asked.call("POST", BULK, json.dumps({"flags": ["open"], "context": context}).encode()).status == 200
+    )
+    bundle = asked.parts.snapshots.snapshot.views["production"].bound["feather"].bundle
+    assert bundle.asked == [({"userId": MEANT}, {"title": MEANT, MEANT: 1})]
+
+
+def test_redpennon_reads_text_cut_inside_an_emoji() -> None:
+    world = World()
+    headers = {"x-api-key": PENNON_KEY}
+    user = {"id": CUT, "custom_data": {"title": CUT}}
+    answer = world.caller.call(
+        "POST", "/v1/variables/v", json.dumps({"user": user}).encode(), headers, key=None
+    )
+    assert answer.status == 200
+    body = json.dumps({"events": [pennon_event(), pennon_event(user={"id": CUT})]}).encode()
+    assert world.caller.call("POST", "/v1/events", body, headers, key=None).body == b'{"accepted":2}'
+    assert stored(world.caller)[1]["user"] == {"id": MEANT}
+
+
+def test_traffical_keeps_each_event_of_a_batch_with_text_cut_inside_an_emoji() -> None:
+    asked = make_caller()
+    body = json.dumps({"events": [TRACK, TRACK | {"unitKey": CUT}, TRACK | {"more": {"deep": CUT}}]}).encode()
+    assert asked.call("POST", "/v1/events", body, key=KEY).body == b'{"accepted":3,"written":3}'
+    assert [one["unitKey"] for one in stored(asked)] == ["u", MEANT, "u"]
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        ("/v1/resolve", {"context": {"userId": CUT, CUT: CUT}, "defaults": {"guest": CUT}}),
+        ("/v1/decide/edge_fixed", {"entityId": CUT, "unitKeyValue": CUT}),
+        (
+            "/v1/decide/batch",
+            {"requests": [{"policyId": "edge_fixed", "entityId": CUT, "unitKeyValue": CUT}]},
+        ),
+    ],
+)
+def test_traffical_answers_a_user_with_text_cut_inside_an_emoji(path: str, document: Any) -> None:
+    answer = make_caller().call("POST", path, json.dumps(document).encode(), key=KEY)
+    assert answer.status == 200
+    assert (answer.json().get("responses") or [answer.json()])[0] is not None
+
+
+def test_stitchd_reads_text_cut_inside_an_emoji(caller: Caller) -> None:  # noqa: F811
+    asked: list[Answered] = [
+        ask(caller, "/evaluate", {"flag_key": "f", "context_type": "user", "context_key": CUT}),
+        ask(
+            caller,
+            "/segments/list-check",
+            {"segment_key": "beta", "context_type": "user", "context_key": CUT},
+        ),
+    ]
+    assert [answer.status for answer in asked] == [200, 200]
+    batch = {"events": [STITCHD_EVENT, STITCHD_EVENT | {"context_key": CUT}, STITCHD_EVENT | {"value": CUT}]}
+    answer = ask(caller, "/events/batch", batch)
+    assert answer.json() == {"accepted_count": 2, "rejected_keys": ["page_view"]}
+    assert [one["context_key"] for one in stored(caller)] == ["u1", MEANT]
+
+
+def test_a_body_with_a_byte_order_mark_is_read_without_it(caller: Caller) -> None:  # noqa: F811
+    assert Caller().call("POST", EVENTS, MARK + json.dumps({"events": [event()]}).encode()).status == 202
+    traffical = make_caller()
+    sent = MARK + json.dumps({"events": [TRACK]}).encode()
+    assert traffical.call("POST", "/v1/events", sent, key=KEY).body == b'{"accepted":1,"written":1}'
+    assert stored(traffical) == [TRACK]
+    assert ask(caller, "/events", MARK + json.dumps(STITCHD_EVENT).encode()).status == 202
+    world = World()
+    answer = world.caller.call(
+        "POST", "/v1/variables", MARK + b'{"keys":[]}', {"x-api-key": PENNON_KEY}, key=None
+    )
+    assert answer.body == b'{"results":{}}'
+
+
+@pytest.mark.parametrize(
+    "body", [MARK, MARK * 2 + b"{}", b"{}" + MARK, b'{"a":"\\ud83"}', b'{"a":"\xed\xa0\x80"}']
+)
+def test_what_is_no_json_with_its_mark_and_its_halves_mended_stays_refused(body: bytes) -> None:
+    assert Caller().call("POST", BULK, body).json()["error"]["code"] == "INVALID_JSON"
+
+
+def test_not_a_number_costs_the_one_event_that_has_it_where_events_stand_by_themselves() -> None:
+    asked = make_caller()
+    body = json.dumps(
+        {"events": [TRACK, TRACK | {"value": float("nan")}, TRACK | {"value": float("-inf")}]}
+    ).encode()
+    answer = asked.call("POST", "/v1/events", body, key=KEY).json()
+    assert (answer["accepted"], [one["index"] for one in answer["validationErrors"]]) == (1, [1, 2])
+    assert stored(asked) == [TRACK]
+
+
+# -- browsers
+
+
+def preflight(names: str, path: str = BULK) -> set[str]:
+    answer = Caller().call("OPTIONS", path, headers={"access-control-request-headers": names}, key=None)
+    assert answer.status == 204
+    return set(answer.headers["access-control-allow-headers"].split(", "))
+
+
+OWN = {"authorization", "content-type"}
+
+
+def test_a_preflight_allows_the_headers_that_tracing_adds() -> None:
+    asked = {"traceparent", "tracestate", "baggage", "sentry-trace", "x-datadog-origin"}
+    assert preflight(",".join(asked)) == OWN | asked
+    assert preflight("Traceparent , Authorization") == OWN | {"traceparent"}
+    answer = make_caller().call(
+        "OPTIONS", "/v1/events", headers={"access-control-request-headers": "b3"}, key=None
+    )
+    assert {"b3", "x-project-id"} <= set(answer.headers["access-control-allow-headers"].split(", "))
+
+
+@pytest.mark.parametrize("names", ["", "a b", "a\x00", "é", "a,,b", "a,", '"a"', "x" * (ASKED_BYTES_MAX + 1)])
+def test_what_is_no_list_of_header_names_is_not_repeated(names: str) -> None:
+    assert preflight(names) == OWN
+
+
+def test_as_many_header_names_as_fit_are_repeated() -> None:
+    names = "x" * ASKED_BYTES_MAX
+    assert preflight(names) == OWN | {names}
+
+
+def test_a_base_url_that_ends_in_a_slash_is_served() -> None:
+    good = json.dumps({"events": [TRACK]}).encode()
+    for path in ("//v1/events/batch", "/traffical//v1/events/batch", "//traffical/v1/events/batch"):
+        assert make_caller().call("POST", path, good, key=BROWSER).status == 200, path
+    for path in ("///v1/events/batch", "/v1//events/batch", "/other//v1/events/batch", "//"):
+        assert make_caller().call("POST", path, good, key=BROWSER).status == 404, path
+
+
+def test_a_key_behind_a_doubled_slash_keeps_its_own_slashes() -> None:
+    world = World()
+    headers = {"x-api-key": PENNON_KEY}
+    for path, key in (
+        ("//v1/variables/v", "v"),
+        ("//v1/variables/a//b", "a//b"),
+        ("/v1/variables/a//b", "a//b"),
+    ):
+        assert world.caller.call("POST", path, b"{}", headers, key=None).json()["key"] == key
+
+
+def test_a_doubled_slash_finds_no_path_that_is_not_there() -> None:
+    assert Router([(Caller().dialects[0], [])]).find(b"//a//b", "GET", {}) == (None, b"")
