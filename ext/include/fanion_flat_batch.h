@@ -82,6 +82,7 @@ typedef struct {
     const uint8_t *at, *end;
     const fanion_flat_text *fixed; /* the caller's */
     fanion_flat_text *notes;       /* of the object that is being read */
+    const char *minute;            /* the last time that was one, as far as its seconds, in the body; NULL at first */
 } fanion_flat_cursor;
 
 static inline void fanion_flat_skip(fanion_flat_cursor *c) {
@@ -166,17 +167,30 @@ static inline bool fanion_flat_is_time_rest(const char *p, uint32_t length) {
     return hour >= 0 && hour <= 23 && minute >= 0 && minute <= 59;
 }
 
-static inline bool fanion_flat_is_time(fanion_flat_text t) {
+/* YYYY-MM-DDThh:mm: with a day that there is. */
+static inline bool fanion_flat_is_minute(const char *p) {
     static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    const char *p = t.text;
-    if (t.length < 20 || p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' || p[16] != ':') return false;
-    int year = fanion_flat_digits(p, 4), month = fanion_flat_digits(p + 5, 2), day = fanion_flat_digits(p + 8, 2);
-    int hour = fanion_flat_digits(p + 11, 2), minute = fanion_flat_digits(p + 14, 2);
-    int second = fanion_flat_digits(p + 17, 2);
+    if (p[4] != '-' || p[7] != '-' || p[10] != 'T' || p[13] != ':' || p[16] != ':') return false;
+    const int year = fanion_flat_digits(p, 4), month = fanion_flat_digits(p + 5, 2);
+    const int day = fanion_flat_digits(p + 8, 2);
+    const int hour = fanion_flat_digits(p + 11, 2), minute = fanion_flat_digits(p + 14, 2);
     if (year < 1 || month < 1 || month > 12 || day < 1) return false;
-    int last = days[month - 1] + (month == 2 && ((year % 4 == 0 && year % 100 != 0) || year % 400 == 0));
-    if (day > last || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return false;
-    return fanion_flat_is_time_rest(p + 19, t.length - 19);
+    const int last = days[month - 1] + (month == 2 && ((year % 4 == 0 && year % 100 != 0) || year % 400 == 0));
+    return day <= last && hour >= 0 && hour <= 23 && minute >= 0 && minute <= 59;
+}
+
+enum { FANION_FLAT_MINUTE_BYTES = 17 }; /* YYYY-MM-DDThh:mm: */
+
+/* The events of a batch are of one minute mostly, so what was looked at once is compared. */
+static inline bool fanion_flat_is_time(fanion_flat_cursor *c, fanion_flat_text t) {
+    const char *p = t.text;
+    if (t.length < 20) return false;
+    if (c->minute == NULL || !fanion_flat_same(p, c->minute, FANION_FLAT_MINUTE_BYTES)) {
+        if (!fanion_flat_is_minute(p)) return false;
+        c->minute = p;
+    }
+    const int second = fanion_flat_digits(p + 17, 2);
+    return second >= 0 && second <= 59 && fanion_flat_is_time_rest(p + 19, t.length - 19);
 }
 
 static inline bool fanion_flat_number(fanion_flat_cursor *c, uint32_t kinds) {
@@ -222,7 +236,7 @@ static inline bool fanion_flat_value(
         c->at++;
         if (!fanion_flat_text_rest(c, text)) return false;
         if (kinds & FANION_FLAT_TEXT) return true;
-        if (kinds & FANION_FLAT_TIME) return fanion_flat_is_time(*text);
+        if (kinds & FANION_FLAT_TIME) return fanion_flat_is_time(c, *text);
         if (kinds & FANION_FLAT_CHOICE)
             for (*choice = 0; *choice < field->choice_count; ++*choice)
                 if (fanion_flat_equal(field->choices[*choice], *text)) return true;
@@ -307,7 +321,7 @@ static inline int64_t fanion_flat_check(
     const fanion_flat_schema *schema, const uint8_t *body, uint64_t length, const fanion_flat_text *fixed,
     fanion_flat_text *notes
 ) {
-    fanion_flat_cursor cursor = {body, body + length, fixed, notes}, *c = &cursor;
+    fanion_flat_cursor cursor = {body, body + length, fixed, notes, NULL}, *c = &cursor;
     fanion_flat_text name;
     uint32_t count = 0;
     if (!fanion_flat_take(c, '{') || !fanion_flat_take(c, '"') || !fanion_flat_text_rest(c, &name) ||

@@ -275,7 +275,7 @@ def test_native_flags_are_parameters_too(server: Running) -> None:
 
 
 def test_events_of_both_systems_share_a_path(server: Running) -> None:
-    body = {"events": [{"type": "track", "unitKey": "u", "timestamp": "t", "event": "e"}]}
+    body = {"events": [{"type": "track", "unitKey": "u", "timestamp": "2026-05-21T10:35:00Z", "event": "e"}]}
     assert server.ask("POST", "/v1/events", body, key=world.WIRE_KEY).json() == {"accepted": 1, "written": 1}
     preflight = server.ask("OPTIONS", "/v1/events", key=None)
     assert preflight.status == 204

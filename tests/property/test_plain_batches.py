@@ -45,7 +45,7 @@ TRACK = {
     "type": "track",
     "event": "buy",
     "unitKey": "",
-    "timestamp": "",
+    "timestamp": "2026-11-21T03:45:56.611Z",
     "properties": {"a": 1},
     "value": -1.5,
     "values": {"a": 2},

@@ -51,7 +51,7 @@ def test_feather_evaluations_have_their_hashed_subject() -> None:
         kind="evaluation",
         environment="prod",
         received_at=RECEIVED,
-        sent_at="2026-01-01T00:00:00Z",
+        sent_at=RECEIVED,
         unit="aa",
         flag_key="new-checkout",
         value="b",
@@ -74,18 +74,24 @@ def test_traffical_kinds_and_the_one_allocation_that_is_named() -> None:
         {"layerId": "l2", "bucket": -1},
     ]
     sent = [
-        {"type": "exposure", "unitKey": "u", "timestamp": "t1", "layers": layers, "assignments": {"a": 1}},
+        {
+            "type": "exposure",
+            "unitKey": "u",
+            "timestamp": "2026-05-01T10:00:00+02:00",
+            "layers": layers,
+            "assignments": {"a": 1},
+        },
         {
             "type": "decision",
             "unitKey": "u",
-            "timestamp": "t2",
+            "timestamp": "2026-05-02T10:00:00+02:00",
             "layers": [*layers, {**layers[0], "policyId": "q"}],
         },
         {
             "type": "track",
             "unitKey": "",
-            "timestamp": "t3",
-            "eventTimestamp": "t0",
+            "timestamp": "2026-05-03T10:00:00+02:00",
+            "eventTimestamp": "2026-04-30 23:59:59.5",
             "event": "buy",
             "value": 3,
         },
@@ -93,9 +99,51 @@ def test_traffical_kinds_and_the_one_allocation_that_is_named() -> None:
     exposure, decision, track = events("traffical", sent, dispositions=b"\0\0\2")
     assert (exposure.kind, exposure.flag_key, exposure.variant) == ("exposure", "price-test", "high")
     assert exposure.value == {"a": 1}
-    assert (decision.kind, decision.flag_key, decision.sent_at) == ("decision", None, "t2")
-    assert (track.kind, track.metric, track.value, track.sent_at) == ("metric", "buy", 3, "t0")
+    assert (decision.kind, decision.flag_key) == ("decision", None)
+    assert decision.sent_at == "2026-05-02T08:00:00.000000Z"
+    assert (track.kind, track.metric, track.value) == ("metric", "buy", 3)
+    assert track.sent_at == "2026-04-30T23:59:59.500000Z"
     assert (track.unit, track.disposition) == ("", "duplicate")
+
+
+@pytest.mark.parametrize(
+    ("sent", "canonical"),
+    [
+        ("2026-11-27T10:00:00Z", "2026-11-27T10:00:00.000000Z"),
+        ("2026-11-27T10:00:00.123456789-05:30", "2026-11-27T15:30:00.123456Z"),
+        ("2026-11-27", "2026-11-27T00:00:00.000000Z"),
+        ("yesterday", None),
+        ("0001-01-01T00:00:00+23:00", None),
+        (5, None),
+    ],
+)
+def test_times_are_canonical_whatever_was_sent(sent: Any, canonical: str | None) -> None:
+    (feather,) = events("feather", [{"evaluatedAt": sent}])
+    (pennon,) = events("redpennon", [{"occurred_at": sent}])
+    (track,) = events("traffical", [{"type": "track", "timestamp": sent}])
+    assert (feather.sent_at, pennon.sent_at, track.sent_at) == (canonical, canonical or RECEIVED, canonical)
+
+
+def test_integers_beyond_64_bits_are_doubles_in_canonical_events() -> None:
+    big = 2**64
+    for dialect, body in (
+        ("feather", {"value": big}),
+        ("redpennon", {"value": big}),
+        ("traffical", {"type": "track", "value": big}),
+        ("stitchd", {"value": big}),
+    ):
+        (event,) = events(dialect, [body])
+        assert (event.value, type(event.value)) == (float(big), float)
+    (event,) = events("stitchd", [{"value": 2**63 - 1}])
+    assert (event.value, type(event.value)) == (2**63 - 1, int)
+
+
+@pytest.mark.parametrize(
+    ("sent", "unit"), [(123, "123"), (2**60 + 1, str(2**60 + 1)), (1.5, "1.5"), (True, None)]
+)
+def test_a_numeric_user_of_redpennon_is_its_text(sent: Any, unit: str | None) -> None:
+    (event,) = events("redpennon", [{"user": {"id": sent}}])
+    assert event.unit == unit
 
 
 def test_stitchd_single_events_are_the_bare_object() -> None:

@@ -186,3 +186,70 @@ def test_a_key_behind_a_doubled_slash_keeps_its_own_slashes() -> None:
 
 def test_a_doubled_slash_finds_no_path_that_is_not_there() -> None:
     assert Router([(Caller().dialects[0], [])]).find(b"//a//b", "GET", {}) == (None, b"")
+
+
+# -- numbers
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"), [(123, "123"), (2**63 + 1, str(2**63 + 1)), (1.5, "1.5"), (123.0, "123")]
+)
+@pytest.mark.parametrize("member", ["id", "email"])
+def test_a_numeric_user_of_redpennon_is_the_user_of_that_text(sent: Any, text: str, member: str) -> None:
+    world = World({"plan": "free"})
+    answers = [world.one({member: given}).json() for given in (sent, text)]
+    scopes = [answer.pop("evaluation_trace").split(".")[0] for answer in answers]
+    assert (answers[0], scopes[0][:20]) == (answers[1], scopes[1][:20])
+    assert [user for _, user, _ in world.users.asked] == [text, text]
+    assert world.send(pennon_event(user={member: sent}, event_id="a")).body == b'{"accepted":1}'
+
+
+def test_a_numeric_id_of_redpennon_counts_before_the_email() -> None:
+    world = World({"plan": "free"})
+    world.one({"id": 5, "email": "a@example.com"})
+    world.one({"id": None, "email": "a@example.com"})
+    assert [user for _, user, _ in world.users.asked] == ["5", "a@example.com"]
+
+
+@pytest.mark.parametrize("sent", [True, [], {}, ["a"]])
+@pytest.mark.parametrize("member", ["id", "email"])
+def test_what_can_be_no_user_of_redpennon_is_refused_and_not_taken_for_nobody(sent: Any, member: str) -> None:
+    world = World()
+    answer = world.one({member: sent})
+    assert (answer.status, answer.json()) == (400, {"error": f'"user.{member}" must be a string.'})
+    answer = world.ask("/v1/variables", {"keys": ["v"], "user": {member: sent}})
+    assert answer.status == 400
+    answer = world.send(pennon_event(), pennon_event(user={member: sent}))
+    assert (answer.status, answer.json()) == (400, {"error": f"events[1].user.{member} must be a string."})
+
+
+@pytest.mark.parametrize("big", [2**63, -(2**63) - 1, 2**64, 10**300])
+def test_integers_beyond_64_bits_are_read_as_doubles(big: int) -> None:
+    asked = Caller()
+    context = {"attributes": {"n": big}}
+    assert (
+        asked.call("POST", BULK, json.dumps({"flags": ["open"], "context": context}).encode()).status == 200
+    )
+    (_, attributes), *_ = asked.parts.snapshots.snapshot.views["production"].bound["feather"].bundle.asked
+    assert (attributes["n"], type(attributes["n"])) == (float(big), float)
+    assert asked.call("POST", EVENTS, json.dumps({"events": [event(value=big)]}).encode()).status == 202
+    world = World()
+    body = json.dumps({"user": {"custom_data": {"n": big}}}).encode()
+    headers = {"x-api-key": PENNON_KEY}
+    assert world.caller.call("POST", "/v1/variables/v", body, headers, key=None).status == 200
+    body = json.dumps({"events": [pennon_event(value=big)]}).encode()
+    assert world.caller.call("POST", "/v1/events", body, headers, key=None).status == 202
+
+
+def test_an_integer_that_no_double_holds_is_refused_with_its_place() -> None:
+    big = 10**399
+    body = json.dumps({"events": [event(), event(value=big)]}).encode()
+    answer = Caller().call("POST", EVENTS, body)
+    assert (answer.status, answer.json()["error"]["details"]) == (422, {"path": "events[1].value"})
+    world = World()
+    headers = {"x-api-key": PENNON_KEY}
+    body = json.dumps({"user": {"custom_data": {"n": big}}}).encode()
+    assert world.caller.call("POST", "/v1/variables/v", body, headers, key=None).status == 400
+    body = json.dumps({"events": [pennon_event(value=big)]}).encode()
+    answer = world.caller.call("POST", "/v1/events", body, headers, key=None)
+    assert (answer.status, answer.json()) == (400, {"error": "events[0].value must be numeric when set."})

@@ -22,7 +22,8 @@ DISPOSITIONS = ("kept", "verified", "duplicate")
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One event. Times are ISO 8601 text; `sent_at` is the client's word, `received_at` the server's."""
+    """One event. Times are ISO 8601 in UTC with microseconds; `sent_at` is the client's word, None where it is no
+    time, `received_at` the server's."""
 
     kind: Literal["evaluation", "exposure", "decision", "metric"]
     environment: str

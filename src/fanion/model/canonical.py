@@ -6,9 +6,14 @@ Each dialect's `canonical.CANONICAL` is one of these. The journal makes the whol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Required, TypedDict
+
+from fanion.model.text import ecmascript_number
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
 class Fields(TypedDict, total=False):
@@ -16,6 +21,7 @@ class Fields(TypedDict, total=False):
 
     kind: Required[Literal["evaluation", "exposure", "decision", "metric"]]
     sent_at: str | None
+    """`instant`'s form."""
     unit: str | None
     flag_key: str | None
     variant: str | None
@@ -38,7 +44,42 @@ def text(value: object) -> str | None:
 
 
 def number(value: object) -> int | float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A number, as an integer where it fits 64 bits; others are read as doubles."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if isinstance(value, float) or INT64_MIN <= value <= INT64_MAX else double(value)
+
+
+def scalar(value: object) -> object:
+    """A value as sent, but for an integer beyond 64 bits: a double."""
+    return number(value) if type(value) is int else value
+
+
+def double(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def name(value: object) -> str | None:
+    """Who is meant: text, or a number as its text."""
+    if isinstance(value, float):
+        return ecmascript_number(value) if math.isfinite(value) else None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value)
+
+
+def instant(value: object) -> str | None:
+    """A time that was sent, as `iso_from_ns` writes it: UTC with microseconds. A time without a zone is UTC's; None
+    for what is no time."""
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def iso_from_ns(ns: int) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from fanion.model.canonical import Canonical, Fields, text
+from fanion.model.canonical import Canonical, Fields, instant, scalar, text
 
 
 def _fields(event: dict[str, object]) -> Fields:
     return {
         "kind": "evaluation",
-        "sent_at": text(event.get("evaluatedAt")),
+        "sent_at": instant(event.get("evaluatedAt")),
         "unit": text(event.get("userIdHash")) or text(event.get("anonymousIdHash")),
         "flag_key": text(event.get("flagKey")),
-        "value": event.get("value"),
+        "value": scalar(event.get("value")),
         "reason": text(event.get("reason")),
     }
 

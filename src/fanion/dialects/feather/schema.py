@@ -27,7 +27,9 @@ from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_nu
 from fanion.dialects.wire.plain_batch import quick_check
 from fanion.model.json_value import Json
 
-Scalar = bool | Int64 | float | str
+Scalar = bool | int | float | str
+Within64 = bool | Int64 | float | str
+"""What the closed shapes take: larger integers are read as doubles by the open ones."""
 
 
 class Context(msgspec.Struct, gc=False):
@@ -57,7 +59,7 @@ class Bulk(Protocol):
 
 
 class ContextClosed(Context, gc=False, forbid_unknown_fields=True):
-    pass
+    attributes: dict[str, Within64] = {}
 
 
 class OneClosed(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -86,7 +88,7 @@ class Event(msgspec.Struct, gc=False, kw_only=True):
 
 
 class EventClosed(Event, gc=False, kw_only=True, forbid_unknown_fields=True):
-    pass
+    value: Within64
 
 
 class Events(Protocol):
@@ -132,20 +134,23 @@ _drain = deque[object](maxlen=0).extend
 
 
 class CheckedBody(Body[T]):
-    """A body of this API. `check`: what types can't say. `holds_map`: a member of it takes names of the caller's
-    choice, so its closed decoder alone doesn't bound how many; the others are batches."""
+    """A body of this API. `widen`: its integers beyond 64 bits. `check`: what types can't say. `holds_map`: a
+    member of it takes names of the caller's choice, so its closed decoder alone doesn't bound how many; the others
+    are batches."""
 
     def __init__(
         self,
         closed: object,
         opened: object,
         limits: Limits,
+        widen: Callable[[T], None],
         check: Callable[[T, bytes], None],
         *,
         holds_map: bool,
     ) -> None:
         super().__init__(closed, opened)
         self._limits = limits
+        self._widen = widen
         self._check = check
         self._map_bytes_free = MAP_BYTES_FREE if holds_map else sys.maxsize
         self._is_batch = not holds_map
@@ -164,9 +169,11 @@ class CheckedBody(Body[T]):
         check_bounds(body, self._limits, batch=self._is_batch)
         try:
             body.decode()  # what the decoder skips, it doesn't look at
-            return self.decode_open(body)
+            document = self.decode_open(body)
         except REFUSED as error:
             raise _fault_of(error, body) from None
+        self._widen(document)
+        return document
 
 
 class Schema:
@@ -178,11 +185,14 @@ class Schema:
         batch: object = Annotated[list[Event], Meta(min_length=1, max_length=events_max)]
         batch_closed: object = Annotated[list[EventClosed], Meta(min_length=1, max_length=events_max)]
         self._limits = limits
-        self.one: CheckedBody[One] = CheckedBody(OneClosed, One, limits, self._check_context, holds_map=True)
+        self.one: CheckedBody[One] = CheckedBody(
+            OneClosed, One, limits, _widen_attributes, self._check_context, holds_map=True
+        )
         self.bulk: CheckedBody[Bulk] = CheckedBody(
             _closed("BulkClosed", flags=keys, context=ContextClosed),
             _opened("Bulk", flags=keys, context=Context),
             limits,
+            _widen_attributes,
             self._check_context,
             holds_map=True,
         )
@@ -190,6 +200,7 @@ class Schema:
             _closed("EventsClosed", events=batch_closed),
             _opened("Events", events=batch),
             limits,
+            _widen_values,
             self._check_events,
             holds_map=False,
         )
@@ -223,6 +234,28 @@ class Schema:
         if float in map(type, map(VALUE, document.events)):
             check_numbers(body, self._limits)
         _check_times(document)
+
+
+def _widen_attributes(document: One | Bulk) -> None:
+    """Reads integers beyond 64 bits as doubles (docs/apis/feather.md: Common rules)."""
+    attributes = document.context.attributes
+    for name, value in attributes.items():
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            attributes[name] = _double(value, f"context.attributes.{name}")
+
+
+def _widen_values(document: Events) -> None:
+    """What is kept are the events' bytes; so this only looks whether a double holds them."""
+    for index, event in enumerate(document.events):
+        if type(event.value) is int:
+            _double(event.value, f"events[{index}].value")
+
+
+def _double(value: int, path: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        _refuse(path, "Expected a number that a double can hold")
 
 
 def _check_times(document: Events) -> None:
@@ -282,6 +315,4 @@ def _wrong_attribute(document: Json, path: str, reason: str) -> tuple[str, str]:
     for name, value in attributes.items() if isinstance(attributes, dict) else ():
         if value is None or isinstance(value, dict | list):
             return f"context.attributes.{name}", "Expected a string, a number or a boolean"
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            return f"context.attributes.{name}", "Expected an integer within 64 bits"
     return path.removesuffix("[...]"), reason

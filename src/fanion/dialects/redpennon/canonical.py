@@ -5,7 +5,7 @@ The subject is the user's id, else the e-mail address; an event that names no ti
 
 from __future__ import annotations
 
-from fanion.model.canonical import Canonical, Fields, number, text
+from fanion.model.canonical import Canonical, Fields, instant, name, number, text
 
 
 def _fields(event: dict[str, object]) -> Fields:
@@ -13,8 +13,8 @@ def _fields(event: dict[str, object]) -> Fields:
     user = user if isinstance(user, dict) else {}
     return {
         "kind": "metric",
-        "sent_at": text(event.get("occurred_at")),
-        "unit": text(user.get("id")) or text(user.get("email")),
+        "sent_at": instant(event.get("occurred_at")),
+        "unit": name(user.get("id")) or name(user.get("email")),
         "flag_key": text(event.get("variable")),
         "variant": text(event.get("variation")),
         "metric": text(event.get("event")),

@@ -22,6 +22,7 @@ from fanion.dialects.redpennon.served import Served, served
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
+from fanion.model import canonical
 from fanion.model.api_key import KeyRecord
 from fanion.model.json_value import Json, JsonObject
 from fanion.model.signing import SigningKeys
@@ -103,7 +104,7 @@ def whole(fragment: bytes, user: Mapping[str, Json] | None) -> bytes:
     is known beforehand; it is null for a user without an identity, as in the API."""
     if fragment[-1] == END_OF_OBJECT:
         return b"{%b" % fragment
-    if user is not None and identity_of(dict(user)) is None and "userId" not in user:
+    if user is not None and not any(canonical.name(user.get(member)) for member in ("id", "email", "userId")):
         return b"{%b%b" % (fragment[:-TOKEN_CUT], ANONYMOUS)
     return b'{%b..."}' % fragment
 

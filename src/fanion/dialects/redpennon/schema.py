@@ -10,6 +10,7 @@ is well formed but for a few rules that are checked for all events at once. Ever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 from operator import attrgetter
@@ -19,10 +20,11 @@ import msgspec
 
 from fanion.config import Limits
 from fanion.dialects.redpennon.emit import Catalogue
-from fanion.dialects.wire.bodies import REFUSED
+from fanion.dialects.wire.bodies import REFUSED, Int64
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers
 from fanion.dialects.wire.plain_batch import quick_check
+from fanion.model import canonical
 from fanion.model.json_value import Json, JsonObject
 
 EVENT_ID_CHARACTERS_MAX: Final = 200
@@ -94,7 +96,7 @@ class Bodies:
             invalid('"user" must be an object.')
         custom = user.get("custom_data")
         if isinstance(custom, dict) and int in map(type, custom.values()):
-            _refuse_long_integers(custom)
+            _read_as_doubles(custom)
         if len(body) > self._limits.json_string_bytes_max:
             _refuse_long_texts(user, self._limits.json_string_bytes_max)
         checked: User = user
@@ -129,10 +131,13 @@ def _values(user: User) -> list[Json]:
     return [*user.values(), *(custom.values() if isinstance(custom, dict) else ())]
 
 
-def _refuse_long_integers(custom: JsonObject) -> None:
-    for value in custom.values():
+def _read_as_doubles(custom: JsonObject) -> None:
+    """Integers beyond 64 bits, in place."""
+    for key, value in custom.items():
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            invalid('"user" must not hold integers beyond 64 bits.')
+            custom[key] = double = canonical.double(value)
+            if not math.isfinite(double):
+                invalid('"user" must not hold numbers beyond a double.')
 
 
 def _refuse_long_texts(user: User, bytes_max: int) -> None:
@@ -141,13 +146,30 @@ def _refuse_long_texts(user: User, bytes_max: int) -> None:
             invalid(f'"user" must not hold texts of more than {bytes_max} bytes.')
 
 
-def identity_of(user: User) -> str | None:
-    """Who is asked for: the id, else the email; None for an anonymous user. Other things than text are none."""
+def identity_of(user: User, where: str = "user") -> str | None:
+    """Who is asked for: the id, else the email; None for an anonymous user. A number becomes its text, in `user`
+    too (docs/apis/redpennon.md: Evaluate one); for anything else Fault INVALID_SHAPE."""
     found = user.get("id")
-    if isinstance(found, str) and found:
+    if not isinstance(found, str):
+        found = None if found is None else _name_of(user, "id", where)
+    if found:
         return str(found)
     found = user.get("email")
-    return str(found) if isinstance(found, str) and found else None
+    if not isinstance(found, str):
+        found = None if found is None else _name_of(user, "email", where)
+    return str(found) if found else None
+
+
+def _name_of(user: User, member: str, where: str) -> str:
+    made = canonical.name(user[member])
+    if made is None:
+        invalid(
+            f'"{where}.{member}" must be a string.'
+            if where == "user"
+            else f"{where}.{member} must be a string."
+        )
+    user[member] = made
+    return made
 
 
 class EventUser(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -168,7 +190,7 @@ class Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     variable: str
     variation: str
     user: EventUser | None = None
-    value: int | float | None = None
+    value: Int64 | float | None = None
     occurred_at: str | None = None
     evaluation_trace: str | None = None
     event_id: str | None = None
@@ -299,8 +321,8 @@ def check_events(events: list[Json], catalogue: Catalogue, *, client: bool) -> l
 def _check_event(event: Json, number: int, catalogue: Catalogue, client: bool) -> Checked:
     if not isinstance(event, dict):
         invalid(f"events[{number}] must be an object.")
-    name, variable, variation = event.get("event"), event.get("variable"), event.get("variation")
-    if not isinstance(name, str) or not name.strip():
+    called, variable, variation = event.get("event"), event.get("variable"), event.get("variation")
+    if not isinstance(called, str) or not called.strip():
         invalid(f"events[{number}].event is required.")
     if not isinstance(variable, str) or not variable.strip():
         invalid(f"events[{number}].variable is required.")
@@ -316,7 +338,7 @@ def _check_event(event: Json, number: int, catalogue: Catalogue, client: bool) -
     if user is not None and not isinstance(user, dict):
         invalid(f"events[{number}].user must be an object.")
     value = event.get("value")
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+    if value is not None and not _is_number(value):
         invalid(f"events[{number}].value must be numeric when set.")
     _check_time(event.get("occurred_at"), number)
     event_id = event.get("event_id")
@@ -327,13 +349,18 @@ def _check_event(event: Json, number: int, catalogue: Catalogue, client: bool) -
             invalid(f"events[{number}].event_id must be at most {EVENT_ID_CHARACTERS_MAX} characters.")
     trace = event.get("evaluation_trace")
     return Checked(
-        name,
+        called,
         feature,
         variation,
         event_id or None,
         trace if isinstance(trace, str) else None,
-        identity_of(user) if user else None,
+        identity_of(user, f"events[{number}].user") if user else None,
     )
+
+
+def _is_number(value: Json) -> bool:
+    held = canonical.number(value)
+    return held is not None and math.isfinite(held)
 
 
 def _check_time(occurred_at: Json, number: int) -> None:

@@ -5,7 +5,7 @@ The subject is "type:key"; an event that names no time happened when it was rece
 
 from __future__ import annotations
 
-from fanion.model.canonical import Canonical, Fields, iso_from_ns, text
+from fanion.model.canonical import Canonical, Fields, iso_from_ns, scalar, text
 
 
 def _fields(event: dict[str, object]) -> Fields:
@@ -16,7 +16,7 @@ def _fields(event: dict[str, object]) -> Fields:
         "sent_at": iso_from_ns(sent * 1_000_000) if isinstance(sent, int) else None,
         "unit": f"{kind}:{key}" if kind is not None and key is not None else None,
         "metric": text(event.get("metric_key")),
-        "value": event.get("value"),
+        "value": scalar(event.get("value")),
     }
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fanion.model.canonical import Canonical, Fields, number, text
+from fanion.model.canonical import Canonical, Fields, instant, number, text
 
 
 def _fields(event: dict[str, object]) -> Fields:
-    sent_at = text(event.get("eventTimestamp")) or text(event.get("timestamp"))
+    sent_at = instant(event.get("eventTimestamp")) or instant(event.get("timestamp"))
     unit = text(event.get("unitKey"))
     if event.get("type") == "track":
         return {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -137,6 +138,7 @@ class Schema:
             "events",
             PlainExposure | PlainDecision | PlainTrack,
             EVENTS_MAX,
+            times=["timestamp", "eventTimestamp"],
             fixed=["orgId", "projectId", "env"],
             grouped=["event"],
             noted=["id"],
@@ -208,7 +210,9 @@ class Schema:
             return None
         try:
             found = self._plain(body).events
-        except REFUSED:
+            for event in found:
+                check_times(event)
+        except (*REFUSED, Fault):
             return None
         return found if self.short_numbers(body) else None
 
@@ -257,9 +261,23 @@ class Schema:
         """One event. Raises Fault with what is wrong with it."""
         self._check(text)
         try:
-            return self._event(text)
+            event = self._event(text)
         except REFUSED as error:
             raise fault_of(error) from None
+        check_times(event)
+        return event
+
+
+def check_times(event: AnyEvent) -> None:
+    """Raises Fault INVALID_SHAPE for a time of the event that is none."""
+    name, given = "timestamp", event.timestamp
+    try:
+        datetime.fromisoformat(given)
+        if isinstance(event, Track | PlainTrack) and event.eventTimestamp is not None:
+            name, given = "eventTimestamp", event.eventTimestamp
+            datetime.fromisoformat(given)
+    except ValueError:
+        raise Fault(FaultKind.INVALID_SHAPE, f"{name}: Expected an ISO 8601 time", path=name) from None
 
 
 def is_json(text: bytes) -> bool:
