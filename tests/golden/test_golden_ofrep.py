@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.http_standins import Caller
+from tests.unit.ofrep_schema import BULK, SINGLE, check_answer
 from tests.unit.ofrep_world import FOLDER, make_caller
 
 CASES: list[dict[str, Any]] = json.loads((FOLDER / "cases.json").read_text())
@@ -31,6 +32,7 @@ def test_the_answer_is_as_the_rule_has_it(caller: Caller, case: dict[str, Any]) 
     path = "/ofrep/v1/evaluate/flags" + (f"/{case['key']}" if "key" in case else "")
     answer = caller.call("POST", path, body_of(case), key=KEYS[case.get("as", "server")].encode())
     found = json.loads(answer.body)
+    check_answer(SINGLE if "key" in case else BULK, answer.status, answer.headers, found)
     if "only" in case:  # of all flags, these
         found = [one for one in found["flags"] if one["key"] in case["only"]]
     assert (answer.status, found) == (case["status"], case["answer"])

@@ -11,6 +11,7 @@ import pytest
 from fanion._core.shared import GenerationWord
 from fanion.errors import BundleError, StoreError
 from fanion.model.api_key import KeyRecord, hash_key
+from fanion.store.list_writer import ListWriter
 from fanion.store.publication import Publication
 from fanion.store.reload import Reloader
 from fanion.store.store import Store
@@ -243,3 +244,57 @@ def test_store_that_can_not_be_read_leaves_the_last_snapshot(
     assert store.publish(Publication(bundles={"a": b"a2"})) == 100
     worker.reloader.tick()
     assert (worker.text(), worker.reloader.problem) == (b"a2", "")
+
+    assert worker.reloader.problem == ""
+
+
+def contents(worker: Worker) -> dict[str, bytes]:
+    snapshot = worker.reloader.current()
+    return {environment: snapshot.content(environment) for environment in snapshot.environments()}
+
+
+def test_what_an_environment_is_answered_from_has_a_digest_that_a_publish_of_the_same_keeps(
+    store: Store, worker: Worker
+) -> None:
+    first = contents(worker)
+    assert first["a"] != first["b"]
+    store.publish(Publication(bundles={"a": b"a1"}))
+    store.add_key(hash_key(b"new"), record())
+    assert contents(worker) == first
+    store.publish(Publication(bundles={"a": b"a2"}))
+    second = contents(worker)
+    assert second["a"] != first["a"]
+    assert second["b"] == first["b"]
+    store.rollback()
+    assert contents(worker) == first
+    fresh = Worker(store)
+    assert contents(fresh) == first, "every worker says the same"
+    fresh.reloader.close()
+
+
+def test_the_digest_is_that_of_the_bundle_which_is_served(store: Store, worker: Worker) -> None:
+    """A refused bundle changes nothing of the answers, so nothing of the digest."""
+    first = contents(worker)
+    store.publish(Publication(bundles={"a": b"bad"}))
+    assert contents(worker) == first
+    fresh = Worker(store)
+    assert contents(fresh) == first
+    fresh.reloader.close()
+    store.publish(Publication(bundles={"a": b"a3"}))
+    assert contents(worker)["a"] != first["a"]
+
+
+def test_the_digest_changes_with_the_members_of_a_list(store: Store, worker: Worker) -> None:
+    lists = {"a": {"beta": [b"x"]}}
+    store.publish(Publication(bundles={"a": b"a1"}, lists=lists, list_sources={"a": {"beta": "digest"}}))
+    seen = [contents(worker)["a"]]
+    store.publish(Publication(bundles={"a": b"a1"}, lists=lists, list_sources={"a": {"beta": "digest"}}))
+    assert contents(worker)["a"] == seen[0]
+    writer = ListWriter(store.transactions)
+    for change, members in ((writer.add, [b"y"]), (writer.remove, [b"x"]), (writer.replace, [b"z"])):
+        change("a", "beta", members)
+        seen.append(contents(worker)["a"])
+    writer.add("a", "beta", [b"one more"])
+    writer.remove("a", "beta", [b"z"])  # as many members as before
+    seen.append(contents(worker)["a"])
+    assert len(set(seen)) == len(seen)
