@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -210,7 +211,7 @@ def test_all_flags_say_what_each_says_by_itself(shared: Caller) -> None:
             flags = post(shared, FLAGS, body, key).json()["flags"]
             assert len({flag["key"] for flag in flags}) == len(flags) > 5
             for flag in flags:
-                alone = post(shared, f"{FLAGS}/{flag['key']}", body, key)
+                alone = post(shared, f"{FLAGS}/{quote(flag['key'])}", body, key)
                 assert alone.json() == flag
                 assert (alone.status == 200) == ("errorCode" not in flag)
 

@@ -18,7 +18,7 @@ from fanion.dialects.ofrep.values import FlagType, default_of, type_of, variant_
 from fanion.engine.sources import SourceDirectory
 from fanion.model.layers import Arm, Layer, Patch, Row, RowOutcome
 from fanion.model.parts import Fragment
-from fanion.model.program import Answer, Entry, Lowered, Parameter, Resolution, Table
+from fanion.model.program import Answer, Cause, Entry, Lowered, Parameter, Resolution, Table
 from fanion.model.shape import ContextShape, SourceRecord
 
 NAME: Final = "ofrep"
@@ -31,16 +31,18 @@ MANIFEST: Final = "ofrep.manifest"
 """Document: a list of `ManifestFlag`."""
 
 REASONS: Final = {
-    Resolution.MATCHED: "TARGETING_MATCH",
-    Resolution.SPLIT: "SPLIT",
-    Resolution.DEFAULT: "DEFAULT",
-    Resolution.OFF: "DISABLED",
-    Resolution.NO_VALUE: "DEFAULT",
-    Resolution.MISSING: "UNKNOWN",
-    Resolution.RESTRICTED: "UNKNOWN",
+    Cause.NONE: "UNKNOWN",
+    Cause.RULE: "TARGETING_MATCH",
+    Cause.ROLLOUT: "SPLIT",
+    Cause.PINNED: "TARGETING_MATCH",
+    Cause.UNMATCHED: "DEFAULT",
+    Cause.DEFAULT: "STATIC",
+    Cause.OFF: "DISABLED",
+    Cause.COMPLETE: "STATIC",
+    Cause.ARCHIVED: "DISABLED",
+    Cause.DELETED: "DISABLED",
+    Cause.PREREQUISITE: "DEFAULT",
 }
-ALWAYS_THE_SAME: Final = frozenset({Resolution.MATCHED, Resolution.DEFAULT})
-"""Resolutions that are STATIC where a flag has no other outcome."""
 
 FAILED: Final = "The flag's definition can't be evaluated; `fanion check` says why."
 
@@ -118,8 +120,7 @@ class _Rendering:
         yield from (value for _, value in self.laid.get((parameter.source, parameter.key), ()))
 
     def _entry(self, name: str, parameter: Parameter, kind: FlagType) -> Entry:
-        laid = (parameter.source, parameter.key) in self.laid
-        constant = len(parameter.answers) == 1 and not laid
+        constant = (parameter.source, parameter.key) not in self.laid
         fragments = tuple(fragment(name, parameter, one, kind, constant) for one in parameter.answers)
         row = self.rows.get((parameter.source, parameter.group), -1)
         return Entry(name, parameter.decision, fragments, parameter.client_safe, row)
@@ -199,13 +200,13 @@ class _Rendering:
 
 
 def fragment(name: str, parameter: Parameter, answer: Answer, kind: FlagType, constant: bool) -> Fragment:
-    """A whole answer. `constant`: the flag has no other."""
+    """A whole answer. `constant`: no layer lays another value over it."""
     if answer.resolution is Resolution.ERROR:
         failed = {"key": name, "errorCode": "GENERAL", "errorDetails": FAILED}
         return (msgspec.json.encode(failed),)
-    reason = REASONS[answer.resolution]
-    if constant and answer.resolution in ALWAYS_THE_SAME:
-        reason = "STATIC"
+    reason = REASONS[answer.cause]
+    if reason == "STATIC" and not constant:
+        reason = "DEFAULT"
     group = None if parameter.group == parameter.key else parameter.group
     metadata = {"source": parameter.source, "group": group, "ruleId": answer.rule_id}
     return success(name, reason, answer.value, answer.variant, kind, metadata)
