@@ -18,7 +18,7 @@ import xxhash
 from fanion._core.evaluate import Bundle
 from fanion._core.overlay import Overlay
 from fanion.bundle.compiler import compile_bundle
-from fanion.bundle.format import HEADER
+from fanion.bundle.format import HEADER, VERSION
 from fanion.engine.evaluator import open_environment
 from fanion.errors import BundleError, BundleVersionError
 from fanion.model.layers import Patch, Row, RowHole, RowOutcome
@@ -115,8 +115,8 @@ def test_hostile_bundles_with_right_checksums_never_crash() -> None:
 def test_a_newer_format_is_named() -> None:
     whole, _ = a_bundle(SEED)
     newer = bytearray(whole)
-    struct.pack_into("<I", newer, 8, 2)
-    with pytest.raises(BundleVersionError, match="format 2, this version reads 1"):
+    struct.pack_into("<I", newer, 8, VERSION + 1)
+    with pytest.raises(BundleVersionError, match=f"format {VERSION + 1}, this version reads {VERSION}"):
         open_environment("env", bytes(newer))
 
 

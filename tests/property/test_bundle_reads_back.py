@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanion.bundle.compiler import compile_bundle
-from fanion.bundle.inspect import BundleReader, describe
+from fanion.bundle.describe import describe
+from fanion.bundle.reader import BundleReader
 from fanion.model import program as p
 from fanion.model.parts import Piece, PieceKind
 from tests.property.programs import Maker

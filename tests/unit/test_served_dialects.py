@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from fanion import app, definitions
-from fanion.bundle.inspect import BundleReader
+from fanion.bundle.reader import BundleReader
 from fanion.config import Config
 from fanion.model.dialects import DIALECTS, SCOPES, Scope, scopes_of
 from fanion.store.store import Store

@@ -1,7 +1,6 @@
 """Writing and reading back the nodes that choose by numbers (`fanion.model.choice`).
 
-Called by the compiler and by `inspect`, which hand themselves in: records of other sections (texts, pieces,
-targets) are theirs.
+Texts, pieces and targets are `fanion.bundle.sections`' to write.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ import math
 
 from fanion.bundle import format as f
 from fanion.bundle.format import NodeType, Section
-from fanion.bundle.records import RecordReader, RecordWriter
+from fanion.bundle.sections import SectionReader, SectionWriter
 from fanion.model.choice import Alternative, KeyedWeights, NumberTerm, Scores, TextTerm, Vector
 
 
-def write_scores(writer: RecordWriter, node: Scores, number: int, count: int) -> bytes:
+def write_scores(writer: SectionWriter, node: Scores, number: int, count: int) -> bytes:
     """The node's row; its model, alternatives and terms are appended."""
     if not 0 < len(node.alternatives) <= f.ALTERNATIVES_MAX:
         raise writer.refuse(f"{len(node.alternatives)} alternatives", f"1 to {f.ALTERNATIVES_MAX}")
@@ -38,7 +37,7 @@ def write_scores(writer: RecordWriter, node: Scores, number: int, count: int) ->
     return f.BRANCH.pack(NodeType.SCORES, len(writer.rows[Section.MODELS]) - 1, 1, 0)
 
 
-def _term(writer: RecordWriter, term: NumberTerm | TextTerm) -> bytes:
+def _term(writer: SectionWriter, term: NumberTerm | TextTerm) -> bytes:
     slot = writer.slot(term.slot)
     missing = _finite(writer, term.missing)
     if isinstance(term, NumberTerm):
@@ -52,7 +51,7 @@ def _term(writer: RecordWriter, term: NumberTerm | TextTerm) -> bytes:
     return f.TERM.pack(0.0, missing, slot, f.TERM_TEXT, first, len(texts))
 
 
-def write_keyed(writer: RecordWriter, node: KeyedWeights, number: int, count: int) -> bytes:
+def write_keyed(writer: SectionWriter, node: KeyedWeights, number: int, count: int) -> bytes:
     """The node's row; its vectors and targets are appended."""
     dynamic = node.count_slot >= 0
     alternatives = node.count_max if dynamic else len(node.targets)
@@ -76,7 +75,7 @@ def write_keyed(writer: RecordWriter, node: KeyedWeights, number: int, count: in
     return f.BRANCH.pack(NodeType.KEYED, len(writer.rows[Section.KEYED]) - 1, 1, on_none)
 
 
-def _vectors(writer: RecordWriter, vectors: tuple[Vector, ...]) -> int:
+def _vectors(writer: SectionWriter, vectors: tuple[Vector, ...]) -> int:
     """Number of the first; equal ones, which several nodes may use, are stored once."""
     if vectors not in writer.vectors:
         _ascending(writer, [vector.key.encode() for vector in vectors])
@@ -86,7 +85,7 @@ def _vectors(writer: RecordWriter, vectors: tuple[Vector, ...]) -> int:
     return writer.vectors[vectors]
 
 
-def _vector(writer: RecordWriter, vector: Vector) -> None:
+def _vector(writer: SectionWriter, vector: Vector) -> None:
     first = len(writer.rows[Section.NUMBERS])
     writer.rows[Section.NUMBERS] += [f.DOUBLE.pack(_finite(writer, weight)) for weight in vector.weights]
     span = (first, len(vector.weights))
@@ -95,18 +94,18 @@ def _vector(writer: RecordWriter, vector: Vector) -> None:
     )
 
 
-def _ascending(writer: RecordWriter, keys: list[bytes]) -> None:
+def _ascending(writer: SectionWriter, keys: list[bytes]) -> None:
     if any(not left < right for left, right in itertools.pairwise(keys)):
         raise writer.refuse("keys out of order", "unique ones, in the order of their UTF-8 bytes")
 
 
-def _finite(writer: RecordWriter, number: float) -> float:
+def _finite(writer: SectionWriter, number: float) -> float:
     if not math.isfinite(number):
         raise writer.refuse(f"the number {number}", "finite ones")
     return number
 
 
-def read_scores(reader: RecordReader, number: int) -> Scores:
+def read_scores(reader: SectionReader, number: int) -> Scores:
     """The way back."""
     gamma, floor, first, count = reader.row(Section.MODELS, f.MODEL, number)
     alternatives = []
@@ -117,7 +116,7 @@ def read_scores(reader: RecordReader, number: int) -> Scores:
     return Scores(tuple(alternatives), gamma, floor)
 
 
-def _read_term(reader: RecordReader, number: int) -> NumberTerm | TextTerm:
+def _read_term(reader: SectionReader, number: int) -> NumberTerm | TextTerm:
     coefficient, missing, slot, kind, first, count = reader.row(Section.TERMS, f.TERM, number)
     if kind == f.TERM_NUMBER:
         return NumberTerm(slot, coefficient, missing)
@@ -125,7 +124,7 @@ def _read_term(reader: RecordReader, number: int) -> NumberTerm | TextTerm:
     return TextTerm(slot, tuple((reader.text(row[0], row[1]), row[2]) for row in rows), missing)
 
 
-def read_keyed(reader: RecordReader, number: int, on_none: int) -> KeyedWeights:
+def read_keyed(reader: SectionReader, number: int, on_none: int) -> KeyedWeights:
     """The way back."""
     row = reader.row(Section.KEYED, f.KEYED, number)
     piece_first, piece_count, first, vectors, fallback, slot, alternatives, target_first = row
@@ -142,7 +141,7 @@ def read_keyed(reader: RecordReader, number: int, on_none: int) -> KeyedWeights:
     )
 
 
-def read_vector(reader: RecordReader, number: int) -> Vector:
+def read_vector(reader: SectionReader, number: int) -> Vector:
     key, size, first, count, note, note_size = reader.row(Section.VECTORS, f.VECTOR, number)
     weights = tuple(reader.row(Section.NUMBERS, f.DOUBLE, first + n)[0] for n in range(count))
     return Vector(reader.text(key, size), weights, reader.text(note, note_size))

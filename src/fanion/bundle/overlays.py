@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fanion.bundle import format as f
 from fanion.bundle.format import Section
-from fanion.bundle.records import RecordReader, RecordWriter
+from fanion.bundle.sections import SectionReader, SectionWriter
 from fanion.model.layers import Patch, Row, RowOutcome
 from fanion.model.program import Table
 
 
-def write_overlay(writer: RecordWriter, number: int, table: Table) -> None:
+def write_overlay(writer: SectionWriter, number: int, table: Table) -> None:
     """The rows of table `number`, where it has views of any."""
     views = table.views
     if not views and not table.rows:
@@ -25,7 +25,7 @@ def write_overlay(writer: RecordWriter, number: int, table: Table) -> None:
     writer.rows[Section.OVERLAYS].append(f.OVERLAY.pack(number, row_first, len(records), views))
 
 
-def _row(writer: RecordWriter, row: Row, number: int, table: Table) -> bytes:
+def _row(writer: SectionWriter, row: Row, number: int, table: Table) -> bytes:
     views, entries = table.views, len(table.entries)
     if not 0 <= row.decision < len(writer.outcome_counts):
         raise writer.refuse(f"decision {row.decision}", f"there are {len(writer.outcome_counts)}")
@@ -55,7 +55,7 @@ def _row(writer: RecordWriter, row: Row, number: int, table: Table) -> bytes:
     return f.ROW.pack(row.decision, first, slot, group)
 
 
-def read_overlay(reader: RecordReader, table: int) -> tuple[tuple[Row, ...], int]:
+def read_overlay(reader: SectionReader, table: int) -> tuple[tuple[Row, ...], int]:
     """The rows of a table, in order, and how many views they have."""
     for number in range(reader.count(Section.OVERLAYS)):
         of, first, count, views = reader.row(Section.OVERLAYS, f.OVERLAY, number)
@@ -64,7 +64,7 @@ def read_overlay(reader: RecordReader, table: int) -> tuple[tuple[Row, ...], int
     return (), 0
 
 
-def _read_row(reader: RecordReader, number: int, at: int, views: int) -> Row:
+def _read_row(reader: SectionReader, number: int, at: int, views: int) -> Row:
     decision, first, slot, group = reader.row(Section.ROWS, f.ROW, number)
     count = reader.row(Section.DECISIONS, f.DECISION, decision)[4]
     outcomes = []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from fanion.bundle.inspect import BundleReader
+from fanion.bundle.reader import BundleReader
 from fanion.clock.keeper import look_at
 from fanion.config import Config
 from fanion.definitions import Loaded, formats

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from fanion import app
-from fanion.bundle.inspect import BundleReader, describe, patching
+from fanion.bundle.describe import describe, patching
+from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, open_store
 from fanion.cli.inspect import find_bundle
 from fanion.engine.evaluator import Bundle, laid_over, open_environment

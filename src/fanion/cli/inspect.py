@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from fanion.bundle.describe import by_row, describe
 from fanion.bundle.format import Section
-from fanion.bundle.inspect import BundleReader, by_row, describe
+from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, open_store, print_table
 from fanion.engine.evaluator import open_environment
 from fanion.errors import StoreError

@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from fanion.auth.keys import KeyKind, create_key, hash_key
-from fanion.bundle.inspect import BundleReader
+from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, keep_copy, open_store, print_table, standing
 from fanion.clock.belief import Belief
 from fanion.clock.keeper import look_at

@@ -1,0 +1,60 @@
+"""A bundle read back as structs, for `fanion inspect`, `fanion eval` and tests, never for requests.
+
+The way back is exact: `BundleReader(compile_bundle(lowered, {})).program()` has the same slots and decisions, which
+a property test holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from fanion.bundle import format as f
+from fanion.bundle.format import Section
+from fanion.bundle.nodes import read_decision
+from fanion.bundle.sections import SectionReader
+from fanion.bundle.tables import read_keys, read_tables
+from fanion.model.program import Lowered, Profile, Slot, Source, Table
+
+
+class BundleReader(SectionReader):
+    """A verified bundle's content as Python values. The buffer is the caller's for as long as this lives."""
+
+    def __init__(self, buffer: memoryview | bytes) -> None:
+        super().__init__(buffer)
+        meta = msgspec.json.decode(self.bytes_of(Section.META))
+        self.environment: str = meta["environment"]
+        self.identifiers: dict[str, dict[str, str]] = meta["identifiers"]
+        self.lists: tuple[str, ...] = tuple(meta["lists"])
+
+    def program(self) -> Lowered:
+        """Slots, decisions, documents and identifiers; parameters are not kept in a bundle."""
+        decisions = range(self.count(Section.DECISIONS))
+        return Lowered(
+            environment=self.environment,
+            slots=tuple(self._slot(n) for n in range(self.count(Section.SLOTS))),
+            decisions=tuple(read_decision(self, n) for n in decisions),
+            documents=dict(self.documents()),
+            identifiers=self.identifiers,
+            lists=self.lists,
+        )
+
+    def documents(self) -> Iterator[tuple[str, bytes]]:
+        """Whole answers and records by name."""
+        for number in range(self.count(Section.DOCUMENTS)):
+            name, name_size, content, size = self.row(Section.DOCUMENTS, f.DOCUMENT, number)
+            yield self.text(name, name_size), self.blob(content, size)
+
+    def tables(self) -> dict[str, Table]:
+        """Every dialect's table, fragments in pieces."""
+        return read_tables(self)
+
+    def keys(self) -> dict[str, set[str]]:
+        """Every dialect's keys, without what is answered for them."""
+        return read_keys(self)
+
+    def _slot(self, number: int) -> Slot:
+        name, size, kind, kind_size, source, profile, dotted, _, _ = self.row(Section.SLOTS, f.SLOT, number)
+        texts = self.text(name, size), self.text(kind, kind_size)
+        return Slot(Source(source), texts[0], texts[1], bool(dotted), Profile(profile))
