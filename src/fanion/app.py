@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
-import resource
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +30,7 @@ from fanion.dialects.wire.dialect import Dialect
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.program import Lowered, Table
 from fanion.process.directory import DirectoryLock, check_directory
+from fanion.process.machine import raise_file_limit, usable_cores
 from fanion.store.publication import Publication
 from fanion.store.store import Store
 
@@ -145,7 +144,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     from fanion.auth.limiter import Limiter
     from fanion.journal.window import IDS, REPLAYS, EventWindow
     from fanion.process import operations
-    from fanion.process.sockets import operations_socket, pick_port
+    from fanion.process.sockets import operations_socket, pick_port, url_host
     from fanion.process.supervisor import Supervisor
     from fanion.process.worker import Worker  # before the fork: workers share what is imported
     from fanion.store.recovery import open_verified
@@ -248,38 +247,3 @@ def demo_settings(config: Config) -> Config:
 def demo_notes() -> list[str]:
     """A ready-to-paste line per dialect; `{url}` is the server's address."""
     return ["Try it:", *(f"  {dialect.demo}" for dialect in dialects() if dialect.demo)]
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: its affinity, and its cgroup's quota."""
-    cores = len(os.sched_getaffinity(0))
-    for path, parse in ((Path("/sys/fs/cgroup/cpu.max"), _quota_v2), (Path("/sys/fs/cgroup/cpu"), _quota_v1)):
-        try:
-            quota = parse(path)
-        except (OSError, ValueError):
-            continue
-        if quota is not None:
-            cores = min(cores, max(1, int(quota)))
-    return cores
-
-
-def _quota_v2(path: Path) -> float | None:
-    quota, period = path.read_text().split()
-    return None if quota == "max" else int(quota) / int(period)
-
-
-def _quota_v1(path: Path) -> float | None:
-    quota = int((path / "cpu.cfs_quota_us").read_text())
-    return None if quota <= 0 else quota / int((path / "cpu.cfs_period_us").read_text())
-
-
-def raise_file_limit() -> None:
-    """Every connection is a descriptor; the soft limit of many systems is 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def url_host(host: str) -> str:
-    shown = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(host, host)
-    return f"[{shown}]" if ":" in shown else shown

@@ -11,7 +11,7 @@ import pytest
 from fanion import app
 from fanion.config import KIB, MIB, Config, load_config
 from fanion.errors import ServeError
-from fanion.process import directory
+from fanion.process import directory, machine
 from fanion.process.directory import DirectoryLock, check_directory, filesystem_of
 from fanion.process.sockets import operations_socket, pick_port
 from fanion.process.supervisor import Wake
@@ -197,11 +197,11 @@ def test_waking_the_supervisor_takes_no_lock_and_never_blocks() -> None:
 
 
 def test_cores_are_bounded_by_the_cgroup_s_quota(tmp_path: Path) -> None:
-    assert 1 <= app.usable_cores() <= (os.cpu_count() or 1)
+    assert 1 <= machine.usable_cores() <= (os.cpu_count() or 1)
     (tmp_path / "cpu.max").write_text("150000 100000\n")
-    assert app._quota_v2(tmp_path / "cpu.max") == 1.5
+    assert machine.quota_v2(tmp_path / "cpu.max") == 1.5
     (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert app._quota_v2(tmp_path / "cpu.max") is None
+    assert machine.quota_v2(tmp_path / "cpu.max") is None
 
 
 def test_the_demo_takes_little_of_what_was_not_set() -> None:

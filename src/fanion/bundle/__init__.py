@@ -47,9 +47,9 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
     29 row outcomes     16  a fragment per view, patches, note
     30 patches           8  {entry, fragment}
 
-Modules. `format` has the structs and limits; `sections` is how they grow and how they are read; `operands`, `nodes`,
-`choices`, `tables` and `overlays` write and read back one kind of record each; `compiler` and `reader` are the two
-ways through them, `describe` is for people.
+Modules. `format` has the structs and limits; `sections` is how they grow and how they are read; `operands`,
+`nodes`, `choices`, `tables` and `overlays` write and read back one kind of record each; `compiler` and `reader` are
+the two ways through them, `describe` is for people.
 
 Reading. A bundle is verified whole, once, when it is mapped: magic, version, size, checksum, then every
 offset, count, target and number against its range. After that the kernel uses them without a check. A bundle

@@ -72,6 +72,12 @@ def operations_socket(host: str, port: int) -> socket.socket:
     return made
 
 
+def url_host(host: str) -> str:
+    """An address as a URL names it: a browser can't ask one that means every interface."""
+    shown = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(host, host)
+    return f"[{shown}]" if ":" in shown else shown
+
+
 def _resolve(host: str, port: int, named: str) -> tuple[socket.AddressFamily, Any]:
     if "/" in host:
         raise ServeError(f"can't listen on {host}: {named} takes a name or an address, not a path")
