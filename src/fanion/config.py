@@ -404,7 +404,7 @@ def _describe(group: str, field: str, hint: Any) -> Setting:
 
 def _take_file(values: dict[str, dict[str, object]], file: Path) -> None:
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{file}: can't be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -61,7 +61,10 @@ def rules(draw: st.DrawFn, number: int) -> dict[str, Any]:
     }
     if draw(st.booleans()):
         made["rolloutPercentage"] = draw(
-            st.one_of(st.sampled_from([0, 100, 50, 0.01, 99.99]), st.floats(0, 100, allow_nan=False))
+            st.one_of(
+                st.sampled_from([0, 100, 50, 0.01, 99.99]),
+                st.integers(0, 10_000).map(lambda points: points / 100),
+            )
         )
     return made
 

@@ -24,7 +24,7 @@ from tests.property.redpennon_rules import Rules
 WORLDS = int(os.environ.get("PROPERTY_PROGRAMS", "400"))
 USERS = 25
 TEXTS = ["", "a", "b", "ab", "ba", "a@b", "1", "2.5", "true", "Ä", "staff", "beta"]
-VALUES: list[Any] = [*TEXTS, 1, 2.5, 1.0, True, False, 10**18, -0.5]
+VALUES: list[Any] = [*TEXTS, 1, 2.5, 1.0, True, False, 2**53, -0.5]
 PROPERTIES = [
     *("user_id", "email", "organisation_id", "ip_address", "app_version", "platform", "country"),
     *("audience", "audience", "custom_property", "custom_property"),

@@ -32,7 +32,8 @@ The native format in short (all of it: `fanion.schema.json`; a world of it: `dem
 
 A rollout or split takes XXH64 of `flag key:rule id:subject`; the subject is `userId`, else `anonymousId`,
 looked up as in a condition (the member, else the attribute), and an empty one doesn't count. The limit of a
-rollout is Python's `round(percentage * 100)` buckets of 10,000.
+rollout is Python's `round(percentage * 100)` buckets of 10,000, so its percentage has two decimals at most.
+A number in a condition is at most 2^53 (above, doubles are several whole numbers each); longer ids are text.
 
 A native flag is asked through every dialect by one table: a dialect hands its user's identity over as the
 context member `userId` (an anonymous one as `anonymousId`), all else as attributes under its own names, and

@@ -39,6 +39,8 @@ _WORDS: Final[dict[str, Any]] = {
     "FALSE": False,
 }
 _DIGITS_MAX: Final = 400
+BYTE_ORDER_MARK: Final = "\ufeff"
+"""Windows' editors put it before a file; it is passed over."""
 _STRING_TAGS: Final = frozenset({"!", "tag:yaml.org,2002:str"})
 
 
@@ -58,7 +60,7 @@ def read_document(name: str, data: bytes) -> Any:
         raise DocumentError(
             f"byte {error.start}", "bytes that are not UTF-8", "definitions are UTF-8"
         ) from None
-    if not text.strip():
+    if not text.removeprefix(BYTE_ORDER_MARK).strip():
         raise DocumentError("document", "an empty file", "definitions")
     return parse_json(text) if name.lower().endswith(".json") else parse_yaml(text)
 
@@ -70,7 +72,10 @@ def parse_json(text: str) -> Any:
     """
     try:
         document = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+            text.removeprefix(BYTE_ORDER_MARK),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
         if "\\ud" in text or "\\uD" in text:
             json.dumps(document, ensure_ascii=False).encode()

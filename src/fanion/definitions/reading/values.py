@@ -1,8 +1,10 @@
-"""Checks values against the type that a flag or variable has, and names what is allowed."""
+"""Checks values against the type that a flag or variable has, numbers that conditions compare with, and
+percentages; names what is allowed."""
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final
 
 from fanion.definitions.reading.limits import DEPTH_MAX, VALUE_BYTES_MAX
@@ -22,6 +24,39 @@ _WORDS: Final = {
     "json": "an object or a list",
 }
 _PLAIN: Final = frozenset({bool, type(None)})
+
+
+WHOLE_MAX: Final = 2**53
+"""Up to here each whole number is a double of its own; above, a double is several."""
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{16,400}", re.ASCII)
+
+
+def operand_defect(value: Any) -> tuple[str, str] | None:
+    """(found, allowed) for a number that would match its neighbours, as numbers are compared by their text as
+    doubles have it."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) > WHOLE_MAX:
+        return shown(value), f"at most {WHOLE_MAX}: larger numbers match their neighbours; ids stand as text"
+    return None
+
+
+def order_defect(value: Any) -> tuple[str, str] | None:
+    """(found, allowed) for a whole number that no double is: `gt` and its kin would take it for its neighbour."""
+    whole = int(value) if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else value
+    if not isinstance(whole, int) or isinstance(whole, bool):
+        return None
+    try:
+        return None if int(float(whole)) == whole else (shown(value), "a whole number that a double can hold")
+    except OverflowError:
+        return None  # no number at all, and said elsewhere
+
+
+def percentage_defect(percentage: float) -> tuple[str, str] | None:
+    """(found, allowed) for a percentage that its buckets of 0.01 % can't hold."""
+    points = round(percentage * 100)
+    lost = (points == 0 and percentage > 0) or (points == 10_000 and percentage < 100)
+    if lost or abs(percentage * 100 - points) > 1e-6:
+        return shown(percentage), "per cent with two decimals"
+    return None
 
 
 def value_defect(value: Any, kind: Any) -> tuple[str, str] | None:

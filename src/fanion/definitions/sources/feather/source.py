@@ -3,8 +3,8 @@ definition source.
 
 Unknown members are accepted. What the API gives a meaning is kept and warned about: a malformed entry
 answers ERROR with its default value where that can be read, an unknown operator is false, a percentage out of
-range is clamped, a key that breaks the key pattern is never found. A regular expression that the linear-time
-engine can't run is refused, as are bundles past the limits.
+range is clamped, a key that breaks the key pattern is never found. Refused are a regular expression that the
+linear-time engine can't run, a percentage or a whole number that can't be held, and bundles past the limits.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fanion.definitions.lowering.values import operand_number, value_text, varia
 from fanion.definitions.reading import limits
 from fanion.definitions.reading.documents import DocumentError, parse_json
 from fanion.definitions.reading.report import Report, join, reason, shown
+from fanion.definitions.reading.values import order_defect, percentage_defect
 from fanion.definitions.sources.format import SourceFile, SourceFormat
 from fanion.model.program import Answer, Outcome, Resolution
 
@@ -185,9 +186,14 @@ def _check(key: str, flag: FlagConfig, file: str, report: Report) -> None:
             place = f"{join('', key)}.rules[{number}].value"
             report.warning(file, place, shown(rule.value), f"served as it is, though the default is a {kind}")
         percentage = rule.rollout_percentage
-        if percentage is not None and not 0 <= percentage <= 100:
+        if percentage is not None:
             place = f"{join('', key)}.rules[{number}].rolloutPercentage"
-            report.warning(file, place, shown(percentage), "clamped to 0-100")
+            if not 0 <= percentage <= 100:
+                report.warning(file, place, shown(percentage), "clamped to 0-100")
+            else:
+                uneven = percentage_defect(percentage)
+                if uneven is not None:
+                    report.problem(file, place, *uneven)
         if rule.condition_operator not in ("AND", "OR"):
             place = f"{join('', key)}.rules[{number}].conditionOperator"
             report.warning(file, place, shown(rule.condition_operator), "read as AND")
@@ -216,6 +222,8 @@ def _condition_defect(condition: Condition) -> tuple[bool, str, str, str] | None
             return (True, "value", f"{len(value)} values", f"at most {limits.OPERANDS_MAX}")
         if any(len(text.encode()) > limits.TEXT_BYTES_MAX for text in value):
             return (True, "value", "a longer text", f"at most {limits.TEXT_BYTES_MAX} bytes")
+        if not value and operator != "not_in":
+            return (False, "value", "an empty list", "the condition is false")
         if operator not in ("in", "not_in", "geo_country"):
             return (False, "value", "a list", "the condition is false, a negative one true")
         return None
@@ -232,8 +240,12 @@ def _condition_defect(condition: Condition) -> tuple[bool, str, str, str] | None
         error = pattern_error(value)
         if error is not None:
             return (True, "value", f"the pattern {shown(value)} ({error})", "RE2 syntax")
-    elif operator in ("gt", "lt") and operand_number(value) is None:
-        return (False, "value", shown(value), "no number, so the condition is false")
+    elif operator in ("gt", "lt"):
+        if operand_number(value) is None:
+            return (False, "value", shown(value), "no number, so the condition is false")
+        inexact = order_defect(value)
+        if inexact is not None:
+            return (True, "value", *inexact)
     return None
 
 

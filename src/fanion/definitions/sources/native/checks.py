@@ -18,7 +18,12 @@ from fanion.definitions.lowering.values import identity, operand_number, operand
 from fanion.definitions.reading import limits
 from fanion.definitions.reading.report import Report, join, shown
 from fanion.definitions.reading.structure import BROKEN
-from fanion.definitions.reading.values import value_defect
+from fanion.definitions.reading.values import (
+    operand_defect,
+    order_defect,
+    percentage_defect,
+    value_defect,
+)
 from fanion.definitions.sources.native.worlds import Placed, ProjectWorld
 from fanion.model.definition import Condition, Feature, Flag, ListSegment, Rule, Segment, SplitPart
 from fanion.model.program import DECISION_DEPTH_MAX
@@ -151,6 +156,8 @@ class ProjectChecks:
                 self.problem(f"{place}.id", f"{shown(rule.id)} again", "each id once, it salts the rollout")
             seen.add(rule.id)
             self.serving(rule, place, kind, variations)
+            if rule.rollout_percentage is not None and rule.rollout_percentage is not BROKEN:
+                self.percentage(rule.rollout_percentage, f"{place}.rollout_percentage")
             if rule.conditions:
                 self.conditions(rule.conditions, f"{place}.conditions")
 
@@ -175,6 +182,11 @@ class ProjectChecks:
         if rule.split is not BROKEN:
             self.split(rule.split, f"{path}.split", kind, variations)
 
+    def percentage(self, percentage: float, path: str) -> None:
+        defect = percentage_defect(percentage)
+        if defect is not None:
+            self.problem(path, *defect)
+
     def split(self, parts: list[SplitPart], path: str, kind: Any, variations: dict[str, Any] | None) -> None:
         if not 1 <= len(parts) <= limits.VARIANTS_MAX:
             self.problem(path, f"{len(parts)} parts", f"1 to {limits.VARIANTS_MAX}")
@@ -187,10 +199,8 @@ class ProjectChecks:
                 continue
             place = f"{path}[{number}]"
             if part.weight is not BROKEN:
-                points = round(part.weight * 100)
-                if abs(part.weight * 100 - points) > 1e-6:
-                    self.problem(f"{place}.weight", shown(part.weight), "per cent with two decimals")
-                total = None if total is None else total + points
+                self.percentage(part.weight, f"{place}.weight")
+                total = None if total is None else total + round(part.weight * 100)
             if getattr(part, other) is not UNSET or getattr(part, own) is UNSET:
                 self.problem(place, f"a part without its {own}", f"a weight and a {own}")
             elif variations is None:
@@ -296,7 +306,7 @@ class ProjectChecks:
             defect = defect or self.operands(value)
         elif operator in _NUMBERS:
             fine = operand_number(value) is not None and abs(operand_number(value) or 0) != float("inf")
-            defect = None if fine else (shown(value), "a number, or text that is one")
+            defect = order_defect(value) if fine else (shown(value), "a number, or text that is one")
         elif operator == "regex":
             defect = _pattern_defect(value)
         else:
@@ -313,8 +323,10 @@ class ProjectChecks:
                     continue
             elif value is BROKEN:
                 continue
-            elif abs(value) > 1.7e308:
-                return shown(value), "a number that a double can hold"
+            else:
+                defect = operand_defect(value)
+                if defect is not None:
+                    return defect
             if len(operand_text(value).encode()) > limits.TEXT_BYTES_MAX:
                 return "a longer text", f"at most {limits.TEXT_BYTES_MAX} bytes"
         return None

@@ -16,7 +16,7 @@ from fanion.definitions.reading import limits
 from fanion.definitions.reading.documents import DocumentError, read_document
 from fanion.definitions.reading.report import Report, join, shown
 from fanion.definitions.reading.structure import BROKEN, build
-from fanion.definitions.reading.values import value_defect
+from fanion.definitions.reading.values import operand_defect, percentage_defect, value_defect
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.redpennon.features import (
     BARE,
@@ -171,10 +171,10 @@ class _Checks:
         total = 0
         for number, share in enumerate(shares):
             place = f"{path}[{number}]"
-            points = round(share.weight * 100)
-            if abs(share.weight * 100 - points) > 1e-6:
-                self.problem(f"{place}.weight", shown(share.weight), "per cent with two decimals")
-            total += points
+            defect = percentage_defect(share.weight)
+            if defect is not None:
+                self.problem(f"{place}.weight", *defect)
+            total += round(share.weight * 100)
             self.known_variation(share.variation, variations, f"{place}.variation")
         if len(shares) > limits.VARIANTS_MAX:
             self.problem(path, f"{len(shares)} parts", f"at most {limits.VARIANTS_MAX}")
@@ -204,8 +204,9 @@ class _Checks:
                 self.operand(value, f"{place}.values[{at}]")
 
     def operand(self, value: Scalar, path: str) -> None:
-        if isinstance(value, int | float) and abs(value) > 1.7e308:
-            self.problem(path, shown(value), "a number that a double can hold")
+        defect = operand_defect(value)
+        if defect is not None:
+            self.problem(path, *defect)
         elif len(operand_text(value).encode()) > limits.TEXT_BYTES_MAX:
             self.problem(path, "a longer text", f"at most {limits.TEXT_BYTES_MAX} bytes")
 
