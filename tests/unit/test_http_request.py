@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import time
 import zlib
 from collections.abc import Callable
@@ -21,8 +22,11 @@ from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_bounds
 from fanion.dialects.wire.path import decode_segment
 from fanion.dialects.wire.stamps import RequestIds, UtcClock
+from fanion.errors import StoreError
+from fanion.http import app as http_app
 from fanion.http.encoding import STREAMS_MAX
 from fanion.http.router import Router
+from fanion.telemetry.logs import Sparing
 from tests.unit.http_standins import Caller, make_services
 
 BULK = "/v1/evaluate/bulk"
@@ -304,6 +308,46 @@ def test_the_api_s_port_says_only_that_the_worker_lives() -> None:
     assert caller.call("POST", "/healthz", key=None).status == 405
     for path in ("/readyz", "/metrics", "/healthz/"):
         assert caller.call("GET", path, key=None).status == 404
+
+
+def test_a_store_that_cannot_be_read_is_logged_once_a_minute_not_once_a_request(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(http_app, "sparing", Sparing())
+    caller = Caller()
+    caller.parts.snapshots.error = StoreError("input/output error")
+    with caplog.at_level(logging.ERROR):
+        for moment in (1_000.0, 1_001.0, 1_059.0, 1_060.0):
+            now = moment
+            assert caller.call("POST", BULK, b"{}").status == 503
+    lines = [record for record in caplog.records if record.message == "store can't be read"]
+    assert [line.__dict__["count"] for line in lines] == [1, 3]
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "chunked, chunked", "x,chunked", "deflate, Chunked", ""])
+def test_a_transfer_coding_that_is_not_undone_is_refused(coding: str) -> None:
+    answer = Caller().call("POST", BULK, [b'{"flags":["open"],"context":{}}'], {"transfer-encoding": coding})
+    assert answer.status == 400
+    assert "Transfer-Encoding" in answer.json()["error"]["message"]
+
+
+def test_a_transfer_coding_in_two_headers_is_refused() -> None:
+    pairs = [("transfer-encoding", "gzip"), ("transfer-encoding", "chunked")]
+    assert Caller().call("POST", BULK, [b'{"flags":["open"],"context":{}}'], pairs).status == 400
+
+
+@pytest.mark.parametrize("coding", ["chunked", "Chunked", " chunked "])
+def test_a_chunked_body_is_read(coding: str) -> None:
+    body = [b'{"flags":["open"],', b'"context":{}}']
+    assert Caller().call("POST", BULK, body, {"transfer-encoding": coding}).status == 200
+
+
+def test_many_faults_at_once_do_not_fill_the_memory_of_what_was_logged() -> None:
+    sparing = Sparing()
+    assert all(sparing.due(f"fault {number}") == 1 for number in range(5_000))
+    assert len(sparing._seen) <= 1_024
 
 
 def fake_dialect(name: str, header: bytes, routes: list[Route]) -> Dialect:

@@ -37,14 +37,18 @@ from fanion.http.request import (
     SINGLE,
     BodyWatch,
     check_headers,
+    check_transfer,
     discard,
     read_rest,
     too_large_text,
 )
 from fanion.http.router import Router, Target
 from fanion.model.api_key import KeyRecord
+from fanion.telemetry.logs import Sparing
 
 log = logging.getLogger("fanion.http")
+sparing = Sparing()
+"""One line a minute for each fault, however many requests meet it."""
 
 LATER = Scan.LATER
 NO_ENDPOINT = "none"
@@ -107,7 +111,7 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
             bytes_max = endpoint.body_bytes_max
             if bytes_max:
                 declared = headers.get(b"content-length")
-                length = -1 if declared is None else int(declared)
+                length = check_transfer(pairs) if declared is None else int(declared)
                 if length > bytes_max:
                     await discard(receive, watch, length)
                     raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
@@ -253,7 +257,8 @@ def _explain(
         kind = endpoint.body_timeout if endpoint else FaultKind.TIMEOUT
         return dialect.refuse(Fault(kind, "The request body did not arrive in time."))
     if isinstance(error, StoreError):
-        log.error("store can't be read", extra={"reason": str(error)})
+        if count := sparing.due(str(error)):
+            log.error("store can't be read", extra={"reason": str(error), "count": count})
         return dialect.refuse(Fault(FaultKind.OVERLOADED, "The store can't be read now.", retry_after_s=1))
     if not isinstance(error, Exception):
         raise error
@@ -261,7 +266,9 @@ def _explain(
     # Our own messages hold no user data; others may (a KeyError holds the key), so only their place is logged.
     reason = str(error) if isinstance(error, FanionError) else type(error).__name__
     places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    log.error("request failed", extra={"endpoint": name, "reason": reason, "places": places[-8:]})
+    if count := sparing.due(f"{name} {reason} {places[-1:]}"):
+        extra = {"endpoint": name, "reason": reason, "places": places[-8:], "count": count}
+        log.error("request failed", extra=extra)
     return dialect.refuse(
         Fault(FaultKind.INTERNAL, "The server failed to answer. The request may be sent again.")
     )

@@ -124,6 +124,16 @@ def too_large_text(bytes_max: int) -> str:
 
 SINGLE = frozenset({b"host", b"authorization", b"content-length", b"content-encoding", b"content-type"})
 
+
+def check_transfer(headers: HeaderList) -> int:
+    """-1, a length that isn't known yet: nothing lies about the body of such a request but its chunks. The server
+    undoes those and leaves any other transfer coding as it is, unsaid."""
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings and codings != [b"chunked"]:
+        raise Fault(FaultKind.BAD_REQUEST, "The Transfer-Encoding must be chunked and nothing else.")
+    return -1
+
+
 HTTP_1_0 = frozenset({"1", "1.0"})
 """The version in which Host is optional, as Granian and as ASGI write it."""
 

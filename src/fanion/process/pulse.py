@@ -44,10 +44,9 @@ class Pulse:
 
     def withhold(self, part: str, reason: str) -> None:
         """`part` needs this worker to get no requests, and why; an empty reason takes it back."""
-        if reason:
-            self._withheld[part] = reason
-        else:
-            self._withheld.pop(part, None)
+        if self._withheld.get(part, "") == reason:
+            return
+        self._withheld[part] = reason
         self.say()
 
     def beat(self) -> None:
@@ -56,7 +55,10 @@ class Pulse:
 
     def say(self) -> None:
         self._row.beat()
-        reasons = [*self._reasons(), *(f"{part}: {reason}" for part, reason in self._withheld.items())]
+        reasons = [
+            *self._reasons(),
+            *(f"{part}: {reason}" for part, reason in self._withheld.items() if reason),
+        ]
         standing = Standing(os.getpid(), tuple(reasons), tuple(self._notes()), self._generation())
         if standing != self._said:
             self._row.say(standing)

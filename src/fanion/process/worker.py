@@ -15,6 +15,7 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -35,9 +36,10 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.window import IDS, REPLAYS, EventWindow
 from fanion.journal.writer import JournalWriter
 from fanion.process.directory import DirectoryLock
+from fanion.process.healing import Healer
 from fanion.process.pulse import Pulse
 from fanion.process.supervisor import Notice, Place
-from fanion.store.recovery import lies_whole, open_verified
+from fanion.store.recovery import begin_healing, lies_whole, open_verified
 from fanion.store.reload import Reloader
 from fanion.store.store import Store
 from fanion.telemetry.journal import JournalNumbers
@@ -56,6 +58,9 @@ LAST_TURNS = 5
 """Turns of the event loop after the journal's last sync, so that whoever it resolved still sends its answer."""
 
 PREPARE_RETRY_S = 1.0
+
+LEAVE_S = 0.5, 3.0
+"""From finding out to leaving, drawn for each worker."""
 
 
 class View:
@@ -94,6 +99,7 @@ def reasons_not_ready(services: Services, reloader: Reloader[View], journal: Jou
         reasons.append("stopping")
     if reloader.problem:
         reasons.append(f"store: {reloader.problem}")
+    reasons += [f"store: {text}" for text in reloader.refused.values()]
     state = journal.state()
     if not state.ok:
         reasons.append(f"journal: {state.reason}")
@@ -120,6 +126,7 @@ class Worker:
         self._place = place
         self._lock = lock
         self._pulse: Pulse
+        self._healer: Healer
         self._handle: Callable[..., Awaitable[None]] = self._lifespan
         self._closers: list[Callable[[], None]] = []
         self._reloader: Reloader[View]
@@ -127,6 +134,7 @@ class Worker:
         self._clock: GuardedClock
         self._saving: asyncio.Future[None] | None = None
         self._looking: asyncio.Future[bool] | None = None
+        self._leaving = False
         self._timer: asyncio.TimerHandle | None = None
 
     def application(self) -> Callable[..., Awaitable[None]]:
@@ -205,6 +213,8 @@ class Worker:
             Pulse.stop,
         )
         self._pulse.start(loop)
+        map_bytes = config.store.map_bytes
+        self._healer = self._keep(Healer(reloader, lambda: begin_healing(self._data, map_bytes)))
         loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch)
         self._tick(loop, reloader, journal, os.getppid())
         self._handle = make_handler(services, self._dialects, watch)
@@ -237,6 +247,8 @@ class Worker:
 
     def _report_store(self, environment: str, problem: str) -> None:
         self._metrics.add(STORE_FAULTS)
+        if environment:
+            self._healer.refused()
         log.error("the store has a fault", extra={"environment": environment, "reason": problem})
 
     def _tick(
@@ -248,6 +260,7 @@ class Worker:
     ) -> None:
         self._timer = loop.call_later(self._config.store.tick_s, self._tick, loop, reloader, journal, parent)
         reloader.tick()
+        self._healer.look()
         if reloader.replaced:
             self._make_room(loop, reloader.replaced)
         if self._clock.tick() and (self._saving is None or self._saving.done()):
@@ -264,14 +277,17 @@ class Worker:
 
     def _make_room(self, loop: asyncio.AbstractEventLoop, reason: str) -> None:
         """Another store lies in the place of the one that is served: a worker that opens it takes over, once it can
-        be read whole."""
+        be read whole. Not all workers leave at the same moment."""
+        if self._leaving:
+            return
         if self._looking is None:
             self._looking = loop.run_in_executor(None, lies_whole, self._data)
         elif self._looking.done():
             whole, self._looking = self._looking.result(), None
             if whole:
                 log.error("another store needs a new process", extra={"reason": reason})
-                signal.raise_signal(signal.SIGTERM)
+                self._leaving = True
+                loop.call_later(random.uniform(*LEAVE_S), signal.raise_signal, signal.SIGTERM)
 
     def _terminate(self, loop: asyncio.AbstractEventLoop, services: Services, watch: BodyWatch) -> None:
         """SIGTERM. Granian hears the SIGINT: it stops accepting and waits for the requests in flight."""

@@ -1,7 +1,7 @@
 """The LMDB environment of one data directory, opened once per process, and the rules of its files.
 
     DIR/store/data.mdb, lock.mdb   LMDB's own
-    DIR/store/use.lock             held shared by every process that has the store open
+    DIR/store/use.lock             held shared by a process while it opens the store
     DIR/store/publish.lock         held by the one that writes
     DIR/store/copy/data.mdb        the verified copy
     DIR/shared/generation          the generation word
@@ -73,7 +73,7 @@ class Database:
         self._pid = os.getpid()
         self.word: Word
         path = store_path(directory)
-        self._use_lock = -1
+        self._locked = False
         if path.is_dir() and not os.access(path, os.W_OK):
             if create:
                 raise StoreError(f"{directory}: nothing can be written here: it is read-only for this user")
@@ -85,7 +85,7 @@ class Database:
         elif not path.is_dir():
             raise StoreMissingError(f"{directory}: there is no store here; `fanion publish` makes one")
         check_owner(path)
-        self._use_lock = hold_lock(path / "use.lock", fcntl.LOCK_SH)
+        opening = hold_lock(path / "use.lock", fcntl.LOCK_SH)
         try:
             self._lmdb = _open_patiently(path, create=create, map_bytes=map_bytes)
             try:
@@ -94,15 +94,14 @@ class Database:
                 self.word = open_word(directory)
                 self._files = {file: _identity(file) for file in (path / DATA_FILE, word_path(directory))}
                 self._announce()
+                self._locked = True
             except BaseException:
                 self._lmdb.close()
                 raise
         except lmdb.Error as error:
-            os.close(self._use_lock)
             raise translate(error, str(path)) from error
-        except BaseException:
-            os.close(self._use_lock)
-            raise
+        finally:
+            os.close(opening)
 
     def _open_unlocked(self, path: Path) -> None:
         """On a read-only mount, for commands that only look. Nothing tells a writer elsewhere of this reader, so
@@ -147,8 +146,6 @@ class Database:
                 del self._open[str(self.directory)]
                 self._lmdb.close()
                 self.word.close()
-                if self._use_lock >= 0:
-                    os.close(self._use_lock)
 
     def check(self) -> None:
         """Raises StoreError in a process that only inherited this object, or after the last close."""
@@ -161,7 +158,7 @@ class Database:
 
     @property
     def writable(self) -> bool:
-        return self._use_lock >= 0
+        return self._locked
 
     def replaced(self) -> str:
         """What was done to the files under this process; empty while they are the ones that it opened."""
@@ -172,6 +169,12 @@ class Database:
             except OSError as error:
                 return f"{file} was taken away under the server ({error.strerror})"
         return ""
+
+    def check_in_place(self) -> None:
+        """Raises StoreError when a change went, or would go, into a file that is no longer the store's."""
+        problem = self.replaced()
+        if problem:
+            raise StoreError(f"{self.directory}: {problem}, and this change isn't in it; make it again")
 
     def begin(self) -> Any:
         """A read transaction whose values are views into the map."""
@@ -186,6 +189,7 @@ class Database:
         self.check()
         lock = hold_lock(store_path(self.directory) / "publish.lock", fcntl.LOCK_EX, PUBLISH_WAIT_S)
         try:
+            self.check_in_place()
             yield
         finally:
             os.close(lock)

@@ -1,25 +1,38 @@
 """Opening a store that may be damaged: the newest that verifies is served.
 
-Called by the process that starts a server, before any worker, and by a worker that takes a dead one's place,
-since a damaged page may be what it died of. Putting the copy in the place of a damaged file needs the store to
-oneself: a worker fails to start while others live, and is started again. The damaged file is kept beside it.
+Called by the process that starts a server, before any worker; by a worker that takes a dead one's place, since a
+damaged page may be what it died of; and for a worker that finds a fault while it serves (`begin_healing`, in a
+process of its own, as the worker still has the damaged file open).
+
+The copy gets the damaged file's name, and LMDB's lock file is made anew with it. Whoever has the old pair open goes
+on reading it, finds out by `Store.replaced`, and can't change the store any more. Nobody writes or opens
+meanwhile, both under a lock. The damaged file is kept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 from fanion.errors import StoreError, StoreMissingError
-from fanion.store.database import check_owner, copy_path, hold_lock, put_in_place, store_path
+from fanion.store.database import (
+    PUBLISH_WAIT_S,
+    check_owner,
+    copy_path,
+    hold_lock,
+    put_in_place,
+    store_path,
+)
 from fanion.store.store import MAP_BYTES, Store
 from fanion.store.verify import DATA_FILE, verify
 
-OTHERS_END_WAIT_S = 5.0
-"""Workers that still map the damaged file die of it at their next look, within a second or so."""
+OPENING_WAIT_S = 5.0
 
 
 def open_verified(
@@ -61,22 +74,36 @@ def lies_whole(directory: Path) -> bool:
     )
 
 
+def begin_healing(directory: Path, map_bytes: int) -> subprocess.Popen[bytes]:
+    """`open_verified` in a child process. It ends with 0 and prints what was wrong with the store, whose copy is in
+    its place now, or nothing where nothing was; or with another status, and prints why it couldn't be healed."""
+    command = [sys.executable, "-m", "fanion.store.recovery", str(directory), str(map_bytes)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+
+
 def _put_copy_in_place(directory: Path) -> None:
-    """Unless another process has done so while this one waited for the store to be its own."""
+    """Unless another process has done so while this one waited."""
     path = store_path(directory)
-    lock = hold_lock(path / "use.lock", fcntl.LOCK_EX, OTHERS_END_WAIT_S)
+    fresh = path / "restored.new"
+    writing = hold_lock(path / "publish.lock", fcntl.LOCK_EX, PUBLISH_WAIT_S)
     try:
         if verify(path) is None:
             return
-        if (path / DATA_FILE).exists():
-            (path / DATA_FILE).replace(path / f"damaged-{time.time_ns()}.mdb")
-        (path / "lock.mdb").unlink(missing_ok=True)
-        fresh = path / "restored.new"
         shutil.copyfile(copy_path(directory) / DATA_FILE, fresh)
         fresh.chmod(0o600)
-        put_in_place(fresh, path / DATA_FILE)
+        opening = hold_lock(path / "use.lock", fcntl.LOCK_EX, OPENING_WAIT_S)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.link(path / DATA_FILE, path / f"damaged-{time.time_ns()}.mdb")
+            (path / "lock.mdb").unlink(missing_ok=True)
+            put_in_place(fresh, path / DATA_FILE)
+        finally:
+            os.close(opening)
+    except OSError as error:
+        raise StoreError(f"{path}: the copy can't be put in place: {error.strerror}") from error
     finally:
-        os.close(lock)
+        fresh.unlink(missing_ok=True)
+        os.close(writing)
 
 
 def _raise_number(directory: Path, map_bytes: int, *, always: bool) -> None:
@@ -85,3 +112,18 @@ def _raise_number(directory: Path, map_bytes: int, *, always: bool) -> None:
     with Store.open(directory, write=True, map_bytes=map_bytes) as store:
         if always or store.generation() < store.word.load():
             store.succeed_damaged()
+
+
+def main() -> None:
+    """The child of `begin_healing`: argument 1 the data directory, argument 2 `store.map_bytes`."""
+    try:
+        store, problem = open_verified(Path(sys.argv[1]), map_bytes=int(sys.argv[2]))
+        store.close()
+    except StoreError as error:
+        print(error)
+        sys.exit(1)
+    print(problem or "")
+
+
+if __name__ == "__main__":
+    main()

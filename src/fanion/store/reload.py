@@ -243,6 +243,11 @@ class Reloader(Generic[View]):
         """Why the store could not be read when last tried; empty when it could."""
         return self._problem
 
+    @property
+    def refused(self) -> dict[str, str]:
+        """Environments of which no bundle verifies, so that nothing of theirs can be answered, and why."""
+        return {environment: str(error) for environment, error in self._snapshot._refused.items()}
+
     def tick(self) -> None:
         """Once a second, also when idle: asks the store itself, frees what dead processes had pinned, and lets go
         of what is no longer used."""

@@ -96,6 +96,7 @@ class Transactions:
             raise StoreError(f"{self.directory}: the store was opened for reading")
         with self.reading(), self.database.begin_write() as transaction:
             yield transaction
+        self.database.check_in_place()
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,9 +46,9 @@ class JsonLine(logging.Formatter):
     """A record as one line. Never raises: what can't be written is written as its representation."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        stamp = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {
-            "time": time.replace("+00:00", "Z"),
+            "time": stamp.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage()[:MESSAGE_CHARACTERS_MAX],
@@ -75,6 +76,28 @@ def logging_config(level: str) -> dict[str, Any]:
         "loggers": loggers,
     }
 
+
+class Sparing:
+    """Lets a line through once a `period_s`, so that what every request meets is not logged by every request."""
+
+    def __init__(self, period_s: float = 60.0) -> None:
+        self._period_s = period_s
+        self._seen: dict[str, tuple[float, int]] = {}
+
+    def due(self, line: str) -> int:
+        """0: leave it out. Else how often it came up since it was last let through, this time included."""
+        now = time.monotonic()
+        last, count = self._seen.get(line, (-self._period_s, 0))
+        if now - last < self._period_s:
+            self._seen[line] = last, count + 1
+            return 0
+        if len(self._seen) >= LINES_KNOWN_MAX:
+            self._seen.clear()
+        self._seen[line] = now, 0
+        return count + 1
+
+
+LINES_KNOWN_MAX = 1_024
 
 LOGGERS = ("fanion", "_granian", "granian.access")
 """Ours and the HTTP server's two."""
