@@ -37,6 +37,8 @@ class Snapshot:
     def key(self, raw_key: bytes) -> KeyRecord | None:
         return self._record if raw_key == self._raw_key else None
 
+    known_key = key
+
     def view(self, environment: str) -> Any:
         return self
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import ipaddress
 import os
 import re
 import tomllib
@@ -64,6 +65,10 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=0, le=65_535, description="port of these three; 0: a free one"),
     ] = 8081
+    trusted_proxies: Annotated[
+        str,
+        Meta(description="addresses and networks whose X-Forwarded-For names a key's source; empty: none"),
+    ] = ""
     backlog: Annotated[
         int,
         Meta(ge=1, le=65_535, description="connections that the kernel queues, at most its somaxconn"),
@@ -173,7 +178,11 @@ class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 100
     bad_keys_per_minute: Annotated[
         int,
-        Meta(ge=0, le=1_000_000, description="requests a minute and source with an unknown key; 0: no limit"),
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="unknown keys a minute and source that are looked for; 0: no limit",
+        ),
     ] = 20
     slots: Annotated[
         int,
@@ -482,6 +491,11 @@ def _check(config: Config) -> None:
 
 
 def _problems(config: Config) -> Iterator[str]:
+    for part in filter(None, map(str.strip, config.server.trusted_proxies.split(","))):
+        try:
+            ipaddress.ip_network(part, strict=False)
+        except ValueError:
+            yield f"server.trusted_proxies has {part!r}; addresses or networks are allowed, separated by commas"
     if config.limiter.slots & (config.limiter.slots - 1):
         yield f"limiter.slots is {config.limiter.slots}; it must be a power of two"
     if config.store.map_bytes % 4096:

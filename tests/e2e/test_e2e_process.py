@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import signal
 import socket
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from fanion.journal.reader import JournalReader
-from tests.e2e.server import Running, run, wait_until
+from tests.e2e.server import SERVER_KEY, Running, run, wait_until
 from tests.e2e.test_e2e_feather import event
 
 EVENTS = "/v1/telemetry/events"
@@ -288,15 +289,30 @@ def test_the_demo_prints_lines_that_work_as_they_are(serve: Callable[..., Runnin
     assert context == {"orgId": "org_01hx", "environmentId": "env_01hx"}
 
 
-def test_unknown_keys_are_slowed_down_by_source_and_known_ones_are_not(
+def test_unknown_keys_are_401_at_once_and_always_and_known_ones_go_on(
     data: Path, serve: Callable[..., Running]
 ) -> None:
-    limit = {"FANION_LIMITER_BAD_KEYS_PER_MINUTE": "5"}
+    limit = {"FANION_LIMITER_BAD_KEYS_PER_MINUTE": "30", "FANION_SERVER_TRUSTED_PROXIES": "127.0.0.1"}
     running = serve("--workers", "2", data=data, environment=limit)
-    statuses = [running.ask("GET", "/v1/sdk/context", key=f"sk_guess_{n}").status for n in range(8)]
-    assert statuses[:5] == [401] * 5
-    assert 429 in statuses
-    assert running.ask("GET", "/v1/sdk/context").status == 200
+    source = {"X-Forwarded-For": "10.0.0.1"}
+
+    def status(key: str, headers: dict[str, str]) -> int:
+        return running.ask("GET", "/v1/sdk/context", key=key, headers=headers).status
+
+    def flood(count: int) -> set[int]:
+        return {status(f"sk_guess_{number}", source) for number in range(count)}
+
+    assert flood(80) == {401}
+    made, other = (run(["keys", "create", "env_e2e", "--data", str(data)]).stdout.strip() for _ in range(2))
+    wait_until(lambda: status(made, {"X-Forwarded-For": "10.0.0.2"}) == 200)  # so the generation has moved
+    assert flood(40) == {401}
+    assert {status(SERVER_KEY, source) for _ in range(20)} == {200}
+    wait_until(lambda: status(other, source) == 200)  # once the rate has room
+    ids = re.findall(r"key_[0-9a-f]{16}", run(["keys", "list", "--data", str(data)]).stdout)
+    assert len(ids) == 2
+    for id in ids:
+        assert run(["keys", "revoke", id, "--data", str(data)]).returncode == 0
+    assert status(made, {"X-Forwarded-For": "10.0.0.2"}) == 401
 
 
 def test_a_key_s_rate_is_counted_over_all_workers(data: Path, serve: Callable[..., Running]) -> None:

@@ -97,6 +97,8 @@ class FakeSnapshot:
     def key(self, raw_key: bytes) -> KeyRecord | None:
         return self.keys.get(raw_key)
 
+    known_key = key
+
     def view(self, environment: str) -> View | None:
         return self.views.get(environment)
 

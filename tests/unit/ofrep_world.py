@@ -51,6 +51,8 @@ class WorldSnapshot:
     def key(self, raw_key: bytes) -> KeyRecord | None:
         return self.records.get(hash_key(raw_key))
 
+    known_key = key
+
     def view(self, environment: str) -> View | None:
         return self.views.get(environment)
 

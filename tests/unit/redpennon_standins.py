@@ -66,6 +66,8 @@ class Snapshot:
     def key(self, raw_key: bytes) -> KeyRecord | None:
         return self.keys.get(raw_key)
 
+    known_key = key
+
     def view(self, environment: str) -> Any:
         return self.views.get(environment)
 

@@ -55,6 +55,8 @@ class StitchdSnapshot:
             return KeyRecord(id="k", environment=ENVIRONMENT, organisation="o", kind="server")
         return None
 
+    known_key = key
+
     def view(self, environment: str) -> View | None:
         return self.views[environment]
 

@@ -195,6 +195,19 @@ def test_revoked_key_is_refused_from_the_next_request_on(store: Store, worker: W
     assert worker.reloader.current().key(b"k") is None
 
 
+def test_store_is_asked_for_known_keys_only_where_a_caller_wants_it_so(store: Store) -> None:
+    store.publish(Publication(bundles={"a": b"a1"}, keys={hash_key(b"old"): record()}))
+    worker = Worker(store)
+    assert worker.reloader.current().known_key(b"old") is not None  # it was there at the start
+    store.add_key(hash_key(b"new"), record())
+    assert worker.reloader.current().known_key(b"new") is None
+    assert worker.reloader.current().key(b"new") is not None
+    store.publish(Publication(bundles={"a": b"a2"}, keys={}))
+    assert worker.reloader.current().known_key(b"new") is not None  # another generation, the same process
+    assert worker.reloader.current().known_key(b"old") is None
+    worker.reloader.close()
+
+
 def test_key_expires_without_a_publish(worker: Worker) -> None:
     snapshot = worker.reloader.current()
     assert snapshot.key(b"brief") is not None

@@ -19,14 +19,14 @@ import logging
 import traceback
 from collections.abc import Sequence
 
-from fanion.auth.limiter import scope_hash
+from fanion.auth.guesses import KeyGuesses, parse_networks
 from fanion.dialects.wire.bodies import mended
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, check_body
 from fanion.dialects.wire.reply import Head, HeaderList, Headers, Reply, StartMessage
-from fanion.dialects.wire.services import Services
+from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import FanionError, StoreError
 from fanion.http import health
 from fanion.http.asgi import AsgiScope, Handle, Receive, Send
@@ -64,13 +64,19 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
     single = SINGLE | {dialect.credential_header for dialect in dialects}
     limiters = {dialect.name: dialect.limiter(services) for dialect in dialects}
     every = frozenset(dialect.name for dialect in dialects)
+    config = services.config
+    guesses = KeyGuesses(
+        services.limiter.take,
+        config.limiter.bad_keys_per_minute,
+        parse_networks(config.server.trusted_proxies),
+    )
     exact = router.exact
     current = services.snapshots.current
     answered = services.counters.answered
     waiting = watch.waiting
     loop = asyncio.get_running_loop()
     current_task = asyncio.current_task
-    limits = services.config.limits
+    limits = config.limits
     body_timeout_s = limits.body_timeout_s
 
     async def handle(scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -100,9 +106,9 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
             dialect = target.dialect
             raw_key = dialect.credentials(headers)
             snapshot = current()
-            record = snapshot.key(raw_key)
+            record = snapshot.known_key(raw_key)
             if record is None or record.scopes or dialect.name not in (record.dialects or every):
-                record = _check_access(services, dialect, endpoint, record, scope)
+                record = _check_access(guesses, dialect, endpoint, record, scope, snapshot, raw_key)
             limited = limiters[dialect.name]
             if limited is not None:
                 _check_rate(limited(record))
@@ -135,9 +141,9 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
                 later = current()
                 if later is not snapshot:
                     snapshot = later
-                    record = snapshot.key(raw_key)
+                    record = snapshot.known_key(raw_key)
                     if record is None or record.scopes or dialect.name not in (record.dialects or every):
-                        record = _check_access(services, dialect, endpoint, record, scope)
+                        record = _check_access(guesses, dialect, endpoint, record, scope, snapshot, raw_key)
 
             try:
                 answer = endpoint.handler(snapshot, record, body, tail, headers)
@@ -205,24 +211,27 @@ def _meant(fault: Fault, endpoint: Endpoint, body: bytes) -> bytes:
 
 
 def _check_access(
-    services: Services, dialect: Dialect, endpoint: Endpoint, record: KeyRecord | None, scope: AsgiScope
+    guesses: KeyGuesses,
+    dialect: Dialect,
+    endpoint: Endpoint,
+    record: KeyRecord | None,
+    scope: AsgiScope,
+    snapshot: Snapshot,
+    raw_key: bytes,
 ) -> KeyRecord:
-    """The record, after the checks that most keys don't need: unknown, not for this dialect, not for this
-    endpoint."""
+    """The record, after the checks that most keys don't need: not known to this process, not for this dialect, not
+    for this endpoint."""
+    if record is None:
+        source = guesses.source(scope["client"][0], scope["headers"])
+        if guesses.may_look(source):
+            record = snapshot.key(raw_key)
+            if record is None:
+                guesses.failed(source)
     if record is None or (record.dialects and dialect.name not in record.dialects):
-        _count_bad_key(services, scope)
         raise Fault(FaultKind.UNKNOWN_KEY, "The API key is not valid.")
     if endpoint.scope is not None and record.scopes and endpoint.scope not in record.scopes:
         raise Fault(FaultKind.FORBIDDEN, f"The API key has no scope for this: {endpoint.scope}.")
     return record
-
-
-def _count_bad_key(services: Services, scope: AsgiScope) -> None:
-    """Unknown keys are limited by source; known ones never notice."""
-    per_minute = services.config.limiter.bad_keys_per_minute
-    if per_minute:
-        source = scope_hash("bad-keys", scope["client"][0])
-        _check_rate(services.limiter.take(source, per_minute / 60, per_minute))
 
 
 def _check_rate(wait_s: float) -> None:

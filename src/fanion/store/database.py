@@ -73,7 +73,7 @@ class Database:
         self._pid = os.getpid()
         self.word: Word
         path = store_path(directory)
-        self._locked = False
+        self._writable = False
         if path.is_dir() and not os.access(path, os.W_OK):
             if create:
                 raise StoreError(f"{directory}: nothing can be written here: it is read-only for this user")
@@ -94,7 +94,7 @@ class Database:
                 self.word = open_word(directory)
                 self._files = {file: _identity(file) for file in (path / DATA_FILE, word_path(directory))}
                 self._announce()
-                self._locked = True
+                self._writable = True
             except BaseException:
                 self._lmdb.close()
                 raise
@@ -158,7 +158,7 @@ class Database:
 
     @property
     def writable(self) -> bool:
-        return self._locked
+        return self._writable
 
     def replaced(self) -> str:
         """What was done to the files under this process; empty while they are the ones that it opened."""

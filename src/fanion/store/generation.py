@@ -19,6 +19,7 @@ Do not change a layout here without a new STORE_FORMAT.
 from __future__ import annotations
 
 import enum
+import itertools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -234,6 +235,11 @@ class PinnedGeneration:
             return None
         payload = unseal(key_hash, bytes(value), "key table")
         return None if payload[0] == Origin.REVOKED else payload[1:]
+
+    def key_hashes(self, most: int) -> Iterator[bytes]:
+        """The hashes of stored keys, revoked ones too; at most so many."""
+        cursor = self._open().cursor(self._databases["api_keys"])
+        return itertools.islice(map(bytes, cursor.iternext(values=False)), most)
 
     def stored_keys(self) -> Iterator[StoredKey]:
         """Every stored key, revoked ones too."""

@@ -13,7 +13,7 @@ One Reloader belongs to one process and one thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -56,6 +56,7 @@ class Snapshot(Generic[View]):
         now: Callable[[], float],
         report: Report,
         entries: int,
+        known: set[bytes],
     ) -> None:
         self.number = pinned.number
         self.confirmed_at = time.monotonic()
@@ -76,6 +77,7 @@ class Snapshot(Generic[View]):
         self._signing_keys: Any = UNREAD
         self._keys: dict[bytes, KeyRecord] = {}
         self._keys_max = entries
+        self._known = known
 
     def environments(self) -> tuple[str, ...]:
         """Ids of the environments of this generation."""
@@ -104,6 +106,15 @@ class Snapshot(Generic[View]):
             known = self._contents[environment] = xxhash.xxh3_128_digest(state)
         return known
 
+    def known_key(self, raw_key: bytes) -> KeyRecord | None:
+        """As `key`, but the store is asked only for a key that this process has found there before."""
+        record = self._keys.get(raw_key)
+        if record is None:
+            return self.key(raw_key) if hash_key(raw_key) in self._known else None
+        if record.expires_at is not None and self._now() >= record.expires_at:
+            return None
+        return record
+
     def key(self, raw_key: bytes) -> KeyRecord | None:
         """The record of a key that opens something now: known, not revoked, not expired, its environment served.
 
@@ -127,8 +138,13 @@ class Snapshot(Generic[View]):
         keys: SigningKeys | None = self._signing_keys
         return keys
 
+    def key_hashes(self) -> Iterator[bytes]:
+        """Of the keys in the store, as many as are remembered. Raises StoreError."""
+        return self._pinned.key_hashes(self._keys_max)
+
     def _look_up(self, raw_key: bytes) -> KeyRecord | None:
-        found = self._pinned.key(hash_key(raw_key))
+        key_hash = hash_key(raw_key)
+        found = self._pinned.key(key_hash)
         if found is None:
             return None
         try:
@@ -140,6 +156,8 @@ class Snapshot(Generic[View]):
         if len(self._keys) >= self._keys_max:
             self._keys.clear()
         self._keys[raw_key] = record
+        if len(self._known) < self._keys_max:
+            self._known.add(key_hash)
         return record
 
     def _first_view(self, environment: str) -> View | None:
@@ -225,7 +243,10 @@ class Reloader(Generic[View]):
         """What `Store.replaced` said at the last tick. What was served is served on, but a process that opens the
         store anew has to take this one's place."""
         self._seen = self._load()
+        self._known: set[bytes] = set()
+        """Hashes of keys that the store holds or has held: those of the start, and those found since."""
         self._snapshot = self._pin()
+        self._known.update(self._snapshot.key_hashes())
 
     def current(self) -> Snapshot[View]:
         """The generation that counts from now on. Never raises; see `problem`."""
@@ -274,7 +295,9 @@ class Reloader(Generic[View]):
         self._release(keep=0)
 
     def _pin(self) -> Snapshot[View]:
-        return Snapshot(self._store.pin(), self._make_view, self._now, self._report, self._entries)
+        return Snapshot(
+            self._store.pin(), self._make_view, self._now, self._report, self._entries, self._known
+        )
 
     def _follow(self) -> None:
         """Moves to the committed generation; on a fault, the last snapshot stays and `tick` tries again."""

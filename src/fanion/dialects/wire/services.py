@@ -38,6 +38,9 @@ class Snapshot(Protocol):
     def confirmed_at(self) -> float:
         """Monotonic seconds when this worker last confirmed that the generation is the current one."""
 
+    def known_key(self, raw_key: bytes, /) -> KeyRecord | None:
+        """As `key`, but of what this process knows; the store isn't asked for others."""
+
     def key(self, raw_key: bytes, /) -> KeyRecord | None:
         """The record of a key that opens something now."""
 
