@@ -1,9 +1,9 @@
 """A worker whose store has a fault: the copy is put in the damaged file's place, so that the worker can make room.
 
 A fault is a bundle that was refused, or a store that could not be read for `LASTING_S`. The store is then read
-A fault is a bundle that was refused, or a store that could not be read for `LASTING_S`. The store is then read
 through in a child, which puts the copy in place where the store is damaged and the copy whole. What was served is
 served on; workers leave as for any store that was replaced. Where the copy does not help, the worker stays, not
+ready. A store that someone is just replacing is left alone.
 """
 
 from __future__ import annotations
