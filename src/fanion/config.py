@@ -118,6 +118,18 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=KIB, le=64 * MIB, description="bytes of an event batch's body, after decoding"),
     ] = 5 * MIB
+    bodies_bytes_max: Annotated[
+        int,
+        Meta(ge=MIB, le=2**46, description="bytes of unfinished bodies that a worker holds; beyond, 503"),
+    ] = 64 * MIB
+    answers_bytes_max: Annotated[
+        int,
+        Meta(
+            ge=MIB,
+            le=2**46,
+            description="bytes of answers above 64 KiB that a worker is sending; beyond, 503",
+        ),
+    ] = 64 * MIB
     body_chunk_timeout_s: Annotated[
         float,
         Meta(ge=0.05, le=300, description="seconds to wait for the next piece of a body; then 408"),
@@ -507,6 +519,12 @@ def _problems(config: Config) -> Iterator[str]:
         yield (
             f"journal.ring_bytes is {config.journal.ring_bytes}; it must be four times "
             f"limits.ingest_body_bytes_max and 1 MiB, {4 * (config.limits.ingest_body_bytes_max + MIB)}"
+        )
+    largest = max(config.limits.body_bytes_max, config.limits.ingest_body_bytes_max)
+    if config.limits.bodies_bytes_max < largest:
+        yield (
+            f"limits.bodies_bytes_max is {config.limits.bodies_bytes_max}; one body may have {largest}, as "
+            "limits.body_bytes_max and limits.ingest_body_bytes_max say"
         )
     if config.limits.body_chunk_timeout_s > config.limits.body_timeout_s:
         yield "limits.body_chunk_timeout_s is above limits.body_timeout_s, which ends a body first"

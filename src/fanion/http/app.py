@@ -29,6 +29,7 @@ from fanion.dialects.wire.reply import Head, HeaderList, Headers, Reply, StartMe
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import FanionError, StoreError
 from fanion.http import health
+from fanion.http.answers import PIECE_BYTES, Outgoing
 from fanion.http.asgi import AsgiScope, Handle, Receive, Send
 from fanion.http.cors import preflight
 from fanion.http.encoding import undo_encoding
@@ -78,6 +79,7 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
     current_task = asyncio.current_task
     limits = config.limits
     body_timeout_s = limits.body_timeout_s
+    outgoing = Outgoing(limits.answers_bytes_max)
 
     async def handle(scope: AsgiScope, receive: Receive, send: Send) -> None:
         pairs: HeaderList = scope["headers"]
@@ -154,6 +156,14 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
         except BaseException as error:
             reply = _explain(error, services, router, watch, scope, headers, endpoint)
         head, payload = reply
+        if len(payload) > PIECE_BYTES and endpoint is not None:
+            if outgoing.take(len(payload)):
+                answered(target.dialect.name, endpoint.name, head.status)
+                await outgoing.send(head.start or _start_of(head), payload, receive, send)
+                return
+            head, payload = target.dialect.refuse(
+                Fault(FaultKind.OVERLOADED, "Too many large answers wait to be read.", retry_after_s=1)
+            )
         if endpoint is not None:
             answered(target.dialect.name, endpoint.name, head.status)
         await send(head.start or _start_of(head))

@@ -1,10 +1,10 @@
 """The body of a request, within its limits, and the few rules on headers.
 
 Reading: a declared length over the limit is refused (a moderate one is read and dropped first); what comes is
-counted as it comes; each piece may take `body_chunk_timeout_s` and the whole `body_timeout_s`. No timer is
-armed per request: a request that waits for bytes stands in `BodyWatch`, which looks through its (few) entries
-ten times a second and cancels what is overdue. The HTTP server hands a short body over whole, so the usual
-path is one `receive`.
+counted as it comes, for its request and, with all other unfinished bodies, for the worker; each piece may take
+`body_chunk_timeout_s` and the whole `body_timeout_s`. No timer is armed per request: a request that waits for bytes
+stands in `BodyWatch`, which looks through its (few) entries ten times a second and cancels what is overdue. The
+HTTP server hands a short body over whole, so the usual path is one `receive`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ class BodyWatch:
         """Task -> when its current wait began, on the watch's own clock (behind by one interval at most)."""
         self.overdue: set[asyncio.Task[object]] = set()
         """Cancelled by the watch, so that its cancellation isn't taken for another's."""
+        self.bytes_held = 0
+        """Of bodies that haven't come whole."""
+        self.bytes_max = limits.bodies_bytes_max
         self._loop = loop
         self._chunk_timeout_s = limits.body_chunk_timeout_s
         self._handle: asyncio.TimerHandle | None = None
@@ -65,29 +68,39 @@ async def read_rest(
     bytes_max: int,
     body_timeout_s: float,
 ) -> bytes:
-    """The body whose first piece is `first`. Raises Fault TOO_LARGE, TIMEOUT or BAD_REQUEST."""
+    """The body whose first piece is `first`. Raises Fault TOO_LARGE, TIMEOUT or BAD_REQUEST, and OVERLOADED when
+    this worker holds too much of unfinished bodies."""
     pieces = [first]
     size = len(first)
+    watch.bytes_held += size
     began = time.monotonic()
-    while True:
-        if size > bytes_max:
-            raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
-        if time.monotonic() - began > body_timeout_s:
-            raise Fault(FaultKind.TIMEOUT, "The request body did not arrive in time.")
-        watch.waiting[task] = watch.now
-        try:
-            message = await receive()
-        finally:
-            del watch.waiting[task]
-        if message["type"] != "http.request":
-            raise Fault(FaultKind.BAD_REQUEST, BROKEN_TEXT)
-        piece = message.get("body", b"")
-        pieces.append(piece)
-        size += len(piece)
-        if not message.get("more_body", False):
+    try:
+        while True:
             if size > bytes_max:
                 raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
-            return b"".join(pieces)
+            if watch.bytes_held > watch.bytes_max:
+                raise Fault(
+                    FaultKind.OVERLOADED, "Too many request bodies are on their way.", retry_after_s=1
+                )
+            if time.monotonic() - began > body_timeout_s:
+                raise Fault(FaultKind.TIMEOUT, "The request body did not arrive in time.")
+            watch.waiting[task] = watch.now
+            try:
+                message = await receive()
+            finally:
+                del watch.waiting[task]
+            if message["type"] != "http.request":
+                raise Fault(FaultKind.BAD_REQUEST, BROKEN_TEXT)
+            piece = message.get("body", b"")
+            pieces.append(piece)
+            size += len(piece)
+            watch.bytes_held += len(piece)
+            if not message.get("more_body", False):
+                if size > bytes_max:
+                    raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
+                return b"".join(pieces)
+    finally:
+        watch.bytes_held -= size
 
 
 async def discard(receive: Receive, watch: BodyWatch, length: int) -> None:

@@ -1,0 +1,174 @@
+"""What a worker holds for its peers: unfinished bodies and answers that nobody reads yet."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from fanion.config import Config, Limits, load_config
+from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import JSON_NO_STORE, Head
+from fanion.errors import ConfigError
+from fanion.http.answers import PIECE_BYTES, Outgoing
+from fanion.http.app import make_handler
+from fanion.http.request import BodyWatch, read_rest
+from tests.unit.http_standins import DIALECT, SERVER_KEY, make_services
+
+MIB = 1 << 20
+
+
+def with_answer(payload: bytes) -> Dialect:
+    """Feather's, with one route that gives this answer."""
+    endpoint = Endpoint("large", lambda *_: (Head(200, JSON_NO_STORE), payload))
+    return replace(DIALECT, routes=lambda services: [Route(b"/large", {"GET": endpoint})])
+
+
+class Peer:
+    """A connection that takes pieces while it reads, and can leave."""
+
+    def __init__(self, *, reads: bool = True) -> None:
+        self.reading = asyncio.Event()
+        self.left = asyncio.Event()
+        self.received: list[dict[str, Any]] = []
+        if reads:
+            self.reading.set()
+
+    async def receive(self) -> Any:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.received.append(message)
+        await self.reading.wait()
+
+    @property
+    def status(self) -> int:
+        found: int = self.received[0]["status"]
+        return found
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message["body"] for message in self.received[1:])
+
+
+SCOPE: dict[str, Any] = {
+    "http_version": "1.1",
+    "method": "GET",
+    "raw_path": b"/large",
+    "query_string": b"",
+    "client": ("127.0.0.1", 1),
+    "headers": [(b"host", b"a"), (b"authorization", b"Bearer " + SERVER_KEY)],
+}
+
+
+def handler(size: int, budget: int) -> Any:
+    config = msgspec.structs.replace(Config(), limits=Limits(answers_bytes_max=budget))
+    services = make_services(config)
+    watch = BodyWatch(asyncio.get_running_loop(), config.limits)
+    return make_handler(services, [with_answer(bytes(size))], watch)
+
+
+@pytest.mark.parametrize("size", [0, PIECE_BYTES, PIECE_BYTES + 1, 5 * PIECE_BYTES, 5 * PIECE_BYTES + 7])
+def test_answer_arrives_whole_in_pieces_that_are_not_too_large(size: int) -> None:
+    async def run() -> None:
+        peer = Peer()
+        await handler(size, MIB)(SCOPE, peer.receive, peer.send)
+        assert peer.body == bytes(size)
+        assert all(len(message["body"]) <= PIECE_BYTES for message in peer.received[1:])
+        flags = [message.get("more_body", False) for message in peer.received[1:]]
+        assert flags == [True] * (len(flags) - 1) + [False]
+
+    asyncio.run(run())
+
+
+def test_large_answers_that_nobody_reads_are_bounded_and_small_ones_go_on() -> None:
+    async def run() -> None:
+        handle = handler(600_000, MIB)
+        slow = [Peer(reads=False) for _ in range(3)]
+        tasks = [asyncio.ensure_future(handle(SCOPE, peer.receive, peer.send)) for peer in slow]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [peer.status for peer in slow] == [200, 503, 503]
+        assert b"retry-after" in dict(slow[1].received[0]["headers"])
+        for peer in slow:
+            peer.reading.set()
+        await asyncio.gather(*tasks)
+        assert len(slow[0].body) == 600_000
+        after = Peer()
+        await handle(SCOPE, after.receive, after.send)
+        assert (after.status, len(after.body)) == (200, 600_000)
+
+    asyncio.run(run())
+
+
+def test_an_answer_above_the_budget_is_sent_when_it_is_the_only_one() -> None:
+    async def run() -> None:
+        peer = Peer()
+        await handler(2 * MIB, MIB)(SCOPE, peer.receive, peer.send)
+        assert len(peer.body) == 2 * MIB
+
+    asyncio.run(run())
+
+
+def test_a_peer_that_leaves_gets_no_more_pieces_and_frees_its_share() -> None:
+    async def run() -> None:
+        peer, outgoing = Peer(reads=False), Outgoing(MIB)
+        start: Any = {"type": "http.response.start", "status": 200, "headers": []}
+        payload = bytes(10 * PIECE_BYTES)
+        assert outgoing.take(len(payload))
+        sending = asyncio.ensure_future(outgoing.send(start, payload, peer.receive, peer.send))
+        await asyncio.sleep(0)
+        assert outgoing.bytes_held == 10 * PIECE_BYTES
+        peer.left.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        peer.reading.set()
+        await sending
+        assert len(peer.received) == 1
+        assert outgoing.bytes_held == 0
+
+    asyncio.run(run())
+
+
+def test_unfinished_bodies_of_a_worker_are_bounded_and_the_last_to_come_is_refused() -> None:
+    async def run() -> None:
+        limits = Limits(bodies_bytes_max=5 * MIB)
+        watch = BodyWatch(asyncio.get_running_loop(), limits)
+        first = asyncio.Event()
+
+        async def slow() -> Any:
+            await first.wait()
+            return {"type": "http.request", "body": b"end", "more_body": False}
+
+        async def more() -> Any:
+            return {"type": "http.request", "body": bytes(MIB), "more_body": True}
+
+        async def read(receive: Any, begun: bytes) -> bytes:
+            task = asyncio.current_task()
+            assert task is not None
+            return await read_rest(receive, begun, watch, task, 5 * MIB, 10.0)
+
+        held = asyncio.ensure_future(read(slow, bytes(4 * MIB)))
+        await asyncio.sleep(0)
+        assert watch.bytes_held == 4 * MIB
+        with pytest.raises(Fault) as refused:
+            await read(more, b"")
+        assert refused.value.kind is FaultKind.OVERLOADED
+        assert refused.value.retry_after_s
+        first.set()
+        assert len(await held) == 4 * MIB + 3
+        assert watch.bytes_held == 0
+        assert not watch.waiting
+
+    asyncio.run(run())
+
+
+def test_one_body_always_fits_the_budget_of_all() -> None:
+    with pytest.raises(ConfigError, match=r"limits\.bodies_bytes_max"):
+        load_config(environ={"FANION_LIMITS_BODIES_BYTES_MAX": str(4 * MIB)})
