@@ -15,7 +15,7 @@ from fanion.telemetry import exposition
 from fanion.telemetry import metrics as module
 from fanion.telemetry.exposition import Exposition
 from fanion.telemetry.journal import COUNTERS, GAUGES, JournalNumbers
-from fanion.telemetry.logs import JsonLine, logging_config
+from fanion.telemetry.logs import JsonLine, PeersThatLeft, logging_config
 from fanion.telemetry.metrics import Metric, Metrics
 
 LATENCY = Metric("fanion_test_seconds", "histogram", "A test.", ("op",), scale=1e-6, bounds=(1_000, 50_000))
@@ -207,3 +207,10 @@ def test_an_answer_that_outlives_the_counters_goes_uncounted(tmp_path: Path) -> 
     metrics.close()
     metrics.answered("feather", "events", 202)
     metrics.answered("feather", "events", 503)
+
+
+def test_a_peer_that_left_is_no_line_for_each_piece_of_its_answer() -> None:
+    kept = PeersThatLeft()
+    for text, expected in (("ASGI transport error: Closed", False), ("Starting granian", True)):
+        record = logging.LogRecord("_granian.asgi", logging.INFO, "", 0, text, None, None)
+        assert kept.filter(record) is expected

@@ -4,7 +4,7 @@ The server keeps what it is handed until the peer has read it, so an answer of m
 over piece by piece: each send waits while the peer doesn't read (seen: 64 pieces are taken, then it waits). Until
 the last is handed over, the answer counts against `limits.answers_bytes_max`; beyond that a large answer is
 refused, but for one that would be the only one. A peer that leaves is noticed beside the sending, as sending to it
-fails without an error and with a log line a piece.
+fails without an error.
 
 What remains: a peer that takes a byte now and then holds its answer and its share of the budget for as long as it
 likes, and the server's own buffer of each connection isn't counted.

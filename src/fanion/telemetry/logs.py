@@ -61,6 +61,13 @@ class JsonLine(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=repr).decode()
 
 
+class PeersThatLeft(logging.Filter):
+    """Leaves out what the HTTP server says of each piece that it could not send to a peer that had left."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("ASGI transport error")
+
+
 def logging_config(level: str) -> dict[str, Any]:
     """For `logging.config.dictConfig`, and for the HTTP server, which takes the same. `level` as in
     `log.level`."""
@@ -69,8 +76,14 @@ def logging_config(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonLine}},
+        "filters": {"peers": {"()": PeersThatLeft}},
         "handlers": {
-            "lines": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}
+            "lines": {
+                "class": "logging.StreamHandler",
+                "formatter": "json",
+                "stream": "ext://sys.stderr",
+                "filters": ["peers"],
+            }
         },
         "root": {"handlers": ["lines"], "level": "WARNING"},
         "loggers": loggers,
