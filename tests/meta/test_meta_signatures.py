@@ -15,25 +15,6 @@ PACKAGE = Path(__file__).parents[2] / "src" / "fanion"
 ROOMS = ("http", "dialects", "store")
 
 ANY = re.compile(r"\bAny\b")
-UNTYPED: set[str] = {
-    "store.database:Database.begin",
-    "store.database:Database.begin_write",
-    "store.generation:PinnedGeneration.__init__",
-    "store.generation:read_manifest",
-    "store.lists:Writing",
-    "store.lists:change_rows",
-    "store.lists:sweep_lists",
-    "store.lists:write_list",
-    "store.signing:ensure_signing_keys",
-    "store.signing:rotate_signing_keys",
-    "store.transactions:Transactions.current",
-    "store.transactions:Transactions.delete",
-    "store.transactions:Transactions.put",
-    "store.transactions:Transactions.renumber",
-    "store.transactions:Transactions.writing",
-    "store.verify:open_databases",
-}
-"""Public names that still say `Any`. It only shrinks."""
 
 
 def names_any(annotation: ast.expr | None) -> bool:
@@ -103,7 +84,7 @@ def found() -> set[str]:
 
 
 def test_public_signatures_say_what_they_take() -> None:
-    assert sorted(found()) == sorted(UNTYPED)
+    assert sorted(found()) == []
 
 
 def test_what_says_any_is_found() -> None:

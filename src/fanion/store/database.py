@@ -22,13 +22,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import lmdb
 
 from fanion._core.shared import GenerationWord
 from fanion.errors import StoreError, StoreMissingError
 from fanion.store.generation import DATABASES, read_manifest, translate
+from fanion.store.handles import ReadTransaction, WriteTransaction
 from fanion.store.verify import BUSY_PAUSE_S, BUSY_WAIT_S, DATA_FILE, check_file, open_databases, verify
 
 READERS_MAX = 2_048
@@ -176,11 +177,11 @@ class Database:
         if problem:
             raise StoreError(f"{self.directory}: {problem}, and this change isn't in it; make it again")
 
-    def begin(self) -> Any:
+    def begin(self) -> ReadTransaction:
         """A read transaction whose values are views into the map."""
         return self._lmdb.begin(buffers=True)
 
-    def begin_write(self) -> Any:
+    def begin_write(self) -> WriteTransaction:
         return self._lmdb.begin(write=True)
 
     @contextmanager

@@ -22,7 +22,6 @@ import enum
 import itertools
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import lmdb
 import msgspec
@@ -31,6 +30,7 @@ import xxhash
 from fanion._core.list_block import ListReader, pack, rows_of, unpack
 from fanion.errors import StoreBusyError, StoreError, StoreTwinError
 from fanion.model.api_key import HASH_BYTES, KeyRecord
+from fanion.store.handles import AnyTransaction, Handles, ReadTransaction
 
 STORE_FORMAT = 2
 
@@ -134,7 +134,9 @@ def read_block(key: bytes, value: bytes) -> tuple[list[bytes], int, int]:
         raise StoreError(f"the store holds a block of a list that can't be read: {error}") from error
 
 
-def read_manifest(transaction: Any, databases: dict[str, Any], name: bytes = b"current") -> Manifest | None:
+def read_manifest(
+    transaction: AnyTransaction, databases: Handles, name: bytes = b"current"
+) -> Manifest | None:
     """The manifest `name` ("current" or "previous"); None when there is none yet."""
     value = transaction.get(name, db=databases["meta"])
     if value is None:
@@ -165,16 +167,16 @@ class PinnedGeneration:
     answers False, keeps the transaction, and may be tried again.
     """
 
-    def __init__(self, transaction: Any, databases: dict[str, Any]) -> None:
+    def __init__(self, transaction: ReadTransaction, databases: Handles) -> None:
         """`transaction`: one whose values are views into the map."""
-        self._transaction = transaction
+        self._transaction: ReadTransaction | None = transaction
         self._databases = databases
         self._views: dict[tuple[str, int], memoryview] = {}
         manifest = read_manifest(transaction, databases)
         self.manifest = EMPTY if manifest is None else manifest
         self.number = self.manifest.generation
         self._lists: dict[tuple[str, str], ListReader | None] = {}
-        self._list_cursor: Any = None
+        self._list_cursor: lmdb.Cursor[memoryview] | None = None
 
     def environments(self) -> tuple[str, ...]:
         """Ids of the environments that this generation serves, sorted."""
@@ -344,7 +346,7 @@ class PinnedGeneration:
         self._transaction = None
         return True
 
-    def _open(self) -> Any:
+    def _open(self) -> ReadTransaction:
         if self._transaction is None:
             raise StoreError("this generation was released; take the current one for each request")
         return self._transaction

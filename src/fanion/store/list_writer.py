@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from itertools import islice
-from typing import Any
 
 import msgspec
 
@@ -21,6 +20,7 @@ from fanion.errors import StoreError
 from fanion.store import generation as layout
 from fanion.store.database import store_path
 from fanion.store.generation import EnvironmentEntry, ListEntry, Manifest
+from fanion.store.handles import WriteTransaction
 from fanion.store.lists import ROWS_IN_MEMORY, change_rows, checked_rows, write_list
 from fanion.store.publication import Publication
 from fanion.store.spool import Spool
@@ -150,7 +150,7 @@ class ListWriter:
             raise StoreError(f"environment {environment} has no list {name}; it has: {known}")
         return found.lists[name]
 
-    def _rename(self, transaction: Any, old: ListEntry, new: ListEntry) -> int:
+    def _rename(self, transaction: WriteTransaction, old: ListEntry, new: ListEntry) -> int:
         """Puts `new` wherever the rows of `old` are named, under a new generation, whose number is returned."""
         store = self._transactions
         current = store.current(transaction)

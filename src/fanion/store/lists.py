@@ -29,13 +29,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypeAlias
 
+import lmdb
 import msgspec
 
 from fanion._core.list_block import pack, rows_of
 from fanion.errors import StoreError
 from fanion.store.generation import LIST_NUMBER_BYTES, ListEntry, block_key, list_prefix, read_block, seal
+from fanion.store.handles import Handle, WriteTransaction
 
 BLOCK_BYTES_MAX = 8 * 4096 - 16
 """A block of more is split; LMDB puts 16 bytes before a value on pages of its own."""
@@ -63,7 +65,7 @@ SHARES = 256
 SHARE_BITS = 8
 DEPTH_MAX = 63
 
-Writing = Callable[[], AbstractContextManager[Any]]
+Writing: TypeAlias = "Callable[[], AbstractContextManager[WriteTransaction]]"
 Progress = Callable[[str, int], None] | None
 
 
@@ -120,7 +122,7 @@ class _Shares:
 
 def write_list(
     writing: Writing,
-    database: Any,
+    database: Handle,
     entry: ListEntry,
     members: Iterable[bytes],
     progress: Progress,
@@ -140,7 +142,7 @@ def write_list(
 
 
 def _append(
-    writing: Writing, database: Any, entry: ListEntry, shares: _Shares, expected: int, progress: Progress
+    writing: Writing, database: Handle, entry: ListEntry, shares: _Shares, expected: int, progress: Progress
 ) -> int:
     depth = 0
     while expected >> depth > BLOCK_BYTES_WRITTEN:
@@ -167,7 +169,7 @@ def _append(
     return count
 
 
-def _append_blocks(writing: Writing, database: Any, blocks: list[tuple[bytes, bytes]]) -> None:
+def _append_blocks(writing: Writing, database: Handle, blocks: list[tuple[bytes, bytes]]) -> None:
     with writing() as transaction:
         _, added = transaction.cursor(database).putmulti(blocks, append=True)
         if added != len(blocks):
@@ -204,7 +206,7 @@ def checked_rows(entry: ListEntry, members: list[bytes]) -> list[bytes]:
 
 
 def change_rows(
-    transaction: Any, database: Any, entry: ListEntry, rows: list[bytes], adding: bool
+    transaction: WriteTransaction, database: Handle, entry: ListEntry, rows: list[bytes], adding: bool
 ) -> tuple[int, int]:
     """Adds or takes out the first of these sorted rows, as many as one transaction should; returns how many members
     came or went, and how many of the rows are done."""
@@ -234,7 +236,12 @@ def change_rows(
 
 
 def _merged(
-    transaction: Any, database: Any, entry: ListEntry, prefix: int, depth: int, rows: list[bytes]
+    transaction: WriteTransaction,
+    database: Handle,
+    entry: ListEntry,
+    prefix: int,
+    depth: int,
+    rows: list[bytes],
 ) -> tuple[int, int, list[bytes]]:
     """Prefix, depth and rows of a block that has shrunk, with those blocks that go into it, which are removed."""
     while depth > 0 and _size(rows) <= BLOCK_BYTES_MERGED:
@@ -252,7 +259,9 @@ def _merged(
     return prefix, depth, rows
 
 
-def _block_of(transaction: Any, database: Any, entry: ListEntry, row: bytes) -> tuple[int, int, list[bytes]]:
+def _block_of(
+    transaction: WriteTransaction, database: Handle, entry: ListEntry, row: bytes
+) -> tuple[int, int, list[bytes]]:
     """Prefix, depth and rows of the block that covers a row's hash; of all hashes in a list without blocks."""
     cursor = transaction.cursor(database)
     start = list_prefix(entry.number)
@@ -262,7 +271,7 @@ def _block_of(transaction: Any, database: Any, entry: ListEntry, row: bytes) -> 
     return prefix, depth, rows_of(entry.number, entry.secret, members)
 
 
-def sweep_lists(writing: Writing, database: Any, kept: set[int]) -> None:
+def sweep_lists(writing: Writing, database: Handle, kept: set[int]) -> None:
     """Removes every list whose number isn't in `kept`."""
     while True:
         with writing() as transaction:
@@ -271,7 +280,7 @@ def sweep_lists(writing: Writing, database: Any, kept: set[int]) -> None:
             return
 
 
-def _remove_unwanted(cursor: Any, kept: set[int]) -> int:
+def _remove_unwanted(cursor: lmdb.Cursor[bytes], kept: set[int]) -> int:
     """Deletes blocks of lists not in `kept`, at most a transaction's worth; those that are kept are jumped over."""
     removed = 0
     found = cursor.first()

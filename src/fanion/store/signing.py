@@ -5,13 +5,12 @@ A rollback doesn't bring an old key back, and a publish only makes the first one
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from fanion.errors import StoreError
 from fanion.model.signing import SigningKeys, new_signing_keys
 from fanion.store.generation import seal, unseal
+from fanion.store.handles import Handles, WriteTransaction
 
 ROW = b"signing"
 
@@ -26,13 +25,13 @@ def decode_signing_keys(value: bytes | None) -> SigningKeys | None:
         raise StoreError(f"the store's signing keys can't be read: {error}") from error
 
 
-def ensure_signing_keys(transaction: Any, databases: dict[str, Any]) -> None:
+def ensure_signing_keys(transaction: WriteTransaction, databases: Handles) -> None:
     """Makes the first key."""
     if transaction.get(ROW, db=databases["meta"]) is None:
         _write(transaction, databases, new_signing_keys())
 
 
-def rotate_signing_keys(transaction: Any, databases: dict[str, Any], now: float) -> None:
+def rotate_signing_keys(transaction: WriteTransaction, databases: Handles, now: float) -> None:
     """A new key signs from here on; what the one before signed is accepted until it is too old.
 
     `now`: Unix seconds, rather too early than too late; what the old key signs later is refused.
@@ -42,5 +41,5 @@ def rotate_signing_keys(transaction: Any, databases: dict[str, Any], now: float)
     _write(transaction, databases, new_signing_keys() if known is None else known.rotated(now))
 
 
-def _write(transaction: Any, databases: dict[str, Any], keys: SigningKeys) -> None:
+def _write(transaction: WriteTransaction, databases: Handles, keys: SigningKeys) -> None:
     transaction.put(ROW, seal(ROW, msgspec.msgpack.encode(keys)), db=databases["meta"])

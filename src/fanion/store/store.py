@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import xxhash
@@ -36,6 +35,7 @@ from fanion.store.generation import (
     PinnedGeneration,
     StoredKey,
 )
+from fanion.store.handles import WriteTransaction
 from fanion.store.list_writer import ListWriter
 from fanion.store.publication import Publication, check_publication
 from fanion.store.revocations import note_revocation, noted_revocations
@@ -249,7 +249,11 @@ class Store:
         self.close()
 
     def _switch(
-        self, transaction: Any, current: Manifest, environments: Mapping[str, EnvironmentEntry], number: int
+        self,
+        transaction: WriteTransaction,
+        current: Manifest,
+        environments: Mapping[str, EnvironmentEntry],
+        number: int,
     ) -> None:
         """Makes `environments` the current generation and what was current the previous one."""
         changed = {
@@ -271,19 +275,21 @@ class Store:
             transaction, "meta", b"current", layout.seal(b"current", msgspec.json.encode(manifest))
         )
 
-    def _key_set(self, transaction: Any, name: str, publication: int) -> dict[str, KeyRecord]:
+    def _key_set(self, transaction: WriteTransaction, name: str, publication: int) -> dict[str, KeyRecord]:
         key = layout.content_key(name, publication)
         value = transaction.get(key, db=self._database.databases["key_sets"])
         if value is None:
             return {}
         return msgspec.json.decode(layout.unseal(key, bytes(value), "key sets"), type=dict[str, KeyRecord])
 
-    def _put_key_set(self, transaction: Any, name: str, number: int, keys: Mapping[bytes, KeyRecord]) -> None:
+    def _put_key_set(
+        self, transaction: WriteTransaction, name: str, number: int, keys: Mapping[bytes, KeyRecord]
+    ) -> None:
         own = {key_hash.hex(): record for key_hash, record in keys.items() if record.environment == name}
         key = layout.content_key(name, number)
         self.transactions.put(transaction, "key_sets", key, layout.seal(key, msgspec.json.encode(own)))
 
-    def _drop_defined_keys(self, transaction: Any, current: Manifest, names: set[str]) -> None:
+    def _drop_defined_keys(self, transaction: WriteTransaction, current: Manifest, names: set[str]) -> None:
         database = self._database.databases["api_keys"]
         for name in names & current.environments.keys():
             for text in self._key_set(transaction, name, current.environments[name].publication):
@@ -292,7 +298,7 @@ class Store:
                 if value is not None and layout.read_key(key_hash, value).origin == Origin.DEFINED:
                     transaction.delete(key_hash, db=database)
 
-    def _take_defined_keys(self, transaction: Any, name: str, publication: int) -> None:
+    def _take_defined_keys(self, transaction: WriteTransaction, name: str, publication: int) -> None:
         database = self._database.databases["api_keys"]
         for text, record in self._key_set(transaction, name, publication).items():
             key_hash = bytes.fromhex(text)

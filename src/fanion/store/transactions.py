@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import lmdb
 import msgspec
@@ -18,6 +17,7 @@ from fanion.errors import StoreError
 from fanion.store import generation as layout
 from fanion.store.database import Database
 from fanion.store.generation import BUNDLE_ROOM_MIN, EMPTY, Manifest
+from fanion.store.handles import AnyTransaction, WriteTransaction
 from fanion.store.lists import sweep_lists
 
 
@@ -50,14 +50,14 @@ class Transactions:
             finally:
                 transaction.abort()
 
-    def current(self, transaction: Any) -> Manifest:
+    def current(self, transaction: AnyTransaction) -> Manifest:
         return layout.read_manifest(transaction, self.databases) or EMPTY
 
     def next_number(self, current: Manifest) -> int:
         """Above the committed one, and above the word: a store that went back to its copy doesn't reuse numbers."""
         return max(current.generation, self.word.load()) + 1
 
-    def renumber(self, transaction: Any, current: Manifest) -> int:
+    def renumber(self, transaction: WriteTransaction, current: Manifest) -> int:
         """A new number for a change of keys alone; what rolling back goes to stays."""
         number = self.next_number(current)
         manifest = msgspec.structs.replace(current, generation=number)
@@ -81,16 +81,16 @@ class Transactions:
         sweep_lists(self.writing, self.databases["lists"], lists)
         self.database.check_readers()
 
-    def delete(self, transaction: Any, database: str, unwanted: Callable[[bytes], bool]) -> None:
+    def delete(self, transaction: WriteTransaction, database: str, unwanted: Callable[[bytes], bool]) -> None:
         cursor = transaction.cursor(self.databases[database])
         for key in [key for key in map(bytes, cursor.iternext(values=False)) if unwanted(key)]:
             transaction.delete(key, db=self.databases[database])
 
-    def put(self, transaction: Any, database: str, key: bytes, value: bytes) -> None:
+    def put(self, transaction: WriteTransaction, database: str, key: bytes, value: bytes) -> None:
         transaction.put(key, value, db=self.databases[database])
 
     @contextmanager
-    def writing(self) -> Iterator[Any]:
+    def writing(self) -> Iterator[WriteTransaction]:
         """One write transaction: committed at the end, undone by any exception."""
         if not self._write_allowed:
             raise StoreError(f"{self.directory}: the store was opened for reading")

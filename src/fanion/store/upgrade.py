@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
 import xxhash
@@ -18,6 +17,7 @@ from fanion.bundle.format import VERSION
 from fanion.errors import StoreError, StoreVersionError
 from fanion.store import generation as layout
 from fanion.store.generation import EnvironmentEntry, PinnedGeneration
+from fanion.store.handles import Handle, Handles, WriteTransaction
 from fanion.store.store import Store
 from fanion.store.transactions import padded
 
@@ -92,8 +92,8 @@ def _replace(store: Store, publication: int, bundles: Mapping[str, bytes]) -> in
 
 
 def _put(
-    transaction: Any,
-    databases: dict[str, Any],
+    transaction: WriteTransaction,
+    databases: Handles,
     name: str,
     entry: EnvironmentEntry,
     bundle: bytes,
@@ -107,7 +107,7 @@ def _put(
     return msgspec.structs.replace(entry, publication=number, size=len(bundle), digest=digest)
 
 
-def _copy_definitions(transaction: Any, database: Any, old: int, new: int) -> None:
+def _copy_definitions(transaction: WriteTransaction, database: Handle, old: int, new: int) -> None:
     start = layout.definition_key(old, "")
     rows = []
     cursor = transaction.cursor(database)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import lmdb
 import xxhash
@@ -22,6 +22,7 @@ import xxhash
 from fanion.errors import StoreBusyError, StoreError, StoreMissingError, StoreVersionError
 from fanion.store import generation as layout
 from fanion.store.generation import DATABASES, PinnedGeneration, read_key, unseal
+from fanion.store.handles import Handles
 
 DATA_FILE = "data.mdb"
 CHILD_TIMEOUT_S = 600
@@ -163,7 +164,7 @@ def _is_live(directory: Path) -> bool:
     return (directory / "lock.mdb").exists()
 
 
-def open_databases(environment: lmdb.Environment, *, create: bool) -> dict[str, Any]:
+def open_databases(environment: lmdb.Environment, *, create: bool) -> Handles:
     """Handles of the named databases; checks the format first. Raises StoreVersionError, StoreError."""
     try:
         meta = environment.open_db(b"meta", create=create)
