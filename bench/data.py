@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fanion import definitions
 from fanion.bundle.compiler import compile_bundle
 from fanion.dialects.feather.emit import render
 from fanion.engine.evaluator import Bundle, open_environment
+from fanion.model.program import Lowered, Table
 
 ENVIRONMENT = "env_bench"
 MATCHING: dict[str, Any] = {"country": "DE", "plan": "pro"}
@@ -70,9 +72,9 @@ def write_world(directory: Path, flags: int) -> Path:
     return path
 
 
-def open_world(flags: int) -> Bundle:
-    """The compiled and verified bundle of `world(flags)`."""
+def open_world(flags: int, **renderers: Callable[[Lowered], Table]) -> Bundle:
+    """The compiled and verified bundle of `world(flags)`; without renderers, Feather's."""
     with tempfile.TemporaryDirectory() as directory:
         loaded = definitions.load([write_world(Path(directory), flags)])
     (lowered,) = loaded.environments
-    return open_environment(lowered.environment, compile_bundle(lowered, {"feather": render}))
+    return open_environment(lowered.environment, compile_bundle(lowered, renderers or {"feather": render}))

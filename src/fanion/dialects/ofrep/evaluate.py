@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -33,10 +33,10 @@ from fanion.dialects.wire.fault import Fault
 from fanion.dialects.wire.path import decode_segment
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Snapshot
-from fanion.engine.evaluator import ABSENT
 from fanion.model.api_key import KeyRecord
 from fanion.model.json_value import JsonObject
 from fanion.model.program import Resolution
+from fanion.model.shape import Asked
 
 TAG_BYTES: Final = 16
 NEEDED: Final = "The flag can't be answered without a targetingKey."
@@ -65,37 +65,48 @@ def evaluate_one(bodies: Bodies, gate: Gate) -> Handler:
 
 def one(at: Served, key: str, client: bool, person: Who) -> Reply:
     """The answer to one key, as it was asked for."""
-    sources, own = at.directory.place(key)
-    if len(sources) > 1:
-        sources = seen(at, sources, own, client)
-        if len(sources) > 1:
-            return REFUSED, failure(key, GENERAL, ambiguous(own, sources))
-    if not sources:
+    flag = flag_of(at, key, client)
+    if flag is None:
         return unknown(key)
-    source = sources[0]
-    name = at.directory.name(source, own)
+    if isinstance(flag, bytes):
+        return REFUSED, flag
+    source, name = flag
     shape = at.shape(source)
     targeting_key, attributes, _ = person
     if targeting_key is None and at.visible(name, client) and at.lacks_key(name, shape, attributes):
         return REFUSED, failure(key, TARGETING_KEY_MISSING, NEEDED)
     asked = shape.asked(targeting_key, attributes)
+    head = OK
     if source in at.layered:
-        hidden = client and not at.visible(name, client)
-        found = None if hidden else at.laid(source, [name], asked).get(name)
-        if found is None:
-            return unknown(key)
-        head, answer = OK, bytes(found)
+        (answer,) = laid(at, source, [name], client, asked)
     else:
         resolution, answer, _ = at.bundle.resolve(at.table, name, client, *asked)
-        if resolution == ABSENT:
-            return unknown(key)
-        head = REFUSED if resolution == Resolution.ERROR else OK
+        if resolution == Resolution.ERROR:
+            head = REFUSED
+    if not answer:
+        return unknown(key)
     return head, answer if name == key else renamed(answer, name, key)
 
 
-def seen(at: Served, sources: tuple[str, ...], key: str, client: bool) -> tuple[str, ...]:
-    """The sources whose flag of this key may be seen: one that may not isn't there."""
-    return tuple(one for one in sources if at.visible(at.directory.name(one, key), client))
+def flag_of(at: Served, asked: str, client: bool) -> tuple[str, str] | bytes | None:
+    """Source and name of the flag that a key asks for; what is said of a key that several have; None of one that
+    nobody has. A flag that may not be seen isn't there."""
+    sources, key, name = at.meant(asked)
+    if name is None:
+        sources = tuple(one for one in sources if at.visible(at.directory.name(one, key), client))
+        if len(sources) > 1:
+            return failure(asked, GENERAL, ambiguous(key, sources))
+        if not sources:
+            return None
+        name = at.directory.name(sources[0], key)
+    return sources[0], name
+
+
+def laid(at: Served, source: str, names: list[str], client: bool, asked: Asked) -> list[bytes]:
+    """Flags of a source with layers; nothing of one that isn't there."""
+    seen = [name for name in names if at.visible(name, client)] if client else names
+    found = at.laid(source, seen, asked) if seen else {}
+    return [bytes(found[name]) if name in found else b"" for name in names]
 
 
 def ambiguous(key: str, sources: tuple[str, ...]) -> str:
@@ -142,36 +153,42 @@ KINDS: Final = {False: b"server", True: b"client"}
 def everything(at: Served, client: bool, person: Who) -> list[bytes]:
     """The answers of all flags, or of those that the context names."""
     if person.flags is not None:
-        return chosen(at, client, person, dict.fromkeys(person.flags))
+        return list(chosen(at, client, person, dict.fromkeys(person.flags)))
     answers: list[bytes] = []
     for group in at.groups(client):
         answers += answered(at, group, client, person)
-    return answers + chosen(at, client, person, at.listing.ambiguous)
+    return answers + list(chosen(at, client, person, at.listing.ambiguous))
 
 
 def answered(at: Served, group: Group, client: bool, person: Who) -> list[bytes]:
-    """The answers of one group, in its order."""
+    """The answers of one group, in its order; nothing of a flag that isn't there."""
     shape, layered, names = group
     targeting_key, attributes, _ = person
     asked = shape.asked(targeting_key, attributes)
     if layered is not None:
-        laid = at.laid(layered, names, asked)
-        found = [bytes(laid[name]) for name in names]
+        found = laid(at, layered, names, client, asked)
     else:
         found = [answer for _, answer, _ in at.bundle.ask(*asked).put_each(at.table, names, client)]
     if targeting_key is None:
         found = [
-            failure(name, TARGETING_KEY_MISSING, NEEDED) if at.lacks_key(name, shape, attributes) else answer
+            failure(name, TARGETING_KEY_MISSING, NEEDED)
+            if answer and at.lacks_key(name, shape, attributes)
+            else answer
             for name, answer in zip(names, found, strict=True)
         ]
     return found
 
 
-def chosen(at: Served, client: bool, person: Who, keys: Iterable[str]) -> list[bytes]:
+def chosen(at: Served, client: bool, person: Who, keys: Iterable[str]) -> Iterator[bytes]:
     """The answers to these keys, in their order; a key that isn't there has none."""
-    answers = []
-    for key in keys:
-        head, answer = one(at, key, client, person)
-        if head.status != 404:
-            answers.append(answer)
-    return answers
+    flags = {key: flag_of(at, key, client) for key in keys}
+    named = dict.fromkeys(flag for flag in flags.values() if isinstance(flag, tuple))
+    answers: dict[str, bytes] = {}
+    for group in at.grouped(named):
+        answers.update(zip(group.names, answered(at, group, client, person), strict=True))
+    for key, flag in flags.items():
+        if isinstance(flag, bytes):
+            yield flag
+        elif flag is not None and answers[flag[1]]:
+            name = flag[1]
+            yield answers[name] if name == key else renamed(answers[name], name, key)

@@ -30,6 +30,19 @@ SOMEBODY = "somebody"
 """A targeting key by which a flag that needs one is found out."""
 
 
+MEANINGS_MAX = 10_000
+"""Keys that were asked for, kept with what they mean; clients choose them, so they are bounded."""
+
+
+class Meant(NamedTuple):
+    """What a key asks for: `key` of `sources`. `name`: the flag's entry; None where no source has the key, or
+    several."""
+
+    sources: tuple[str, ...]
+    key: str
+    name: str | None
+
+
 class Group(NamedTuple):
     """Flags that are asked with one context. `layered`: the source whose layers lay values over each other."""
 
@@ -48,6 +61,7 @@ class Served:
         self.layered: dict[str, dict[str, list[str]]] = _read_layered(document_of(bundle, LAYERED))
         """Source with layers -> flag -> flags whose layers may replace its value."""
         self._groups: dict[bool, list[Group]] = {}
+        self._meant: dict[str, Meant] = {}
 
     @cached_property
     def directory(self) -> SourceDirectory:
@@ -77,6 +91,17 @@ class Served:
                 f"the bundle of {self.bundle.environment} has flags of {source} but not its shape"
             )
         return shape
+
+    def meant(self, asked: str) -> Meant:
+        """What a key asks for, whether or not there is such a flag."""
+        known = self._meant.get(asked)
+        if known is None:
+            sources, key = self.directory.place(asked)
+            name = self.directory.name(sources[0], key) if len(sources) == 1 else None
+            if len(self._meant) >= MEANINGS_MAX:
+                self._meant.clear()
+            known = self._meant[asked] = Meant(sources, key, name)
+        return known
 
     def visible(self, name: str, client: bool) -> bool:
         """Whether a key of this kind may see the flag."""
