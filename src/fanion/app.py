@@ -29,7 +29,7 @@ from fanion.dialects.traffical.routes import DIALECT as TRAFFICAL
 from fanion.dialects.wire.dialect import Dialect
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.program import Lowered, Table
-from fanion.process.directory import DirectoryLock, check_directory
+from fanion.process.directory import DirectoryLock, check_directory, remove_drafts
 from fanion.process.machine import raise_file_limit, usable_cores
 from fanion.store.publication import Publication
 from fanion.store.store import Store
@@ -156,6 +156,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         print(f"warning: {odd}", file=sys.stderr, flush=True)
     lock = DirectoryLock(data)
     try:
+        remove_drafts(data)
         store, problem = open_verified(data, write=True, map_bytes=config.store.map_bytes)
         if upgrade_bundles(store) is not None:
             print("the store's bundles had an older format and were compiled again", flush=True)

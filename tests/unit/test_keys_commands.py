@@ -126,6 +126,12 @@ def test_environment_is_removed_by_name_only(data: Path) -> None:
             2,
             "'sdk:read' is no scope of feather; allowed: evaluate, events",
         ),
+        (
+            ("keys", "create", "env_01hx", "--data", "{data}", "--expires", "9999-12-31T23:59:59-05:00"),
+            2,
+            "nor an ISO 8601 time before 10000",
+        ),
+        (("eval", "env_01hx", "my-flag", '{"a":' * 5_000, "--data", "{data}"), 1, "is nested too deeply"),
         (("journal", "cat", "--data", "{data}", "--dialect", "soap"), 2, "is not one of 'feather'"),
         (("keys", "list", "--data", "{data}", "--environment", "env_none"), 1, "there are: env_01hx"),
         (("lists", "show", "env_none", "--data", "{data}"), 1, "there are: env_01hx"),

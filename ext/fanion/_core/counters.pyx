@@ -120,6 +120,23 @@ cdef class MetricFile(SharedFile):
             for index in range(count)
         ]
 
+    def is_whole(self):
+        """Whether every series lies where appending puts it. Before any other process has the file open."""
+        self.check_open()
+        cdef fanion_series *entries = <fanion_series *> (self.body + sizeof(fanion_series_head))
+        cdef uint64_t count = fanion_u64_load_acquire(&(<fanion_series_head *> self.body).entries)
+        cdef uint64_t cell = 0
+        cdef uint64_t index
+        if count > <uint64_t> self.series_max:
+            return False
+        for index in range(count):
+            if entries[index].cell != cell or not 1 <= entries[index].width <= <uint64_t> self.cells - cell:
+                return False
+            cell += entries[index].width
+            if not PyBytes_FromStringAndSize(entries[index].name, FANION_SERIES_NAME_BYTES).isascii():
+                return False
+        return True
+
     def claim(self):
         """A row of this process's own, or None when all are held. A dead worker's counts go on in it."""
         cdef int number

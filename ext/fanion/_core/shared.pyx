@@ -308,8 +308,8 @@ cdef class GenerationWord(SharedFile):
     store.
     """
 
-    def __init__(self, str path):
-        SharedFile.__init__(self, path, KIND_GENERATION, 1, FANION_WORD_SPACING)
+    def __init__(self, str path, *, bint replace=False):
+        SharedFile.__init__(self, path, KIND_GENERATION, 1, FANION_WORD_SPACING, replace=replace)
 
     def load(self):
         self.check_open()

@@ -81,6 +81,20 @@ cdef class IdWindow(SharedFile):
         )
         self.window = fanion_window_attach(self.body, capacity)
 
+    def is_plausible(self):
+        """Whether its control words are such as an owner writes them. Before any other process has the file open."""
+        self.check_open()
+        cdef fanion_window_control *control = self.window.control
+        cdef fanion_window_writer *row
+        cdef unsigned int writer
+        if control.claims.word >> 48 or control.early_turns.word >> 48 or control.state.word > 1:
+            return False
+        for writer in range(FANION_WINDOW_WRITERS + 1):
+            row = &control.writers[writer]
+            if row.settled >> 48 or row.attached > 1 or row.epoch >> 48:
+                return False
+        return True
+
     def reserve(self, bytes scope not None, list ids not None, unsigned int writer, uint64_t sequence):
         """Reserves `ids` (None: an event without one) in `scope` for the record (writer, sequence).
 

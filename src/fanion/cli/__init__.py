@@ -1,7 +1,8 @@
 """The command line: one module per verb, loaded only when asked for, so that `fanion --help` stays quick.
 
-Exit statuses are said in `fanion --help`: a `FanionError`, and what the operating system refuses, ends the command
-with a message on standard error and exit status 1; usage errors exit 2.
+Exit statuses are said in `fanion --help`: a `FanionError`, what the operating system refuses, and a fault of our
+own end the command with a message on standard error and exit status 1; usage errors exit 2. None ends in a
+traceback.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -63,17 +68,41 @@ def group() -> None:
 
 def main() -> None:
     """Entry point of the `fanion` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name is shown on whatever the terminal can show
     try:
+        check_text()
         run_command()
     except FanionError as error:
-        click.echo(f"fanion: {error}", err=True)
-        sys.exit(1)
+        end(str(error))
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        with suppress(OSError):
-            click.echo(f"fanion: {place}{error.strerror or error}", err=True)
-        drop_output()
-        sys.exit(1)
+        end(f"{place}{error.strerror or error}")
+    except Exception as error:
+        # A fault of ours. Its place says more to whoever mends it than to whoever gave the command.
+        *_, frame = traceback.extract_tb(error.__traceback__)
+        place = f"{Path(frame.filename).name}, line {frame.lineno}"
+        end(f"a fault of Fanion itself, please report it: {type(error).__name__}: {error} ({place})")
+
+
+def end(message: str) -> NoReturn:
+    """Prints what went wrong, as far as that can be printed, and ends the process."""
+    with suppress(OSError):
+        click.echo(f"fanion: {message}", err=True)
+    drop_output()
+    sys.exit(1)
+
+
+def check_text() -> None:
+    """Names of environments, keys and files are text. Ends the process where an argument is none."""
+    for number, argument in enumerate(sys.argv[1:], 1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(argument).decode(errors="backslashreplace")
+            click.echo(f"fanion: argument {number} is not UTF-8: {shown}", err=True)
+            sys.exit(2)
 
 
 def run_command() -> None:

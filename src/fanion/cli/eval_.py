@@ -68,6 +68,8 @@ def parse_context(text: str) -> EvaluationContext:
         found: Any = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise ConfigError(f"CONTEXT_JSON is not JSON: {error}") from None
+    except RecursionError:
+        raise ConfigError("CONTEXT_JSON is nested too deeply") from None
     if not isinstance(found, dict):
         raise ConfigError("CONTEXT_JSON is not an object; an object is allowed")
     try:

@@ -8,6 +8,7 @@ it goes to standard error. Afterwards only its first characters are shown.
 from __future__ import annotations
 
 import re
+import struct
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,12 +20,15 @@ from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, keep_copy, open_store, print_table, standing
 from fanion.clock.belief import Belief
 from fanion.clock.keeper import look_at
+from fanion.definitions.reading.keys import parse_time
 from fanion.errors import BundleError, StoreError
 from fanion.model.dialects import DIALECTS, scopes_of
 from fanion.store.generation import Origin, StoredKey
 from fanion.store.store import Store
 
 DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+FIRST_S, END_S = -62_135_596_800, 253_402_300_800
+"""Unix seconds of the years that a time can be shown in."""
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -152,7 +156,7 @@ def _organisation(store: Store, environment: str) -> str:
             raise StoreError(f"there is no environment {environment}; there are: {known}")
         document = dict(BundleReader(bytes(bundle)).documents()).get("organisation", b"{}")
         return str(msgspec.json.decode(document).get("id", ""))
-    except (BundleError, msgspec.MsgspecError) as error:
+    except (BundleError, msgspec.MsgspecError, struct.error) as error:
         raise StoreError(f"the bundle of environment {environment} can't be read: {error}") from error
     finally:
         pinned.release()
@@ -164,13 +168,11 @@ def _expiry(text: str, clock: Belief) -> float:
     duration = DURATION.fullmatch(text.strip().lower())
     if duration is not None:
         return clock.cautious + int(duration[1]) * UNIT_SECONDS[duration[2]]
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+    moment = parse_time(text)
+    if moment is None:
         raise click.BadParameter(
-            f"{text!r} is neither like 30d nor an ISO 8601 time", param_hint="--expires"
-        ) from None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+            f"{text!r} is neither like 30d nor an ISO 8601 time before 10000", param_hint="--expires"
+        )
     if moment.timestamp() <= clock.expiry:
         raise click.BadParameter(f"{text!r} is past", param_hint="--expires")
     return moment.timestamp()
@@ -185,6 +187,8 @@ def _cells(key: StoredKey, now: float) -> tuple[str, ...]:
 def _until(expires_at: float | None) -> str:
     if expires_at is None:
         return "never expires"
+    if not FIRST_S <= expires_at < END_S:
+        return "until a time before year 1" if expires_at < FIRST_S else "until a time after year 9999"
     return "until " + datetime.fromtimestamp(expires_at, UTC).isoformat(timespec="seconds").replace(
         "+00:00", "Z"
     )

@@ -99,7 +99,8 @@ class EventWindow:
         replace: bool = False,
     ) -> EventWindow:
         """Opens or makes DIR/shared/window-NAME. `capacity`: ids remembered at least; 64 bytes of disk and memory
-        each. `replace`: a window of another size is made anew; only for the process that starts the others.
+        each. `replace`: a window that is damaged or of another size is made anew; only for the process that
+        starts the others.
         Raises ServeError.
         """
         storage = storage or Storage()
@@ -109,7 +110,12 @@ class EventWindow:
                 storage.make_directory(folder)
             key = load_key(storage, journal)
             identity = int.from_bytes(siphash(key, machine_id(storage, journal)), "little")
-            window = IdWindow(str(shared / f"window-{name}"), capacity, key, identity, replace=replace)
+            path = shared / f"window-{name}"
+            window = IdWindow(str(path), capacity, key, identity, replace=replace)
+            if replace and not window.is_plausible():
+                window.close()
+                path.unlink()
+                window = IdWindow(str(path), capacity, key, identity)
         except (OSError, ValueError, JournalError) as error:
             raise ServeError(f"the event-id window can't be used: {error}") from error
         return cls(window, storage, directory, name, settings or JournalSettings())

@@ -58,6 +58,13 @@ def check_directory(directory: Path, *, memory_allowed: bool) -> str:
     return f"{directory} belongs to user {owner}; every command has to run as user {user}, as this one"
 
 
+def remove_drafts(directory: Path) -> None:
+    """What a kill left behind of shared files that were being made. Only under the directory's lock, before any
+    worker."""
+    for draft in (directory / "shared").rglob("*.new"):
+        draft.unlink(missing_ok=True)
+
+
 def filesystem_of(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
     """The type of the file system that holds `directory`, e.g. "ext4"; empty where it can't be told."""
     try:

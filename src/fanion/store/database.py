@@ -37,6 +37,9 @@ READERS_MAX = 2_048
 
 PUBLISH_WAIT_S = 30.0
 
+WORD_AHEAD_MAX = 2**32
+"""A word further ahead of the committed generation than any backup can be behind is damaged, and made anew."""
+
 
 def store_path(directory: Path) -> Path:
     return directory / "store"
@@ -93,8 +96,8 @@ class Database:
                 self._lmdb.reader_check()
                 self.databases = open_databases(self._lmdb, create=create)
                 self.word = open_word(directory)
-                self._files = {file: _identity(file) for file in (path / DATA_FILE, word_path(directory))}
                 self._announce()
+                self._files = {file: _identity(file) for file in (path / DATA_FILE, word_path(directory))}
                 self._writable = True
             except BaseException:
                 self._lmdb.close()
@@ -222,14 +225,18 @@ class Database:
         return int(self._lmdb.reader_check())
 
     def _announce(self) -> None:
-        """A publisher that died before raising the word is made up for here."""
+        """A publisher that died before raising the word is made up for here, and a word that no publisher wrote."""
         transaction = self._lmdb.begin()
         try:
             manifest = read_manifest(transaction, self.databases)
         finally:
             transaction.abort()
-        if manifest is not None:
-            self.word.raise_to(manifest.generation)
+        committed = 0 if manifest is None else manifest.generation
+        if self.word.load() > committed + WORD_AHEAD_MAX:
+            self.word.close()
+            word_path(self.directory).unlink(missing_ok=True)
+            self.word = open_word(self.directory)
+        self.word.raise_to(committed)
 
 
 def _open_patiently(path: Path, *, create: bool, map_bytes: int) -> lmdb.Environment:
@@ -277,11 +284,11 @@ def word_path(directory: Path) -> Path:
 
 
 def open_word(directory: Path) -> GenerationWord:
-    """DIR/shared/generation. Raises StoreError."""
+    """DIR/shared/generation, made anew where it is no such file: the store has the number. Raises StoreError."""
     path = word_path(directory)
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        return GenerationWord(str(path))
+        return GenerationWord(str(path), replace=True)
     except (OSError, ValueError) as error:
         raise StoreError(f"the generation word can't be used: {error}") from error
 

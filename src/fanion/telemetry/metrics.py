@@ -121,11 +121,18 @@ class Metrics:
 
     @classmethod
     def prepare(cls, directory: Path) -> None:
-        """Makes a file of another shape (of an earlier version) anew. Only before any worker. Raises ServeError."""
+        """Makes a file that is damaged or of another shape (of an earlier version) anew. Only before any worker.
+        Raises ServeError."""
         folder = directory / "shared"
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            MetricFile(str(folder / "metrics"), SLOTS, CELLS, replace=True).close()
+            path = folder / "metrics"
+            file = MetricFile(str(path), SLOTS, CELLS, replace=True)
+            whole = file.is_whole()
+            file.close()
+            if not whole:  # what was counted is lost; a restart of the machine loses it too
+                path.unlink()
+                MetricFile(str(path), SLOTS, CELLS).close()
         except (OSError, ValueError) as error:
             raise ServeError(f"the metrics can't be counted: {error}") from error
 

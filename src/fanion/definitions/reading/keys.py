@@ -38,12 +38,13 @@ def hash_raw_key(raw: str) -> bytes:
 
 
 def parse_time(text: str) -> datetime | None:
-    """A time by the one rule of the whole server: ISO 8601, naive is UTC. None where it is none."""
+    """A time by the one rule of the whole server: ISO 8601, naive is UTC, within the years that UTC can be written
+    in. None where it is none."""
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def check_words(words: Iterable[str], known: Sequence[str], file: str, path: str, report: Report) -> bool:
@@ -150,6 +151,8 @@ class KeyReader:
             return None
         time = parse_time(key.expires)
         if time is None:
-            self.report.problem(file, path, shown(key.expires), "a time as ISO 8601 writes it")
+            self.report.problem(
+                file, path, shown(key.expires), "a time as ISO 8601 writes it, before 10000 in UTC"
+            )
             return None
         return time.timestamp()
