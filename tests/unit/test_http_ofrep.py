@@ -141,6 +141,15 @@ def test_a_body_beyond_the_limits_is_refused(shared: Caller) -> None:
     assert [post(shared, f"{FLAGS}/plain", body.encode()).status for body in members] == [200, 400]
 
 
+def test_a_byte_order_mark_is_passed_over(shared: Caller) -> None:
+    assert post(shared, f"{FLAGS}/plain", b"\xef\xbb\xbf" + BODY).json()["value"] is True
+    assert (
+        post(shared, FLAGS, b"\xef\xbb\xbf" + BODY).headers["etag"]
+        == post(shared, FLAGS, BODY).headers["etag"]
+    )
+    assert error(post(shared, f"{FLAGS}/plain", b"\xef\xbb\xbf")) == (400, "PARSE_ERROR")
+
+
 def test_whole_numbers_beyond_64_bits_are_doubles(shared: Caller) -> None:
     for number in (2**63 - 1, 2**63, 2**64, 10**300):
         body = json.dumps({"context": {"targetingKey": "user-1", "country": number, "plan": number}}).encode()

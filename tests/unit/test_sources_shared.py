@@ -187,6 +187,20 @@ def test_an_order_of_sources_that_has_no_part_in_a_key_leaves_it_ambiguous(tmp_p
     assert [one for one in loaded.warnings if "ambiguous" in one.allowed]
 
 
+def test_keys_that_a_path_cuts_are_warned_about_where_clients_put_them_into_one(tmp_path: Path) -> None:
+    for number, dialects in enumerate((["ofrep"], ["stitchd"])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        flags = [{**STITCHD_FLAG, "key": key} for key in ("a?b", "a#b", "a%b", "a/b c")]
+        (folder / "flags.json").write_text(json.dumps({"flags": flags}))
+        sources = [{"format": "stitchd", "path": "flags.json"}]
+        project = {"environments": {"p": {"id": "e", "dialects": dialects, "sources": sources}}}
+        world = folder / "world.json"
+        world.write_text(json.dumps({"organisations": {"o": {"projects": {"shop": project}}}}))
+        warned = [one.found for one in definitions.load([world], {}).warnings if "into a path" in one.allowed]
+        assert len(warned) == (3 if dialects == ["ofrep"] else 0), warned
+
+
 def test_an_unknown_source_in_the_order_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError) as caught:
         load(tmp_path, source_order=["feather", "nothing"])

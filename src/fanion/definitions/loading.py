@@ -263,6 +263,8 @@ class _Loading:
             builder.members.clear()
         builder.source_order = tuple(project.environments[name].item.source_order)
         builder.warn_of_ambiguous(self.report)
+        if builder.identifiers.keys() & self.vocabulary.literal_keys:
+            builder.warn_of_unreachable(self.report)
         return builder.finish()
 
     def named(self) -> dict[str, bool]:

@@ -10,13 +10,15 @@ from typing import Final
 
 import msgspec
 
-from fanion.model.dialects import SCOPES
+from fanion.model.dialects import LITERAL_KEYS, SCOPES
 
 
 class Vocabulary(msgspec.Struct, frozen=True):
-    """`scopes`: dialect -> the scopes that a key of it may be limited to, in its own words."""
+    """`scopes`: dialect -> the scopes that a key of it may be limited to, in its own words. `literal_keys`:
+    dialects whose clients put a flag's key into a path as it is."""
 
     scopes: Mapping[str, tuple[str, ...]]
+    literal_keys: frozenset[str] = frozenset()
 
     @property
     def dialects(self) -> tuple[str, ...]:
@@ -28,4 +30,4 @@ class Vocabulary(msgspec.Struct, frozen=True):
         return list(dict.fromkeys(scope for dialect in named for scope in self.scopes[dialect]))
 
 
-SERVED: Final = Vocabulary(SCOPES)
+SERVED: Final = Vocabulary(SCOPES, LITERAL_KEYS)

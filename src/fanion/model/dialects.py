@@ -24,6 +24,10 @@ SCOPES: Final[Mapping[str, tuple[Scope, ...]]] = {
 """Dialect -> its scopes, in its own words. An endpoint that asks for none is open to every key of its dialect."""
 
 
+LITERAL_KEYS: Final[frozenset[str]] = frozenset({"ofrep"})
+"""Dialects whose published clients put a flag's key into a path as it is, whatever stands in it."""
+
+
 def scopes_of(dialects: Sequence[str]) -> list[str]:
     """The scopes that a key of these dialects (none: all of them) may be limited to, each once."""
     return list(dict.fromkeys(scope for dialect in (dialects or DIALECTS) for scope in SCOPES[dialect]))

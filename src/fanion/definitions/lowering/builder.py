@@ -17,6 +17,8 @@ from fanion.model.shape import NATIVE, ContextShape
 
 USER: Final = "userId"
 ANONYMOUS: Final = "anonymousId"
+NO_PATH: Final = frozenset("?#%")
+"""Characters that mean something else in a path than themselves."""
 
 
 class Identity(NamedTuple):
@@ -114,6 +116,14 @@ class Builder:
                     found = f"{source}'s {shown(key)}, which is {first}'s too ({file}: {path})"
                     meaning = "ambiguous to an API that serves both; source_order says which counts"
                     report.warning(other, place, found, meaning)
+
+    def warn_of_unreachable(self, report: Report) -> None:
+        """Keys that end, or mean another, where a client puts them into a path as they are."""
+        for key, owners in self._owners.items():
+            if not NO_PATH.isdisjoint(key):
+                for file, place in owners.values():
+                    meaning = "a client that puts it into a path as it is asks for another flag"
+                    report.warning(file, place, f"the key {shown(key)}", meaning)
 
     def parameter(
         self,

@@ -18,7 +18,7 @@ from fanion.dialects.ofrep.schema import Bodies
 from fanion.dialects.ofrep.served import bind, served
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, folded
 from fanion.dialects.wire.dialect import Dialect
-from fanion.dialects.wire.endpoint import Endpoint, Route
+from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
@@ -34,8 +34,9 @@ DEMO: Final = (
 def routes(services: Services) -> list[Route]:
     limits = services.config.limits
     bodies, gate = Bodies(limits), Gate(services)
-    one = Endpoint("flag", evaluate_one(bodies, gate), limits.body_bytes_max, scope="evaluate")
-    all_flags = Endpoint("flags", evaluate_all(bodies, gate), limits.body_bytes_max, scope="evaluate")
+    bytes_max = limits.body_bytes_max
+    one = Endpoint("flag", evaluate_one(bodies, gate), bytes_max, scope="evaluate", scan=Scan.LATER)
+    all_flags = Endpoint("flags", evaluate_all(bodies, gate), bytes_max, scope="evaluate", scan=Scan.LATER)
     manifest = Endpoint("manifest", get_manifest, scope="evaluate")
     return [
         Route(b"/ofrep/v1/evaluate/flags", {"POST": all_flags}),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from fanion.config import Limits
-from fanion.dialects.wire.bodies import REFUSED
+from fanion.dialects.wire.bodies import REFUSED, mended
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_bounds, place_of, read_all
 from fanion.model.json_value import JsonObject
@@ -55,6 +55,15 @@ class Bodies:
         """The context as it was sent; none is an empty one. Raises Fault INVALID_JSON, INVALID_SHAPE."""
         if not body:
             return {}
+        try:
+            return self._read(body)
+        except Fault as fault:
+            meant = mended(body) if fault.kind is FaultKind.INVALID_JSON else None
+            if meant is None:
+                raise
+            return self._read(meant)
+
+    def _read(self, body: bytes) -> JsonObject:
         check_bounds(body, self._limits)
         try:
             return self._decode(body).context
