@@ -186,8 +186,10 @@ class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.0
     feather_burst: Annotated[
         int,
-        Meta(ge=1, le=1_000_000_000, description="requests a Feather key may send at once"),
-    ] = 100
+        Meta(
+            ge=0, le=1_000_000_000, description="requests a Feather key may send at once; 0: a second's worth"
+        ),
+    ] = 0
     bad_keys_per_minute: Annotated[
         int,
         Meta(
@@ -211,8 +213,12 @@ class RedPennon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.0
     burst: Annotated[
         int,
-        Meta(ge=1, le=1_000_000_000, description="requests that an organisation may send at once"),
-    ] = 100
+        Meta(
+            ge=0,
+            le=1_000_000_000,
+            description="requests that an organisation may send at once; 0: a second's worth",
+        ),
+    ] = 0
     batch_keys_max: Annotated[
         int,
         Meta(ge=1, le=10_000, description="variables of one batch evaluation"),

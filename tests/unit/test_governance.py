@@ -113,6 +113,24 @@ def test_rate_is_shared_by_equal_scopes_only(governance: Governance) -> None:
     assert governance.events(other, 1) is ALLOWED
 
 
+@pytest.mark.parametrize(("rate_per_s", "passed"), [(0.5, 1), (1, 1), (2.5, 3), (7, 7)])
+def test_a_rate_without_a_burst_lets_a_second_of_it_through_at_once(
+    tmp_path: Path, rate_per_s: float, passed: int
+) -> None:
+    users = ActiveUsers.open(tmp_path)
+    for defaults, own in ((Defaults(), {"rate_per_s": rate_per_s}), (Defaults(rate_per_s=rate_per_s), {})):
+        took: list[tuple[float, int]] = []
+
+        def take(scope: int, rate: float, burst: int, took: list[tuple[float, int]] = took) -> float:
+            took.append((rate, burst))
+            return 0.0
+
+        asked = Governance(take, users.admit, defaults)
+        asked.events(terms(organisation(**own)), 1)
+        assert took == [(rate_per_s, passed)]
+    assert Defaults(burst=9).burst == 9
+
+
 def test_batches_end_at_their_bound_and_cost_the_rate_one(governance: Governance) -> None:
     known = terms(organisation(batch_keys=5, rate_per_s=0.01, burst=4))
     assert governance.batch(known, "a", 5) is ALLOWED

@@ -253,6 +253,54 @@ def test_cat_prints_a_line_per_event(data: Path) -> None:
     assert lines[0]["dialect"] == "feather"
 
 
+def test_cat_prints_by_time_of_receipt_over_all_writers(tmp_path: Path) -> None:
+    """Two workers took events in turn; a third event came before them, by a worker that began later."""
+
+    async def fill() -> None:
+        settings = JournalSettings(ring_bytes=2048 * KIB, raise_priority=False, reserve_bytes=0)
+        loop = asyncio.get_running_loop()
+        writers = [JournalWriter.open(tmp_path, settings, loop) for _ in range(2)]
+        for minute in range(6):
+            writer = writers[minute % 2]
+            at = RECEIVED_NS + minute * 60_000_000_000
+            body = b'{"events":[{"flagKey":"m%d","value":true}]}' % minute
+            await writer.durable(
+                writer.append(dialect="feather", environment="e", received_ns=at, body=body, whole=True)
+            )
+        for writer in writers:
+            writer.close()
+
+    asyncio.run(fill())
+    lines = [json.loads(line) for line in run("cat", "--data", tmp_path).splitlines()]
+    assert [line["flag_key"] for line in lines] == [f"m{minute}" for minute in range(6)]
+    assert {line["writer"] for line in lines} == {0, 1}
+    tailed = run("tail", "--data", tmp_path, "--since", "2025-01-01", "--once").splitlines()
+    assert [json.loads(line)["flag_key"] for line in tailed] == [f"m{minute}" for minute in range(6)]
+
+
+def test_cat_says_that_an_environment_has_no_events(data: Path) -> None:
+    result = CliRunner().invoke(command, ["cat", "--data", str(data), "--environment", "e9"])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "fanion: no events of environment 'e9'; there are some of: e0, e1, e2\n"
+    result = CliRunner().invoke(command, ["cat", "--data", str(data), "--environment", "e1"])
+    assert result.stderr == ""
+
+
+def test_what_cat_prints_is_said_by_its_help(data: Path) -> None:
+    said = run("cat", "--help")
+    names = {field.name for field in msgspec.structs.fields(Event)} | {"writer", "epoch", "sequence", "index"}
+    assert [name for name in sorted({*names, "kept", "verified", "duplicate"}) if name not in said] == []
+
+
+def test_redpennon_events_say_whether_their_trace_was_verified() -> None:
+    sent = {"event": "bought", "variable": "price", "variation": "low"}
+    kept, verified, repeated = events("redpennon", [sent] * 3, dispositions=b"\0\1\2")
+    found = [one.evaluation_trace_verified for one in (kept, verified, repeated)]
+    assert found == [False, True, False]
+    assert b'"evaluation_trace_verified":true' in msgspec.json.encode(verified)
+    assert b"evaluation_trace_verified" not in msgspec.json.encode(events("feather", [{}])[0])
+
+
 def test_cat_loads_nothing_that_serves(data: Path) -> None:
     program = (
         "import sys\n"

@@ -12,7 +12,7 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from fanion.auth.limiter import scope_hash
+from fanion.auth.limiter import burst_of, scope_hash
 from fanion.model.organisation import FREE_PLAN, Organisation
 
 
@@ -43,10 +43,10 @@ ACTIVE_USERS: Final = Ruling(Verdict.ACTIVE_USERS)
 
 
 class Defaults(NamedTuple):
-    """What holds where an organisation says nothing. `rate_per_s` 0: no limit."""
+    """What holds where an organisation says nothing. `rate_per_s` 0: no limit; `burst` 0: a second's worth."""
 
     rate_per_s: float = 0.0
-    burst: int = 100
+    burst: int = 0
     batch_keys: int = 100
     batch_events: int = 1_000
 
@@ -119,5 +119,6 @@ class Governance:
         rate_per_s = self._defaults.rate_per_s if terms.rate_per_s is None else terms.rate_per_s
         if not rate_per_s:
             return ALLOWED
-        wait_s = self._take(terms.scope, rate_per_s, terms.burst or self._defaults.burst)
+        burst = terms.burst or self._defaults.burst or burst_of(rate_per_s)
+        wait_s = self._take(terms.scope, rate_per_s, burst)
         return Ruling(Verdict.RATE, wait_s=wait_s) if wait_s > 0 else ALLOWED

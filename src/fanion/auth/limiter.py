@@ -7,6 +7,7 @@ flood of scopes costs the limiter precision, never memory. It is empty after a r
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import xxhash
@@ -25,6 +26,11 @@ def scope_hash(*parts: str | bytes) -> int:
         digest.update(len(raw).to_bytes(4, "little"))
         digest.update(raw)
     return digest.intdigest()
+
+
+def burst_of(rate_per_s: float) -> int:
+    """What may come at once where only a rate is given: a second's worth, one at least."""
+    return max(1, math.ceil(rate_per_s))
 
 
 class Limiter:

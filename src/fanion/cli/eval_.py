@@ -13,14 +13,19 @@ from fanion.bundle.describe import describe, patching
 from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, open_store
 from fanion.cli.inspect import find_bundle
+from fanion.dialects.wire.bodies import mended
 from fanion.engine.evaluator import Bundle, laid_over, open_environment
 from fanion.engine.externals import make_external
 from fanion.engine.reference import trace
+from fanion.engine.sources import sources_in
 from fanion.errors import ConfigError, StoreError
 from fanion.model.context import EvaluationContext, TypedContext
 from fanion.model.program import Cause, Lowered, Op, Outcome
+from fanion.model.shape import NATIVE, ContextShape
 
 CUSTOM_DATA = "custom_data"
+SUBJECTS = ("targetingKey", "userId")
+"""Where a flat context says who is asked for."""
 
 
 @click.command()
@@ -32,8 +37,9 @@ def command(data: Path, environment: str, flag: str, context_json: str) -> None:
     """Evaluate FLAG in ENVIRONMENT for a context, without a server.
 
     CONTEXT_JSON is an object: identities (userId, anonymousId) and attributes side by side, or attributes in a
-    member "attributes" of their own. "contexts" holds typed contexts: [{"type", "key", "attributes"}]. For a
-    Red Pennon variable it is the API's user, "custom_data" included.
+    member "attributes" of their own. "contexts" holds typed contexts: [{"type", "key", "attributes"}]; without it a
+    stitchd flag is asked for one context, of the type that it looks at (else "user"), whose key is targetingKey or
+    userId. For a Red Pennon variable it is the API's user, "custom_data" included.
 
     Each API's result is shown as JSON, without what only a request adds: a Red Pennon trace, which is issued with
     every answer, ends in "...".
@@ -65,8 +71,9 @@ class Given(msgspec.Struct):
 def parse_context(text: str) -> EvaluationContext:
     """The context that CONTEXT_JSON describes. Raises ConfigError for anything but such an object."""
     try:
-        found: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+        raw = text.encode()
+        found: Any = msgspec.json.decode(mended(raw) or raw)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise ConfigError(f"CONTEXT_JSON is not JSON: {error}") from None
     except RecursionError:
         raise ConfigError("CONTEXT_JSON is nested too deeply") from None
@@ -85,6 +92,23 @@ def parse_context(text: str) -> EvaluationContext:
     return EvaluationContext(members=found, attributes=attributes, contexts=typed)
 
 
+def as_read(shape: ContextShape | None, context: EvaluationContext, source: str) -> EvaluationContext:
+    """The context as a flag's source reads it: a flat one becomes the one context that a source of typed contexts
+    looks at. Raises ConfigError where it lacks the key for that."""
+    if shape is None or not shape.keyed or context.contexts:
+        return context
+    flat = {**context.members, **context.attributes}
+    keys = [flat.pop(name, None) for name in SUBJECTS]
+    key = next((str(one) for one in keys if isinstance(one, str | int)), None)
+    if key is None:
+        raise ConfigError(
+            f"CONTEXT_JSON: a flag of {source} asks a context of type {shape.context_type!r}; "
+            f'allowed: {" or ".join(SUBJECTS)} beside the attributes, or "contexts": '
+            f'[{{"type": "{shape.context_type}", "key": "…", "attributes": {{}}}}]'
+        )
+    return shape.context(key, flat)
+
+
 def explain(environment: str, buffer: bytes, flag: str, context: EvaluationContext, external: Any) -> str:
     """The answer of every dialect that serves the flag, and the nodes that the evaluation ran through.
 
@@ -95,7 +119,9 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
     bundle = open_environment(
         environment, buffer, lambda name, member: external(Op.LIST_MEMBER, name, member)
     )
-    typed = tuple((c.type, c.key, c.attributes) for c in context.contexts)
+    directory = sources_in(bundle)
+    sources, _ = directory.place(flag)
+    given = context
     lines: list[str] = []
     shown: set[int] = set()
     for name, content in reader.tables().items():
@@ -103,6 +129,9 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
         decision = bundle.decision(table, flag)
         if decision < 0:
             continue
+        source = name if name in sources else next(iter(sources), NATIVE)
+        context = as_read(directory.shape(source), given, source)
+        typed = tuple((c.type, c.key, c.attributes) for c in context.contexts)
         decisions = patching(content, flag)
         if decisions:
             answer = laid_over(bundle, table, content.views, flag, context)
@@ -110,7 +139,7 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
             decisions = [decision]
             asked = context.members, context.attributes, typed
             answer = bundle.put_one(table, flag, False, *asked, b"", b"")
-        lines.append(f"{name}: {app.shown(name, answer, context.members)}")
+        lines.append(f"{name}: {app.shown(name, answer, given.members)}")
         for number in decisions:
             if number not in shown:
                 shown.add(number)

@@ -31,6 +31,23 @@ POLL_S = 0.1
 AGO = re.compile(r"(\d+)\s*([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
+ENVIRONMENTS_SHOWN_MAX = 50
+MEMBERS = """\b
+writer, epoch, sequence, index   where the event stands: its identity
+kind                             evaluation, exposure, decision or metric
+environment, dialect             whose, and through which API
+received_at, sent_at             the server's time and the client's, in UTC
+unit                             who: an id, its hash, a unit key, "type:key"
+flag_key, variant, metric, value, reason
+\b
+disposition   kept
+              verified    kept, and its evaluation trace was good
+              duplicate   its id was there before: not to be counted
+evaluation_trace_verified        Red Pennon's word for that
+source                           the event as it was sent
+
+What an event doesn't say is left out."""
+
 COLUMNS = (
     "writer",
     "epoch",
@@ -56,18 +73,22 @@ def command() -> None:
     pass
 
 
-@command.command(help="Print every event as one JSON line.")
+@command.command(help=f"Print every event as one JSON line, by time of receipt.\n\n{MEMBERS}")
 @data_option
 @since_option
 @dialect_option
 @environment_option
 def cat(data: Path, since: str | None, dialect: str | None, environment: str | None) -> None:
     reader = JournalReader(data, since_ns=_since_ns(since))
-    _print(_select(reader.read(), dialect, environment))
+    chosen = Chosen(dialect, environment)
+    _print(chosen.of(reader.read(by_time=True)))
     _warn(reader)
+    chosen.tell()
 
 
-@command.command(help="Print new events as they become durable, until interrupted.")
+@command.command(
+    help="Print new events as they become durable, until interrupted; lines as `cat` prints them."
+)
 @data_option
 @since_option
 @dialect_option
@@ -77,9 +98,10 @@ def tail(data: Path, since: str | None, dialect: str | None, environment: str | 
     reader = JournalReader(data, since_ns=_since_ns(since))
     if since is None:
         reader.skip_to_end()
+    chosen = Chosen(dialect, environment)
     try:
         while True:
-            _print(_select(reader.read(), dialect, environment))
+            _print(chosen.of(reader.read(by_time=True)))
             if once:
                 break
             time.sleep(POLL_S)
@@ -147,10 +169,31 @@ def _cells(line: Summary) -> list[str]:
     ]
 
 
-def _select(records: Iterable[Record], dialect: str | None, environment: str | None) -> Iterator[Record]:
-    for record in records:
-        if dialect in (None, record.dialect) and environment in (None, record.environment):
-            yield record
+class Chosen:
+    """The records of one API and environment, None: of any; and which environments there were."""
+
+    def __init__(self, dialect: str | None, environment: str | None) -> None:
+        self._dialect = dialect
+        self._environment = environment
+        self._seen: set[str] = set()
+
+    def of(self, records: Iterable[Record]) -> Iterator[Record]:
+        for record in records:
+            if self._environment is not None and len(self._seen) < ENVIRONMENTS_SHOWN_MAX:
+                self._seen.add(record.environment)
+            if self._dialect in (None, record.dialect) and self._environment in (None, record.environment):
+                yield record
+
+    def tell(self) -> None:
+        """Says that the environment has no events here, where that is so."""
+        if self._environment is None or self._environment in self._seen:
+            return
+        if len(self._seen) < ENVIRONMENTS_SHOWN_MAX:
+            there = ", ".join(sorted(self._seen)) or "none"
+            click.echo(
+                f"fanion: no events of environment {self._environment!r}; there are some of: {there}",
+                err=True,
+            )
 
 
 def _print(records: Iterable[Record]) -> None:

@@ -57,6 +57,7 @@ class Router:
         self._prefixes: list[Prefix] = []
         self._fallback = routes[0][0]
         self._dialects = [dialect for dialect, _ in routes]
+        self._starts = frozenset({b"", *(dialect.prefix for dialect in self._dialects)})
         for dialect, own in routes:
             for route in own:
                 target = Target(dialect, route.methods, _allow(dialect, route))
@@ -88,14 +89,6 @@ class Router:
 
     def find(self, path: bytes, method: str, headers: Headers) -> tuple[Target | None, bytes]:
         """The target and the tail below its prefix (still encoded); None for a path of no dialect."""
-        target, tail = self._find(path, method, headers)
-        if target is None and b"//" in path:
-            start, _, rest = path.partition(b"//")
-            if not start or any(start == dialect.prefix for dialect in self._dialects):
-                return self._find(start + b"/" + rest, method, headers)
-        return target, tail
-
-    def _find(self, path: bytes, method: str, headers: Headers) -> tuple[Target | None, bytes]:
         known = self.exact.get(path)
         if known is not None:
             return (known.choose(method, headers) if isinstance(known, Shared) else known), b""
@@ -112,6 +105,9 @@ class Router:
                 segment, slash, rest = tail.partition(b"/")
                 if segment and slash + rest == prefix.rest:
                     return prefix.target, segment
+        start, doubled, rest = path.partition(b"//")
+        if doubled and not rest.startswith(b"/") and start in self._starts:
+            return self.find(start + b"/" + rest, method, headers)
         return None, b""
 
     def answering(self, path: bytes, headers: Headers) -> Dialect:

@@ -19,6 +19,7 @@ from fanion.journal.reader import Record
 from fanion.model.canonical import Canonical, Fields, iso_from_ns
 
 DISPOSITIONS = ("kept", "verified", "duplicate")
+VERIFIED = 1
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,6 +39,10 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
     dialect: str = ""
     disposition: str = "kept"
+    """kept; verified: kept, and its evaluation trace was good; duplicate: its id was there before, so it is not
+    to be counted."""
+    evaluation_trace_verified: bool | None = None
+    """The same for APIs with traces, in Red Pennon's own word; None for the others."""
     source: Any = None
 
 
@@ -93,6 +98,7 @@ def expand(record: Record, canonical: Mapping[str, Canonical]) -> Iterator[Expan
             environment=record.environment,
             received_at=received_at,
             dialect=record.dialect,
+            evaluation_trace_verified=code == VERIFIED if form.traced else None,
             disposition=DISPOSITIONS[code] if code < len(DISPOSITIONS) else str(code),
             source=sent,
             **fields,

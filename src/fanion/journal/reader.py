@@ -9,9 +9,12 @@ A reader may be asked again and again; it goes on where it was. Not for several 
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
 import struct
 from collections import deque
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +58,9 @@ class Record(NamedTuple):
     ids: bytes
     whole: bool
     body: bytes
+
+
+RECEIVED = attrgetter("received_ns")
 
 
 class Defect(NamedTuple):
@@ -160,15 +166,16 @@ class JournalReader:
         storage.rename(draft, self._commit_path)
         storage.sync_directory(self._commit_path.parent)
 
-    def read(self) -> Iterator[Record]:
-        """All records that can be read now and weren't handed out before, writer by writer, in sequence.
+    def read(self, *, by_time: bool = False) -> Iterator[Record]:
+        """All records that can be read now and weren't handed out before: writer by writer, or `by_time` of receipt
+        over all writers, each one's in sequence either way.
 
         What can't be read is added to `defects`. A record counts as handed out when the next one is asked for.
         """
         for _ in range(MOVED_MAX):
             try:
-                for segments, end, proven in self.chains():
-                    yield from self._read_writer(segments, end, proven)
+                writers = [self._read_writer(*chain) for chain in self.chains()]
+                yield from heapq.merge(*writers, key=RECEIVED) if by_time else itertools.chain(*writers)
                 return
             except FileNotFoundError:
                 self._headers.clear()

@@ -37,6 +37,8 @@ class Canonical(NamedTuple):
     """The parts of one event, which is an object and else of any shape. Raises nothing."""
     sent_when_received: bool = False
     """Whether a client may leave the time out and means the time of receipt."""
+    traced: bool = False
+    """Whether its events may name the evaluation that they come of, which is verified when they are taken."""
 
 
 def text(value: object) -> str | None:

@@ -245,7 +245,8 @@ class Environment(Strict, frozen=True, gc=False):
 
 
 class Limits(Strict, frozen=True, gc=False):
-    """Per organisation; what is left out is the plan's or the server's own."""
+    """Per organisation; what is left out is the plan's or the server's own. `burst`: requests at once; left out by
+    both, what a second of `rate_per_s` allows."""
 
     rate_per_s: Annotated[float, Meta(gt=0, le=1e9)] | None = None
     burst: Annotated[int, Meta(ge=1, le=10**9)] | None = None

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from fanion.auth.limiter import scope_hash
+from fanion.auth.limiter import burst_of, scope_hash
 from fanion.dialects.feather.emit import NAME, render
 from fanion.dialects.feather.envelope import ACCEPTED, CORS, OK, UNAVAILABLE, refuse
 from fanion.dialects.feather.schema import ORGANISATION, Schema
@@ -154,6 +154,7 @@ def limiter(services: Services) -> Callable[[KeyRecord], float] | None:
     if not rate:
         return None
     take = services.limiter.take
+    burst = burst or burst_of(rate)
 
     def wait_s(record: KeyRecord) -> float:
         return take(scope_hash(NAME, record.id), rate, burst)

@@ -22,4 +22,4 @@ def _fields(event: dict[str, object]) -> Fields:
     }
 
 
-CANONICAL = Canonical(_fields, sent_when_received=True)
+CANONICAL = Canonical(_fields, sent_when_received=True, traced=True)

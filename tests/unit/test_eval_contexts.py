@@ -1,0 +1,60 @@
+"""`fanion eval` asks each source's flags in the shape of context that they read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fanion import app, definitions
+from fanion.cli.eval_ import command
+from fanion.config import Config, Store
+from fanion.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world") / "data"
+    app.publish(folder, definitions.load([definitions.DEMO]), Config(store=Store(map_bytes=16 * 2**20)))
+    return folder
+
+
+def answer(data: Path, context: str, flag: str = "my-flag") -> str:
+    arguments = ["--data", str(data), "env_01hx", flag, context]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+TYPED = '{"contexts":[{"type":"user","key":"user-123","attributes":{"plan":"pro"}}]}'
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        '{"userId":"user-123","plan":"pro"}',
+        '{"targetingKey":"user-123","plan":"pro"}',
+        '{"targetingKey":"user-123","attributes":{"plan":"pro"}}',
+    ],
+)
+def test_a_flat_context_is_the_one_context_of_a_stitchd_flag(data: Path, context: str) -> None:
+    assert answer(data, context) == answer(data, TYPED)
+    assert '"variant_key":"treatment"' in answer(data, TYPED)
+
+
+@pytest.mark.parametrize(
+    "context", ["{}", '{"plan":"pro"}', '{"attributes":{"plan":"pro"}}', '{"userId":null}']
+)
+def test_a_context_without_a_key_is_told_what_a_stitchd_flag_wants(data: Path, context: str) -> None:
+    with pytest.raises(ConfigError, match=r"asks a context of type 'user'.*targetingKey or userId.*contexts"):
+        answer(data, context)
+
+
+def test_flags_of_other_sources_need_no_key(data: Path) -> None:
+    assert '"value":2,"reason":"DEFAULT"' in answer(data, "{}", "pricing-rounding")
+
+
+def test_text_that_was_cut_inside_an_emoji_is_read_as_the_server_reads_it(data: Path) -> None:
+    cut, meant = (answer(data, text) for text in (r'{"userId":"\ud83d"}', r'{"userId":"\ufffd"}'))
+    assert cut == meant
