@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from bench.asgi import Driver, Snapshot
-from fanion.auth.trace import TOKEN_CHARACTERS, TraceSigner, scope_of
 from fanion.bundle.compiler import compile_bundle
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.redpennon.source import FORMAT
 from fanion.dialects.redpennon.routes import DIALECT
+from fanion.dialects.redpennon.trace import TOKEN_CHARACTERS, TraceSigner, scope_of
 from fanion.engine.evaluator import Bundle, open_environment
 from fanion.model.signing import SigningKeys
 

@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fanion.auth.trace import IDENTITY_BYTES, MARK, SCOPE_END, TOKEN_CHARACTERS, TraceSigner, scope_of
 from fanion.cli import group
+from fanion.dialects.redpennon.trace import (
+    IDENTITY_BYTES,
+    MARK,
+    SCOPE_END,
+    TOKEN_CHARACTERS,
+    TraceSigner,
+    scope_of,
+)
 from fanion.model.signing import SigningKeys, new_signing_keys
 from fanion.store.publication import Publication
 from fanion.store.signing import ROW, decode_signing_keys

@@ -6,6 +6,7 @@ served     what the endpoints keep at hand of one environment
 schema     request bodies, the ten rules of events
 evaluate   one variable, many variables
 events     de-duplication, traces, the journal
+trace      the tokens that tie an event to its evaluation
 governed   governance in the API's own words
 emit       result fragments and the catalogue, at publish time
 """

@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from fanion.auth.trace import MARK, scope_of
+from fanion.dialects.redpennon.trace import MARK, scope_of
 from fanion.model.parts import Fragment, Hole
 from fanion.model.program import Answer, Cause, Entry, Lowered, Parameter, Resolution, Table
 

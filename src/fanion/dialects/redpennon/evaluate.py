@@ -13,12 +13,12 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from fanion.auth.trace import SCOPE_CHARACTERS, TraceSigner
 from fanion.dialects.redpennon.emit import ANONYMOUS, TOKEN_CUT
 from fanion.dialects.redpennon.envelope import OK
 from fanion.dialects.redpennon.governed import Gate
 from fanion.dialects.redpennon.schema import Bodies, User, identity_of
 from fanion.dialects.redpennon.served import Served, served
+from fanion.dialects.redpennon.trace import SCOPE_CHARACTERS, TraceSigner
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot

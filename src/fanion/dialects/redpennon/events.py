@@ -17,7 +17,6 @@ from collections.abc import Awaitable
 from typing import Final
 
 from fanion._core.window import Reservation
-from fanion.auth.trace import TraceSigner, scope_of
 from fanion.dialects.redpennon.emit import NAME, Catalogue
 from fanion.dialects.redpennon.envelope import ACCEPTED
 from fanion.dialects.redpennon.evaluate import Signers
@@ -31,6 +30,7 @@ from fanion.dialects.redpennon.schema import (
     read_plain_batch,
 )
 from fanion.dialects.redpennon.served import served
+from fanion.dialects.redpennon.trace import TraceSigner, scope_of
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.ingest import DUPLICATE, Ingest
 from fanion.dialects.wire.reply import Headers, Reply
