@@ -29,6 +29,7 @@ from bench.asgi import REQUESTS, Driver
 from fanion import app
 from fanion.config import Config
 from fanion.definitions import load
+from fanion.dialects import vocabulary
 from fanion.dialects.stitchd.routes import DIALECT
 from fanion.engine.evaluator import open_environment
 from fanion.store.list_writer import ListWriter
@@ -121,7 +122,7 @@ def batch_body(size: int, seed: int) -> bytes:
 @pytest.fixture(scope="module", params=SMOKE_SIZES)
 def published(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Worker]]:
     folder = tmp_path_factory.mktemp("lists")
-    app.publish(folder / "data", load([write_definitions(folder, request.param)]), Config())
+    app.publish(folder / "data", load([write_definitions(folder, request.param)], vocabulary()), Config())
     worker = Worker(folder / "data")
     yield request.param, worker
     worker.close()
@@ -174,7 +175,7 @@ def publish_child(folder: Path) -> dict[str, float]:
 def run_publish(folder: Path) -> None:
     import resource
 
-    loaded = load([folder / "world.json"])
+    loaded = load([folder / "world.json"], vocabulary())
     phases: dict[str, float] = {}
     anonymous = [0.0]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from fanion import definitions
 from fanion.bundle.compiler import compile_bundle
+from fanion.dialects import vocabulary
 from fanion.dialects.feather.emit import render
 from fanion.engine.evaluator import Bundle, open_environment
 from fanion.model.program import Lowered, Table
@@ -75,6 +76,6 @@ def write_world(directory: Path, flags: int) -> Path:
 def open_world(flags: int, **renderers: Callable[[Lowered], Table]) -> Bundle:
     """The compiled and verified bundle of `world(flags)`; without renderers, Feather's."""
     with tempfile.TemporaryDirectory() as directory:
-        loaded = definitions.load([write_world(Path(directory), flags)])
+        loaded = definitions.load([write_world(Path(directory), flags)], vocabulary())
     (lowered,) = loaded.environments
     return open_environment(lowered.environment, compile_bundle(lowered, renderers or {"feather": render}))

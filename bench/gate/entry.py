@@ -18,6 +18,7 @@ from fanion.auth.limiter import Limiter
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config, Store
 from fanion.definitions import load
+from fanion.dialects import served, vocabulary
 from fanion.engine.evaluator import Bundle, open_environment
 from fanion.journal.reader import JournalReader
 from fanion.journal.session import adopt
@@ -40,7 +41,7 @@ class Core:
     """The compiled core over the gate's world, asked without any dialect's code around it."""
 
     def __init__(self, folder: Path) -> None:
-        loaded = load([worlds.write(folder)])
+        loaded = load([worlds.write(folder)], vocabulary())
         (lowered,) = [one for one in loaded.environments if one.environment == "env_gate"]
         table = {"feather": app.renderers()["feather"]}
         self.bundle: Bundle = open_environment("env_gate", compile_bundle(lowered, table))
@@ -93,13 +94,13 @@ class Served:
 
     def __init__(self, folder: Path) -> None:
         config, data = Config(store=Store(map_bytes=MAP_BYTES)), folder / "data"
-        app.publish(data, load([worlds.write(folder)]), config)
+        app.publish(data, load([worlds.write(folder)], vocabulary()), config)
         Limiter.prepare(data, config.limiter.slots)
         Metrics.prepare(data)
         self.loop = asyncio.new_event_loop()
         self.journal = StandIn(self.loop)
         place = Place(lambda notice: None, lambda: None, Heartbeats(1).rows[0], successor=False)
-        made = worker.Worker(data, config, app.dialects(), place)
+        made = worker.Worker(data, config, served(), place)
         self.application = made.application()
         opened: Any = worker
         real = opened.JournalWriter

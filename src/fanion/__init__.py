@@ -13,6 +13,7 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     http         the ASGI app: routing, bodies, the order of checks; it knows no API's word
     process      supervisor, worker, what operators ask, data directory
     telemetry    metrics and logs
+    config       every setting with its bounds; `config.loading` reads them
     clock        how far the wall clock is believed where something can't be taken back
     app          the composition root: what a server is built from, in which order, and how it stops
     cli          one module per verb

@@ -3,7 +3,7 @@
 Supervisor: data directory checked and locked -> store read through in a child and closed again -> port -> fork.
 What a worker is made of stands in `fanion.process.worker`. Nothing that LMDB or the journal opens crosses a fork.
 
-This module and `worker` alone may import every part; adding a dialect is one line in `dialects`.
+This module and the command line alone may import every part. What APIs there are is found in `fanion.dialects`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,7 @@ import msgspec
 
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import MIB, Config
-from fanion.dialects.feather.routes import DIALECT as FEATHER
-from fanion.dialects.ofrep.routes import DIALECT as OFREP
-from fanion.dialects.redpennon.routes import DIALECT as REDPENNON
-from fanion.dialects.stitchd.routes import DIALECT as STITCHD
-from fanion.dialects.traffical.routes import DIALECT as TRAFFICAL
-from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects import served, vocabulary
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.program import Lowered, Table
 from fanion.process.directory import DirectoryLock, check_directory, remove_drafts
@@ -42,26 +37,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("fanion.store")
 
 
-def dialects() -> tuple[Dialect, ...]:
-    """Every API that this server speaks. The order decides shared paths and the shape of a path of nobody."""
-    return (FEATHER, REDPENNON, TRAFFICAL, STITCHD, OFREP)
-
-
 def renderers() -> dict[str, Callable[[Lowered], Table]]:
     """For the bundle compiler: dialect -> its rendering of an environment."""
-    return {dialect.name: dialect.render for dialect in dialects()}
+    return {dialect.name: dialect.render for dialect in served()}
 
 
 def shown(dialect: str, fragment: bytes, user: Mapping[str, Any] | None = None) -> str:
     """A fragment of a dialect's table as people see it (`Dialect.whole`)."""
-    whole = {known.name: known.whole for known in dialects()}.get(dialect)
+    whole = {known.name: known.whole for known in served()}.get(dialect)
     return (fragment if whole is None else whole(fragment, user)).decode()
 
 
 def _compile(lowered: Lowered, compilers: dict[str, Callable[[Lowered], Table]]) -> bytes:
     """A bundle with a table for each API that the environment is served through, and no other."""
-    served = {name: render for name, render in compilers.items() if name in lowered.identifiers}
-    return compile_bundle(lowered, served)
+    tables = {name: render for name, render in compilers.items() if name in lowered.identifiers}
+    return compile_bundle(lowered, tables)
 
 
 def publish(
@@ -123,7 +113,7 @@ def upgrade_bundles(store: Store) -> int | None:
         from fanion.definitions import load_stored  # with all its formats, a third of a start's time
 
         try:
-            loaded = load_stored(sources)
+            loaded = load_stored(sources, vocabulary())
         except DefinitionError as error:
             raise StoreError(
                 f"what the store keeps can't be compiled by this Fanion; publish again:\n{error}"
@@ -151,6 +141,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     from fanion.telemetry.heartbeats import Heartbeats
     from fanion.telemetry.metrics import Metrics
 
+    spoken = served()  # before the fork, as every import
     odd = check_directory(data, memory_allowed=demo or config.journal.ack == "buffered")
     if odd:
         print(f"warning: {odd}", file=sys.stderr, flush=True)
@@ -180,7 +171,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
 
         def make_application(place: Place) -> Any:
             listening.close()  # probes wait on it for nobody when the supervisor is gone
-            return Worker(data, config, dialects(), place, lock).application()
+            return Worker(data, config, spoken, place, lock).application()
 
         def run_operations() -> None:
             *rows, own = heartbeats.rows
@@ -218,7 +209,7 @@ def serve_demo(config: Config) -> None:
 
     config = demo_settings(config)
     with tempfile.TemporaryDirectory(prefix="fanion-demo-", ignore_cleanup_errors=True) as name:
-        publish(Path(name), load([DEMO]), config)
+        publish(Path(name), load([DEMO], vocabulary()), config)
         serve(Path(name), config, demo=True, notes=demo_notes())
 
 
@@ -247,4 +238,4 @@ def demo_settings(config: Config) -> Config:
 
 def demo_notes() -> list[str]:
     """A ready-to-paste line per dialect; `{url}` is the server's address."""
-    return ["Try it:", *(f"  {dialect.demo}" for dialect in dialects() if dialect.demo)]
+    return ["Try it:", *(f"  {dialect.demo}" for dialect in served() if dialect.demo)]

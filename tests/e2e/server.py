@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from fanion import app
 from fanion.config import Config
 from fanion.definitions import load
+from fanion.dialects import vocabulary
 
 READY = re.compile(r"on http://[^ ]*:(\d+)$")
 OPERATIONS = re.compile(r"^operations on http://[^ ]*:(\d+): ")
@@ -165,7 +166,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def publish(directory: Path, *paths: Path) -> int:
-    return app.publish(directory, load(list(paths)), Config())
+    return app.publish(directory, load(list(paths), vocabulary()), Config())
 
 
 def start(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fanion import app
-from fanion.cli.common import canonical_forms
+from fanion.dialects import canonical_forms
 from fanion.journal.event import expand
 from fanion.journal.reader import JournalReader
 from tests.e2e.server import Answer, Running, run, start

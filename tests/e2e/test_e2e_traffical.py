@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fanion.cli.common import canonical_forms
+from fanion.dialects import canonical_forms
 from fanion.journal.event import Event, expand
 from fanion.journal.reader import JournalReader
 from tests.e2e import traffical_world as world

@@ -15,6 +15,7 @@ from fanion import app
 from fanion.cli import VERBS, main
 from fanion.config import Config
 from fanion.definitions import DEMO, load
+from fanion.dialects import vocabulary
 
 LINES = int(os.environ.get("COMMAND_LINES", "400"))
 SEED = int(os.environ.get("COMMAND_LINE_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
@@ -115,7 +116,7 @@ CONTENTS = [
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lines")
-    app.publish(folder / "data", load([DEMO]), Config())
+    app.publish(folder / "data", load([DEMO], vocabulary()), Config())
     for number, content in enumerate(CONTENTS):
         for suffix in ("yaml", "json"):
             (folder / f"{number}.{suffix}").write_bytes(content)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from fanion import app
+from fanion import app, dialects
 from fanion.bundle.compiler import compile_bundle
 from fanion.definitions import load, load_stored
 from fanion.engine.evaluator import open_environment
@@ -235,7 +235,7 @@ class Environment:
 
 
 def lower(files: dict[str, str]) -> list[Environment]:
-    loaded = load_stored({name: text.encode() for name, text in files.items()})
+    loaded = load_stored({name: text.encode() for name, text in files.items()}, dialects.vocabulary())
     lists = {one.name: frozenset(one.members) for one in loaded.lists}
     return [Environment(lowered, lists) for lowered in loaded.environments]
 
@@ -268,7 +268,7 @@ def main(arguments: list[str]) -> None:
         name, *paths = arguments[1:]
         path = FOLDER / f"{name}.json"
         definitions = read(path) if path.exists() else []
-        sources = load(paths).sources
+        sources = load(paths, dialects.vocabulary()).sources
         short = {
             key.replace(f"{Path(paths[0]).parent.as_posix()}/", ""): text.decode()
             for key, text in sources.items()

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from fanion.app import dialects
+from fanion.dialects import NAMES, served
 
 PACKAGE = Path(__file__).parents[2] / "src" / "fanion"
-NAMES = [dialect.name for dialect in dialects()]
 GENERAL = {"authorization"}
 """Headers of HTTP itself."""
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "http").glob("*.py")), ids=lambda path: path.stem)
 def test_http_knows_no_api_s_word(path: Path) -> None:
-    words = {*NAMES, "bearer", *(dialect.credential_header.decode() for dialect in dialects())} - GENERAL
+    words = {*NAMES, "bearer", *(dialect.credential_header.decode() for dialect in served())} - GENERAL
     text = path.read_text()
     assert not [word for word in words if re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE)]
 

@@ -29,14 +29,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bundle": NATIVE,
     "store": {*NATIVE, "bundle"},
     "definitions": {*FOUNDATION, "engine"},
-    "dialects": set(),
+    "dialects": {"model", "dialects.wire"},
     "dialects.wire": {*NATIVE, "auth"},
     "http": {*FOUNDATION, "auth", "dialects.wire"},
     "process": {*NATIVE, "engine", "auth", "journal", "bundle", "store", "dialects.wire", "http"},
 }
-"""Room -> the rooms that it may import besides itself. `app`, `cli` and `__main__` may import everything. A named
-dialect is a room of its own, with the arrows of `DIALECT`; sources are rooms too, see below. `definitions` asks
-`engine` only for how a pattern is compiled, so that what publishing accepts is what evaluating runs."""
+"""Room -> the rooms that it may import besides itself. `app`, `cli`, `__main__` may import everything. `dialects`
+is the list of the dialects; each is a room of its own, with the arrows of `DIALECT`; sources are rooms too, see
+below. `definitions` asks `engine` only for how a pattern is compiled, so that what publishing accepts is what
+evaluating runs."""
 DIALECT = {*NATIVE, "dialects.wire", "engine", "auth"}
 EVERYTHING = {"app", "cli", "__main__"}
 

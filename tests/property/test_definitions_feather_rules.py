@@ -16,6 +16,7 @@ from fanion.definitions.reading.documents import parse_json, parse_yaml
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.feather import source as feather
 from fanion.definitions.sources.format import SourceFile
+from fanion.dialects import vocabulary
 from fanion.engine.reference import evaluate
 from fanion.model.context import EvaluationContext
 from fanion.model.program import Lowered, Resolution
@@ -176,7 +177,7 @@ def test_native_flag_answers_as_the_contract_says(
     document = {"organisations": {"o": {"projects": {"p": project}}}}
     path = tmp_path_factory.mktemp("native") / ("flags.yaml" if as_yaml else "flags.json")
     path.write_text(json.dumps(document))  # JSON is YAML too
-    (lowered,) = definitions.load([path]).environments
+    (lowered,) = definitions.load([path], vocabulary()).environments
     for context in asked:
         expected = feather_rules.evaluate("flag-1", flag, context)
         assert same(ask(lowered, "flag-1", context), expected), (flag, context)

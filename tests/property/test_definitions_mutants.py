@@ -15,6 +15,7 @@ from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.feather import source as feather
 from fanion.definitions.sources.format import SourceFile
+from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError, Problem
 
 CONDITIONS: list[Any] = [
@@ -160,7 +161,7 @@ def mutants(draw: st.DrawFn, original: Any) -> Any:
 
 def attempt(path: Path) -> definitions.Loaded | list[Problem]:
     try:
-        return definitions.load([path])
+        return definitions.load([path], vocabulary())
     except DefinitionError as error:
         return error.problems
 
@@ -178,7 +179,7 @@ def test_native_mutant_is_a_publication_or_problems(tmp_path_factory: Any, docum
         assert loaded
         assert all(p.file and p.path and p.found and p.allowed for p in loaded), loaded
         return
-    again = definitions.load_stored(loaded.sources)
+    again = definitions.load_stored(loaded.sources, vocabulary())
     assert again.environments == loaded.environments
     assert again.keys == loaded.keys
 

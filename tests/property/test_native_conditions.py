@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanion import definitions
+from fanion.dialects import vocabulary
 from fanion.engine.reference import evaluate
 from fanion.model.context import EvaluationContext
 from fanion.model.definition import Operator
@@ -112,7 +113,7 @@ def joined(holder: Any, world: Any, context: dict[str, Any]) -> bool:
 def test_nested_conditions_hold_as_written(tmp_path_factory: Any, world: Any, asked: list[Any]) -> None:
     path = tmp_path_factory.getbasetemp() / "world.json"
     path.write_text(json.dumps({"organisations": {"o": {"projects": {"p": world}}}}))
-    (lowered,) = definitions.load([path]).environments
+    (lowered,) = definitions.load([path], vocabulary()).environments
     for attributes in asked:
         for parameter in lowered.parameters:
             result = evaluate(

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from fanion import app
+from fanion import dialects
 from fanion.definitions import load
+from fanion.dialects import served
 from fanion.model.api_key import KeyRecord
 from tests.golden.oracle import draw_contexts, vocabulary
 from tests.property import test_definitions_feather_rules as feather_random
@@ -39,13 +40,13 @@ class Asked:
         world = {"p": {"environments": {"production": {"id": "env", **environment}}, **project}}
         document = {"fanion": 1, "organisations": {"org": {"projects": world}}}
         (folder / "world.json").write_text(json.dumps(document))
-        self.loaded = load([folder / "world.json"])
+        self.loaded = load([folder / "world.json"], dialects.vocabulary())
         self.snapshot: Any = WorldSnapshot(self.loaded)
         services: Any = make_services()
         services.active_users = FakeUsers()
         self.handlers: dict[tuple[str, str], Any] = {
             (dialect.name, endpoint.name): endpoint.handler
-            for dialect in app.dialects()
+            for dialect in served()
             for route in dialect.routes(services)
             for endpoint in route.methods.values()
         }

@@ -11,6 +11,7 @@ import pytest
 
 from fanion import definitions
 from fanion.definitions.loading import Loaded
+from fanion.dialects import vocabulary
 from fanion.engine.reference import evaluate
 from fanion.errors import DefinitionError
 from fanion.model.context import EvaluationContext
@@ -47,7 +48,7 @@ def with_condition(condition: Any) -> dict[str, Any]:
 def problems(path: Path | list[Path]) -> list[tuple[str, str, str]]:
     """(path, found, allowed) of all problems, without the place of the project."""
     with pytest.raises(DefinitionError) as caught:
-        definitions.load(path if isinstance(path, list) else [path])
+        definitions.load(path if isinstance(path, list) else [path], vocabulary())
     return [(p.path.removeprefix(f"{PLACE}."), p.found, p.allowed) for p in caught.value.problems]
 
 

@@ -10,6 +10,7 @@ from fanion import app
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config
 from fanion.definitions import Loaded, load
+from fanion.dialects import served, vocabulary
 from fanion.dialects.wire.services import Services
 from fanion.engine.evaluator import open_environment
 from fanion.model.api_key import KeyRecord, hash_key
@@ -42,7 +43,7 @@ class WorldSnapshot:
             renderers = {k: v for k, v in app.renderers().items() if k in lowered.identifiers}
             buffer = compile_bundle(lowered, renderers)
             bundle = open_environment(lowered.environment, buffer, self.holds)
-            self.views[lowered.environment] = View({one.name: one.bind(bundle) for one in app.dialects()})
+            self.views[lowered.environment] = View({one.name: one.bind(bundle) for one in served()})
             self.contents[lowered.environment] = hashlib.sha256(buffer).digest()
 
     def holds(self, name: str, member: str) -> bool:
@@ -65,9 +66,9 @@ class WorldSnapshot:
 
 def make_caller(*paths: Path, config: Config | None = None) -> Caller:
     snapshots: Any = FakeSnapshots()
-    snapshots.snapshot = WorldSnapshot(load(list(paths) or [FOLDER / "world.yaml"]))
+    snapshots.snapshot = WorldSnapshot(load(list(paths) or [FOLDER / "world.yaml"], vocabulary()))
     services = Services(config or Config(), snapshots, FakeJournal(), FakeLimiter(), FakeCounters())
-    return Caller(services, app.dialects())
+    return Caller(services, served())
 
 
 def post(caller: Caller, path: str, body: bytes, key: str | None = SERVER, **headers: str) -> Answered:

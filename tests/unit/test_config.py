@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from fanion.config import Config, find_file, load_config, settings
+from fanion.config import Config
+from fanion.config.loading import find_file, load_config, settings
+from fanion.dialects import vocabulary
+from fanion.dialects.feather.settings import FeatherSettings
+from fanion.dialects.redpennon.settings import RedPennonSettings
 from fanion.errors import ConfigError
+from fanion.model.vocabulary import Vocabulary
+
+DEFAULTS = Config(own=tuple(struct() for _, struct in vocabulary().settings))
 
 
 def write_file(tmp_path: Path, text: str) -> Path:
@@ -19,22 +26,24 @@ def write_file(tmp_path: Path, text: str) -> Path:
 
 
 def test_defaults_hold_without_any_source() -> None:
-    assert load_config(environ={}) == Config()
+    assert load_config(vocabulary(), environ={}) == DEFAULTS
 
 
 def test_flag_wins_over_variable_wins_over_file(tmp_path: Path) -> None:
     file = write_file(tmp_path, "[server]\nport = 1\nworkers = 1\nbacklog = 1\n")
     config = load_config(
+        vocabulary(),
         file=file,
         environ={"FANION_SERVER_PORT": "2", "FANION_SERVER_WORKERS": "2"},
         flags={"server.port": 3, "server.host": None},
     )
     assert (config.server.port, config.server.workers, config.server.backlog) == (3, 2, 1)
-    assert config.server.host == Config().server.host
+    assert config.server.host == DEFAULTS.server.host
 
 
 def test_integer_in_the_file_is_taken_for_a_number(tmp_path: Path) -> None:
-    assert load_config(file=write_file(tmp_path, "[store]\ntick_s = 2\n"), environ={}).store.tick_s == 2.0
+    config = load_config(vocabulary(), file=write_file(tmp_path, "[store]\ntick_s = 2\n"), environ={})
+    assert config.store.tick_s == 2.0
 
 
 @pytest.mark.parametrize(
@@ -52,11 +61,16 @@ def test_integer_in_the_file_is_taken_for_a_number(tmp_path: Path) -> None:
         ("[limiter]\nslots = 1025", "power of two"),
         ("[store]\nmap_bytes = 1048577", "multiple of 4096"),
         ("[limits]\nbody_timeout_s = 1", "ends a body first"),
+        ("[redpennon]\nburst = -1", "redpennon.burst is -1; allowed: integer, >= 0 and <= 1000000000"),
+        ("[redpenon]\nburst = 1", "did you mean redpennon"),
+        ("[limiter]\nfeather_rate_per_s = -1", "limiter.feather_rate_per_s is -1; allowed: number, >= 0"),
+        ("[limiter]\nfeather_bust = 1", "did you mean limiter.feather_burst"),
+        ("[own]\nx = 1", "unknown group [own]"),
     ],
 )
 def test_wrong_file_is_refused_and_the_place_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_config(file=write_file(tmp_path, text), environ={})
+        load_config(vocabulary(), file=write_file(tmp_path, text), environ={})
     assert said in str(caught.value)
 
 
@@ -70,7 +84,7 @@ def test_wrong_file_is_refused_and_the_place_named(tmp_path: Path, text: str, sa
 )
 def test_wrong_variable_is_refused_by_name(variable: str, text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_config(environ={variable: text})
+        load_config(vocabulary(), environ={variable: text})
     assert said in str(caught.value)
 
 
@@ -82,25 +96,42 @@ def test_variables_of_the_orchestrator_and_the_build_are_not_settings() -> None:
         "FANION_DEBUG": "1",
         "FANION_CONFIG": "/etc/fanion.toml",
     }
-    assert load_config(environ=environ) == Config()
+    assert load_config(vocabulary(), environ=environ) == DEFAULTS
 
 
 def test_listed_settings_are_a_file_of_the_defaults(tmp_path: Path) -> None:
     listed = subprocess.run(
         [sys.executable, "-m", "fanion", "serve", "--settings"], capture_output=True, text=True, check=True
     ).stdout
-    assert load_config(file=write_file(tmp_path, listed), environ={}) == Config()
-    assert all(setting.variable in listed for setting in settings())
+    assert load_config(vocabulary(), file=write_file(tmp_path, listed), environ={}) == DEFAULTS
+    assert all(setting.variable in listed for setting in settings(vocabulary()))
+
+
+def test_settings_of_dialects_reach_their_own_structs_beside_those_of_a_shared_group(tmp_path: Path) -> None:
+    file = write_file(tmp_path, "[limiter]\nslots = 2048\nfeather_burst = 7\n[redpennon]\nburst = 8\n")
+    config = load_config(vocabulary(), file=file, environ={"FANION_REDPENNON_TRACE_TTL_S": "9"})
+    assert config.limiter.slots == 2048
+    assert config.of(FeatherSettings) == FeatherSettings(feather_burst=7)
+    assert config.of(RedPennonSettings) == RedPennonSettings(burst=8, trace_ttl_s=9)
+    assert Config().of(FeatherSettings) == FeatherSettings()
+
+
+def test_no_dialect_has_a_setting_that_is_there_already() -> None:
+    fields = [
+        f"{group}.{name}" for group, struct in vocabulary().settings for name in struct.__struct_fields__
+    ]
+    server = [setting.name for setting in settings(Vocabulary(()))]
+    assert len(settings(vocabulary())) == len({*fields, *server}) == len(fields) + len(server)
 
 
 def test_unknown_flag_is_refused() -> None:
     with pytest.raises(ConfigError, match="did you mean"):
-        load_config(environ={}, flags={"server.prot": 1})
+        load_config(vocabulary(), environ={}, flags={"server.prot": 1})
 
 
 def test_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't be read"):
-        load_config(file=tmp_path / "none.toml", environ={})
+        load_config(vocabulary(), file=tmp_path / "none.toml", environ={})
 
 
 def test_file_is_named_by_variable_or_lies_in_the_data_directory(tmp_path: Path) -> None:
@@ -120,12 +151,14 @@ def test_another_users_directory_is_left_to_whoever_opens_it(
 
 
 def test_every_setting_is_listed_with_help_and_a_default() -> None:
-    listed = settings()
+    listed = settings(vocabulary())
     assert all(setting.help for setting in listed)
     assert len({setting.variable for setting in listed}) == len(listed)
     for setting in listed:
         group, _, field = setting.name.partition(".")
-        assert getattr(getattr(Config(), group), field) == setting.default
+        own = [struct() for named, struct in vocabulary().settings if named == group]
+        found = [getattr(one, field) for one in (getattr(Config(), group, None), *own) if hasattr(one, field)]
+        assert found == [setting.default]
 
 
 def links_of(service: str) -> dict[str, str]:
@@ -149,8 +182,8 @@ def links_of(service: str) -> dict[str, str]:
 )
 def test_variables_of_a_service_of_the_cluster_are_none_of_ours(service: str) -> None:
     links = links_of(service)
-    assert load_config(environ=links) == Config()
-    assert load_config(environ={**links, "FANION_SERVER_PORT": "8081"}).server.port == 8081
+    assert load_config(vocabulary(), environ=links) == DEFAULTS
+    assert load_config(vocabulary(), environ={**links, "FANION_SERVER_PORT": "8081"}).server.port == 8081
 
 
 @pytest.mark.parametrize(
@@ -158,4 +191,4 @@ def test_variables_of_a_service_of_the_cluster_are_none_of_ours(service: str) ->
 )
 def test_variable_that_only_looks_like_one_of_a_service_is_refused(variable: str) -> None:
     with pytest.raises(ConfigError, match=variable):
-        load_config(environ={variable: "8080"})
+        load_config(vocabulary(), environ={variable: "8080"})

@@ -9,6 +9,7 @@ import pytest
 
 from fanion.definitions import Loaded, load
 from fanion.definitions.reading.limits import PATH_BYTES_MAX
+from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError
 
 WORLD = (
@@ -35,14 +36,14 @@ def flags(loaded: Loaded) -> list[str]:
 
 def refused(*paths: Path) -> str:
     with pytest.raises(DefinitionError) as caught:
-        load(paths)
+        load(paths, vocabulary())
     return str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["B.YAML", "b.Yml", "b.yml", "deep/er/b.yaml"])
 def test_suffix_in_any_case_at_any_depth_is_a_definition_file(tree: Path, name: str) -> None:
     write(tree / name, "b")
-    assert flags(load([tree])) == ["a", "b"]
+    assert flags(load([tree], vocabulary())) == ["a", "b"]
 
 
 def test_json_in_capitals_is_read_as_json(tree: Path) -> None:
@@ -78,14 +79,14 @@ def test_links_to_directories_and_files_are_followed(tree: Path, tmp_path: Path)
     write(tmp_path / "elsewhere" / "b.yaml", "b")
     (tree / "linked").symlink_to(tmp_path / "elsewhere")
     (tree / "c.yaml").symlink_to(write(tmp_path / "c.txt", "c"))
-    assert flags(load([tree])) == ["a", "b", "c"]
+    assert flags(load([tree], vocabulary())) == ["a", "b", "c"]
 
 
 def test_file_that_several_names_lead_to_is_read_once(tree: Path) -> None:
     write(tree / "v2" / "b.yaml", "b")
     (tree / "current").symlink_to("v2")
     (tree / "also.yaml").symlink_to("v2/b.yaml")
-    loaded = load([tree, tree / "v2", tree, tree / "v2" / "b.yaml"])
+    loaded = load([tree, tree / "v2", tree, tree / "v2" / "b.yaml"], vocabulary())
     assert sorted(loaded.sources) == [f"root:{tree}/a.yaml", f"root:{tree}/v2/b.yaml"]
 
 
@@ -93,7 +94,7 @@ def test_directory_as_kubernetes_mounts_it_is_read(tree: Path) -> None:
     write(tree / "..2026_11_28" / "b.yaml", "b")
     (tree / "..data").symlink_to("..2026_11_28")
     (tree / "b.yaml").symlink_to("..data/b.yaml")
-    assert flags(load([tree])) == ["a", "b"]
+    assert flags(load([tree], vocabulary())) == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["b.yaml", "team"])
@@ -110,7 +111,7 @@ def test_link_that_leads_to_itself_is_refused(tree: Path) -> None:
 def test_link_back_into_the_tree_is_named_and_read_once(tree: Path) -> None:
     write(tree / "team" / "b.yaml", "b")
     (tree / "team" / "up").symlink_to("..")
-    loaded = load([tree])
+    loaded = load([tree], vocabulary())
     assert flags(loaded) == ["a", "b"]
     assert [f"a loop: it leads back to {tree}"] == [warning.found for warning in loaded.warnings]
 
@@ -129,7 +130,7 @@ def test_hidden_entries_and_other_files_are_left_out(tree: Path) -> None:
     (tree / ".#a.yaml").symlink_to("somebody@host.1234")
     write(tree / ".git" / "b.yaml", "b")
     (tree / "README.md").write_text("{")
-    assert flags(load([tree])) == ["a"]
+    assert flags(load([tree], vocabulary())) == ["a"]
 
 
 def test_name_that_is_not_utf8_is_refused_in_words(tree: Path) -> None:
@@ -143,7 +144,7 @@ def test_path_is_as_long_as_the_store_can_keep_it(tree: Path, monkeypatch: pytes
     monkeypatch.chdir(tree.parent)
     room = PATH_BYTES_MAX - len("defs//.yaml") - 200
     fitting = write(Path("defs") / ("d" * 200) / ("n" * room + ".yaml"), "b")
-    assert flags(load([Path("defs")])) == ["a", "b"]
+    assert flags(load([Path("defs")], vocabulary())) == ["a", "b"]
     fitting.rename(fitting.with_name("n" * (room + 1) + ".yaml"))
     assert f"a path of {PATH_BYTES_MAX + 1} bytes" in refused(Path("defs"))
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fanion import definitions
-from fanion.config import load_config
+from fanion.config.loading import load_config
 from fanion.definitions.lowering.values import operand_text
 from fanion.definitions.reading.documents import DocumentError, parse_json, read_document
 from fanion.definitions.reading.report import Report
@@ -19,6 +19,7 @@ from fanion.definitions.sources import feather, redpennon, stitchd, traffical
 from fanion.definitions.sources.feather.source import FORMAT as FEATHER
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.redpennon.source import FORMAT as REDPENNON
+from fanion.dialects import vocabulary
 from fanion.engine.externals import make_external
 from tests.unit.native_files import ask, flag, problems, rule, with_condition, writer
 
@@ -29,7 +30,7 @@ def refused(folder: Path, condition: dict[str, Any]) -> list[tuple[str, str]]:
     """(place, found) of what is wrong with a native condition; empty where it is published."""
     path = writer(folder)(flags={"f": with_condition(condition)})
     try:
-        definitions.load([path])
+        definitions.load([path], vocabulary())
     except definitions_error() as error:
         return [(p.path.rpartition("conditions[0]")[2], p.found) for p in error.problems]
     return []
@@ -54,7 +55,9 @@ def test_a_rollout_of_more_than_two_decimals_is_refused(tmp_path: Path, percenta
 
 @pytest.mark.parametrize("percentage", [0, 0.01, 12.5, 33.33, 99.99, 100])
 def test_a_rollout_of_two_decimals_is_taken(tmp_path: Path, percentage: float) -> None:
-    definitions.load([writer(tmp_path)(flags={"f": flag(rules=[rule(rollout_percentage=percentage)])})])
+    definitions.load(
+        [writer(tmp_path)(flags={"f": flag(rules=[rule(rollout_percentage=percentage)])})], vocabulary()
+    )
 
 
 def bundle(**members: Any) -> tuple[Any, Report]:
@@ -87,7 +90,7 @@ def test_a_number_that_would_match_its_neighbours_is_refused(
 
 def test_a_number_that_is_one_double_matches_itself_alone(tmp_path: Path) -> None:
     condition = {"attribute": "a", "operator": "in", "value": [WHOLE_MAX, 5.5]}
-    loaded = definitions.load([writer(tmp_path)(flags={"f": with_condition(condition)})])
+    loaded = definitions.load([writer(tmp_path)(flags={"f": with_condition(condition)})], vocabulary())
     for asked, expected in ((WHOLE_MAX, "true"), (WHOLE_MAX - 1, "false"), (5.5, "true")):
         answer = ask(loaded.environments[0], "f", make_external(lambda name, member: False), a=asked)
         assert answer.value == expected
@@ -162,7 +165,7 @@ def test_a_native_file_may_not_say_what_no_one_can_match(tmp_path: Path, operato
 def test_a_definition_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = writer(tmp_path)(flags={"f": flag()})
     path.write_bytes(MARK + path.read_bytes())
-    assert len(definitions.load([path]).environments) == 1
+    assert len(definitions.load([path], vocabulary()).environments) == 1
     assert read_document("a.yaml", MARK + b"a: 1") == {"a": 1}
     assert parse_json("\ufeff{}") == {}
     for name in ("a.json", "a.yaml"):
@@ -191,4 +194,4 @@ def test_every_source_reads_a_file_with_a_byte_order_mark_as_without(format: Any
 def test_settings_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
     file = tmp_path / "fanion.toml"
     file.write_bytes(MARK + b"[server]\nport = 4321\n")
-    assert load_config(file=file, environ={}).server.port == 4321
+    assert load_config(vocabulary(), file=file, environ={}).server.port == 4321

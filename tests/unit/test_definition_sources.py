@@ -15,9 +15,9 @@ from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.schema import make_schema
 from fanion.definitions.sources.format import SourceFile, SourceFormat
-from fanion.definitions.vocabulary import Vocabulary
 from fanion.errors import DefinitionError
 from fanion.model.program import Answer, Outcome, Resolution
+from fanion.model.vocabulary import Vocabulary, Words
 
 TOY = "toy"
 
@@ -34,7 +34,7 @@ def toy_format() -> SourceFormat:
             builder.taken(key, TOY)
             builder.parameter(key, decision, [Answer(Resolution.DEFAULT, "true")], source=TOY)
 
-    return SourceFormat(TOY, parse, lower, named_environment=True)
+    return SourceFormat(TOY, parse, lower)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def write_world(folder: Path, environment: dict[str, Any]) -> Path:
 
 def problems(path: Path, vocabulary: Vocabulary) -> set[tuple[str, str, str]]:
     with pytest.raises(DefinitionError) as caught:
-        load([path], {}, vocabulary)
+        load([path], vocabulary, {})
     prefix = "organisations.org_1.projects.shop.environments.production."
     return {(one.path.removeprefix(prefix), one.found, one.allowed) for one in caught.value.problems}
 
@@ -70,7 +70,9 @@ def test_every_source_on_the_list_has_its_folders_name() -> None:
 def test_a_source_is_a_module_and_a_line_in_the_list(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text('["one", "two"]')
     path = write_world(tmp_path, {"sources": [{"format": TOY, "path": "keys.json"}]})
-    (lowered,) = load([path], {}, Vocabulary({TOY: ("evaluate",)})).environments
+    (lowered,) = load(
+        [path], Vocabulary((Words(TOY, ("evaluate",), named_environment=True),)), {}
+    ).environments
     assert [parameter.key for parameter in lowered.parameters] == ["one", "two"]
     assert lowered.identifiers == {
         TOY: {"organisation": "org_1", "project": "shop", "environment": "production"}
@@ -78,7 +80,7 @@ def test_a_source_is_a_module_and_a_line_in_the_list(tmp_path: Path) -> None:
 
 
 def test_words_that_the_vocabulary_has_not_are_refused_where_they_stand(tmp_path: Path) -> None:
-    vocabulary = Vocabulary({"one": ("read",), "two": ("read", "write")})
+    vocabulary = Vocabulary((Words("one", ("read",)), Words("two", ("read", "write"))))
     digest = "sha256:" + "0" * 64
     environment = {
         "dialects": ["one", "three"],
@@ -99,7 +101,8 @@ def test_words_that_the_vocabulary_has_not_are_refused_where_they_stand(tmp_path
 
 
 def test_the_schema_lists_the_vocabularys_words() -> None:
-    key = make_schema(Vocabulary({"two": ("read", "write"), "one": ("see",)}))["$defs"]["Key"]
+    words = Words("two", ("read", "write")), Words("one", ("see",))
+    key = make_schema(Vocabulary(words))["$defs"]["Key"]
     assert key["properties"]["dialects"]["items"] == {"enum": ["one", "two"]}
     assert key["properties"]["scopes"]["items"] == {"enum": ["read", "see", "write"]}
     assert key["description"].endswith("read and write, for One see.")

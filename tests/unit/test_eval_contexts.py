@@ -10,13 +10,16 @@ from click.testing import CliRunner
 from fanion import app, definitions
 from fanion.cli.eval_ import command
 from fanion.config import Config, Store
+from fanion.dialects import vocabulary
 from fanion.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world") / "data"
-    app.publish(folder, definitions.load([definitions.DEMO]), Config(store=Store(map_bytes=16 * 2**20)))
+    app.publish(
+        folder, definitions.load([definitions.DEMO], vocabulary()), Config(store=Store(map_bytes=16 * 2**20))
+    )
     return folder
 
 

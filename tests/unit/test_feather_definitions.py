@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fanion import definitions
+from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError
 from fanion.model.program import Parameter, Resolution
 
@@ -35,7 +36,7 @@ def publish(tmp_path: Path, bundle: Any, **project: Any) -> definitions.Loaded:
     environment = {"id": "env_e", "sources": [{"format": "feather", "path": "bundle.json"}]}
     native = {"organisations": {"o": {"projects": {"p": {"environments": {"e": environment}, **project}}}}}
     (tmp_path / "native.yaml").write_text(json.dumps(native))
-    return definitions.load([tmp_path])
+    return definitions.load([tmp_path], vocabulary())
 
 
 def parameters(loaded: definitions.Loaded) -> dict[str, Parameter]:
@@ -151,7 +152,7 @@ def test_bundle_given_alone_says_that_it_lacks_an_environment(tmp_path: Path) ->
     path = tmp_path / "bundle.json"
     path.write_text(json.dumps({"f": config()}))
     with pytest.raises(DefinitionError, match="does not say its environment"):
-        definitions.load([path])
+        definitions.load([path], vocabulary())
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,6 @@ def test_reference_that_leads_nowhere_is_refused(tmp_path: Path, reference: Any,
     path = tmp_path / "native.json"
     path.write_text(json.dumps({"organisations": {"o": {"projects": {"p": project}}}}))
     with pytest.raises(DefinitionError) as caught:
-        definitions.load([path])
+        definitions.load([path], vocabulary())
     (problem,) = caught.value.problems
     assert problem.path == f"organisations.o.projects.p.environments.e.sources[0]{place}"

@@ -9,7 +9,8 @@ import pytest
 from fanion.auth import guesses as module
 from fanion.auth.guesses import KeyGuesses, parse_networks
 from fanion.auth.limiter import Limiter
-from fanion.config import load_config
+from fanion.config.loading import load_config
+from fanion.dialects import vocabulary
 from fanion.errors import ConfigError
 
 
@@ -82,6 +83,8 @@ def test_many_sources_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_trusted_proxies_are_checked_with_the_settings() -> None:
-    assert load_config(environ={"FANION_SERVER_TRUSTED_PROXIES": "10.0.0.0/8, ::1"}).server.trusted_proxies
+    assert load_config(
+        vocabulary(), environ={"FANION_SERVER_TRUSTED_PROXIES": "10.0.0.0/8, ::1"}
+    ).server.trusted_proxies
     with pytest.raises(ConfigError, match=r"server\.trusted_proxies has 'proxy'"):
-        load_config(environ={"FANION_SERVER_TRUSTED_PROXIES": "10.0.0.1, proxy"})
+        load_config(vocabulary(), environ={"FANION_SERVER_TRUSTED_PROXIES": "10.0.0.1, proxy"})

@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from fanion.config import Config, Limits, load_config
+from fanion.config import Config, Limits
+from fanion.config.loading import load_config
+from fanion.dialects import vocabulary
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Route
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -171,4 +173,4 @@ def test_unfinished_bodies_of_a_worker_are_bounded_and_the_last_to_come_is_refus
 
 def test_one_body_always_fits_the_budget_of_all() -> None:
     with pytest.raises(ConfigError, match=r"limits\.bodies_bytes_max"):
-        load_config(environ={"FANION_LIMITS_BODIES_BYTES_MAX": str(4 * MIB)})
+        load_config(vocabulary(), environ={"FANION_LIMITS_BODIES_BYTES_MAX": str(4 * MIB)})

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from fanion.config import Config, Journal
+from fanion.dialects.feather.settings import FeatherSettings
 from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.telemetry.logs import JsonLine
 from tests.unit.http_standins import CLIENT_KEY, Caller, make_services
@@ -199,9 +200,7 @@ def test_unknown_keys_are_401_however_many_come() -> None:
 
 
 def test_a_limited_key_is_429_with_retry_after() -> None:
-    config = msgspec.structs.replace(
-        Config(), limiter=msgspec.structs.replace(Config().limiter, feather_rate_per_s=1.0)
-    )
+    config = Config(own=(FeatherSettings(feather_rate_per_s=1.0),))
     caller = Caller(make_services(config))
     caller.parts.limiter.wait_s = 0.2
     answer = caller.call("POST", BULK, b"not even read")

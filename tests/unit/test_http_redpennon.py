@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from fanion.config import Config, Limits, RedPennon
+from fanion.config import Config, Limits
 from fanion.dialects.redpennon.emit import CATALOGUE, Catalogue
 from fanion.dialects.redpennon.schema import Bodies, check_events, checked_of, read_plain_batch
+from fanion.dialects.redpennon.settings import RedPennonSettings
 from fanion.dialects.wire.fault import Fault
 from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.model.signing import SigningKeys
@@ -212,7 +213,7 @@ def test_free_plan_without_subscription_is_active() -> None:
 
 
 def test_rate_of_the_configuration_counts_where_the_definition_has_none() -> None:
-    world = World(config=Config(redpennon=RedPennon(rate_per_s=5, burst=7)))
+    world = World(config=Config(own=(RedPennonSettings(rate_per_s=5, burst=7),)))
     world.one()
     assert len(world.limiter.taken) == 1
     unlimited = World()

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from fanion import app
-from fanion.config import KIB, MIB, Config, load_config
+from fanion.config import KIB, MIB, Config
+from fanion.config.loading import load_config
+from fanion.dialects import vocabulary
 from fanion.errors import ServeError
 from fanion.process import directory, machine
 from fanion.process.directory import DirectoryLock, check_directory, filesystem_of
@@ -217,7 +219,7 @@ def test_the_demo_takes_little_of_what_was_not_set() -> None:
         "FANION_JOURNAL_SEGMENT_BYTES": str(64 * KIB),
         "FANION_LIMITS_INGEST_BODY_BYTES_MAX": str(2 * MIB),
     }
-    config = load_config(environ=given)
+    config = load_config(vocabulary(), environ=given)
     kept = app.demo_settings(config)
     assert (kept.journal.segment_bytes, kept.limits.ingest_body_bytes_max) == (64 * KIB, 2 * MIB)
     assert kept.journal.ring_bytes == config.journal.ring_bytes

@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from fanion._core import journal_format, ring
-from fanion.cli.common import canonical_forms
 from fanion.cli.journal import command
+from fanion.dialects import canonical_forms
 from fanion.errors import JournalError
 from fanion.journal import JournalSettings, JournalWriter
 from fanion.journal.event import Event, expand

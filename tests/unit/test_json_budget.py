@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fanion._core import json_scan
-from fanion.app import dialects
 from fanion.config import Limits
+from fanion.dialects import served as dialects
 from fanion.dialects.feather.schema import Schema as Feather
 from fanion.dialects.redpennon.schema import Bodies as RedPennon
 from fanion.dialects.stitchd.schema import Bodies as Stitchd

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from fanion.cli.keys import command
 from fanion.definitions import load
+from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError
 from fanion.model.api_key import KeyRecord, hash_key
 from fanion.store.publication import Publication
@@ -25,10 +26,10 @@ def test_time_that_utc_cannot_write_is_refused_in_definitions(tmp_path: Path, ex
     world = f"{{fanion: 1, organisations: {{o: {{projects: {{p: {{environments: {environments}}}}}}}}}}}"
     (tmp_path / "w.yaml").write_text(world)
     if expires in WITHIN:
-        assert load([tmp_path]).keys[0].record.expires_at is not None
+        assert load([tmp_path], vocabulary()).keys[0].record.expires_at is not None
         return
     with pytest.raises(DefinitionError, match="before 10000 in UTC"):
-        load([tmp_path])
+        load([tmp_path], vocabulary())
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from fanion.auth.keys import create_key
 from fanion.clock.belief import BEGAN_S, begin
 from fanion.clock.keeper import clock_path, encode, read_clocks
 from fanion.definitions import DEMO
+from fanion.dialects import vocabulary
 from fanion.model.api_key import KeyRecord, hash_key, show_prefix
 from fanion.store.signing import decode_signing_keys
 from fanion.store.store import Store
@@ -237,8 +238,9 @@ def test_damaged_store_is_told_and_not_died_of(data: Path) -> None:
 def test_raw_key_has_the_shape_that_its_clients_expect(
     kind: str, dialects: tuple[str, ...], shape: str
 ) -> None:
+    make_raw = vocabulary().key_maker(dialects)
     made = {
-        create_key(environment="e", organisation="o", kind=kind, dialects=dialects)[0]  # type: ignore[arg-type]
+        create_key(environment="e", organisation="o", kind=kind, dialects=dialects, make_raw=make_raw)[0]  # type: ignore[arg-type]
         for _ in range(20)
     }
     assert len(made) == 20

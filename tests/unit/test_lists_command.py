@@ -13,6 +13,7 @@ from fanion import app
 from fanion.cli import group
 from fanion.config import Config
 from fanion.definitions import load
+from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError, StoreError
 from tests.unit.stitchd_worlds import ENVIRONMENT, flag
 
@@ -25,7 +26,7 @@ def data(tmp_path: Path) -> Path:
     ]
     document = {"flags": [flag(environment_id=ENVIRONMENT)], "list_segments": lists}
     (tmp_path / "flag_definitions.json").write_text(json.dumps(document))
-    app.publish(tmp_path / "data", load([tmp_path / "flag_definitions.json"]), Config())
+    app.publish(tmp_path / "data", load([tmp_path / "flag_definitions.json"], vocabulary()), Config())
     return tmp_path / "data"
 
 
@@ -73,7 +74,7 @@ def test_unknown_environment_and_list_say_what_there_is(data: Path) -> None:
 def test_publish_keeps_lists_that_its_files_leave_alone(data: Path, tmp_path: Path) -> None:
     run(data, "add", ENVIRONMENT, "both", "kept", "--type", "user")
     run(data, "add", ENVIRONMENT, "beta", "changed")
-    app.publish(data, load([tmp_path / "flag_definitions.json"]), Config())
+    app.publish(data, load([tmp_path / "flag_definitions.json"], vocabulary()), Config())
     assert lines(data, "both", "--type", "user") == {"kept"}
     assert lines(data, "beta") == {"u1"}
 
@@ -84,7 +85,7 @@ def test_eval_looks_into_the_lists(tmp_path: Path) -> None:
         "list_segments": [{"id": "l1", "key": "beta", "context_type": "user", "include": ["u1"]}],
     }
     (tmp_path / "flag_definitions.json").write_text(json.dumps(document))
-    app.publish(tmp_path / "data", load([tmp_path / "flag_definitions.json"]), Config())
+    app.publish(tmp_path / "data", load([tmp_path / "flag_definitions.json"], vocabulary()), Config())
     for key, variant in (("u1", "on"), ("u2", "off")):
         context = json.dumps({"contexts": [{"type": "user", "key": key, "attributes": {}}]})
         done = CliRunner().invoke(
@@ -106,7 +107,7 @@ def test_unreadable_members_store_nothing(data: Path, tmp_path: Path) -> None:
     }
     (tmp_path / "flag_definitions.json").write_text(json.dumps(document))
     with pytest.raises(DefinitionError, match="members: line 3: bytes that are not UTF-8"):
-        app.publish(data, load([tmp_path / "flag_definitions.json"]), Config())
+        app.publish(data, load([tmp_path / "flag_definitions.json"], vocabulary()), Config())
     assert lines(data, "beta") == {"u1"}
     replaced = run(data, "replace", ENVIRONMENT, "beta", "--file", str(tmp_path / "members"))
     assert isinstance(replaced.exception, DefinitionError)

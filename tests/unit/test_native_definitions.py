@@ -11,6 +11,7 @@ import pytest
 
 from fanion import definitions
 from fanion.definitions.reading import limits
+from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError
 from tests.unit.native_files import (
     PLACE,
@@ -57,7 +58,7 @@ def test_all_defects_of_all_files_are_reported_at_once(write: Write, tmp_path: P
     three = tmp_path / "c.json"
     three.write_text('{"organisations": {}, "organisations": {}}')
     with pytest.raises(DefinitionError) as caught:
-        definitions.load([one, two, three])
+        definitions.load([one, two, three], vocabulary())
     found = {(Path(p.file).name, p.path.removeprefix(f"{PLACE}.")) for p in caught.value.problems}
     assert found == {
         ("a.json", "flags['Bad Key']"),
@@ -96,7 +97,7 @@ def test_a_problem_says_what_is_allowed_in_words(tmp_path: Path, text: str, told
     path = tmp_path / "f.yaml"
     path.write_text(text)
     with pytest.raises(DefinitionError) as caught:
-        definitions.load([path])
+        definitions.load([path], vocabulary())
     assert f"{path}: {told}" in str(caught.value).splitlines()
 
 
@@ -195,7 +196,7 @@ def test_rule_that_makes_no_sense_is_refused_at_its_place(
 def test_values_match_their_flags_type(write: Write, kind: str, value: Any, fine: bool) -> None:
     path = write(flags={"f": {"type": kind, "default_value": value}})
     if fine:
-        (parameter,) = definitions.load([path]).environments[0].parameters
+        (parameter,) = definitions.load([path], vocabulary()).environments[0].parameters
         assert json.loads(parameter.answers[0].value or "") == value
     else:
         assert [place for place, _, _ in problems(path)] == ["flags.f.default_value"]
@@ -230,7 +231,7 @@ def test_references_as_deep_as_the_stack_are_fine_and_one_deeper_is_refused(writ
         return made
 
     flags = {"f": with_condition({"segment": "s31"})}
-    lowered = environment(definitions.load([write(segments=chain(31), flags=flags)]))
+    lowered = environment(definitions.load([write(segments=chain(31), flags=flags)], vocabulary()))
     assert ask(lowered, "f", a="x").value == "true"
     flags = {"f": with_condition({"segment": "s32"})}
     ((place, found, _),) = problems(write(segments=chain(32), flags=flags))
@@ -256,7 +257,7 @@ def test_limits_hold_at_the_bound_and_one_past_it(write: Write, monkeypatch: pyt
     ]
     for name, make, place in cases:
         monkeypatch.setattr(limits, name, 3)
-        assert definitions.load([write(flags={"f": make(3)})])
+        assert definitions.load([write(flags={"f": make(3)})], vocabulary())
         assert [path for path, _, _ in problems(write(flags={"f": make(4)}))] == [f"flags.f.{place}"]
 
 
@@ -268,7 +269,7 @@ def test_conditions_nest_to_their_bound_and_no_deeper(write: Write) -> None:
         return made
 
     path = write(flags={"f": with_condition(nested(limits.CONDITION_DEPTH_MAX))})
-    assert ask(environment(definitions.load([path])), "f").value == "true"
+    assert ask(environment(definitions.load([path], vocabulary())), "f").value == "true"
     for depth in (limits.CONDITION_DEPTH_MAX + 1, 200, 5000):
         found = problems(write(flags={"f": with_condition(nested(depth))})) if depth < 900 else None
         assert found is None or [what for _, what, _ in found] == ["nesting too deep"]

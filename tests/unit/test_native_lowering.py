@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fanion import definitions
+from fanion.dialects import vocabulary
 from fanion.model.program import Op, Resolution, Source
 from tests.unit.native_files import (
     Write,
@@ -44,7 +45,7 @@ def test_segments_flags_and_nesting_decide_together(write: Write) -> None:
         rules=[rule(conditions=[{"attribute": "country", "operator": "geo_country", "value": "de"}])]
     )
     path = write(segments=segments, flags={"f": flag(rules=[rule(conditions=conditions)]), "open": opened})
-    lowered = environment(definitions.load([path]))
+    lowered = environment(definitions.load([path], vocabulary()))
     assert [
         ask(lowered, "f", **attributes).value
         for attributes in (
@@ -61,7 +62,7 @@ def test_segments_flags_and_nesting_decide_together(write: Write) -> None:
 
 def test_all_of_nothing_is_true_and_any_of_nothing_is_false(write: Write) -> None:
     flags = {"all": with_condition({"all": []}), "any": with_condition({"any": []})}
-    lowered = environment(definitions.load([write(flags=flags)]))
+    lowered = environment(definitions.load([write(flags=flags)], vocabulary()))
     assert [ask(lowered, key).value for key in ("all", "any")] == ["true", "false"]
 
 
@@ -70,7 +71,7 @@ def test_split_serves_every_part_by_its_weight(write: Write) -> None:
     path = write(
         flags={"f": {"type": "string", "default_value": "d", "rules": [{"id": "r", "split": parts}]}}
     )
-    lowered = environment(definitions.load([path]))
+    lowered = environment(definitions.load([path], vocabulary()))
     answers = [ask(lowered, "f", userId=f"user_{n}") for n in range(4000)]
     assert {(a.resolution, a.rule_id) for a in answers} == {(Resolution.SPLIT, "r")}
     counted = sum(answer.value == '"a"' for answer in answers)
@@ -84,7 +85,7 @@ def test_raising_a_rollout_never_removes_a_subject(write: Write) -> None:
     served: list[set[int]] = []
     for percentage in (0, 0.01, 5, 12.5, 50, 99.99, 100):
         path = write(flags={"f": flag(rules=[rule(rollout_percentage=percentage)])})
-        lowered = environment(definitions.load([path]))
+        lowered = environment(definitions.load([path], vocabulary()))
         served.append({n for n in range(1000) if ask(lowered, "f", userId=f"user_{n}").value == "true"})
     assert all(before <= after for before, after in itertools.pairwise(served))
     assert (len(served[0]), len(served[-1])) == (0, 1000)
@@ -106,7 +107,7 @@ def test_a_features_variables_change_together(write: Write) -> None:
         "default_variation": "control",
         "rules": [{"id": "r", "variation": "big", "conditions": [{"attribute": "x", "operator": "is_set"}]}],
     }
-    lowered = environment(definitions.load([write(features={"checkout": feature})]))
+    lowered = environment(definitions.load([write(features={"checkout": feature})], vocabulary()))
     assert len(lowered.decisions) == 1
     values = [(ask(lowered, key, x=1).value, ask(lowered, key, x=1).variant) for key in feature["variables"]]  # type: ignore[attr-defined]
     assert values == [('"red"', "big"), ("2.5", "big"), ('{"a":[1]}', "big")]
@@ -147,7 +148,7 @@ def test_list_segments_name_their_lists_and_exclude_wins(write: Write, tmp_path:
     (tmp_path / "many.gz").write_bytes(gzip.compress(b"u1\nu2\n"))
     segment = {"list": {"include": ["u0"], "exclude": ["u2"], "include_file": "many.gz"}}
     path = write(segments={"beta": segment}, flags={"f": with_condition({"segment": "beta"})})
-    loaded = definitions.load([path])
+    loaded = definitions.load([path], vocabulary())
     lowered = environment(loaded)
     assert set(lowered.lists) == {"o/p/beta/include", "o/p/beta/exclude"}
     assert {one.name: (one.members, one.file and Path(one.file).name) for one in loaded.lists} == {
@@ -180,7 +181,7 @@ def test_slots_are_shared_and_identities_are_members(write: Write) -> None:
     path = write(
         flags={k: flag(rules=[rule(conditions=conditions, rollout_percentage=5)]) for k in ("f", "g")}
     )
-    slots = environment(definitions.load([path])).slots
+    slots = environment(definitions.load([path], vocabulary())).slots
     assert [(slot.name, slot.source) for slot in slots] == [
         ("userId", Source.MEMBER_OR_ATTRIBUTE),
         ("plan", Source.ATTRIBUTE),
@@ -198,14 +199,14 @@ def test_governance_and_events_travel_as_documents(tmp_path: Path) -> None:
     }
     path = tmp_path / "x.json"
     path.write_text(json.dumps({"organisations": {"o": organisation}}))
-    (lowered,) = definitions.load([path]).environments
+    (lowered,) = definitions.load([path], vocabulary()).environments
     said = json.loads(lowered.documents["organisation"])
     assert (said["plan"], said["suspended"], said["limits"]["rate_per_s"]) == ("pro", True, 50)
     assert json.loads(lowered.documents["events"]) == {"purchase": {"type": "double", "unit": "EUR"}}
 
 
 def test_the_demo_world_loads_and_answers_as_its_page_says() -> None:
-    loaded = definitions.load([definitions.DEMO])
+    loaded = definitions.load([definitions.DEMO], vocabulary())
     lowered = environment(loaded, "env_01hx")
     assert lowered.identifiers["feather"]["environment"] == "env_01hx"
     assert lowered.identifiers["feather"]["organisation"] == "org_01hx"

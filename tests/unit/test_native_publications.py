@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fanion import definitions
+from fanion.dialects import vocabulary
 from tests.unit.native_files import (
     PLACE,
     Write,
@@ -30,7 +31,7 @@ def test_files_of_a_directory_make_one_publication(write: Write, tmp_path: Path)
     write("b.json", environments={}, flags={"b": flag()})
     (tmp_path / ".hidden.json").write_text("not read")
     (tmp_path / "notes.txt").write_text("not read")
-    loaded = definitions.load([tmp_path])
+    loaded = definitions.load([tmp_path], vocabulary())
     assert [p.key for p in environment(loaded).parameters] == ["a", "b"]
 
 
@@ -42,7 +43,10 @@ def test_an_item_in_two_files_is_refused(write: Write) -> None:
 
 def test_environment_ids_are_unique_and_have_a_default(write: Write) -> None:
     path = write(environments={"e": {}, "x": {"id": "env_x"}})
-    assert [one.environment for one in definitions.load([path]).environments] == ["o/p/e", "env_x"]
+    assert [one.environment for one in definitions.load([path], vocabulary()).environments] == [
+        "o/p/e",
+        "env_x",
+    ]
     path = write(environments={"e": {"id": "same"}, "x": {"id": "same"}})
     assert [place for place, _, _ in problems(path)] == ["environments.x.id"]
 
@@ -57,7 +61,7 @@ def test_an_environment_may_override_a_flag_and_a_feature(write: Write) -> None:
         "environments": {"x": {"default_variation": "on"}},
     }
     path = write(environments=both, flags={"f": flag(environments=override)}, features={"c": feature})
-    loaded = definitions.load([path])
+    loaded = definitions.load([path], vocabulary())
     assert [ask(environment(loaded, id), "f").value for id in ("env_e", "env_x")] == ["false", "true"]
     assert [ask(environment(loaded, id), "color").value for id in ("env_e", "env_x")] == ['"grey"', '"red"']
     path = write(flags={"f": flag(environments={"nope": {}})})
@@ -69,7 +73,7 @@ def test_identifiers_are_the_environments_own_unless_given(write: Write) -> None
     path = write(
         environments={"e": {"id": "env_e", "dialects": ["feather", "traffical"], "identifiers": given}}
     )
-    assert environment(definitions.load([path])).identifiers == {
+    assert environment(definitions.load([path], vocabulary())).identifiers == {
         "feather": {"organisation": "org_1", "project": "p", "environment": "env_1"},
         "traffical": {"organisation": "o", "project": "p", "environment": "e"},
     }
@@ -88,7 +92,7 @@ def test_keys_leave_only_as_hashes(write: Write) -> None:
         {"key": "ABCDEF00-0000-0000-0000-000000000000"},
     ]
     path = write(environments={"e": {"id": "env_e", "keys": keys}})
-    loaded = definitions.load([path], {"FANION_TEST_KEY": "pk_from_variable"})
+    loaded = definitions.load([path], vocabulary(), {"FANION_TEST_KEY": "pk_from_variable"})
     assert [key.hash for key in loaded.keys] == [
         hashlib.sha256(raw).digest()
         for raw in (
@@ -110,7 +114,9 @@ def test_keys_leave_only_as_hashes(write: Write) -> None:
     kept = b"".join(loaded.sources.values()) + repr(loaded.warnings).encode()
     for raw in (b"sk_raw_secret_key", b"pk_from_variable", b"ABCDEF00-0000"):
         assert raw not in kept
-    assert [key.hash for key in definitions.load_stored(loaded.sources).keys] == [k.hash for k in loaded.keys]
+    assert [key.hash for key in definitions.load_stored(loaded.sources, vocabulary()).keys] == [
+        k.hash for k in loaded.keys
+    ]
 
 
 def test_keys_that_can_not_be_used_are_refused_without_showing_them(write: Write) -> None:
@@ -153,9 +159,9 @@ def test_stored_sources_load_to_the_same_publication(write: Write, tmp_path: Pat
     segment = {"list": {"include": ["u0"], "include_file": "bundle.json"}}
     write("a.json", environments=environments, segments={"s": segment}, flags={"f": flag()})
     (tmp_path / "b.yaml").write_text("organisations: {o: {plan: pro}}")
-    loaded = definitions.load([tmp_path])
-    again = definitions.load_stored(loaded.sources)
+    loaded = definitions.load([tmp_path], vocabulary())
+    again = definitions.load_stored(loaded.sources, vocabulary())
     assert again.environments == loaded.environments
     assert again.keys == loaded.keys
     assert again.warnings == []
-    assert definitions.load_stored(again.sources).environments == loaded.environments
+    assert definitions.load_stored(again.sources, vocabulary()).environments == loaded.environments

@@ -18,6 +18,7 @@ from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.redpennon.source import FORMAT
+from fanion.dialects import vocabulary
 from fanion.dialects.redpennon.emit import REASONS
 from fanion.engine.reference import evaluate
 from fanion.errors import DefinitionError, Problem
@@ -306,10 +307,10 @@ def test_file_is_published_as_a_source_of_an_environment(tmp_path: Path) -> None
     (tmp_path / "acme.yaml").write_text(NATIVE.format(path="features.json"))
     document = {"redpennon": 1, "environments": ["production"], "features": {"f": feature(on())}}
     (tmp_path / "features.json").write_text(json.dumps(document))
-    loaded = definitions.load([tmp_path])
+    loaded = definitions.load([tmp_path], vocabulary())
     (lowered,) = loaded.environments
     assert {parameter.key for parameter in lowered.parameters} == {"flow", "limit"}
-    again = definitions.load_stored(loaded.sources)
+    again = definitions.load_stored(loaded.sources, vocabulary())
     assert again.environments[0].parameters == lowered.parameters
 
 
@@ -318,7 +319,7 @@ def test_environment_that_the_file_does_not_name_is_refused(tmp_path: Path) -> N
     document = {"redpennon": 1, "environments": ["staging"], "features": {}}
     (tmp_path / "features.json").write_text(json.dumps(document))
     with pytest.raises(DefinitionError, match="no 'production'"):
-        definitions.load([tmp_path])
+        definitions.load([tmp_path], vocabulary())
 
 
 def test_offline_evaluation_takes_the_apis_user_with_its_custom_data(tmp_path: Path) -> None:
@@ -328,7 +329,7 @@ def test_offline_evaluation_takes_the_apis_user_with_its_custom_data(tmp_path: P
     document = {"redpennon": 1, "environments": ["production"], "features": {"f": item}}
     (tmp_path / "features.json").write_text(json.dumps(document))
     data = tmp_path / "data"
-    app.publish(data, definitions.load([tmp_path / "acme.yaml"]), Config())
+    app.publish(data, definitions.load([tmp_path / "acme.yaml"], vocabulary()), Config())
     user = json.dumps({"id": "u", "custom_data": {"plan": "pro"}})
     done = CliRunner().invoke(group, ["eval", "--data", str(data), "acme/shop/production", "flow", user])
     assert done.exit_code == 0, done.output

@@ -10,6 +10,7 @@ import pytest
 
 from fanion import definitions
 from fanion.bundle.compiler import compile_bundle
+from fanion.dialects import vocabulary
 from fanion.engine.evaluator import Bundle, open_environment
 from fanion.engine.reference import evaluate
 from fanion.engine.sources import SourceDirectory, sources_in
@@ -81,7 +82,7 @@ def load(folder: Path, **environment: Any) -> definitions.Loaded:
     }
     world = folder / "world.json"
     world.write_text(json.dumps({"organisations": {"org_1": {"projects": {"shop": project}}}}))
-    return definitions.load([world], {})
+    return definitions.load([world], vocabulary(), {})
 
 
 def compiled(lowered: Lowered) -> Bundle:
@@ -197,7 +198,11 @@ def test_keys_that_a_path_cuts_are_warned_about_where_clients_put_them_into_one(
         project = {"environments": {"p": {"id": "e", "dialects": dialects, "sources": sources}}}
         world = folder / "world.json"
         world.write_text(json.dumps({"organisations": {"o": {"projects": {"shop": project}}}}))
-        warned = [one.found for one in definitions.load([world], {}).warnings if "into a path" in one.allowed]
+        warned = [
+            one.found
+            for one in definitions.load([world], vocabulary(), {}).warnings
+            if "into a path" in one.allowed
+        ]
         assert len(warned) == (3 if dialects == ["ofrep"] else 0), warned
 
 

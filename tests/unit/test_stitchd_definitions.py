@@ -11,6 +11,7 @@ import pytest
 
 from fanion.definitions import load, load_stored
 from fanion.definitions.reading.members import MemberList, read_members
+from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError
 from tests.unit.stitchd_worlds import ENVIRONMENT, World, flag, leaf, user
 
@@ -226,7 +227,8 @@ def test_folder_is_published_as_the_environment_that_its_flags_name(tmp_path: Pa
         segment_definitions=segments(RULE_SEGMENT),
         event_definitions={"events": [{"key": "page_view", "value_type": "count"}]},
     )
-    for loaded in (load([folder]), load_stored(load([folder]).sources)):
+    once = load([folder], vocabulary())
+    for loaded in (once, load_stored(once.sources, vocabulary())):
         assert loaded.warnings == []
         (lowered,) = loaded.environments
         assert lowered.environment == ENVIRONMENT
@@ -242,14 +244,14 @@ def test_files_of_one_folder_may_be_named_one_by_one(tmp_path: Path) -> None:
         flag_definitions={"flags": [flag(environment_id=ENVIRONMENT)]},
         segment_definitions=segments(RULE_SEGMENT),
     )
-    loaded = load(sorted(folder.iterdir()))
+    loaded = load(sorted(folder.iterdir()), vocabulary())
     assert len(loaded.environments) == 1
 
 
 def test_flag_file_that_names_no_environment_needs_a_reference(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, flag_definitions={"flags": [flag()]})
     with pytest.raises(DefinitionError, match="does not say its environment"):
-        load([folder])
+        load([folder], vocabulary())
 
 
 def test_native_environment_refers_to_flags_segments_and_lists(tmp_path: Path) -> None:
@@ -268,11 +270,11 @@ def test_native_environment_refers_to_flags_segments_and_lists(tmp_path: Path) -
         "organisations": {"o": {"projects": {"p": {"environments": {"e": {"sources": [source]}}}}}},
     }
     (tmp_path / "world.json").write_text(json.dumps(world))
-    loaded = load([tmp_path / "world.json"])
+    loaded = load([tmp_path / "world.json"], vocabulary())
     (lowered,) = loaded.environments
     assert lowered.lists == ("o/p/e/stitchd/beta/user/include", "o/p/e/stitchd/beta/user/exclude")
     assert [list(read_members(entry)) for entry in loaded.lists] == [[b"u1"], [b"u2", b" u3 ", b"u2"]]
-    assert load_stored(loaded.sources).environments == loaded.environments
+    assert load_stored(loaded.sources, vocabulary()).environments == loaded.environments
 
 
 def test_missing_member_file_is_refused(tmp_path: Path) -> None:
@@ -283,7 +285,7 @@ def test_missing_member_file_is_refused(tmp_path: Path) -> None:
         segment_definitions=segments(lists=[listed]),
     )
     with pytest.raises(DefinitionError, match=r"nowhere\.txt can't be read"):
-        load([folder])
+        load([folder], vocabulary())
 
 
 @pytest.mark.parametrize(

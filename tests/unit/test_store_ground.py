@@ -12,6 +12,7 @@ from fanion import app
 from fanion.cli import group
 from fanion.config import Config
 from fanion.definitions import DEMO, load
+from fanion.dialects import vocabulary
 from fanion.errors import ServeError, StoreError
 from fanion.process.directory import check_directory
 from fanion.store import database
@@ -20,7 +21,7 @@ from fanion.store.store import Store
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    app.publish(tmp_path / "data", load([DEMO]), Config())
+    app.publish(tmp_path / "data", load([DEMO], vocabulary()), Config())
     return tmp_path / "data"
 
 

@@ -12,6 +12,7 @@ from fanion import app
 from fanion.bundle.format import VERSION
 from fanion.config import Config
 from fanion.definitions import DEMO, load
+from fanion.dialects import vocabulary
 from fanion.errors import StoreError, StoreVersionError
 from fanion.model.api_key import KeyRecord, hash_key
 from fanion.store import upgrade as module
@@ -93,7 +94,7 @@ def test_environment_that_the_sources_do_not_give_is_named(store: Store) -> None
 
 
 def test_demo_is_compiled_again_to_the_same_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app.publish(tmp_path / "data", load([DEMO]), Config())
+    app.publish(tmp_path / "data", load([DEMO], vocabulary()), Config())
     with Store.open(tmp_path / "data", write=True) as store:
         before = contents(store)
         monkeypatch.setattr(module, "outdated", lambda pinned: list(pinned.environments()))

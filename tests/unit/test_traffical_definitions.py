@@ -13,6 +13,7 @@ import pytest
 from fanion import definitions
 from fanion.definitions import DEMO
 from fanion.definitions.sources.traffical.pattern import InvalidPattern, UnsupportedPattern, translate
+from fanion.dialects import vocabulary
 from fanion.engine.externals import compile_pattern
 from fanion.errors import DefinitionError, Problem
 from fanion.model.program import Lowered
@@ -63,7 +64,7 @@ def load(tmp_path: Path, document: Any, weights: Any = None) -> definitions.Load
     (tmp_path / "bundle.json").write_text(json.dumps(document))
     if weights is not None:
         (tmp_path / "bundle.weights.json").write_text(json.dumps(weights))
-    return definitions.load([tmp_path / "bundle.json"])
+    return definitions.load([tmp_path / "bundle.json"], vocabulary())
 
 
 def problems(tmp_path: Path, document: Any, weights: Any = None) -> list[Problem]:
@@ -90,7 +91,7 @@ def test_a_bundle_published_by_itself_names_its_environment(tmp_path: Path) -> N
     served = json.loads(lowered.documents["traffical.config"])
     assert served == BUNDLE | {"hashing": BUNDLE["hashing"] | {"algorithm": "sha256-v2"}}
     assert [(one.key, one.group, one.source) for one in lowered.parameters] == [("a.b", "lay_1", "traffical")]
-    assert definitions.load_stored(loaded.sources).environments == loaded.environments
+    assert definitions.load_stored(loaded.sources, vocabulary()).environments == loaded.environments
 
 
 def test_weights_beside_a_bundle_are_taken_along(tmp_path: Path) -> None:
@@ -99,13 +100,13 @@ def test_weights_beside_a_bundle_are_taken_along(tmp_path: Path) -> None:
     document = changed(((*POLICY, "entityConfig"), edge))
     loaded = load(tmp_path, document, weights)
     assert any(name.endswith("bundle.weights.json") for name in loaded.sources)
-    assert definitions.load([tmp_path]).environments == loaded.environments
+    assert definitions.load([tmp_path], vocabulary()).environments == loaded.environments
     nodes = [node for decision in only(loaded).decisions for node in decision.nodes]
     assert any(vector.key == "e" for node in nodes for vector in getattr(node, "vectors", ()))
 
 
 def test_the_demo_bundle_is_what_the_documents_show() -> None:
-    loaded = definitions.load([DEMO])
+    loaded = definitions.load([DEMO], vocabulary())
     lowered = next(one for one in loaded.environments if "proj_marketplace" in one.environment)
     assert {one.key for one in lowered.parameters} == {
         "checkout.button.color",
@@ -200,7 +201,7 @@ def test_weights_that_are_none_are_refused(tmp_path: Path, weights: Any) -> None
     world = {"organisations": {"o": {"projects": {"p": {"environments": {"e": {"sources": [source]}}}}}}}
     (tmp_path / "world.json").write_text(json.dumps(world))
     with pytest.raises(DefinitionError):
-        definitions.load([tmp_path / "world.json"])
+        definitions.load([tmp_path / "world.json"], vocabulary())
 
 
 def test_one_environment_has_one_bundle(tmp_path: Path) -> None:
@@ -211,7 +212,7 @@ def test_one_environment_has_one_bundle(tmp_path: Path) -> None:
     }
     (tmp_path / "world.json").write_text(json.dumps(world))
     with pytest.raises(DefinitionError, match="second Traffical bundle"):
-        definitions.load([tmp_path / "world.json"])
+        definitions.load([tmp_path / "world.json"], vocabulary())
 
 
 def test_a_parameter_belongs_to_one_layer_and_one_definition(tmp_path: Path) -> None:

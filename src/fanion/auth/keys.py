@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import secrets
 import string
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fanion.model.api_key import KeyKind, KeyRecord, hash_key, show_prefix
 
-__all__ = ["KeyKind", "KeyRecord", "create_key", "hash_key", "show_prefix"]
+__all__ = ["KeyKind", "KeyRecord", "create_key", "hash_key", "random_key", "show_prefix"]
 
 RANDOM_CHARACTERS = 40
 """Of 62 each: 238 bits."""
@@ -21,6 +20,11 @@ RANDOM_CHARACTERS = 40
 ALPHABET = string.ascii_letters + string.digits
 
 PREFIXES: dict[str, str] = {"server": "sk_", "client": "pk_", "edge": "ek_"}
+
+
+def random_key(kind: KeyKind) -> str:
+    """A raw key: `sk_`, `pk_` or `ek_`, then what nobody guesses."""
+    return PREFIXES[kind] + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
 
 
 def create_key(
@@ -32,14 +36,11 @@ def create_key(
     scopes: Sequence[str] = (),
     expires_at: float | None = None,
     name: str = "",
+    make_raw: Callable[[KeyKind], str] | None = None,
 ) -> tuple[str, KeyRecord]:
-    """A new random key and its record. The raw key has the shape that its kind's clients expect:
-    `sk_`, `pk_` or `ek_`; with Traffical as its only dialect `traffical_` before it, with Red Pennon a UUID."""
-    if tuple(dialects) == ("redpennon",):
-        raw = str(uuid.uuid4())
-    else:
-        brand = "traffical_" if tuple(dialects) == ("traffical",) else ""
-        raw = brand + PREFIXES[kind] + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
+    """A new random key and its record. `make_raw`: where its clients expect a shape other than `random_key`'s
+    (`fanion.model.vocabulary.Vocabulary.key_maker`)."""
+    raw = (make_raw or random_key)(kind)
     record = KeyRecord(
         id=f"key_{secrets.token_hex(8)}",
         environment=environment,

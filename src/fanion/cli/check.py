@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from fanion.definitions import Loaded, load
+from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError
 
 
@@ -26,7 +27,7 @@ def command(paths: tuple[Path, ...]) -> None:
 def load_or_exit(paths: Sequence[Path], consequence: str = "") -> Loaded:
     """The definitions, with their warnings printed; prints every problem and ends the command when there is one."""
     try:
-        loaded = load(paths)
+        loaded = load(paths, vocabulary())
     except DefinitionError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)

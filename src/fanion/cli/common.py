@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,10 +22,10 @@ from rich.progress import (
 from rich.table import Table
 
 from fanion.cli import drop_output
-from fanion.config import find_file, load_config
+from fanion.config import Config
+from fanion.config.loading import find_file, load_config
+from fanion.dialects import vocabulary
 from fanion.errors import StoreError
-from fanion.model.canonical import Canonical
-from fanion.model.dialects import DIALECTS
 
 if TYPE_CHECKING:
     from fanion.store.store import Store
@@ -49,7 +48,7 @@ def open_store(data: Path, *, write: bool = False) -> Store:
     """The store of a data directory under the settings in force. Raises ConfigError, StoreError."""
     from fanion.store.store import Store  # `serve --settings` and `journal` need none
 
-    return Store.open(data, write=write, map_bytes=load_config(file=find_file(data)).store.map_bytes)
+    return Store.open(data, write=write, map_bytes=configuration(data).store.map_bytes)
 
 
 def keep_copy(store: Store, generation: int) -> None:
@@ -104,6 +103,8 @@ def progress_bars() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def canonical_forms() -> dict[str, Canonical]:
-    """Dialect -> how its events read, for the journal's readers. Nothing else of a dialect is loaded."""
-    return {name: importlib.import_module(f"fanion.dialects.{name}.canonical").CANONICAL for name in DIALECTS}
+def configuration(
+    data: Path | None, *, file: Path | None = None, flags: Mapping[str, object] | None = None
+) -> Config:
+    """The settings in force for a data directory; `file` in place of the one that would be found. ConfigError."""
+    return load_config(vocabulary(), file=file or find_file(data), flags=flags)

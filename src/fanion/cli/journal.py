@@ -18,14 +18,14 @@ import msgspec
 from rich.console import Console
 from rich.progress import track
 
-from fanion.cli.common import canonical_forms, data_option, print_table
+from fanion.cli.common import data_option, print_table
 from fanion.clock.keeper import describe, look_at, trust_wall
+from fanion.dialects import NAMES, canonical_forms
 from fanion.errors import JournalError
 from fanion.journal.event import Expanded, expand
 from fanion.journal.inspection import Summary, count_disk_bytes, summarise, verify_segments
 from fanion.journal.reader import JournalReader, Record
 from fanion.model.canonical import iso_from_ns
-from fanion.model.dialects import DIALECTS
 
 POLL_S = 0.1
 AGO = re.compile(r"(\d+)\s*([smhd])")
@@ -64,7 +64,7 @@ NUMBERS = ("records", "payload bytes", "disk bytes", "ring used")
 since_option = click.option(
     "--since", metavar="TIME", help='Received from then on: ISO 8601 (naive = UTC), or "15m", "2h", "7d" ago.'
 )
-dialect_option = click.option("--dialect", type=click.Choice(DIALECTS), help="Only events of this API.")
+dialect_option = click.option("--dialect", type=click.Choice(NAMES), help="Only events of this API.")
 environment_option = click.option("--environment", help="Only events of this environment.")
 
 

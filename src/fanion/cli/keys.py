@@ -21,8 +21,8 @@ from fanion.cli.common import data_option, keep_copy, open_store, print_table, s
 from fanion.clock.belief import Belief
 from fanion.clock.keeper import look_at
 from fanion.definitions.reading.keys import parse_time
+from fanion.dialects import vocabulary
 from fanion.errors import BundleError, StoreError
-from fanion.model.dialects import DIALECTS, scopes_of
 from fanion.store.generation import Origin, StoredKey
 from fanion.store.store import Store
 
@@ -45,15 +45,15 @@ def command() -> None:
     "--dialect",
     "dialects",
     multiple=True,
-    type=click.Choice(DIALECTS),
+    type=click.Choice(vocabulary().dialects),
     help="Repeatable. Default: every one.",
 )
 @click.option(
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(scopes_of(())),
-    help="Open these endpoints only: evaluate or events, of Traffical sdk:read or sdk:write. Repeatable.",
+    type=click.Choice(vocabulary().scopes_of(())),
+    help=f"Open these endpoints only: {vocabulary().scopes_in_words('or', 'of')}. Repeatable.",
 )
 @click.option("--expires", help="When it ends: 30d, 12h, or an ISO 8601 time (UTC). Default: never.")
 @click.option("--name", default="", help="For people.")
@@ -71,10 +71,11 @@ def create(
     \b
     fanion keys create env_prod --data ./data --kind client --dialect feather --expires 90d
     """
+    allowed = vocabulary().scopes_of(dialects)
     for scope in scopes:
-        if scope not in scopes_of(dialects):
+        if scope not in allowed:
             raise click.BadParameter(
-                f"{scope!r} is no scope of {', '.join(dialects)}; allowed: {', '.join(scopes_of(dialects))}",
+                f"{scope!r} is no scope of {', '.join(dialects)}; allowed: {', '.join(allowed)}",
                 param_hint="--scope",
             )
     with open_store(data, write=True) as store:
@@ -86,6 +87,7 @@ def create(
             scopes=scopes,
             expires_at=None if expires is None else _expiry(expires, look_at(data)),
             name=name,
+            make_raw=vocabulary().key_maker(dialects),
         )
         generation = store.add_key(hash_key(raw.encode()), record)
         with standing(f"key {record.id}, which nobody has seen (revoke it and create another),"):

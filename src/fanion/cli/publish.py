@@ -10,8 +10,15 @@ from rich.console import Console
 from fanion import app
 from fanion.cli.changes import Review
 from fanion.cli.check import counts, load_or_exit
-from fanion.cli.common import data_option, keep_copy, open_store, print_table, progress_bars, standing
-from fanion.config import find_file, load_config
+from fanion.cli.common import (
+    configuration,
+    data_option,
+    keep_copy,
+    open_store,
+    print_table,
+    progress_bars,
+    standing,
+)
 from fanion.definitions import Loaded
 from fanion.store.generation import Origin
 from fanion.store.publication import Publication
@@ -34,7 +41,7 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...], yes: b
     """
     if bool(paths) == bool(remove):
         raise click.UsageError("name either the PATHS to publish or environments to --remove")
-    config = load_config(file=find_file(data))
+    config = configuration(data)
     if remove:
         with open_store(data, write=True) as store:
             generation = store.publish(Publication(bundles={}, removed=remove))

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from fanion.cli.common import DATA
+from fanion.cli.common import DATA, configuration
 from fanion.cli.settings import print_settings
-from fanion.config import find_file, load_config
 
 
 @click.command()
@@ -51,8 +50,9 @@ def command(
         raise click.UsageError("--demo brings its own data directory; leave --data out")
     if not demo and data is None:
         raise click.UsageError("--data DIR is needed (or --demo to try it out)")
-    config = load_config(
-        file=file or find_file(data),
+    config = configuration(
+        data,
+        file=file,
         flags={"server.host": host, "server.port": port, "server.workers": workers, "journal.ack": ack},
     )
     from fanion import app  # the server's imports only once the settings are known to be right

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from fanion.config import settings
+from fanion.config.loading import settings
+from fanion.dialects import vocabulary
 
 
 def print_settings(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -12,7 +13,7 @@ def print_settings(context: click.Context, parameter: click.Parameter, wanted: b
     if not wanted or context.resilient_parsing:
         return
     group = ""
-    for setting in settings():
+    for setting in settings(vocabulary()):
         name, _, field = setting.name.partition(".")
         if name != group:
             click.echo(f"{'' if not group else chr(10)}[{name}]")

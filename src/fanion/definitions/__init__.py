@@ -4,11 +4,11 @@ Reading order: `loading` (the way through), `reading.files` (what is read), `rea
 objects), `reading.structure` (plain objects to the structs of `model.definition`), `sources.native` (several
 files to one world, its checks, its lowering), then what all sources are lowered with: `lowering.builder`,
 `lowering.assembler`, `lowering.conditions`, `lowering.rules`, `lowering.segments`. `sources.<name>` is one
-system's format each, `sources.format` what such a format has to offer, `vocabulary` what definitions know of the
-dialects; `schema` makes the JSON Schema.
+system's format each, `sources.format` what such a format has to offer; `schema` makes the JSON Schema. What
+definitions know of the dialects is handed in, a `model.vocabulary.Vocabulary`.
 
     from fanion import definitions
-    loaded = definitions.load([path])       # raises DefinitionError with every problem
+    loaded = definitions.load([path], dialects.vocabulary())       # raises DefinitionError with every problem
     loaded.environments, loaded.keys, loaded.warnings, loaded.sources, loaded.lists
 
 The native format in short (all of it: `fanion.schema.json`; a world of it: `demo.yaml`):

@@ -25,10 +25,10 @@ from fanion.definitions.sources.native.checks import ProjectChecks
 from fanion.definitions.sources.native.files import hide_keys, identifiers, project_lists, references
 from fanion.definitions.sources.native.lowering import NativeLowering
 from fanion.definitions.sources.native.worlds import OrganisationWorld, Placed, ProjectWorld, gather
-from fanion.definitions.vocabulary import SERVED, Vocabulary
 from fanion.errors import Problem
 from fanion.model.definition import Environment, File, SourceReference
 from fanion.model.program import Lowered
+from fanion.model.vocabulary import Vocabulary
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -47,17 +47,18 @@ class Loaded(msgspec.Struct, frozen=True):
 
 def load(
     paths: Iterable[str | Path],
+    vocabulary: Vocabulary,
     variables: Mapping[str, str] | None = None,
-    vocabulary: Vocabulary = SERVED,
 ) -> Loaded:
-    """Read, check and lower the files and directories. `variables` (the process environment when left out)
-    answers `env:` keys. Raises DefinitionError with every problem; nothing is stored by this."""
+    """Read, check and lower the files and directories. `vocabulary`: of the APIs that will serve them. `variables`
+    (the process environment when left out) answers `env:` keys. Raises DefinitionError with every problem;
+    nothing is stored by this."""
     report = Report()
     files = DiskFiles(paths, report)
     return _Loading(files, os.environ if variables is None else variables, vocabulary, report).run()
 
 
-def load_stored(sources: Mapping[str, bytes], vocabulary: Vocabulary = SERVED) -> Loaded:
+def load_stored(sources: Mapping[str, bytes], vocabulary: Vocabulary) -> Loaded:
     """The same from what an earlier `load` gave as `sources`."""
     return _Loading(StoredFiles(sources), {}, vocabulary, Report()).run()
 
@@ -252,7 +253,8 @@ class _Loading:
         self, project: ProjectWorld, name: str, sources: list[tuple[SourceFormat, SourceFile, Any]]
     ) -> Lowered:
         id = project.environment_id(name)
-        builder = Builder(id, identifiers(project, name, self.named()), name)
+        by_name = {api.name: api.named_environment for api in self.vocabulary.apis}
+        builder = Builder(id, identifiers(project, name, by_name), name)
         NativeLowering(project, name, builder, self.report).run()
         for known, source, parsed in sources:
             known.lower(parsed, source, builder, self.report)
@@ -266,14 +268,6 @@ class _Loading:
         if builder.identifiers.keys() & self.vocabulary.literal_keys:
             builder.warn_of_unreachable(self.report)
         return builder.finish()
-
-    def named(self) -> dict[str, bool]:
-        """Every dialect, and whether it knows an environment by its name."""
-        known = formats()
-        return {
-            dialect: dialect in known and known[dialect].named_environment
-            for dialect in self.vocabulary.dialects
-        }
 
     # -- the store's copy
 

@@ -1,7 +1,7 @@
 """The JSON Schema of the native format, made from the structs of `model.definition`.
 
-`python -m fanion.definitions.schema` writes it beside this module; a test holds the two equal. What dialects and
-scopes there are comes from the vocabulary. The schema says what the structs can say; references, value types,
+`python -m fanion.cli.schema` writes it beside this module; a test holds the two equal. What dialects and scopes
+there are comes from the vocabulary. The schema says what the structs can say; references, value types,
 patterns and sums are checked by `fanion check` only.
 """
 
@@ -14,16 +14,16 @@ from typing import Any, Final
 
 import msgspec
 
-from fanion.definitions.vocabulary import SERVED, Vocabulary
 from fanion.model import definition
 from fanion.model.definition import File
+from fanion.model.vocabulary import Vocabulary
 
 PATH: Final = Path(__file__).with_name("fanion.schema.json")
 
 _CONDITION_FORMS: Final = ("all", "any", "not", "segment")
 
 
-def make_schema(vocabulary: Vocabulary = SERVED) -> dict[str, Any]:
+def make_schema(vocabulary: Vocabulary) -> dict[str, Any]:
     """The schema as plain objects, JSON Schema 2020-12."""
     (root,), definitions = msgspec.json.schema_components((File,), ref_template="#/$defs/{name}")
     for name, schema in definitions.items():
@@ -31,7 +31,7 @@ def make_schema(vocabulary: Vocabulary = SERVED) -> dict[str, Any]:
         schema["description"] = " ".join((documentation or "").split())
     _fill(definitions, {"dialects": vocabulary.dialects, "scopes": vocabulary.scopes_of(())})
     key = definitions["Key"]
-    key["description"] = key["description"].replace("{scopes}", _scopes_in_words(vocabulary))
+    key["description"] = key["description"].replace("{scopes}", vocabulary.scopes_in_words("and", "for"))
     definitions["Condition"]["oneOf"] = [
         {"required": ["attribute", "operator"]},
         *({"required": [form]} for form in _CONDITION_FORMS),
@@ -59,20 +59,6 @@ def _fill(schema: Any, words: Mapping[str, Iterable[str]]) -> None:
         _fill(part, words)
 
 
-def _scopes_in_words(vocabulary: Vocabulary) -> str:
-    """The scopes that most dialects have, then the others' by name."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for dialect, scopes in vocabulary.scopes.items():
-        groups.setdefault(scopes, []).append(dialect.title())
-    first, *others = sorted(groups, key=lambda scopes: -len(groups[scopes]))
-    rest = (f", for {' and '.join(groups[scopes])} {' and '.join(scopes)}" for scopes in others)
-    return " and ".join(first) + "".join(rest)
-
-
-def schema_text() -> bytes:
+def schema_text(vocabulary: Vocabulary) -> bytes:
     """The schema as it is checked in."""
-    return msgspec.json.format(msgspec.json.encode(make_schema()), indent=2) + b"\n"
-
-
-if __name__ == "__main__":
-    PATH.write_bytes(schema_text())
+    return msgspec.json.format(msgspec.json.encode(make_schema(vocabulary)), indent=2) + b"\n"

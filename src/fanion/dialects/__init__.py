@@ -1,1 +1,45 @@
-"""One package per public API; `routes.DIALECT` is what the server is handed of it, and none imports another."""
+"""One folder per public API; none imports another. `wire` is what all of them are made from.
+
+A dialect's folder has a module `words` with its WORDS (`fanion.model.vocabulary`), `routes` with its DIALECT
+(`wire.dialect`), and `canonical` with its CANONICAL (`fanion.model.canonical`). The folder and its line in `NAMES`
+are all that a new one takes: everything else finds it here, and loads no more of it than is asked for.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from fanion.model.canonical import Canonical
+from fanion.model.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from fanion.dialects.wire.dialect import Dialect
+
+NAMES: Final = (
+    "feather",
+    "redpennon",
+    "traffical",
+    "stitchd",
+    "ofrep",
+)
+"""The order decides shared paths, and the shape of a path of nobody."""
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    """What others have to know of the dialects, for configuration, definitions and keys."""
+    return Vocabulary(tuple(import_module(f"{__name__}.{name}.words").WORDS for name in NAMES))
+
+
+@cache
+def served() -> tuple[Dialect, ...]:
+    """Every API that the server speaks, with its endpoints."""
+    return tuple(import_module(f"{__name__}.{name}.routes").DIALECT for name in NAMES)
+
+
+@cache
+def canonical_forms() -> dict[str, Canonical]:
+    """Dialect -> how its events read, for the journal's readers."""
+    return {name: import_module(f"{__name__}.{name}.canonical").CANONICAL for name in NAMES}

@@ -2,7 +2,7 @@
 
 A key is given as `sha256:HEX`, as `env:NAME` (the raw key is read from that variable at publish), or raw,
 which is warned about. The digest is of the raw key's UTF-8 bytes; a key in UUID form is folded to lower
-case first, since Red Pennon's keys are UUIDs in any case.
+case first, as APIs whose keys are UUIDs fold what they are asked with.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import msgspec
 from fanion.definitions.reading.limits import RAW_KEY_CHARS
 from fanion.definitions.reading.report import Report, shown
 from fanion.definitions.reading.structure import BROKEN
-from fanion.definitions.vocabulary import Vocabulary
 from fanion.model.api_key import KeyRecord, hash_key, show_prefix
 from fanion.model.definition import Environment, Key
+from fanion.model.vocabulary import Vocabulary
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)

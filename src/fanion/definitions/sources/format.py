@@ -46,8 +46,7 @@ class SourceFormat(msgspec.Struct, frozen=True):
     """`parse` returns whatever `lower` takes, or None when the file can't be used (then a problem is
     reported). `placed` may look which files there are. `roles`: the further files that a reference may, and those
     that it must, name. `changes`: what is odd about an environment's documents after the ones that it serves now,
-    as found and meaning. `named_environment`: the API of this name knows an environment by its name within the
-    project, not by its id, where `identifiers` say nothing else."""
+    as found and meaning."""
 
     name: str
     parse: Callable[[SourceFile, Report], Any]
@@ -57,4 +56,3 @@ class SourceFormat(msgspec.Struct, frozen=True):
     roles: frozenset[str] = frozenset()
     required_roles: frozenset[str] = frozenset()
     changes: Callable[[Mapping[str, bytes], Mapping[str, bytes]], tuple[str, str] | None] = _unchanged
-    named_environment: bool = False

@@ -1,5 +1,6 @@
 """Feather's wire shapes. Its semantics are in the definitions.
 
+words     what others have to know of it; settings: its own limits
 envelope  headers of every answer, errors
 routes    endpoints, credentials
 served    what the endpoints keep at hand of one environment

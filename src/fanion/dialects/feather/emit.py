@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import msgspec
 
+from fanion.dialects.feather.words import NAME
 from fanion.model.parts import Fragment
 from fanion.model.program import Answer, Entry, Lowered, Parameter, Resolution, Table
 
-NAME = "feather"
 SOURCES = frozenset({"native", NAME})
 
 REASONS = {

@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from fanion.auth.limiter import burst_of, scope_hash
-from fanion.dialects.feather.emit import NAME, render
+from fanion.dialects.feather.emit import render
 from fanion.dialects.feather.envelope import ACCEPTED, CORS, OK, UNAVAILABLE, refuse
 from fanion.dialects.feather.schema import ORGANISATION, Schema
 from fanion.dialects.feather.served import bind, evaluable, meta_of, organisation_of, served
+from fanion.dialects.feather.settings import FeatherSettings
+from fanion.dialects.feather.words import NAME
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Handler, Route, Scan
@@ -150,7 +152,8 @@ def recognises(headers: Headers) -> bool:
 
 def limiter(services: Services) -> Callable[[KeyRecord], float] | None:
     """A bucket per key, off unless configured (docs/apis/feather.md: Limits)."""
-    rate, burst = services.config.limiter.feather_rate_per_s, services.config.limiter.feather_burst
+    own = services.config.of(FeatherSettings)
+    rate, burst = own.feather_rate_per_s, own.feather_burst
     if not rate:
         return None
     take = services.limiter.take

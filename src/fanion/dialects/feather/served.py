@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fanion._core.evaluate import Bundle
-from fanion.dialects.feather.emit import NAME
+from fanion.dialects.feather.words import NAME
 from fanion.dialects.wire.bound import lenient_finder
 from fanion.dialects.wire.services import Snapshot
 from fanion.errors import StoreError

@@ -21,7 +21,6 @@ from fanion.model.parts import Fragment
 from fanion.model.program import Answer, Cause, Entry, Lowered, Parameter, Resolution, Table
 from fanion.model.shape import ContextShape, SourceRecord
 
-NAME: Final = "ofrep"
 LAYERED: Final = "ofrep.layered"
 """Document: the sources that have layers; for each, names of flags whose values other layers may replace, and per
 flag the name of one parameter of each such layer: a layer counts only where one of its own is asked for."""

@@ -10,12 +10,13 @@ from typing import Final
 
 import msgspec
 
-from fanion.dialects.ofrep.emit import NAME, ManifestFlag, render, whole
+from fanion.dialects.ofrep.emit import ManifestFlag, render, whole
 from fanion.dialects.ofrep.envelope import CORS, OK, refuse
 from fanion.dialects.ofrep.evaluate import evaluate_all, evaluate_one
 from fanion.dialects.ofrep.governed import Gate
 from fanion.dialects.ofrep.schema import Bodies
 from fanion.dialects.ofrep.served import bind, served
+from fanion.dialects.ofrep.words import NAME
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, folded
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Route, Scan

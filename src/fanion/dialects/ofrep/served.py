@@ -15,7 +15,8 @@ import msgspec
 from fanion._core.evaluate import Bundle
 from fanion._core.overlay import Overlay
 from fanion.auth.governance import Terms
-from fanion.dialects.ofrep.emit import FLAGS, LAYERED, MANIFEST, NAME, Flag, FlagList, ManifestFlag
+from fanion.dialects.ofrep.emit import FLAGS, LAYERED, MANIFEST, Flag, FlagList, ManifestFlag
+from fanion.dialects.ofrep.words import NAME
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.engine.sources import SourceDirectory, sources_in

@@ -1,5 +1,6 @@
 """Red Pennon's wire shapes. Its semantics are in the definitions; its rules stand in docs/apis/redpennon.md.
 
+words      what others have to know of it; settings: its own limits
 envelope   headers of every answer, errors
 routes     endpoints, credentials
 served     what the endpoints keep at hand of one environment

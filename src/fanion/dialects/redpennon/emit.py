@@ -20,10 +20,10 @@ from typing import Final
 import msgspec
 
 from fanion.dialects.redpennon.trace import MARK, scope_of
+from fanion.dialects.redpennon.words import NAME
 from fanion.model.parts import Fragment, Hole
 from fanion.model.program import Answer, Cause, Entry, Lowered, Parameter, Resolution, Table
 
-NAME: Final = "redpennon"
 SOURCES: Final = frozenset({"native", NAME})
 CATALOGUE: Final = "redpennon.catalogue"
 SETTINGS: Final = "redpennon"

@@ -17,7 +17,7 @@ from collections.abc import Awaitable
 from typing import Final
 
 from fanion._core.window import Reservation
-from fanion.dialects.redpennon.emit import NAME, Catalogue
+from fanion.dialects.redpennon.emit import Catalogue
 from fanion.dialects.redpennon.envelope import ACCEPTED
 from fanion.dialects.redpennon.evaluate import Signers
 from fanion.dialects.redpennon.governed import Gate
@@ -31,6 +31,7 @@ from fanion.dialects.redpennon.schema import (
 )
 from fanion.dialects.redpennon.served import served
 from fanion.dialects.redpennon.trace import TraceSigner, scope_of
+from fanion.dialects.redpennon.words import NAME
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.ingest import DUPLICATE, Ingest
 from fanion.dialects.wire.reply import Headers, Reply

@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import Final
 
 from fanion.auth.governance import ALLOWED, Defaults, Governance, Ruling, Terms, Verdict
-from fanion.dialects.redpennon.emit import NAME
 from fanion.dialects.redpennon.envelope import rate_limited, refusal
+from fanion.dialects.redpennon.settings import RedPennonSettings
+from fanion.dialects.redpennon.words import NAME
 from fanion.dialects.wire.reply import Reply
 from fanion.dialects.wire.services import Services
 from fanion.model.organisation import parse_organisation
@@ -39,7 +40,7 @@ class Gate:
     """The checks of one worker. None: go on."""
 
     def __init__(self, services: Services) -> None:
-        own = services.config.redpennon
+        own = services.config.of(RedPennonSettings)
         defaults = Defaults(own.rate_per_s, own.burst, own.batch_keys_max, own.batch_events_max)
         self._governance = Governance(services.limiter.take, services.active_users.admit, defaults)
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from fanion.dialects.redpennon.emit import NAME, render
+from fanion.dialects.redpennon.emit import render
 from fanion.dialects.redpennon.envelope import refuse
 from fanion.dialects.redpennon.evaluate import Signers, evaluate_many, evaluate_one, whole
 from fanion.dialects.redpennon.events import take_events
 from fanion.dialects.redpennon.governed import Gate
 from fanion.dialects.redpennon.schema import Bodies
 from fanion.dialects.redpennon.served import bind
+from fanion.dialects.redpennon.settings import RedPennonSettings
+from fanion.dialects.redpennon.words import NAME
 from fanion.dialects.wire.credentials import folded, own_header
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
@@ -30,7 +32,7 @@ DEMO: Final = (
 
 
 def routes(services: Services) -> list[Route]:
-    limits, settings = services.config.limits, services.config.redpennon
+    limits, settings = services.config.limits, services.config.of(RedPennonSettings)
     bodies, signers, gate = Bodies(limits), Signers(settings.trace_ttl_s, services.token_ns), Gate(services)
     one = Endpoint(
         "variable", evaluate_one(services, bodies, signers, gate), limits.body_bytes_max, scope="evaluate"

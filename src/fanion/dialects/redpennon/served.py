@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from fanion._core.evaluate import Bundle
-from fanion.dialects.redpennon.emit import CATALOGUE, NAME, SETTINGS, Catalogue, Settings
+from fanion.dialects.redpennon.emit import CATALOGUE, SETTINGS, Catalogue, Settings
 from fanion.dialects.redpennon.governed import govern
+from fanion.dialects.redpennon.words import NAME
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.model.organisation import DOCUMENT

@@ -1,5 +1,6 @@
 """stitchd's wire shapes. Its semantics are in the definitions; its rules stand in docs/apis/stitchd.md.
 
+words      what others have to know of it
 envelope   headers of every answer, errors
 routes     endpoints, credentials
 evaluate   one flag

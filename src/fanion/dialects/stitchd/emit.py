@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
+from fanion.dialects.stitchd.words import NAME
 from fanion.model.parts import Fragment
 from fanion.model.program import Answer, Entry, Lowered, Parameter, Resolution, Table
 
-NAME: Final = "stitchd"
 SOURCES: Final = frozenset({"native", NAME})
 
 ABSENT: Final[Fragment] = ()

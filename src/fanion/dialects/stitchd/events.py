@@ -14,10 +14,10 @@ from typing import Final
 
 import msgspec
 
-from fanion.dialects.stitchd.emit import NAME
 from fanion.dialects.stitchd.envelope import ACCEPTED, OVERLOADED
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.served import served
+from fanion.dialects.stitchd.words import NAME
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import Ingest, echoed

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from fanion.dialects.stitchd.emit import NAME, render
+from fanion.dialects.stitchd.emit import render
 from fanion.dialects.stitchd.envelope import refuse
 from fanion.dialects.stitchd.evaluate import evaluate_flag
 from fanion.dialects.stitchd.events import take_batch, take_one
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.segments import check_many, check_one
 from fanion.dialects.stitchd.served import bind
+from fanion.dialects.stitchd.words import NAME
 from fanion.dialects.wire.credentials import own_header
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Route, Scan

@@ -14,8 +14,8 @@ from uuid import UUID
 import msgspec
 
 from fanion._core.evaluate import Bundle
-from fanion.dialects.stitchd.emit import NAME
 from fanion.dialects.stitchd.envelope import UNKNOWN_KEY
+from fanion.dialects.stitchd.words import NAME
 from fanion.dialects.wire.bound import finder
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.path import decode_segment

@@ -1,5 +1,6 @@
 """Traffical's wire shapes. Its semantics are in the definitions; its rules stand in docs/apis/traffical.md.
 
+words         what others have to know of it
 envelope      headers of every answer, errors, CORS
 routes        endpoints, credentials (Keys and scopes, Routes)
 served        what the endpoints keep at hand of one environment

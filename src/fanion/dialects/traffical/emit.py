@@ -12,12 +12,12 @@ from collections.abc import Mapping
 
 import msgspec
 
+from fanion.dialects.traffical.words import NAME
 from fanion.model.json_value import Json
 from fanion.model.layers import Arm, Layer, Patch, Row, RowHole, RowOutcome
 from fanion.model.parts import Fragment, Hole
 from fanion.model.program import Answer, Entry, Lowered, Parameter, Table
 
-NAME = "traffical"
 RECORD = "traffical"
 """Document: what the definitions say to this dialect."""
 FIELDS = "traffical.fields"

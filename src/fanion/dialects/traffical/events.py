@@ -17,11 +17,11 @@ from typing import Final
 
 import msgspec
 
-from fanion.dialects.traffical.emit import NAME
 from fanion.dialects.traffical.envelope import EVENTS_MAX, NO_EVENTS, OK, OVERLOADED
 from fanion.dialects.traffical.event_structs import PlainTrack, Track
 from fanion.dialects.traffical.schema import PlainEvent, Schema
 from fanion.dialects.traffical.served import Served, served
+from fanion.dialects.traffical.words import NAME
 from fanion.dialects.wire.bodies import mended
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind

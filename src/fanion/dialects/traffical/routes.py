@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from fanion.dialects.traffical.emit import NAME, render, whole
+from fanion.dialects.traffical.emit import render, whole
 from fanion.dialects.traffical.envelope import CORS, refuse
 from fanion.dialects.traffical.events import take_events
 from fanion.dialects.traffical.resolve import decide, decide_batch, get_config, resolve
 from fanion.dialects.traffical.schema import Schema
 from fanion.dialects.traffical.served import bind
+from fanion.dialects.traffical.words import NAME, READ, WRITE
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
@@ -17,8 +16,6 @@ from fanion.dialects.wire.fault import FaultKind
 from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.services import Services
 
-READ: Final = "sdk:read"
-WRITE: Final = "sdk:write"
 DEMO = (
     """curl -s {url}/v1/resolve -H 'Authorization: Bearer traffical_sk_demo' -H 'Content-Type: application/json'"""
     """ -d '{"context":{"userId":"user_789"}}'"""

@@ -10,10 +10,11 @@ import msgspec
 
 from fanion._core.evaluate import Bundle
 from fanion._core.overlay import Overlay
-from fanion.dialects.traffical.emit import FIELDS, NAME, NATIVE, RECORD, VERSION
+from fanion.dialects.traffical.emit import FIELDS, NATIVE, RECORD, VERSION
 from fanion.dialects.traffical.envelope import COMMON, OK
 from fanion.dialects.traffical.event_schema import EventRule, EventSchemas
 from fanion.dialects.traffical.schema import Place
+from fanion.dialects.traffical.words import NAME
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.reply import Head, Headers

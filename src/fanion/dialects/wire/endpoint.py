@@ -15,7 +15,6 @@ from fanion.dialects.wire.fault import FaultKind
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Snapshot
 from fanion.model.api_key import KeyRecord
-from fanion.model.dialects import Scope
 
 
 class Handler(Protocol):
@@ -49,7 +48,7 @@ class Endpoint:
     name: str
     handler: Handler
     body_bytes_max: int = 0
-    scope: Scope | None = None
+    scope: str | None = None
     body_timeout: FaultKind = FaultKind.TIMEOUT
     query: bool = False
     scan: Scan = Scan.BODY

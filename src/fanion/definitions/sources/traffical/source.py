@@ -263,5 +263,4 @@ FORMAT = SourceFormat(
     placed=placed,
     roles=frozenset({WEIGHTS}),
     changes=changes,
-    named_environment=True,
 )

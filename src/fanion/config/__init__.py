@@ -1,0 +1,284 @@
+"""Every setting and every limit of the server, with its unit and its reason: one frozen `Config`.
+
+A setting `port` of the group `server` is `port` under `[server]` in `fanion.toml`, `FANION_SERVER_PORT` in the
+environment and `server.port` in messages; `config.loading` reads them. What a dialect has settings of its own for
+stands in its folder and is handed in with the vocabulary; it may add to a group here or bring one of its own.
+This module imports nothing of ours, so that every part can be handed its own group.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+Own = TypeVar("Own", bound=msgspec.Struct)
+
+
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sockets, workers and how they start and stop."""
+
+    host: Annotated[str, Meta(min_length=1, description="address of the public API")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="port of the public API; 0: a free one")] = 8080
+    workers: Annotated[
+        int,
+        Meta(ge=0, le=256, description="worker processes; 0: one per core that the process may use"),
+    ] = 0
+    operations_host: Annotated[
+        str,
+        Meta(min_length=1, description="address of /healthz, /readyz, /metrics; whoever reaches it may ask"),
+    ] = "127.0.0.1"
+    operations_port: Annotated[
+        int,
+        Meta(ge=0, le=65_535, description="port of these three; 0: a free one"),
+    ] = 8081
+    trusted_proxies: Annotated[
+        str,
+        Meta(description="addresses and networks whose X-Forwarded-For names a key's source; empty: none"),
+    ] = ""
+    backlog: Annotated[
+        int,
+        Meta(ge=1, le=65_535, description="connections that the kernel queues, at most its somaxconn"),
+    ] = 4096
+    backpressure: Annotated[
+        int,
+        Meta(
+            ge=1, le=1_000_000, description="connections a worker; counts idle and slow ones too, hence high"
+        ),
+    ] = 16_000
+    header_timeout_s: Annotated[
+        float,
+        Meta(ge=0.1, le=300, description="seconds for a request's head; idle connections close then too"),
+    ] = 5.0
+    write_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=1, le=3_600, description="seconds that a peer may take nothing of an answer; then it is reset"
+        ),
+    ] = 10.0
+    header_buffer_bytes: Annotated[
+        int,
+        Meta(ge=8 * KIB, le=MIB, description="bytes a connection buffers; a longer head is 431"),
+    ] = 64 * KIB
+    respawn_interval_s: Annotated[
+        float,
+        Meta(ge=0.01, le=60, description="seconds before a worker that died is started again"),
+    ] = 0.1
+    heartbeat_timeout_s: Annotated[
+        float,
+        Meta(ge=2, le=3_600, description="seconds that a worker may stand still before it is killed"),
+    ] = 4.0
+    stop_timeout_s: Annotated[
+        float,
+        Meta(ge=0.1, le=300, description="seconds for requests in flight and the journal at SIGTERM"),
+    ] = 4.0
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one request may be. Beyond a limit the answer is that API's own 4xx, never a crash."""
+
+    body_bytes_max: Annotated[
+        int,
+        Meta(ge=KIB, le=64 * MIB, description="bytes of an evaluation request's body, after decoding"),
+    ] = MIB
+    ingest_body_bytes_max: Annotated[
+        int,
+        Meta(ge=KIB, le=64 * MIB, description="bytes of an event batch's body, after decoding"),
+    ] = 5 * MIB
+    bodies_bytes_max: Annotated[
+        int,
+        Meta(ge=MIB, le=2**46, description="bytes of unfinished bodies that a worker holds; beyond, 503"),
+    ] = 64 * MIB
+    answers_bytes_max: Annotated[
+        int,
+        Meta(
+            ge=MIB,
+            le=2**46,
+            description="bytes of answers above 64 KiB that a worker is sending; beyond, 503",
+        ),
+    ] = 64 * MIB
+    body_chunk_timeout_s: Annotated[
+        float,
+        Meta(ge=0.05, le=300, description="seconds to wait for the next piece of a body; then 408"),
+    ] = 2.0
+    body_timeout_s: Annotated[
+        float,
+        Meta(ge=0.05, le=600, description="seconds for a whole body; then 408"),
+    ] = 10.0
+    json_depth_max: Annotated[
+        int,
+        Meta(ge=4, le=512, description="nesting; the decoder itself ends at about 1,000"),
+    ] = 64
+    json_keys_max: Annotated[
+        int,
+        Meta(ge=16, le=100_000, description="members of one object; 100,000 take 17 ms to read"),
+    ] = 1_000
+    json_string_bytes_max: Annotated[
+        int,
+        Meta(ge=256, le=MIB, description="bytes of one string in a context"),
+    ] = 64 * KIB
+    json_integer_digits_max: Annotated[
+        int,
+        Meta(ge=20, le=4_000, description="digits of one number; longer ones cost more than they can mean"),
+    ] = 400
+    json_tokens_max: Annotated[
+        int,
+        Meta(
+            ge=1_024,
+            le=1_000_000,
+            description="names, values and brackets of one body; 65,536 take 5 ms. A number with an exponent from "
+            "20 on counts as 16, from 100 on as 256",
+        ),
+    ] = 65_536
+    ingest_json_tokens_max: Annotated[
+        int,
+        Meta(ge=1_024, le=10_000_000, description="the same of a batch of events, contexts or pairs"),
+    ] = 400_000
+    flags_per_request_max: Annotated[
+        int,
+        Meta(ge=1, le=10_000, description="flags of one bulk evaluation, repetitions counted"),
+    ] = 100
+    events_per_request_max: Annotated[
+        int,
+        Meta(ge=1, le=10_000, description="events of one telemetry batch"),
+    ] = 100
+
+
+class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Request rates, counted over all workers."""
+
+    bad_keys_per_minute: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="unknown keys a minute and source that are looked for; 0: no limit",
+        ),
+    ] = 20
+    slots: Annotated[
+        int,
+        Meta(ge=1_024, le=16_777_216, description="scopes counted at a time, 16 bytes each; a power of two"),
+    ] = 65_536
+
+
+class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where bundles and keys are kept."""
+
+    map_bytes: Annotated[
+        int,
+        Meta(
+            ge=MIB,
+            le=2**46,
+            description="bytes the store may grow to; address space, not disk or memory. "
+            "Stop every server of the directory before changing it",
+        ),
+    ] = 64 * GIB
+    tick_s: Annotated[
+        float,
+        Meta(ge=0.05, le=60, description="seconds between looks at the committed generation, also when idle"),
+    ] = 1.0
+    key_cache_entries: Annotated[
+        int,
+        Meta(ge=16, le=10_000_000, description="API keys that a worker remembers for one generation"),
+    ] = 65_536
+
+
+class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How events are kept; the journal's own figures stand in its settings."""
+
+    ack: Annotated[
+        Literal["durable", "buffered"],
+        Meta(description="answer events once on disk (durable), or once no dead process loses them"),
+    ] = "durable"
+    ring_bytes: Annotated[
+        int,
+        Meta(
+            ge=65_536, le=4 * GIB, description="bytes of each worker's ring; a record takes a quarter at most"
+        ),
+    ] = 32 * MIB
+    segment_bytes: Annotated[
+        int,
+        Meta(ge=65_536, le=4 * GIB, description="bytes of a log segment made ready in advance"),
+    ] = 64 * MIB
+    sync_interval_ms: Annotated[
+        float,
+        Meta(ge=0, le=1_000, description="least time between two fdatasyncs; 0: as soon as data waits"),
+    ] = 0.0
+    reserve_bytes: Annotated[
+        int,
+        Meta(ge=0, le=2**46, description="bytes left free on the disk; events are refused before that"),
+    ] = 256 * MIB
+    retention_hours: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="hours that events are kept once every reader is past; 0: for ever",
+        ),
+    ] = 7 * 24.0
+    retention_bytes: Annotated[
+        int,
+        Meta(ge=0, le=2**60, description="bytes of log segments above which the oldest go; 0: no limit"),
+    ] = 64 * GIB
+    retention_forced: Annotated[
+        bool,
+        Meta(description="remove also what a registered reader has not passed yet"),
+    ] = False
+    clock_trust_hours: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="hours that a wall clock which jumped must stay so before events are deleted by it",
+        ),
+    ] = 24.0
+    compress: Annotated[
+        bool,
+        Meta(description="compress finished log segments in the background"),
+    ] = True
+    event_ids: Annotated[
+        int,
+        Meta(
+            ge=65_536,
+            le=2**32,
+            description="event ids remembered at least, 64 bytes each; older ones are taken again",
+        ),
+    ] = 4_194_304
+    used_traces: Annotated[
+        int,
+        Meta(
+            ge=65_536,
+            le=2**32,
+            description="used evaluation traces remembered at least, 64 bytes each; to cover their lifetime",
+        ),
+    ] = 1_048_576
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One JSON line an event, on standard error."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="the least that is written"),
+    ] = "info"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings; each group goes to the part that it governs. `own`: what dialects add, a struct of each."""
+
+    server: Server = Server()
+    limits: Limits = Limits()
+    limiter: Limiter = Limiter()
+    store: Store = Store()
+    journal: Journal = Journal()
+    log: Log = Log()
+    own: tuple[msgspec.Struct, ...] = ()
+
+    def of(self, kind: type[Own]) -> Own:
+        """A dialect's own settings, as they were given or by default."""
+        return next((one for one in self.own if isinstance(one, kind)), None) or kind()

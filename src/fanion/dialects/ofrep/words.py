@@ -1,0 +1,11 @@
+"""OFREP's words outside its folder."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fanion.model.vocabulary import Words
+
+NAME: Final = "ofrep"
+
+WORDS: Final = Words(NAME, ("evaluate",), literal_keys=True)

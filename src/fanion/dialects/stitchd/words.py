@@ -1,0 +1,11 @@
+"""stitchd's words outside its folder."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fanion.model.vocabulary import Words
+
+NAME: Final = "stitchd"
+
+WORDS: Final = Words(NAME, ("evaluate", "events"))
