@@ -13,6 +13,7 @@ from fanion.bundle.describe import describe, patching
 from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, open_store
 from fanion.cli.inspect import find_bundle
+from fanion.dialects import vocabulary
 from fanion.dialects.wire.bodies import mended
 from fanion.engine.evaluator import Bundle, laid_over, open_environment
 from fanion.engine.externals import make_external
@@ -23,7 +24,6 @@ from fanion.model.context import EvaluationContext, TypedContext
 from fanion.model.program import Cause, Lowered, Op, Outcome
 from fanion.model.shape import NATIVE, ContextShape
 
-CUSTOM_DATA = "custom_data"
 SUBJECTS = ("targetingKey", "userId")
 """Where a flat context says who is asked for."""
 
@@ -86,9 +86,9 @@ def parse_context(text: str) -> EvaluationContext:
     for name in ("contexts", "attributes"):
         found.pop(name, None)
     typed, attributes = given.contexts, found if given.attributes is None else given.attributes
-    custom = found.get(CUSTOM_DATA)
-    if isinstance(custom, dict):
-        typed = (*typed, TypedContext(CUSTOM_DATA, "", custom))
+    for api in vocabulary().apis:
+        if api.inner_context is not None and isinstance(inner := found.get(api.inner_context), dict):
+            typed = (*typed, TypedContext(api.inner_context, "", inner))
     return EvaluationContext(members=found, attributes=attributes, contexts=typed)
 
 

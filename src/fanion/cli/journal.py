@@ -43,7 +43,7 @@ flag_key, variant, metric, value, reason
 disposition   kept
               verified    kept, and its evaluation trace was good
               duplicate   its id was there before: not to be counted
-evaluation_trace_verified        Red Pennon's word for that
+evaluation_trace_verified        whether it was, of APIs with traces
 source                           the event as it was sent
 
 What an event doesn't say is left out."""

@@ -17,7 +17,8 @@ from typing import Any
 import click
 
 from fanion.cli.common import data_option, keep_copy, open_store, print_table, progress_bars, standing
-from fanion.definitions.reading.members import MemberList, read_members
+from fanion.definitions.reading.members import MemberList, list_type, read_members
+from fanion.definitions.sources import NAMES
 from fanion.errors import StoreError
 from fanion.store.generation import EnvironmentEntry, PinnedGeneration
 from fanion.store.list_writer import ListWriter
@@ -202,23 +203,26 @@ def _find(
     if len(found) == 1:
         return found[0]
     if found:
-        types = ", ".join(_type_of(name, environment, segment, side) for name in found)
+        types = ", ".join(
+            list_type(name, environment, NAMES, segment, side) or name.removesuffix(f"/{side}")
+            for name in found
+        )
         raise StoreError(f"segment {segment} has lists of several types ({types}); say --type")
     known = _known(entry, environment) or "none"
     raise StoreError(f"environment {environment} has no such list of {segment}; it has: {known}")
 
 
 def _fits(name: str, environment: str, segment: str, context_type: str | None, side: str) -> bool:
-    """Names are ENVIRONMENT/stitchd/SEGMENT/TYPE/SIDE or, for native ones, ORGANISATION/PROJECT/SEGMENT/SIDE."""
-    start, end = f"{environment}/stitchd/{segment}/", f"/{side}"
-    if name.startswith(start) and name.endswith(end) and len(name) > len(start) + len(end) - 1:
-        return context_type is None or name == f"{start}{context_type}{end}"
+    """Names are a source's (`list_name`) or, for native ones, ORGANISATION/PROJECT/SEGMENT/SIDE."""
+    found = list_type(name, environment, NAMES, segment, side)
+    if found is not None:
+        return context_type in (None, found)
     native = name.split("/")
     return context_type is None and len(native) == 4 and native[2:] == [segment, side]
 
 
 def _type_of(name: str, environment: str, segment: str, side: str) -> str:
-    return name.removeprefix(f"{environment}/stitchd/{segment}/").removesuffix(f"/{side}")
+    return list_type(name, environment, NAMES, segment, side) or name.removesuffix(f"/{side}")
 
 
 def _known(entry: EnvironmentEntry, environment: str) -> str:

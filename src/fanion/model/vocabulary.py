@@ -19,8 +19,9 @@ class Words(msgspec.Struct, frozen=True):
     scopes: what a key of it may be limited to, in its own words; an endpoint that asks for none is open to every
     key. settings: (group, struct) of what it adds to the settings, each field with a default. make_key: a new raw
     key of the shape that its clients expect; None: any will do. named_environment: it knows an environment by its
-    name within the project, not by its id, where `identifiers` say nothing else. literal_keys: its published clients
-    put a flag's key into a path as it is, whatever stands in it.
+    name within the project, not by its id, where `identifiers` say nothing else. literal_keys: its published
+    clients put a flag's key into a path as it is, whatever stands in it. inner_context: the member of its user that
+    is a context of that type of its own.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Words(msgspec.Struct, frozen=True):
     make_key: Callable[[KeyKind], str] | None = None
     named_environment: bool = False
     literal_keys: bool = False
+    inner_context: str | None = None
 
 
 class Vocabulary(msgspec.Struct, frozen=True):

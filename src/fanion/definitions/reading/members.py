@@ -7,7 +7,7 @@ is taken off, empty lines are passed over, and a byte order mark at the start is
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from gzip import GzipFile
 from pathlib import Path
 from typing import IO, Final
@@ -87,3 +87,17 @@ def read_member_file(path: Path) -> Iterator[bytes]:
 
 def _defect(path: Path, line: int, found: str, allowed: str) -> DefinitionError:
     return DefinitionError([Problem(path.as_posix(), f"line {line}", found, allowed)])
+
+
+def list_name(environment: str, source: str, segment: str, context_type: str, side: str) -> str:
+    """The store's name of one side of a list segment that has a list for each type of contexts."""
+    return f"{environment}/{source}/{segment}/{context_type}/{side}"
+
+
+def list_type(name: str, environment: str, sources: Iterable[str], segment: str, side: str) -> str | None:
+    """The type of contexts whose list of the segment has this name, in one of the sources; None for other names."""
+    for source in sources:
+        start, end = f"{environment}/{source}/{segment}/", f"/{side}"
+        if name.startswith(start) and name.endswith(end) and len(name) >= len(start) + len(end):
+            return name[len(start) : -len(end)]
+    return None

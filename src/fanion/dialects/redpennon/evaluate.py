@@ -19,6 +19,7 @@ from fanion.dialects.redpennon.governed import Gate
 from fanion.dialects.redpennon.schema import Bodies, User, identity_of
 from fanion.dialects.redpennon.served import Served, served
 from fanion.dialects.redpennon.trace import SCOPE_CHARACTERS, TraceSigner
+from fanion.dialects.redpennon.words import CUSTOM_DATA
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
@@ -27,7 +28,6 @@ from fanion.model.api_key import KeyRecord
 from fanion.model.json_value import Json, JsonObject
 from fanion.model.signing import SigningKeys
 
-CUSTOM_DATA: Final = "custom_data"
 NATIVE_MEMBERS: Final = ("email", "organisation_id", "ip", "app_version", "platform", "country", "audiences")
 """What native conditions can look at beside custom_data, under the API's own names."""
 

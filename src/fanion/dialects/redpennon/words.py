@@ -11,6 +11,7 @@ from fanion.model.api_key import KeyKind
 from fanion.model.vocabulary import Words
 
 NAME: Final = "redpennon"
+CUSTOM_DATA: Final = "custom_data"
 
 
 def make_key(_kind: KeyKind) -> str:
@@ -22,4 +23,5 @@ WORDS: Final = Words(
     ("evaluate", "events"),
     settings=((NAME, RedPennonSettings),),
     make_key=make_key,
+    inner_context=CUSTOM_DATA,
 )

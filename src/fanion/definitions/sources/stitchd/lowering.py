@@ -21,7 +21,7 @@ from fanion.definitions.lowering.assembler import Assembler, Exits, Label
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.lowering.segments import MEMBER, OTHER, member_outcome
 from fanion.definitions.reading.files import resolve
-from fanion.definitions.reading.members import MemberList
+from fanion.definitions.reading.members import MemberList, list_name
 from fanion.definitions.reading.report import Report, join, shown
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.stitchd.conditions import (
@@ -221,7 +221,7 @@ class StitchdLowering:
 
     def list_name(self, segment: ListSegment, context_type: str, side: str) -> str:
         """The store's name of one side of a list segment."""
-        return f"{self.builder.environment}/{NAME}/{segment.key}/{context_type}/{side}"
+        return list_name(self.builder.environment, NAME, segment.key, context_type, side)
 
     # -- conditions
 
