@@ -55,11 +55,12 @@ class Exits(msgspec.Struct, frozen=True, gc=False):
 
 
 class Assembler(Generic[M]):
-    """One decision; `M` is what an outcome means to the caller."""
+    """One decision; `M` is what an outcome means to the caller, said where it is kept (`code: Assembler[End] =
+    Assembler()`): calling a subscripted class costs as much as all nodes of a flag."""
 
     def __init__(self) -> None:
-        self._made: list[tuple[Callable[..., Node], tuple[Any, ...]]] = []
-        """What makes each node once all labels are placed, and of what."""
+        self._made: list[Outcome | tuple[Callable[..., Node], tuple[Any, ...]]] = []
+        """Each outcome, and what makes each other node once all labels are placed, and of what."""
         self._meanings: list[M] = []
 
     def label(self) -> Label:
@@ -124,7 +125,7 @@ class Assembler(Generic[M]):
         self, meaning: M, resolution: Resolution, variant: int = -1, rule: int = -1, cause: Cause = _NONE
     ) -> None:
         """`cause`: none where no parameter says what the decision comes to."""
-        self._made.append((Outcome, (resolution, variant, rule, cause)))
+        self._made.append(Outcome(resolution, variant, rule, cause))
         self._meanings.append(meaning)
 
     @property
@@ -134,7 +135,8 @@ class Assembler(Generic[M]):
 
     def finish(self) -> tuple[list[Node], list[M]]:
         """The nodes, and the outcomes' meanings."""
-        return [make(*parts) for make, parts in self._made], self._meanings
+        nodes = [made if isinstance(made, Outcome) else made[0](*made[1]) for made in self._made]
+        return nodes, self._meanings
 
 
 def _test(

@@ -25,7 +25,7 @@ BUCKETS: Final = 10_000
 # Members of an enumeration cost a look-up that shows at ten thousand flags.
 _TEXT_IN, _XXH64, _MODULO, _LITERAL = Op.TEXT_IN, HashKind.XXH64, Reduction.MODULO, PieceKind.LITERAL
 _MATCHED, _SPLIT, _DEFAULT = Resolution.MATCHED, Resolution.SPLIT, Resolution.DEFAULT
-_RULE, _ROLLOUT = Cause.RULE, Cause.ROLLOUT
+_RULE, _ROLLOUT, _UNMATCHED, _ALWAYS = Cause.RULE, Cause.ROLLOUT, Cause.UNMATCHED, Cause.DEFAULT
 _EMPTY = ("",)
 
 Choice = Any
@@ -61,7 +61,7 @@ def lower_rules(
     builder: Builder, key: str, rules: list[Serving], default: Choice, number: Callable[[Choice], int]
 ) -> tuple[list[Node], list[End]]:
     """The nodes and the outcomes' meanings. `number` gives the variant number of a choice."""
-    code = Assembler[End]()
+    code: Assembler[End] = Assembler()
     for rule in rules:
         when, percentage, parts = rule.when, rule.percentage, rule.parts
         if when is False:
@@ -92,14 +92,14 @@ def lower_rules(
                 end = End(_SPLIT, choice, rule.rule_id, _ROLLOUT)
                 code.outcome(end, _SPLIT, number(choice), rule.number, _ROLLOUT)
         code.place(following)
-    cause = Cause.UNMATCHED if code.outcomes else Cause.DEFAULT
+    cause = _UNMATCHED if code.outcomes else _ALWAYS
     code.outcome(End(_DEFAULT, default, None, cause), _DEFAULT, number(default), cause=cause)
     return code.finish()
 
 
 def lower_off(default: Choice, number: Callable[[Choice], int]) -> tuple[list[Node], list[End]]:
     """The same of what is switched off: everyone gets the default."""
-    code = Assembler[End]()
+    code: Assembler[End] = Assembler()
     end = End(Resolution.OFF, default, None, Cause.OFF)
     code.outcome(end, Resolution.OFF, number(default), cause=Cause.OFF)
     return code.finish()

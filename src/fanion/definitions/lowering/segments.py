@@ -16,7 +16,7 @@ OTHER: Final = 0
 
 def membership(tree: Tree) -> list[Node]:
     """The nodes of a segment's decision: variant MEMBER where the tree is true, else OTHER."""
-    code = Assembler[None]()
+    code: Assembler[None] = Assembler()
     member, other = code.label(), code.label()
     if not isinstance(tree, bool):
         emit(code, tree, member, other)

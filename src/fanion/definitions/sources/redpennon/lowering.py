@@ -206,7 +206,7 @@ class _FeatureRun:
         self.lowering = lowering
         self.slug = slug
         self.variations = variations
-        self.code = Assembler[End]()
+        self.code: Assembler[End] = Assembler()
 
     def lower(self, feature: Feature, targeting: Targeting | None) -> tuple[list[Node], list[End]]:
         if feature.status == "deleted":

@@ -42,7 +42,7 @@ class FlagLowering:
         self.problem = self.place.problem
         self.flag = flag
         self.rollouts = Rollouts(others.builder, others.environment, flag, self.place)
-        self.code = Assembler[Answer]()
+        self.code: Assembler[Answer] = Assembler()
         self.default = self.find_default()
 
     def find_default(self) -> int | None:

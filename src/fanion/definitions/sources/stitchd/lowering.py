@@ -166,7 +166,7 @@ class StitchdLowering:
             tree = reader.read(document, place, leaves=COMPARISONS)
             if tree is not None:
                 trees.append(self.ready(tree, file, place))
-        code = Assembler[None]()
+        code: Assembler[None] = Assembler()
         member, other, error = code.label(), code.label(), code.label()
         entry = other
         behind: list[tuple[Ready, Label, Label]] = []
@@ -202,7 +202,7 @@ class StitchdLowering:
                 if inline or further:
                     other = None if further is None else resolve(file, further)
                     self.builder.list_members(MemberList(name, tuple(inline), other), f"{place}.{side}_file")
-        code = Assembler[None]()
+        code: Assembler[None] = Assembler()
         member, excluded = code.label(), code.label()
         for included in (False, True):
             for number, (context_type, _, _) in enumerate(sides, 1):

@@ -77,7 +77,7 @@ class LayerLowering:
         self.builder = whole.builder
         self.layer = layer
         self.slot = slot
-        self.code = Assembler[Arm]()
+        self.code: Assembler[Arm] = Assembler()
         self.bucket_count = whole.bucket_count
 
     def run(self) -> tuple[list[Node], list[Arm]]:

@@ -117,7 +117,7 @@ class TrafficalLowering:
     def constant(self) -> int:
         """The decision of parameters without a layer, with one outcome. That it tests the project's unit only
         has the unit's text form made, which answers show."""
-        code = Assembler[None]()
+        code: Assembler[None] = Assembler()
         end = code.label()
         code.test(Op.TEXT_IN, self.project_slot, ("",), Exits(end, end, end, end))
         code.place(end)
@@ -132,7 +132,7 @@ class TrafficalLowering:
         slot = self.project_slot if unit is None else top_slot(self.builder, unit)
         if unit is not None and not unit.strip():
             unit, slot = None, -1
-            code = Assembler[Arm]()
+            code: Assembler[Arm] = Assembler()
             code.outcome(Arm(), Resolution.DEFAULT, 0, cause=Cause.DEFAULT)
             nodes, arms = code.finish()
         else:
@@ -197,7 +197,7 @@ class TrafficalLowering:
             Piece(PieceKind.TEXT, slot=unit),
             Piece(LITERAL, f":{policy.head.id}"),
         )
-        code = Assembler[None]()
+        code: Assembler[None] = Assembler()
         weighed, error = code.label(), code.label()
         choices = [code.label() for _ in ([None] if dynamic else policy.allocations)]
         code.hash(HashKind.SHA256, seed, Reduction.UNIT53, 0, weighed, error)
