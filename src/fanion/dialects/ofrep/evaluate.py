@@ -73,7 +73,7 @@ def one(at: Served, key: str, client: bool, person: Who) -> Reply:
     source, name = flag
     shape = at.shape(source)
     targeting_key, attributes, _ = person
-    if targeting_key is None and at.visible(name, client) and at.lacks_key(name, shape, attributes):
+    if targeting_key is None and at.visible(name, client) and at.lacking([name], shape, attributes):
         return REFUSED, failure(key, TARGETING_KEY_MISSING, NEEDED)
     asked = shape.asked(targeting_key, attributes)
     head = OK
@@ -170,10 +170,9 @@ def answered(at: Served, group: Group, client: bool, person: Who) -> list[bytes]
     else:
         found = [answer for _, answer, _ in at.bundle.ask(*asked).put_each(at.table, names, client)]
     if targeting_key is None:
+        lacking = at.lacking(names, shape, attributes)
         found = [
-            failure(name, TARGETING_KEY_MISSING, NEEDED)
-            if answer and at.lacks_key(name, shape, attributes)
-            else answer
+            failure(name, TARGETING_KEY_MISSING, NEEDED) if answer and name in lacking else answer
             for name, answer in zip(names, found, strict=True)
         ]
     return found

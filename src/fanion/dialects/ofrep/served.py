@@ -145,20 +145,16 @@ class Served:
         self.overlay.run([*names, *companions] if companions else names, None, *asked)
         return _read_laid(self.overlay.emit(HEADS, b"", b""))
 
-    def lacks_key(self, name: str, shape: ContextShape, attributes: JsonObject) -> bool:
-        """Whether a flag that is asked without a targeting key can't be answered: it reads what belongs to the key,
-        or its way leads to a split by it, which `attributes` have nothing to put in the place of."""
-        flag = self.flags.get(name)
-        if flag is None:
-            return False
-        return flag.keyed or any(self._splits(one, shape, attributes) for one in flag.splits)
-
-    def _splits(self, decision: int, shape: ContextShape, attributes: JsonObject) -> bool:
-        """Whether a bucket is drawn with a targeting key, and none without."""
-        _, bucket = self.bundle.evaluate(decision, *shape.asked(None, attributes))
-        if bucket >= 0:
-            return False
-        return self.bundle.evaluate(decision, *shape.asked(SOMEBODY, attributes))[1] >= 0
+    def lacking(self, names: Iterable[str], shape: ContextShape, attributes: JsonObject) -> set[str]:
+        """Flags that can't be answered without a targeting key: they read what belongs to the key, or their way
+        leads to a split by it, which `attributes` have nothing to put in the place of: a bucket is drawn with a
+        targeting key, and none without."""
+        flags = [self.flags[name] for name in names if name in self.flags]
+        question = self.bundle.ask(*shape.asked(None, attributes))
+        undrawn = {one for flag in flags for one in flag.splits if question.evaluate(one)[1] < 0}
+        question = self.bundle.ask(*shape.asked(SOMEBODY, attributes))
+        drawn = {one for one in undrawn if question.evaluate(one)[1] >= 0}
+        return {flag.name for flag in flags if flag.keyed or not drawn.isdisjoint(flag.splits)}
 
 
 _read_layered = msgspec.json.Decoder(dict[str, dict[str, list[str]]]).decode
