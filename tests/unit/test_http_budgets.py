@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import zlib
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
+import zstandard
 
 from fanion.config import Config, Limits
 from fanion.config.loading import load_config
@@ -19,6 +23,7 @@ from fanion.dialects.wire.reply import JSON_NO_STORE, Head
 from fanion.errors import ConfigError
 from fanion.http.answers import PIECE_BYTES, Outgoing
 from fanion.http.app import make_handler
+from fanion.http.encoding import undo_encoding
 from fanion.http.request import BodyWatch, read_rest
 from tests.unit.http_standins import DIALECT, SERVER_KEY, make_services
 
@@ -160,13 +165,45 @@ def test_unfinished_bodies_of_a_worker_are_bounded_and_the_last_to_come_is_refus
         await asyncio.sleep(0)
         assert watch.bytes_held == 4 * MIB
         with pytest.raises(Fault) as refused:
-            await read(more, b"")
+            await asyncio.ensure_future(read(more, b""))
         assert refused.value.kind is FaultKind.OVERLOADED
         assert refused.value.retry_after_s
         first.set()
         assert len(await held) == 4 * MIB + 3
+        await asyncio.sleep(0)
         assert watch.bytes_held == 0
         assert not watch.waiting
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_what_is_inflated_counts_too_until_its_request_is_answered(encoding: str) -> None:
+    async def run() -> None:
+        watch = BodyWatch(asyncio.get_running_loop(), Limits(bodies_bytes_max=5 * MIB))
+        packed = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstandard.compress}[encoding](
+            b"".join(b"%d," % number for number in range(500_000))
+        )
+
+        async def undo(answered: asyncio.Event) -> bytes:
+            task = asyncio.current_task()
+            assert task is not None
+            hold = partial(watch.hold, task)
+            body = await undo_encoding({b"content-encoding": encoding.encode()}, packed, 5 * MIB, hold)
+            await answered.wait()
+            return body
+
+        answered = asyncio.Event()
+        first = asyncio.ensure_future(undo(answered))
+        while watch.bytes_held < 3 * MIB:
+            await asyncio.sleep(0)
+        with pytest.raises(Fault) as refused:
+            await asyncio.ensure_future(undo(answered))
+        assert refused.value.kind is FaultKind.OVERLOADED
+        answered.set()
+        assert len(await first) == 3_388_890
+        await asyncio.sleep(0)
+        assert watch.bytes_held == 0
 
     asyncio.run(run())
 

@@ -92,7 +92,11 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 5 * MIB
     bodies_bytes_max: Annotated[
         int,
-        Meta(ge=MIB, le=2**46, description="bytes of unfinished bodies that a worker holds; beyond, 503"),
+        Meta(
+            ge=MIB,
+            le=2**46,
+            description="bytes that a worker holds of bodies in pieces or compressed; then 503",
+        ),
     ] = 64 * MIB
     answers_bytes_max: Annotated[
         int,

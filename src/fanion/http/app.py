@@ -18,6 +18,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Sequence
+from functools import partial
 
 from fanion.auth.guesses import KeyGuesses, parse_networks
 from fanion.dialects.wire.bodies import mended
@@ -137,7 +138,7 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
                             raise Fault(FaultKind.BAD_REQUEST, BROKEN_TEXT)
                         body = await read_rest(receive, body, watch, task, bytes_max, body_timeout_s)
                     if b"content-encoding" in headers:
-                        body = await undo_encoding(headers, body, bytes_max)
+                        body = await undo_encoding(headers, body, bytes_max, partial(watch.hold, task))
                     if len(body) > FREE_BYTES_MAX and endpoint.scan is not LATER:
                         check_body(body, limits, batch=endpoint.scan is Scan.BATCH)
                 later = current()

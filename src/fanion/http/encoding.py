@@ -32,23 +32,23 @@ NOT_ENCODED = "The request body is not in its Content-Encoding."
 NOT_WHOLE = "The request body is not a series of whole compressed streams."
 
 
-async def undo_encoding(headers: Headers, body: bytes, bytes_max: int) -> bytes:
+async def undo_encoding(headers: Headers, body: bytes, bytes_max: int, hold: Callable[[int], None]) -> bytes:
     """The body as its Content-Encoding says, at most `bytes_max` long. Raises Fault UNSUPPORTED_ENCODING for
     an encoding (or a list of several) that isn't understood, BAD_REQUEST for bytes that aren't in it,
-    TOO_LARGE."""
+    TOO_LARGE. `hold` is told of bytes as they are inflated, and may raise."""
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding in (b"identity", b""):
         return body
     allowed = min(bytes_max, max(INFLATE_FREE_BYTES, INFLATE_RATIO_MAX * len(body)))
     if encoding in (b"gzip", b"x-gzip"):
-        return await _undo(body, _zlib(zlib.MAX_WBITS | 16, allowed + 1), allowed, bytes_max)
+        return await _undo(body, _zlib(zlib.MAX_WBITS | 16, allowed + 1), allowed, bytes_max, hold)
     if encoding == b"deflate":
         # Named deflate, sent as zlib by most and raw by some; the first byte tells them apart.
         wrapped = len(body) >= 2 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
         window_bits = zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
-        return await _undo(body, _zlib(window_bits, allowed + 1), allowed, bytes_max, streams_max=1)
+        return await _undo(body, _zlib(window_bits, allowed + 1), allowed, bytes_max, hold, streams_max=1)
     if encoding == b"zstd":
-        return await _undo(body, _zstd(), allowed, bytes_max)
+        return await _undo(body, _zstd(), allowed, bytes_max, hold)
     raise Fault(
         FaultKind.UNSUPPORTED_ENCODING, "The Content-Encoding must be gzip, deflate, zstd or identity."
     )
@@ -86,7 +86,12 @@ def _zstd() -> _Format:
 
 
 async def _undo(
-    body: bytes, format: _Format, allowed: int, bytes_max: int, streams_max: int = STREAMS_MAX
+    body: bytes,
+    format: _Format,
+    allowed: int,
+    bytes_max: int,
+    hold: Callable[[int], None],
+    streams_max: int = STREAMS_MAX,
 ) -> bytes:
     plain: list[bytes] = []
     size = at = streams = 0
@@ -106,6 +111,8 @@ async def _undo(
         size += len(plain[-1])
         if size > allowed:
             raise Fault(FaultKind.TOO_LARGE, f"The request body is larger than {bytes_max} bytes.")
+        if size > INFLATE_FREE_BYTES:
+            hold(len(plain[-1]))
         if size > turn:
             turn = size + STRETCH_BYTES
             await asyncio.sleep(0)

@@ -1,7 +1,7 @@
 """The body of a request, within its limits, and the few rules on headers.
 
 Reading: a declared length over the limit is refused (a moderate one is read and dropped first); what comes is
-counted as it comes, for its request and, with all other unfinished bodies, for the worker; each piece may take
+counted as it comes, for its request and, until that is answered, for the worker; each piece may take
 `body_chunk_timeout_s` and the whole `body_timeout_s`. No timer is armed per request: a request that waits for bytes
 stands in `BodyWatch`, which looks through its (few) entries ten times a second and cancels what is overdue. The
 HTTP server hands a short body over whole, so the usual path is one `receive`.
@@ -35,8 +35,9 @@ class BodyWatch:
         self.overdue: set[asyncio.Task[object]] = set()
         """Cancelled by the watch, so that its cancellation isn't taken for another's."""
         self.bytes_held = 0
-        """Of bodies that haven't come whole."""
-        self.bytes_max = limits.bodies_bytes_max
+        """Of bodies that came in pieces or compressed, until their requests are answered."""
+        self._bytes_max = limits.bodies_bytes_max
+        self._held: dict[asyncio.Task[object], int] = {}
         self._loop = loop
         self._chunk_timeout_s = limits.body_chunk_timeout_s
         self._handle: asyncio.TimerHandle | None = None
@@ -52,6 +53,21 @@ class BodyWatch:
     def stop(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
+
+    def hold(self, task: asyncio.Task[object], size: int) -> None:
+        """Counts bytes of a request's body until its task ends. Raises Fault OVERLOADED when this worker holds more
+        than it may."""
+        held = self._held.get(task)
+        if held is None:
+            held = 0
+            task.add_done_callback(self._let_go)
+        self._held[task] = held + size
+        self.bytes_held += size
+        if self.bytes_held > self._bytes_max:
+            raise Fault(FaultKind.OVERLOADED, "Too many request bodies are on their way.", retry_after_s=1)
+
+    def _let_go(self, task: asyncio.Task[object]) -> None:
+        self.bytes_held -= self._held.pop(task)
 
     def expire_all(self) -> None:
         """The server stops: what has not arrived by now won't be waited for."""
@@ -72,35 +88,28 @@ async def read_rest(
     this worker holds too much of unfinished bodies."""
     pieces = [first]
     size = len(first)
-    watch.bytes_held += size
+    watch.hold(task, size)
     began = time.monotonic()
-    try:
-        while True:
+    while True:
+        if size > bytes_max:
+            raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
+        if time.monotonic() - began > body_timeout_s:
+            raise Fault(FaultKind.TIMEOUT, "The request body did not arrive in time.")
+        watch.waiting[task] = watch.now
+        try:
+            message = await receive()
+        finally:
+            del watch.waiting[task]
+        if message["type"] != "http.request":
+            raise Fault(FaultKind.BAD_REQUEST, BROKEN_TEXT)
+        piece = message.get("body", b"")
+        pieces.append(piece)
+        size += len(piece)
+        watch.hold(task, len(piece))
+        if not message.get("more_body", False):
             if size > bytes_max:
                 raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
-            if watch.bytes_held > watch.bytes_max:
-                raise Fault(
-                    FaultKind.OVERLOADED, "Too many request bodies are on their way.", retry_after_s=1
-                )
-            if time.monotonic() - began > body_timeout_s:
-                raise Fault(FaultKind.TIMEOUT, "The request body did not arrive in time.")
-            watch.waiting[task] = watch.now
-            try:
-                message = await receive()
-            finally:
-                del watch.waiting[task]
-            if message["type"] != "http.request":
-                raise Fault(FaultKind.BAD_REQUEST, BROKEN_TEXT)
-            piece = message.get("body", b"")
-            pieces.append(piece)
-            size += len(piece)
-            watch.bytes_held += len(piece)
-            if not message.get("more_body", False):
-                if size > bytes_max:
-                    raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
-                return b"".join(pieces)
-    finally:
-        watch.bytes_held -= size
+            return b"".join(pieces)
 
 
 async def discard(receive: Receive, watch: BodyWatch, length: int) -> None:

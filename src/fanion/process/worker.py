@@ -242,6 +242,7 @@ class Worker:
         def is_member(list_name: str, member: str) -> bool:
             return self._reloader.serving.member(environment, list_name, member.encode())
 
+        self._pulse.beat()  # a reload of many environments is no standstill
         bundle = open_environment(environment, buffer, is_member)
         return View({dialect.name: dialect.bind(bundle) for dialect in self._dialects})
 
