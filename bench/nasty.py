@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from bench.gate import entry, worlds
 from fanion.config import Limits
+from fanion.dialects.wire.bodies import BYTE_ORDER_MARK
 
 GOAL_US, GOAL_US_PER_KB, STRETCH_MS = 50.0, 4.0, 20.0
 SPARE_BYTES = 512
@@ -69,6 +70,8 @@ def documents(item: bytes, around: tuple[bytes, bytes], size: int) -> Iterator[t
     yield "nested 60 deep", fill(begin, b"[" * 60 + b"]" * 60, end, size)
     yield "brackets in one text", fill(begin + b'"', b"[{", b'"' + end, size, b"")
     yield "escapes in one text", fill(begin + b'"', b"\\u00e4", b'"' + end, size, b"")
+    yield "halves of pairs in one text", fill(begin + b'"', b"\\ud83d", b'"' + end, size, b"")
+    yield "a byte order mark", fill(BYTE_ORDER_MARK + begin, item, end, size)
     yield "long numbers", fill(begin, b"9" * 300, end, size)
     yield "exponents", fill(begin, b"1e300", end, size)
     yield "one deep, never closed", fill(begin, b"[", b"", size, b"")

@@ -186,7 +186,10 @@ typedef enum {
     FANION_JSON_LOW = 2,
 } fanion_json_surrogate;
 
-enum { FANION_JSON_ESCAPE_BYTES = 6 };
+enum {
+    FANION_JSON_ESCAPE_BYTES = 6,
+    FANION_JSON_HALVES_MAX = 10000,
+};
 
 /* What the escape at `at` is of a surrogate pair; `at` may be any place up to `end`. */
 static inline fanion_json_surrogate fanion_json_surrogate_at(const uint8_t *at, const uint8_t *end) {
@@ -202,7 +205,8 @@ static inline fanion_json_surrogate fanion_json_surrogate_at(const uint8_t *at, 
     return half >= 'c' && half <= 'f' ? FANION_JSON_LOW : FANION_JSON_NO_SURROGATE;
 }
 
-/* How many escapes were half a pair, as JSON.stringify writes text that was cut inside a pair. */
+/* How many escapes were half a pair, as JSON.stringify writes text that was cut inside a pair; 0 where there were
+ * more than FANION_JSON_HALVES_MAX, which no text is that was only cut: such a text is nobody's to read twice. */
 static inline uint64_t fanion_json_mend(uint8_t *text, uint64_t length) {
     uint8_t *at = text, *const end = text + length;
     uint64_t count = 0;
@@ -216,7 +220,7 @@ static inline uint64_t fanion_json_mend(uint8_t *text, uint64_t length) {
         } else {
             memcpy(at, "\\ufffd", FANION_JSON_ESCAPE_BYTES);
             at += FANION_JSON_ESCAPE_BYTES;
-            count++;
+            if (++count > FANION_JSON_HALVES_MAX) return 0;
         }
     }
     return count;

@@ -246,3 +246,9 @@ def test_mending_leaves_what_it_was_given_alone() -> None:
     body = rb'"\ud83d"'
     assert json_scan.mend(body) == rb'"\ufffd"'
     assert body == rb'"\ud83d"'
+
+
+def test_text_of_more_halves_than_any_cut_makes_is_left_as_it_is() -> None:
+    assert json_scan.mend(rb"\ud83d" * json_scan.HALVES_MAX) == rb"\ufffd" * json_scan.HALVES_MAX
+    assert json_scan.mend(rb"\ud83d" * (json_scan.HALVES_MAX + 1)) is None
+    assert json_scan.mend(rb"\ud83d\ude00" * (json_scan.HALVES_MAX + 1)) is None

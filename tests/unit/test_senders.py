@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fanion._core import json_scan
 from fanion.http.cors import ASKED_BYTES_MAX
 from fanion.http.router import Router
 from tests.unit.http_standins import Answered, Caller
@@ -100,6 +101,13 @@ def test_stitchd_reads_text_cut_inside_an_emoji(caller: Caller) -> None:  # noqa
     answer = ask(caller, "/events/batch", batch)
     assert answer.json() == {"accepted_count": 2, "rejected_keys": ["page_view"]}
     assert [one["context_key"] for one in stored(caller)] == ["u1", MEANT]
+
+
+def test_a_body_of_halves_alone_is_not_read_twice() -> None:
+    """No text is cut ten thousand times; a body that an attacker wrote costs one pass and no more."""
+    context = {"attributes": {"title": "\ud83d" * (json_scan.HALVES_MAX + 1)}}
+    body = json.dumps({"flags": ["open"], "context": context}).encode()
+    assert Caller().call("POST", BULK, body).json()["error"]["code"] == "INVALID_JSON"
 
 
 def test_a_body_with_a_byte_order_mark_is_read_without_it(caller: Caller) -> None:  # noqa: F811

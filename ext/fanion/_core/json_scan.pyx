@@ -9,6 +9,7 @@ cdef extern from "fanion_json_scan.h" nogil:
     enum:
         FANION_JSON_DEPTH_MAX
         FANION_JSON_DIGITS_MAX
+        FANION_JSON_HALVES_MAX
         FANION_JSON_EXPONENT_LARGE
         FANION_JSON_EXPONENT_HUGE
         FANION_JSON_LARGE_TOKENS
@@ -53,6 +54,7 @@ UNBALANCED = FANION_JSON_UNBALANCED
 
 DEPTH_MAX = FANION_JSON_DEPTH_MAX
 DIGITS_MAX = FANION_JSON_DIGITS_MAX
+HALVES_MAX = FANION_JSON_HALVES_MAX
 EXPONENT_LARGE = FANION_JSON_EXPONENT_LARGE
 EXPONENT_HUGE = FANION_JSON_EXPONENT_HUGE
 LARGE_TOKENS = FANION_JSON_LARGE_TOKENS
@@ -76,7 +78,8 @@ def exponents(bytes text not None, uint64_t most):
 
 
 def mend(bytes text not None):
-    """The text with U+FFFD for each escape that is half a surrogate pair; None where there is none."""
+    """The text with U+FFFD for each escape that is half a surrogate pair; None where there is none, or more than
+    HALVES_MAX."""
     cdef bytes copy = PyBytes_FromStringAndSize(<char *> text, len(text))  # not shared with anyone yet
     return copy if fanion_json_mend(<uint8_t *> <char *> copy, len(copy)) else None
 

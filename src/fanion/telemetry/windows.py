@@ -1,11 +1,17 @@
 """The event-id windows' numbers in the catalogue. All workers share a window, so all of them set the same numbers.
 
 They begin anew when the machine boots and when a window is made anew, as the window itself does.
+
+A window is one for all tenants, so a flood of ids by one makes all others' be forgotten sooner. How far back it
+still reaches is therefore a number of its own, `fanion_window_reach_seconds`, to be held against what clients need
+(minutes for retries, a day for stores that send later); the window's size is a setting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 
 from fanion.telemetry.metrics import Metric, Metrics
 
@@ -41,15 +47,46 @@ GAUGES: dict[str, Metric] = {
 }
 
 
+REACH = Metric(
+    "fanion_window_reach_seconds",
+    "gauge",
+    "Seconds back to which every id is still remembered, as far as the longest running worker knows.",
+    ("window",),
+    gather="max",
+)
+SAMPLES_PER_CAPACITY = 64
+
+
+class Reach:
+    """How far back a window reaches: to where no more ids were taken since than it holds."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._samples: deque[tuple[int, float]] = deque()
+        """(ids taken until then, when), one for each `capacity / SAMPLES_PER_CAPACITY` ids at most."""
+
+    def seconds(self, claims: int, capacity: int) -> float:
+        now, samples = self._now(), self._samples
+        if samples and claims < samples[-1][0]:
+            samples.clear()  # the window was made anew
+        if not samples or claims - samples[-1][0] >= capacity // SAMPLES_PER_CAPACITY:
+            samples.append((claims, now))
+        while claims - samples[0][0] > capacity:
+            samples.popleft()
+        return now - samples[0][1]
+
+
 class WindowNumbers:
     """Follows one window of one worker; `name` is its label."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._metrics = metrics
+        self._reach = Reach()
         self._labels = (name,)
-        metrics.know(GAUGES.values())
+        metrics.know([*GAUGES.values(), REACH])
 
     def update(self, found: Mapping[str, int]) -> None:
         """Takes over what `EventWindow.metrics` says."""
         for key, metric in GAUGES.items():
             self._metrics.set(metric, found[key], self._labels)
+        self._metrics.set(REACH, self._reach.seconds(found["claims"], found["capacity"]), self._labels)
