@@ -129,7 +129,7 @@ def test_keys_that_can_not_be_used_are_refused_without_showing_them(write: Write
         {"key": "secret"},
         {"key": 123454321},
         {"key": "sk_expires_never", "expires": "soon"},
-        {"key": "sk_unknown_dialect", "dialects": ["ofrep"]},
+        {"key": "sk_unknown_dialect", "dialects": ["nobody"]},
         {"key": "sk_unknown_scope", "scopes": ["events", "admin"]},
         {"key": "sk_another_dialects_scope", "dialects": ["feather", "stitchd"], "scopes": ["sdk:read"]},
         {"key": "sk_one_dialects_scope", "dialects": ["feather", "traffical"], "scopes": ["sdk:read"]},
