@@ -101,6 +101,7 @@ GROUPS = {
     "redpennon": partial(endpoints, "redpennon"),
     "traffical": partial(endpoints, "traffical"),
     "stitchd": partial(endpoints, "stitchd"),
+    "ofrep": partial(endpoints, "ofrep"),
     "journal": journal,
 }
 """A process each."""

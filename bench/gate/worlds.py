@@ -152,6 +152,14 @@ def text(document: Any) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
+def ofrep(name: str, path: str, context: Any, **headers: str) -> Request:
+    sent = {"authorization": f"Bearer {FEATHER}", "content-type": "application/json"}
+    sent |= {header.replace("_", "-"): value for header, value in headers.items()}
+    return Request(
+        f"ofrep {name}", "POST", f"/ofrep/v1/evaluate/flags{path}", sent, text({"context": context})
+    )
+
+
 def feather(name: str, method: str, path: str, document: Any = None) -> Request:
     headers = {"authorization": f"Bearer {FEATHER}", "content-type": "application/json"}
     return Request(f"feather {name}", method, path, headers, b"" if document is None else text(document))
@@ -213,6 +221,12 @@ def requests() -> Iterator[Request]:
     yield stitchd("events", "/events/batch", {"events": [event] * EVENTS})
     yield stitchd("list-check", "/segments/list-check", pair)
     yield stitchd("list-check of 100", "/segments/batch-list-check", [pair] * 100)
+
+    person = {"targetingKey": "user_123", "country": "DE", "plan": "pro"}
+    named = {"fanion": {"flags": [f"flag-{n * 7}" for n in range(50)]}}
+    yield ofrep("flag", "/flag-7", person)
+    yield ofrep("flags, 50", "", person | named)
+    yield ofrep("flags, known", "", person, if_none_match="*")
 
 
 FEATHER_EVENT = {
