@@ -93,7 +93,7 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
             if found.__class__ is Target:
                 target = found
             else:
-                other, tail = _find(router, scope, headers)
+                other, tail = router.find(scope["raw_path"], scope["method"], headers)
                 if other is None:
                     await _answer_nobody(services, router, scope, headers, send)
                     return
@@ -185,10 +185,6 @@ async def _send(reply: Reply, send: Send) -> None:
     await send({"type": "http.response.body", "body": payload})
 
 
-def _find(router: Router, scope: AsgiScope, headers: Headers) -> tuple[Target | None, bytes]:
-    return router.find(scope["raw_path"], scope["method"], headers)
-
-
 async def _answer_nobody(
     services: Services, router: Router, scope: AsgiScope, headers: Headers, send: Send
 ) -> None:
@@ -262,7 +258,7 @@ def _explain(
     endpoint: Endpoint | None,
 ) -> Reply:
     """An exception as the answer that the caller gets; re-raises what isn't a request's business."""
-    target, _ = _find(router, scope, headers)
+    target, _ = router.find(scope["raw_path"], scope["method"], headers)
     dialect = router.answering(scope["raw_path"], headers) if target is None else target.dialect
     if isinstance(error, Fault):
         return dialect.refuse(error)

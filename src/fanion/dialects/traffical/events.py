@@ -143,6 +143,13 @@ def check_events(schema: Schema, at: Served, texts: list[bytes]) -> CheckedBatch
     return batch
 
 
+def unserved(error: StoreError | Fault) -> Exception:
+    """Why the environment can't be had; of a client's 4xx it would drop what it can send again."""
+    if isinstance(error, Fault) and error.kind is FaultKind.NOT_FOUND:
+        return Fault(FaultKind.OVERLOADED, "The environment is not there now", retry_after_s=1)
+    return error
+
+
 def take_events(services: Services, schema: Schema) -> Handler:
     ingest = Ingest(services, NAME, OVERLOADED)
     keeper = _Keeper(services, ingest)
@@ -151,7 +158,11 @@ def take_events(services: Services, schema: Schema) -> Handler:
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
     ) -> Reply | Awaitable[Reply]:
         received_ns = time.time_ns()
-        at = find(snapshot, record)
+        at: Served | Exception
+        try:
+            at = served(snapshot, record)
+        except (StoreError, Fault) as error:
+            at = unserved(error)  # what is wrong with the body is told first
         batch = None if isinstance(at, Exception) else check_flat(schema, at, body)
         if batch is None:
             schema.check_batch(body)
@@ -175,18 +186,6 @@ def take_events(services: Services, schema: Schema) -> Handler:
             return keeper.keep(record.environment, at.ids_scope, batch, body, received_ns)
         except JournalError as error:
             raise ingest.refusal(error) from None
-
-    def find(snapshot: Snapshot, record: KeyRecord) -> Served | Exception:
-        """The environment, or why it can't be had: what is wrong with the body is told first."""
-        try:
-            return served(snapshot, record)
-        except StoreError as error:
-            return error
-        except Fault as fault:
-            if fault.kind is not FaultKind.NOT_FOUND:
-                return fault
-            # A 4xx would have the client drop what it can send again.
-            return Fault(FaultKind.OVERLOADED, "The environment is not there now", retry_after_s=1)
 
     def read(body: bytes) -> list[bytes]:
         """The events' own bytes; what is no array of 1 to 1000 is refused in the documents' words."""
