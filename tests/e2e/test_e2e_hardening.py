@@ -129,7 +129,7 @@ def test_nesting_is_bounded(server: Running, depth: int) -> None:
         ("1" * 4_000, 400),
         ("-0", 200),
         ("9007199254740993", 200),
-        ("9223372036854775808", 422),
+        ("9223372036854775808", 200),
     ],
 )
 def test_numbers_at_the_edges(server: Running, number: str, status: int) -> None:
@@ -141,9 +141,9 @@ def test_numbers_at_the_edges(server: Running, number: str, status: int) -> None
     ("body", "status"),
     [
         (b'{"flags":["\xff"],"context":{}}', 400),
-        (b'{"flags":["\\ud800"],"context":{}}', 400),
+        (b'{"flags":["\\ud800"],"context":{}}', 200),
         (b'{"flags":["\\u0000"],"context":{}}', 200),
-        (b"\xef\xbb\xbf" + BODY, 400),
+        (b"\xef\xbb\xbf" + BODY, 200),
         (BODY + b"x", 400),
         (b'{"flags":["off"],"flags":["plain"],"context":{}}', 200),
     ],
