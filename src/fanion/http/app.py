@@ -65,7 +65,6 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
     router = Router([(dialect, dialect.routes(services)) for dialect in dialects])
     single = SINGLE | {dialect.credential_header for dialect in dialects}
     limiters = {dialect.name: dialect.limiter(services) for dialect in dialects}
-    every = frozenset(dialect.name for dialect in dialects)
     config = services.config
     guesses = KeyGuesses(
         services.limiter.take,
@@ -110,7 +109,7 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
             raw_key = dialect.credentials(headers)
             snapshot = current()
             record = snapshot.known_key(raw_key)
-            if record is None or record.scopes or dialect.name not in (record.dialects or every):
+            if record is None or record.scopes or (record.dialects and dialect.name not in record.dialects):
                 record = _check_access(guesses, dialect, endpoint, record, scope, snapshot, raw_key)
             limited = limiters[dialect.name]
             if limited is not None:
@@ -145,7 +144,11 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
                 if later is not snapshot:
                     snapshot = later
                     record = snapshot.known_key(raw_key)
-                    if record is None or record.scopes or dialect.name not in (record.dialects or every):
+                    if (
+                        record is None
+                        or record.scopes
+                        or (record.dialects and dialect.name not in record.dialects)
+                    ):
                         record = _check_access(guesses, dialect, endpoint, record, scope, snapshot, raw_key)
 
             try:
@@ -157,15 +160,15 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
         except BaseException as error:
             reply = _explain(error, services, router, watch, scope, headers, endpoint)
         head, payload = reply
-        if len(payload) > PIECE_BYTES and endpoint is not None:
-            if outgoing.take(len(payload)):
-                answered(target.dialect.name, endpoint.name, head.status)
-                await outgoing.send(head.start or _start_of(head), payload, receive, send)
-                return
-            head, payload = target.dialect.refuse(
-                Fault(FaultKind.OVERLOADED, "Too many large answers wait to be read.", retry_after_s=1)
-            )
         if endpoint is not None:
+            if len(payload) > PIECE_BYTES:
+                if outgoing.take(len(payload)):
+                    answered(target.dialect.name, endpoint.name, head.status)
+                    await outgoing.send(head.start or _start_of(head), payload, receive, send)
+                    return
+                head, payload = target.dialect.refuse(
+                    Fault(FaultKind.OVERLOADED, "Too many large answers wait to be read.", retry_after_s=1)
+                )
             answered(target.dialect.name, endpoint.name, head.status)
         await send(head.start or _start_of(head))
         await send({"type": "http.response.body", "body": payload})

@@ -146,10 +146,17 @@ class Metrics:
     def answered(self, dialect: str, endpoint: str, status: int) -> None:
         """Counts one answer. The request path's only call; an answer that outlives the file goes uncounted."""
         try:
-            cell = self._cells.get((dialect, endpoint, status))
-            if cell is None:
-                cell = self._cell(RESPONSES, (dialect, endpoint, str(status)))
-                self._cells[dialect, endpoint, status] = cell
+            self._row.add(self._cells[dialect, endpoint, status])
+        except KeyError:
+            self._first_answer(dialect, endpoint, status)
+        except ValueError:
+            if not self._closed:
+                raise
+
+    def _first_answer(self, dialect: str, endpoint: str, status: int) -> None:
+        try:
+            cell = self._cell(RESPONSES, (dialect, endpoint, str(status)))
+            self._cells[dialect, endpoint, status] = cell
             self._row.add(cell)
         except ValueError:
             if not self._closed:
