@@ -33,6 +33,8 @@ from fanion.model.api_key import KeyRecord
 
 ID: Final = attrgetter("id")
 PLACE: Final = attrgetter("orgId", "projectId", "env")
+NOTHING: Final[list[dict[str, object]]] = []
+"""What is said of a batch in which nothing is wrong; never added to."""
 
 
 class CheckedBatch:
@@ -41,13 +43,18 @@ class CheckedBatch:
 
     __slots__ = ("accepted", "count", "errors", "ids", "kept", "warnings")
 
-    def __init__(self) -> None:
-        self.accepted = 0
-        self.count = 0
+    def __init__(
+        self,
+        ids: list[str | bytes | None],
+        errors: list[dict[str, object]],
+        warnings: list[dict[str, object]],
+    ) -> None:
+        """Of a batch in which every event, one for each of `ids`, is to be stored."""
+        self.accepted = self.count = len(ids)
         self.kept: list[bytes] | None = None
-        self.ids: list[str | bytes | None] = []
-        self.errors: list[dict[str, object]] = []
-        self.warnings: list[dict[str, object]] = []
+        self.ids = ids
+        self.errors = errors
+        self.warnings = warnings
 
     def reply(self, written: int) -> Reply:
         if not self.errors and not self.warnings:
@@ -81,10 +88,7 @@ def check_flat(schema: Schema, at: Served, body: bytes) -> CheckedBatch | None:
     count, names, _, (ids,) = found
     if at.events and any(name in at.events for (name,) in names if name is not None):
         return None
-    batch = CheckedBatch()
-    batch.accepted = batch.count = count
-    batch.ids = [None] * count if ids is None else list(ids)
-    return batch
+    return CheckedBatch([None] * count if ids is None else [*ids], NOTHING, NOTHING)
 
 
 def check_plain(at: Served, events: list[PlainEvent]) -> CheckedBatch | None:
@@ -94,7 +98,7 @@ def check_plain(at: Served, events: list[PlainEvent]) -> CheckedBatch | None:
     for given in places:
         if any(one is not None and one != mine for one, mine in zip(given, own, strict=True)):
             return None
-    batch = CheckedBatch()
+    batch = CheckedBatch(list(map(ID, events)), NOTHING, [])
     if at.events:
         for index, event in enumerate(events):
             if isinstance(event, PlainTrack) and event.event in at.events:
@@ -103,14 +107,12 @@ def check_plain(at: Served, events: list[PlainEvent]) -> CheckedBatch | None:
                     return None
                 if violations:
                     batch.warnings.append({"index": index, "event": event.event, "violations": violations})
-    batch.accepted = batch.count = len(events)
-    batch.ids = list(map(ID, events))
     return batch
 
 
 def check_events(schema: Schema, at: Served, texts: list[bytes]) -> CheckedBatch:
     """Every event by itself."""
-    batch = CheckedBatch()
+    batch = CheckedBatch([], [], [])
     kept: list[bytes] = []
     for index, text in enumerate(texts):
         try:
