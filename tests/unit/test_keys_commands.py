@@ -180,7 +180,7 @@ def test_piped_output_is_whole_whatever_the_width(
         (("publish", DEMO), rf"│ {long_one} │ +1 │ +3 │ +2 │"),
         (
             ("keys", "list"),
-            rf"│ {long_one} +│ server │ traf +│ traffical +│ never expires │ demo Traffical +│",
+            rf"│ {long_one} +│ server │ traffical_sk_d +│ traffical +│ never expires │ demo Traffical +│",
         ),
         (("lists", "show"), r"│ env_01hx +│ stitchd/beta-users/user/include │ +1 │"),
         (("inspect",), rf"│ {long_one} +│ +[\d,]+ │"),
@@ -289,3 +289,68 @@ def test_trust_clock_says_what_was_distrusted_and_ends_it(data: Path, behind: fl
     assert "From now on the time is 20" in done.stdout
     again = fanion("journal", "trust-clock", "--data", data)
     assert again.stdout.startswith("The wall clock was believed already.\n")
+
+
+def given(data: Path, raw: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    line = [
+        sys.executable,
+        "-m",
+        "fanion",
+        "keys",
+        "create",
+        "env_01hx",
+        "--data",
+        str(data),
+        "--raw",
+        *arguments,
+    ]
+    return subprocess.run(line, input=raw, capture_output=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        (b"sk_live_brought_along", "sk_live_brought_along"),
+        (b"sk_live_brought_along\r\n", "sk_live_brought_along"),
+        (b"ABCDEF00-0000-0000-0000-000000000000\n", "abcdef00-0000-0000-0000-000000000000"),
+        (b"x" * 512, "x" * 512),
+    ],
+)
+def test_key_that_is_brought_along_opens_and_is_printed_nowhere(data: Path, raw: bytes, kept: str) -> None:
+    done = given(data, raw, "-")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert raw.strip() not in done.stderr
+    assert record_of(data, kept) is not None
+    assert b"this key is stored already" in given(data, raw, "-").stderr
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\n", b"short", b"x" * 513, b"two words here", b"line\nline\nline", b"\xff" * 9]
+)
+def test_what_no_header_can_carry_is_no_key(data: Path, raw: bytes) -> None:
+    done = given(data, raw, "-")
+    assert done.returncode == 2
+    assert b"printable ASCII characters without spaces" in done.stderr
+
+
+def test_raw_key_is_not_taken_from_the_command_line(data: Path) -> None:
+    assert given(data, b"", "sk_live_secret").returncode == 2
+
+
+def test_what_is_shown_of_a_key_tells_keys_apart_and_is_little() -> None:
+    random = "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCd"
+    for known in (
+        "sk_",
+        "pk_",
+        "ek_",
+        "traffical_sk_",
+        "traffical_pk_",
+        "sk_live_",
+        "sdk_live_",
+        "traffical_ek_",
+    ):
+        assert show_prefix(known + random) == known + random[:5]
+        assert show_prefix(known + "secret") == known + "s"
+    assert show_prefix(random) == random[:8]
+    assert show_prefix("my_secret_key_1") == "my_"
+    assert show_prefix("") == ""

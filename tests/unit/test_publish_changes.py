@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from fanion.cli.publish import command
 from fanion.errors import DefinitionError
-from fanion.model.api_key import hash_key
+from fanion.model.api_key import KeyRecord, hash_key
 from fanion.store.store import Store
 
 EIGHT = "abcdefgh"
@@ -36,6 +36,11 @@ def publish(
     (tmp_path / file).write_text(text)
     line = [str(tmp_path / given), "--data", str(tmp_path / "data"), *arguments]
     return CliRunner().invoke(command, line)
+
+
+def warnings(result: Result) -> list[str]:
+    """All but those of environments without a key."""
+    return [line for line in result.stderr.splitlines() if " has no key, so nobody can ask it" not in line]
 
 
 def refusal(result: Result) -> str:
@@ -85,7 +90,7 @@ def test_a_quarter_goes_with_a_warning(tmp_path: Path) -> None:
 def test_what_stays_or_comes_is_not_mentioned(tmp_path: Path) -> None:
     publish(tmp_path, world())
     again = publish(tmp_path, world("abcdefghijk", keys=("one",), more=", staging: {id: e2}"))
-    assert (again.exit_code, again.stderr) == (0, "")
+    assert (again.exit_code, warnings(again)) == (0, [])
 
 
 def test_key_that_was_revoked_or_has_ended_is_not_missed(tmp_path: Path) -> None:
@@ -93,17 +98,28 @@ def test_key_that_was_revoked_or_has_ended_is_not_missed(tmp_path: Path) -> None
     with Store.open(tmp_path / "data", write=True) as store:
         store.revoke_key(next(key.record.id for key in store.stored_keys() if key.record.name == "two"))
     done = publish(tmp_path, world())
-    assert (done.exit_code, done.stderr) == (0, "")
+    assert (done.exit_code, warnings(done)) == (0, [])
 
 
 def test_environment_of_files_that_were_not_given_is_not_missed(tmp_path: Path) -> None:
     publish(tmp_path, world(more=", staging: {id: e2}"))
     other = world().replace("id: e1", "id: e9")
     done = publish(tmp_path, other, file="other/x.yaml", given="other")
-    assert (done.exit_code, done.stderr) == (0, "")
+    assert (done.exit_code, warnings(done)) == (0, [])
 
 
 def test_file_cut_at_a_line_end_that_names_a_raw_key_is_known_again(tmp_path: Path) -> None:
     raw = world(more=", staging: {id: e2, keys: [{key: raw_key_of_mine}]}")
     assert publish(tmp_path, raw).exit_code == 0
     assert "1 of 2 environments would go: e2" in refusal(publish(tmp_path, world()))
+
+
+def test_environment_that_no_key_opens_is_named(tmp_path: Path) -> None:
+    said = "warning: environment e1 has no key, so nobody can ask it; `fanion keys create e1` makes one"
+    assert said in publish(tmp_path, world()).stderr
+    expired = world(keys=("one",)).replace("name: one", "expires: '2020-01-01'")
+    assert said in publish(tmp_path, expired).stderr
+    assert said not in publish(tmp_path, world(keys=("two",)), "--yes").stderr
+    with Store.open(tmp_path / "data", write=True) as store:
+        store.add_key(hash_key(b"made"), KeyRecord("key_m", "e1", "o", "server"))
+    assert said not in publish(tmp_path, world(), "--yes").stderr  # the one that was made by command is left

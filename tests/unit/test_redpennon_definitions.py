@@ -338,3 +338,35 @@ def test_offline_evaluation_takes_the_apis_user_with_its_custom_data(tmp_path: P
 
 def test_every_cause_has_a_reason_on_the_wire() -> None:
     assert set(REASONS) == set(Cause)
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "odd"),
+    [
+        ("is", ["staff", "stuff"], ["'stuff'"]),
+        ("is_not", ["stuff"], ["'stuff'"]),
+        ("contains", ["ta", "uff"], ["'uff'"]),
+        ("starts_with", ["sta"], []),
+        ("exists", [], []),
+    ],
+)
+def test_an_audience_that_is_not_defined_is_warned_about(
+    operator: str, values: list[str], odd: list[str]
+) -> None:
+    staff = [{"property": "email", "operator": "exists"}]
+    condition = {"property": "audience", "operator": operator} | ({"values": values} if values else {})
+    targeting = {
+        "targeting": "on",
+        "default_variation": "a",
+        "rules": [{"conditions": [condition], "variation": "b"}],
+    }
+    document = {
+        "redpennon": 1,
+        "environments": ["production"],
+        "audiences": {"staff": {"conditions": staff}},
+        "features": {"f": feature(targeting)},
+    }
+    report = Report()
+    assert FORMAT.parse(SourceFile("features.json", json.dumps(document).encode()), report) is not None
+    found = [warning.found.split(",")[0] for warning in report.warnings]
+    assert found == odd

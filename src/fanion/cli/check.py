@@ -52,7 +52,13 @@ def summary(loaded: Loaded) -> list[str]:
         f"{environment}: {_count(flags, 'flag')}, {_count(values, 'value')}, {_count(keys, 'key')}"
         for environment, flags, values, keys in counts(loaded)
     ]
-    return [*lines, f"{_count(len(lines), 'environment')}, {_count(len(loaded.warnings), 'warning')}"]
+    closed = [environment for environment, _, _, keys in counts(loaded) if not keys]
+    if closed:
+        lines.append(f"without a key in the files, to be made by `fanion keys create`: {', '.join(closed)}")
+    return [
+        *lines,
+        f"{_count(len(loaded.environments), 'environment')}, {_count(len(loaded.warnings), 'warning')}",
+    ]
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, keep_copy, open_store, print_table, standing
 from fanion.clock.belief import Belief
 from fanion.clock.keeper import look_at
-from fanion.definitions.reading.keys import parse_time
+from fanion.definitions.reading.keys import RAW_KEY_ALLOWED, fits_a_header, folded, parse_time
+from fanion.definitions.reading.limits import RAW_KEY_CHARS
 from fanion.dialects import vocabulary
 from fanion.errors import BundleError, StoreError
 from fanion.store.generation import Origin, StoredKey
@@ -57,6 +59,12 @@ def command() -> None:
 )
 @click.option("--expires", help="When it ends: 30d, 12h, or an ISO 8601 time (UTC). Default: never.")
 @click.option("--name", default="", help="For people.")
+@click.option(
+    "--raw",
+    "source",
+    type=click.Choice(["-"]),
+    help="Take the key from standard input instead of making one, so that its users keep it.",
+)
 def create(
     data: Path,
     environment: str,
@@ -65,11 +73,13 @@ def create(
     scopes: tuple[str, ...],
     expires: str | None,
     name: str,
+    source: str | None,
 ) -> None:
     """Make a key for ENVIRONMENT. Prints it, on standard output: the only time that it is shown.
 
     \b
     fanion keys create env_prod --data ./data --kind client --dialect feather --expires 90d
+    printf %s "$OLD_KEY" | fanion keys create env_prod --data ./data --raw -
     """
     allowed = vocabulary().scopes_of(dialects)
     for scope in scopes:
@@ -78,6 +88,7 @@ def create(
                 f"{scope!r} is no scope of {', '.join(dialects)}; allowed: {', '.join(allowed)}",
                 param_hint="--scope",
             )
+    given = None if source is None else _given_key()
     with open_store(data, write=True) as store:
         raw, record = create_key(
             environment=environment,
@@ -87,15 +98,16 @@ def create(
             scopes=scopes,
             expires_at=None if expires is None else _expiry(expires, look_at(data)),
             name=name,
-            make_raw=vocabulary().key_maker(dialects),
+            make_raw=vocabulary().key_maker(dialects) if given is None else lambda _: given,
         )
         generation = store.add_key(hash_key(raw.encode()), record)
-        with standing(f"key {record.id}, which nobody has seen (revoke it and create another),"):
-            click.echo(raw)
+        if given is None:
+            with standing(f"key {record.id}, which nobody has seen (revoke it and create another),"):
+                click.echo(raw)
         with standing(f"key {record.id}"):
             click.echo(
                 f"key {record.id}: {kind}, environment {environment}, {_until(record.expires_at)}; generation "
-                f"{generation}. Keep it now, it can't be shown again",
+                f"{generation}" + (". Keep it now, it can't be shown again" if given is None else ""),
                 err=True,
             )
             keep_copy(store, generation)
@@ -105,7 +117,7 @@ def create(
 @data_option
 @click.option("--environment", help="Only this environment's.")
 def list_(data: Path, environment: str | None) -> None:
-    """Show all keys by their first characters."""
+    """Show all keys by their first characters: what keys of a kind begin with, and some of what follows."""
     with open_store(data) as store:
         keys = [key for key in store.stored_keys() if environment in (None, key.record.environment)]
         if environment is not None and not keys:
@@ -146,6 +158,15 @@ def rotate_signing(data: Path) -> None:
         with standing(f"generation {generation}"):
             click.echo(f"evaluation traces are signed with a new key; generation {generation}")
             keep_copy(store, generation)
+
+
+def _given_key() -> str:
+    """The raw key on standard input, without its line end. It is never on the command line, where others see it."""
+    text = sys.stdin.buffer.read(RAW_KEY_CHARS[1] + 3).decode(errors="replace")
+    raw = text.removesuffix("\n").removesuffix("\r")
+    if not fits_a_header(raw):
+        raise click.BadParameter(f"no key on standard input; allowed: {RAW_KEY_ALLOWED}", param_hint="--raw")
+    return folded(raw)
 
 
 def _organisation(store: Store, environment: str) -> str:

@@ -19,6 +19,7 @@ from fanion.cli.common import (
     progress_bars,
     standing,
 )
+from fanion.clock.keeper import look_at
 from fanion.definitions import Loaded
 from fanion.store.generation import Origin
 from fanion.store.publication import Publication
@@ -67,14 +68,28 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...], yes: b
         generation = app.publish(data, loaded, config, advance, review)
     rows = [(environment, *(f"{count:,}" for count in found)) for environment, *found in counts(loaded)]
     with standing(f"generation {generation}"):
-        _warn_of_revoked(data, loaded)
+        _warn_of_keys(data, loaded)
         print_table(COLUMNS, rows, numbers=COLUMNS[1:], title=f"generation {generation}")
 
 
-def _warn_of_revoked(data: Path, loaded: Loaded) -> None:
-    """A key that was revoked by command stays so, whatever the files say."""
+def _warn_of_keys(data: Path, loaded: Loaded) -> None:
+    """A key that was revoked by command stays so, whatever the files say; and an environment may be without any."""
     with open_store(data) as store:
-        revoked = {key.hash for key in store.stored_keys() if key.origin == Origin.REVOKED}
+        stored = store.stored_keys()
+    now = look_at(data).expiry
+    revoked = {key.hash for key in stored if key.origin == Origin.REVOKED}
+    opened = {
+        key.record.environment
+        for key in stored
+        if key.hash not in revoked and (key.record.expires_at is None or key.record.expires_at > now)
+    }
+    for lowered in loaded.environments:
+        if lowered.environment not in opened:
+            click.echo(
+                f"warning: environment {lowered.environment} has no key, so nobody can ask it; `fanion keys create "
+                f"{lowered.environment}` makes one",
+                err=True,
+            )
     for key in loaded.keys:
         if key.hash in revoked:
             click.echo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Literal
 
 import msgspec
@@ -10,8 +11,11 @@ import msgspec
 KeyKind = Literal["server", "client", "edge"]
 
 HASH_BYTES = 32
-PREFIX_CHARACTERS = 8
-"""What of a raw key may be shown again, in lists and logs."""
+KNOWN_PREFIX = re.compile(r"([a-z]{2,12}_)?(sk|pk|ek)_((live|test)_)?|sdk_((live|test)_)?", re.ASCII)
+"""What keys of a kind begin with; it tells nobody anything."""
+
+SHOWN_CHARACTERS = 5
+"""What of a raw key may be shown again, in lists and logs, behind a known prefix; three more where none is."""
 
 
 class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,5 +46,8 @@ def hash_key(raw: bytes) -> bytes:
 
 
 def show_prefix(raw: str) -> str:
-    """The part of `raw` that may be shown: its first characters, never more than a quarter of it."""
-    return raw[: min(PREFIX_CHARACTERS, len(raw) // 4)]
+    """The part of `raw` that may be shown: a known prefix, and never more than a quarter of what follows."""
+    known = KNOWN_PREFIX.match(raw)
+    start = known.end() if known else 0
+    most = SHOWN_CHARACTERS if known else SHOWN_CHARACTERS + 3
+    return raw[: start + min(most, (len(raw) - start) // 4)]

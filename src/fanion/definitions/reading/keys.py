@@ -34,7 +34,21 @@ class KeyDefinition(msgspec.Struct, frozen=True):
 
 def hash_raw_key(raw: str) -> bytes:
     """The SHA-256 that a raw key is stored and looked up under."""
-    return hash_key((raw.lower() if _UUID.fullmatch(raw) else raw).encode())
+    return hash_key(folded(raw).encode())
+
+
+RAW_KEY_ALLOWED = f"{RAW_KEY_CHARS[0]} to {RAW_KEY_CHARS[1]} printable ASCII characters without spaces"
+
+
+def fits_a_header(raw: str) -> bool:
+    """Whether a raw key can be sent with a request; `RAW_KEY_ALLOWED` says what can."""
+    low, high = RAW_KEY_CHARS
+    return low <= len(raw) <= high and raw.isprintable() and " " not in raw and raw.isascii()
+
+
+def folded(raw: str) -> str:
+    """A raw key as it is hashed: UUIDs in lower case, since their dialect takes them in any."""
+    return raw.lower() if _UUID.fullmatch(raw) else raw
 
 
 def parse_time(text: str) -> datetime | None:
@@ -136,10 +150,8 @@ class KeyReader:
                 return None
         else:
             self.report.warning(file, path, "a raw key", "only its SHA-256 is stored; write sha256: or env:")
-        low, high = RAW_KEY_CHARS
-        if not low <= len(raw) <= high or not raw.isprintable() or " " in raw or not raw.isascii():
-            allowed = f"{low} to {high} printable ASCII characters without spaces"
-            self.report.problem(file, path, "a raw key that no header can carry", allowed)
+        if not fits_a_header(raw):
+            self.report.problem(file, path, "a raw key that no header can carry", RAW_KEY_ALLOWED)
             return None
         digest = hash_raw_key(raw)
         prefix = show_prefix(raw)

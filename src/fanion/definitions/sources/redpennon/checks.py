@@ -202,6 +202,16 @@ class _Checks:
                 self.problem(f"{place}.values", found, f"1 to {limits.OPERANDS_MAX}")
             for at, value in enumerate(condition.values):
                 self.operand(value, f"{place}.values[{at}]")
+                if condition.property == "audience":
+                    self.defined(condition.operator, value, f"{place}.values[{at}]")
+
+    def defined(self, operator: str, value: Scalar, path: str) -> None:
+        """An audience may be one that only requests name, or a word that was mistyped."""
+        if operator not in BARE and not audiences_named(positive(operator), [value], self.audiences):
+            meaning = "only users whose request names it are in it"
+            self.report.warning(
+                self.file, path, f"{shown(value)}, which is no audience of this file", meaning
+            )
 
     def operand(self, value: Scalar, path: str) -> None:
         defect = operand_defect(value)
