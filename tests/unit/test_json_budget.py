@@ -106,8 +106,9 @@ def test_a_body_of_numbers_that_are_slow_to_read_is_refused_before_they_are() ->
     assert refused.value.kind is FaultKind.INVALID_JSON
 
 
-def test_only_event_batches_bound_their_bodies_by_themselves() -> None:
-    """They know a quicker way for what is usual; every other body is looked through before its handler sees it."""
+def test_only_event_batches_and_ofrep_bound_their_bodies_by_themselves() -> None:
+    """Batches know a quicker way for what is usual, OFREP mends and looks through each of its bodies; every other
+    body is looked through before its handler sees it."""
     services = make_services()
     later = {
         (dialect.name, endpoint.name)
@@ -117,4 +118,4 @@ def test_only_event_batches_bound_their_bodies_by_themselves() -> None:
         if endpoint.scan is Scan.LATER
     }
     events = {(name, "events") for name in ("feather", "redpennon", "stitchd", "traffical")}
-    assert later == events | {("stitchd", "event")}
+    assert later == events | {("stitchd", "event"), ("ofrep", "flag"), ("ofrep", "flags")}
