@@ -16,6 +16,8 @@ KNOWN_PREFIX = re.compile(r"([a-z]{2,12}_)?(sk|pk|ek)_((live|test)_)?|sdk_((live
 
 SHOWN_CHARACTERS = 5
 """What of a raw key may be shown again, in lists and logs, behind a known prefix; three more where none is."""
+PREFIX_CHARACTERS_MAX = 26
+"""Of the longest known prefix (`abcdefghijkl_sk_live_`) and what is shown behind it."""
 
 
 class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):

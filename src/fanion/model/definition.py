@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from fanion.model.api_key import PREFIX_CHARACTERS_MAX
+
 KeyKind = Literal["server", "client", "edge"]
 ValueType = Literal["boolean", "string", "number", "json"]
 
@@ -215,7 +217,7 @@ class Key(Strict, frozen=True, gc=False):
     key: Secret
     kind: KeyKind = "server"
     name: Text = ""
-    prefix: Annotated[str, Meta(max_length=8)] = ""
+    prefix: Annotated[str, Meta(max_length=PREFIX_CHARACTERS_MAX)] = ""
     dialects: list[DialectName] = []
     scopes: list[ScopeName] = []
     expires: str | None = None
