@@ -13,7 +13,7 @@
  *   durable         writer, release      event loop and readers in other processes, acquire
  *   sleeping        writer stores, full fence, re-reads head; producer stores head, full fence, reads sleeping
  *   heartbeat       writer, relaxed      steward, relaxed: only its age counts
- *   failure         writer, release      event loop, acquire: errno of the last failed write, 0 when well
+ *   failure         writer, release      steward, acquire: errno of the last failed write, 0 when well
  *   refuse          steward, release     producer, acquire: reasons to take nothing (space, directory)
  *   segment_bytes   writer, relaxed      steward, relaxed: fill of the current segment
  * After a crash all of them are hints: recovery believes only records with valid checksums.

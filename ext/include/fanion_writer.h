@@ -151,7 +151,7 @@ static inline fanion_step fanion_writer_give_up(fanion_writer *w, int error) {
     w->read_sequence = w->free_sequence + 1;
     fanion_u32_store_release(&w->blocked, 1);
     fanion_writer_signal(w->steward_fd);
-    fanion_writer_signal(w->durable_fd); /* the event loop looks at `failure` */
+    fanion_writer_signal(w->durable_fd); /* the event loop looks what is durable; `failure` is the steward's */
     return FANION_STEP_BLOCKED;
 }
 

@@ -8,14 +8,15 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     store        LMDB: generations of bundles, keys and lists, read from the memory map
     engine       deciding: the facade over the compiled core, and its plain-Python twin
     auth         API keys, limits
-    journal      accepted events on disk: ring, log segments, recovery, reader
+    journal      accepted events on disk: ring, log segments, recovery, reader, the window of event ids
     dialects     `dialects.<name>` speaks one public API; `dialects.wire` is what all of them are made from
     http         the ASGI app: routing, bodies, the order of checks; it knows no API's word
     process      supervisor, worker, what operators ask, data directory
     telemetry    metrics and logs
     config       every setting with its bounds; `config.loading` reads them
     clock        how far the wall clock is believed where something can't be taken back
-    app          the composition root: what a server is built from, in which order, and how it stops
+    app          the composition root: what a server is built from, in which order, and how it stops; what a worker
+                 is built from stands in `process.worker`
     cli          one module per verb
 
 Imports run one way, and `tests/meta/test_meta_imports.py` has the arrows: app, cli → process → http →
@@ -34,15 +35,18 @@ One evaluation. Before it, once per publication:
     `bundle.compiler.compile_bundle`         program and tables as one flat value
     `store.store.Store.publish`              one transaction, a new generation; every worker sees its number
 
-and then per request, here Feather's for many flags (of the lines below, a dialect's own are the third and the
-fifth):
+and then per request, here Feather's for many flags. Its handlers stand in its `routes`; larger dialects have
+theirs in `evaluate`, `resolve`, `events`:
 
+    `process.supervisor.Supervisor`          Granian: a socket for each worker, HTTP/1, ASGI; it calls
+                                             `process.worker.Worker.application`, at first for the lifespan
     `http.app.make_handler`                  made once a worker (`process.worker.Worker`): the coroutine that takes
                                              a request through all checks, in their order
-    `http.router.Router.find`                its path to a dialect's `dialects.wire.dialect.Dialect` and endpoint
+    `http.router.Router`                     `exact`: its path to a `dialects.wire.dialect.Dialect` and its methods;
+                                             `find` for shared paths, prefixes and paths of nobody
     `dialects.wire.dialect.Dialect.credentials`
-                                             the raw key out of the headers
-    `store.reload.Reloader.current`          the generation in force; its `store.reload.Snapshot.key` knows the
+                                             the raw key out of the headers (`dialects.wire.credentials.bearer`)
+    `store.reload.Reloader.current`          the generation in force; its `store.reload.Snapshot.known_key` has the
                                              key, `store.reload.Snapshot.view` has what each dialect bound of the
                                              bundle
     `dialects.feather.routes.evaluate_bulk`  its handler: `dialects.feather.schema` reads the body, the bundle
@@ -54,16 +58,20 @@ fifth):
 
 One event, from a request to whoever reads it:
 
-    `dialects.feather.routes.take_events`    checks the batch; what is kept are its bytes as they came
+    `dialects.feather.routes.take_events`    checks the batch; what is kept are its events' own bytes, the whole
+                                             body or an array of those that were taken
+    `journal.window.EventWindow.reserve`     of APIs with event ids (`dialects.traffical.events`): repeats are
+                                             marked; then append, then commit, nothing awaited between
     `dialects.wire.ingest`                   into the journal, and the answer when the record is safe
     `journal.writer.JournalWriter.append`    one record into the worker's mapped ring, `_core.ring.Ring.append`
     `_core.journal_writer.NativeWriter`      the writer thread, `ext/include/fanion_writer.h`: ring to log segment,
                                              one sync for all that wait; `journal.steward.Steward` makes and seals
                                              segments
     `journal.writer.JournalWriter.durable`   what the answer waits for: resolved by the writer's signal
-    `journal.recovery.recover`               at a start: what a dead worker's ring still holds
+    `journal.recovery.recover`               at a start, and soon after a worker's death: what its ring still holds
     `journal.reader.JournalReader.read`      records, each once; `journal.event.expand` makes canonical events of
-                                             them and `cli.journal.cat` prints those
+                                             them by `dialects.feather.canonical`, and `cli.journal.cat` prints
+                                             those
 """
 
 __version__: str

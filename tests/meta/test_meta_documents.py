@@ -115,3 +115,18 @@ def test_no_citation_is_a_number_of_a_contract() -> None:
                 text = path.read_text(errors="replace")
                 wrong += [f"{path.relative_to(ROOT)}: {hit.group()}" for hit in pattern.finditer(text)]
     assert wrong == []
+
+
+PACKAGE = ROOT / "src" / "fanion"
+ROOMS = [
+    "http",
+    *(f"dialects/{words.parent.name}" for words in (PACKAGE / "dialects").glob("*/words.py")),
+    "dialects/wire",
+]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_that_lists_its_modules_lists_them_all(room: str) -> None:
+    modules = {path.stem for path in (PACKAGE / room).glob("*.py")} - {"__init__"}
+    listed = (PACKAGE / room / "__init__.py").read_text()
+    assert [name for name in sorted(modules) if not re.search(rf"\b{name}\b", listed)] == []

@@ -10,7 +10,7 @@ from fanion.dialects.redpennon.routes import DIALECT as OWN_HEADER
 from fanion.dialects.wire.bound import ELSEWHERE, finder, lenient_finder
 from fanion.dialects.wire.credentials import bearer, bearer_begins, own_header
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.reply import JSON_NO_STORE, Head, with_fault
+from fanion.dialects.wire.reply import JSON_NO_STORE, with_fault
 from fanion.dialects.wire.walk import ABSENT, look_up
 from fanion.model.api_key import KeyRecord
 from tests.unit.http_standins import Caller, View
@@ -28,12 +28,6 @@ class Snapshot:
 
 def absent() -> Fault:
     return Fault(FaultKind.NOT_FOUND, "gone")
-
-
-def test_a_head_has_its_headers_in_both_forms() -> None:
-    head = Head(200, [(b"content-type", b"application/json"), (b"x-name", b"\xe9")])
-    assert head.text_headers == [("content-type", "application/json"), ("x-name", "é")]
-    assert head.text_headers is head.text_headers
 
 
 def test_the_first_message_of_a_prebuilt_head_is_made_once() -> None:

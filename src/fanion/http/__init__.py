@@ -2,9 +2,11 @@
 
     asgi        the parts of the server's interface that are used
     router      raw path -> route; shared paths; the dialect that answers for a path of nobody
-    request     Host, body (limits, time-outs, encodings)
+    request     Host, body (limits, time-outs, how much of them is held)
+    encoding    gzip, deflate and zstd bodies
     cors        preflights
-    app         the ASGI application: route -> method -> auth -> limiter -> body -> the dialect's own rules
+    app         the ASGI application: route -> method -> Host -> auth -> limiter -> body -> the dialect's own rules
+    answers     large answers, in pieces
     health      /healthz
 
 It knows no API's word: what an API is made from stands in `fanion.dialects.wire`, and nothing here opens the store

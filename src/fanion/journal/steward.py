@@ -2,8 +2,9 @@
 
 It makes segments ready before they are needed, seals finished ones, adopts rings of dead workers, watches free
 space, the directory and the writer's pulse, opens the journal again after a failure, and runs retention. It never
-touches an event's bytes and never answers a request; what it finds is published as a `Health`, and what the event
-loop has to do is handed over with `call_soon_threadsafe`.
+answers a request, and touches events' bytes only to carry them over from a ring whose directory or owner is gone.
+What it finds is published as a `Health`, and what the event loop has to do is handed over with
+`call_soon_threadsafe`.
 """
 
 from __future__ import annotations

@@ -185,8 +185,8 @@ class EventWindow:
         """Reserves the ids of one request for the record that is appended next. None: an event without an id.
 
         The reservation's `dispositions` has a byte per id (0 new, 2 repeated, also within the request) and `hashes`
-        16 bytes per id for the record (zeros for a repeat: the record doesn't keep that event). Raises
-        JournalFullError when repeats can't be told now: nothing may be kept.
+        16 bytes per id for the record (zeros for a repeat: its event may stay in the record, but the id is that of
+        the record which had it first). Raises JournalFullError when repeats can't be told now: nothing may be kept.
         """
         journal = self._journal
         if not self._window.ready:

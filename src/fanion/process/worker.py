@@ -1,8 +1,8 @@
 """One worker process: an ASGI application whose lifespan builds and takes down everything else.
 
-Start: counters -> store -> reloader -> limiter -> windows -> journal -> application; closed in the reverse
-order, once no request is left. All of it is opened here, after the fork, and belongs to this process and its
-event loop.
+Start: counters -> store -> reloader -> limiter -> windows -> journal -> application, with clock, pulse and body
+watch beside; closed in the reverse order, once no request is left. All of it is opened here, after the fork, and
+belongs to this process and its event loop.
 
 SIGTERM: the HTTP server stops accepting, bodies that haven't arrived are waited for `BODY_GRACE_S` and no longer,
 what is in flight is answered, the journal is drained. Half way through `server.stop_timeout_s` whatever is

@@ -5,5 +5,6 @@ envelope  headers of every answer, errors
 routes    endpoints, credentials
 served    what the endpoints keep at hand of one environment
 schema    request bodies, and where a refused one is wrong
+canonical what its events mean
 emit      result fragments at publish time
 """

@@ -1,7 +1,15 @@
 """OpenFeature's remote evaluation protocol. Semantics are in the definitions; its rules stand in
 docs/apis/ofrep.md.
 
-Reading order: `naming` (which flag a key means), `needs` (which flags can't do without a targeting key), `emit`
-(what is rendered when definitions are published), `schema` (bodies), `served` (what is at hand of an environment),
-`evaluate` (one flag, all flags), `manifest`, `envelope` (heads and errors), `routes`.
+words      what others have to know of it
+needs      which flags can't do without a targeting key
+values     values as the protocol writes them
+emit       what is rendered when definitions are published
+schema     request bodies
+served     what is at hand of an environment, the manifest's flags too
+evaluate   one flag, all flags
+governed   governance in the protocol's words
+envelope   heads of answers, errors
+routes     endpoints, credentials
+canonical  it has no events
 """

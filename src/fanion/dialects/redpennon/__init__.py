@@ -9,5 +9,6 @@ evaluate   one variable, many variables
 events     de-duplication, traces, the journal
 trace      the tokens that tie an event to its evaluation
 governed   governance in the API's own words
+canonical  what its events mean
 emit       result fragments and the catalogue, at publish time
 """

@@ -8,5 +8,6 @@ segments   membership of one context, and of many
 events     metric events: who is counted, who is rejected
 served     what the endpoints keep at hand of one environment
 schema     request bodies, and where a refused one is wrong
+canonical  what its events mean
 emit       answers at publish time
 """

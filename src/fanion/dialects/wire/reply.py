@@ -1,6 +1,6 @@
 """What an endpoint answers, and the headers of a request.
 
-A reply is a head and a body, whichever interface carries it. An answer is one segment, so its whole body is
+A reply is a head and a body. An answer is one segment, so its whole body is
 there when it is sent; `content-length` is set by the HTTP server from that body. Heads of answers that differ
 by their body alone are made once, at import, and what an interface makes of one is made once too.
 """
@@ -24,23 +24,13 @@ JSON_NO_STORE: HeaderList = [(b"content-type", b"application/json"), *NO_STORE]
 class Head:
     """Status and headers. Nothing of it changes once a reply has carried it."""
 
-    __slots__ = ("_text_headers", "headers", "start", "status")
+    __slots__ = ("headers", "start", "status")
 
     def __init__(self, status: int, headers: HeaderList) -> None:
         self.status = status
         self.headers = headers
         self.start: StartMessage | None = None
         """ASGI's first message; the application makes it with the first answer and keeps it here."""
-        self._text_headers: list[tuple[str, str]] | None = None
-
-    @property
-    def text_headers(self) -> list[tuple[str, str]]:
-        """The headers as text, which is RSGI's form."""
-        if self._text_headers is None:
-            self._text_headers = [
-                (name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers
-            ]
-        return self._text_headers
 
 
 Reply: TypeAlias = tuple[Head, bytes]

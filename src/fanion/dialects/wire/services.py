@@ -1,4 +1,4 @@
-"""What a worker's parts offer to a request, gathered once at start-up by the composition root.
+"""What a worker's parts offer to a request, gathered once at its start (`fanion.process.worker`).
 
 The protocols say what the server asks of each part and nothing more, so tests can hand in plain stand-ins.
 Everything here belongs to one worker process and its event loop.
@@ -63,7 +63,7 @@ class Snapshots(Protocol):
     """Where snapshots come from."""
 
     def current(self) -> Snapshot:
-        """The generation that counts now; raises StoreError when the store can't be read."""
+        """The generation that counts now; the last good one where the store can't be read."""
 
 
 class Journal(Protocol):
