@@ -19,13 +19,15 @@ from pathlib import Path
 
 import lmdb
 
+from fanion.store.database import READERS_MAX
+
 STOPPED_S = (0.05, 3.0)
 """How long a process stands still; a worker that stands still longer is replaced by the supervisor."""
 TAKE_READERS = """
 import lmdb, sys
 taken = []
 try:
-    environment = lmdb.open(sys.argv[1], max_readers=1 << 20, max_dbs=16, create=False)
+    environment = lmdb.open(sys.argv[1], max_readers=int(sys.argv[2]), max_dbs=16, create=False)
     while True:
         taken.append(environment.begin())
 except lmdb.ReadersFullError:
@@ -64,7 +66,7 @@ def replace_store(store: Path) -> None:
     shutil.rmtree(copy, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
     copy.mkdir(mode=0o700)
-    with lmdb.open(str(store), create=False, max_dbs=16) as environment:
+    with lmdb.open(str(store), create=False, max_dbs=16, max_readers=READERS_MAX) as environment:
         environment.reader_check()
         environment.copy(str(copy))
     store.rename(old)
@@ -73,7 +75,7 @@ def replace_store(store: Path) -> None:
 
 def fill_readers(store: Path) -> int:
     """Takes every free reader slot of the store in a process that is killed then. Returns how many it took."""
-    command = [sys.executable, "-c", TAKE_READERS, str(store)]
+    command = [sys.executable, "-c", TAKE_READERS, str(store), str(READERS_MAX)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         taken = int(process.stdout.readline() or b"0")
