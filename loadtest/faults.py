@@ -23,6 +23,7 @@ from fanion.store.database import READERS_MAX
 
 STOPPED_S = (0.05, 3.0)
 """How long a process stands still; a worker that stands still longer is replaced by the supervisor."""
+FREED_WITHIN_S = 10.0
 TAKE_READERS = """
 import lmdb, sys
 taken = []
@@ -66,11 +67,23 @@ def replace_store(store: Path) -> None:
     shutil.rmtree(copy, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
     copy.mkdir(mode=0o700)
-    with lmdb.open(str(store), create=False, max_dbs=16, max_readers=READERS_MAX) as environment:
+    with _open(store) as environment:
         environment.reader_check()
         environment.copy(str(copy))
     store.rename(old)
     copy.rename(store)
+
+
+def _open(store: Path) -> lmdb.Environment:
+    """The store, as soon as there is a place for a reader: a server frees those of the dead each second."""
+    ends = time.monotonic() + FREED_WITHIN_S
+    while True:
+        try:
+            return lmdb.open(str(store), create=False, max_dbs=16, max_readers=READERS_MAX)
+        except lmdb.ReadersFullError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.05)
 
 
 def fill_readers(store: Path) -> int:
