@@ -17,7 +17,7 @@ from tests.unit.redpennon_standins import event as pennon_event
 from tests.unit.test_http_feather import BULK, EVENTS, event
 from tests.unit.test_http_stitchd import EVENT as STITCHD_EVENT
 from tests.unit.test_http_stitchd import ask, caller  # noqa: F401  # the fixture
-from tests.unit.test_traffical_http import BROWSER, KEY, TRACK, make_caller
+from tests.unit.traffical_standins import BROWSER, KEY, TRACK, make_caller
 
 CUT = "cut \ud83d"
 """Text that was cut inside an emoji; `json.dumps` writes it as JSON.stringify does."""
