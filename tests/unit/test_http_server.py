@@ -73,13 +73,13 @@ def test_workers_hold_the_directory_that_was_put_in_place_together(tmp_path: Pat
     data = tmp_path / "data"
     data.mkdir()
     lock = DirectoryLock(data)
-    lock.follow()
+    assert not lock.follow()
     data.rename(tmp_path / "old")
     with pytest.raises(ServeError, match="can't be opened"):
         lock.follow()
     data.mkdir()
-    for _ in range(2):
-        lock.follow()
+    assert lock.follow()
+    assert not lock.follow()  # held already
     with pytest.raises(ServeError, match="another server uses"):
         DirectoryLock(data)
     lock.close()

@@ -99,8 +99,8 @@ class EventWindow:
         replace: bool = False,
     ) -> EventWindow:
         """Opens or makes DIR/shared/window-NAME. `capacity`: ids remembered at least; 64 bytes of disk and memory
-        each. `replace`: a window that is damaged or of another size is made anew; only for the process that
-        starts the others.
+        each. `replace`: a window that is damaged, of another size or of another journal is made anew; only for the
+        process that starts the others, and where another directory was put in place of a running server's.
         Raises ServeError.
         """
         storage = storage or Storage()

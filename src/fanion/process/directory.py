@@ -110,19 +110,20 @@ class DirectoryLock:
         os.ftruncate(self._files[0], 0)
         os.pwrite(self._files[0], b"%d\n" % os.getpid(), 0)
 
-    def follow(self) -> None:
+    def follow(self) -> bool:
         """In a worker's start: where another directory was put in place of the locked one, holds that too, with the
-        server's other workers. Raises ServeError when it isn't there or another server has it."""
+        server's other workers, and says so. Raises ServeError when it isn't there or another server has it."""
         fresh = _open_lock(self._directory)
         if any(os.path.samestat(os.fstat(fresh), os.fstat(held)) for held in self._files):
             os.close(fresh)
-            return
+            return False
         try:
             fcntl.flock(fresh, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             os.close(fresh)
             raise ServeError(f"{self._directory}: it was replaced, and another server uses it now") from None
         self._files.append(fresh)
+        return True
 
     def close(self) -> None:
         self._place.close()

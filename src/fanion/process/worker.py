@@ -167,8 +167,8 @@ class Worker:
 
     async def _start(self) -> None:
         config, loop = self._config, asyncio.get_running_loop()
-        if self._lock is not None:
-            self._lock.follow()
+        # What was put there with the store may be derived from another journal than lies there now.
+        replaced = self._lock is not None and self._lock.follow()
         metrics = self._metrics = self._keep(Metrics.open(self._data))
         store = self._keep(self._open_store())
         settings = journal_settings(config)
@@ -187,7 +187,7 @@ class Worker:
         self._reloader = reloader
         limiter = self._keep(Limiter.open(self._data, config.limiter.slots))
         event_ids, replays = (
-            self._keep(EventWindow.open(self._data, size, name=name, settings=settings))
+            self._keep(EventWindow.open(self._data, size, name=name, settings=settings, replace=replaced))
             for name, size in ((IDS, config.journal.event_ids), (REPLAYS, config.journal.used_traces))
         )
         journal = self._keep(JournalWriter.open(self._data, settings, loop))
