@@ -114,16 +114,8 @@ def ask(served: entry.Served, request: worlds.Request, body: bytes, headers: dic
 
 async def _ask(served: entry.Served, request: worlds.Request, body: bytes, headers: dict[str, str]) -> Cost:
     pairs = [(name.encode(), value.encode()) for name, value in {**request.headers, **headers}.items()]
-    scope = {
-        "type": "http",
-        "method": request.method,
-        "raw_path": request.path.encode(),
-        "path": request.path,
-        "query_string": b"",
-        "http_version": "1.1",
-        "client": ("127.0.0.1", 1),
-        "headers": [*pairs, (b"host", b"localhost"), (b"content-length", b"%d" % len(body))],
-    }
+    scope = entry.scope_of(request)
+    scope["headers"] = [*pairs, (b"host", b"localhost"), (b"content-length", b"%d" % len(body))]
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

@@ -89,6 +89,19 @@ class StandIn:
         pass
 
 
+def scope_of(request: worlds.Request) -> dict[str, Any]:
+    """An ASGI scope but for its headers."""
+    return {
+        "type": "http",
+        "method": request.method,
+        "raw_path": request.path.encode(),
+        "path": request.path,
+        "query_string": b"",
+        "http_version": "1.1",
+        "client": ("127.0.0.1", 1),
+    }
+
+
 class Served:
     """The ASGI application of a worker over the gate's world, without a socket and with a stand-in journal."""
 
@@ -141,16 +154,7 @@ class Served:
         """One request for each body, in one turn of the event loop; the last answer's messages."""
         headers = [(name.encode(), value.encode()) for name, value in request.headers.items()]
         headers.append((b"host", b"localhost"))
-        scope = {
-            "type": "http",
-            "method": request.method,
-            "raw_path": request.path.encode(),
-            "path": request.path,
-            "query_string": b"",
-            "http_version": "1.1",
-            "client": ("127.0.0.1", 1),
-        }
-        return self.loop.run_until_complete(self._ask(scope, headers, bodies))
+        return self.loop.run_until_complete(self._ask(scope_of(request), headers, bodies))
 
     async def _ask(
         self, scope: dict[str, Any], headers: list[tuple[bytes, bytes]], bodies: list[bytes]

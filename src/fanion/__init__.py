@@ -30,9 +30,9 @@ One evaluation. Before it, once per publication:
     `definitions.load`                       files to checked documents, and each source lowered into an
                                              environment
     `definitions.lowering.builder.Builder`   collects slots, decisions and parameters: a `model.program.Lowered`
-    `dialects.feather.emit.render`           a dialect's table of it: answers as fragments of JSON, ready to be
-                                             copied
-    `bundle.compiler.compile_bundle`         program and tables as one flat value
+    `bundle.compiler.compile_bundle`         program and tables as one flat value; it asks each dialect that serves
+                                             the environment (`app.publish` knows which) for its table:
+    `dialects.feather.emit.render`           answers as fragments of JSON, ready to be copied
     `store.store.Store.publish`              one transaction, a new generation; every worker sees its number
 
 and then per request, here Feather's for many flags. Its handlers stand in its `routes`; larger dialects have
@@ -49,12 +49,17 @@ theirs in `evaluate`, `resolve`, `events`:
     `store.reload.Reloader.current`          the generation in force; its `store.reload.Snapshot.known_key` has the
                                              key, `store.reload.Snapshot.view` has what each dialect bound of the
                                              bundle
+    `process.worker.Worker`                  made that view (`_make_view`), at the environment's first use in this
+                                             worker and after each publish that changed it: a slice of the map
+                                             (`store.generation.PinnedGeneration.bundle`), verified whole
+                                             (`engine.evaluator.open_environment`), bound by each dialect
     `dialects.feather.routes.evaluate_bulk`  its handler: `dialects.feather.schema` reads the body, the bundle
                                              answers
     `_core.evaluate.Bundle`                  `ext/fanion/_core/evaluate.pyx`: finds each key in the table, runs its
-                                             decision over the map, binds an attribute when a node first reads it
-                                             (`match.pxd` tests it, `choice.pxd` draws), and copies the fragment
-                                             (`emit_json.pxd`); `engine.reference` says the same in plain Python
+                                             decision over the map (`kernel.pxd` is the loop), binds an attribute
+                                             when a node first reads it (`binding.pyx`; `match.pxd` tests it,
+                                             `choice.pxd` draws), and copies the fragment (`emit_json.pxd`);
+                                             `engine.reference` says the same in plain Python
 
 One event, from a request to whoever reads it:
 
@@ -68,7 +73,9 @@ One event, from a request to whoever reads it:
                                              one sync for all that wait; `journal.steward.Steward` makes and seals
                                              segments
     `journal.writer.JournalWriter.durable`   what the answer waits for: resolved by the writer's signal
-    `journal.recovery.recover`               at a start, and soon after a worker's death: what its ring still holds
+    `journal.recovery.recover`               what a dead worker's ring still holds: at a start by
+                                             `journal.session.open_session`, soon after a death by another worker's
+                                             steward
     `journal.reader.JournalReader.read`      records, each once; `journal.event.expand` makes canonical events of
                                              them by `dialects.feather.canonical`, and `cli.journal.cat` prints
                                              those

@@ -10,7 +10,9 @@ import pytest
 
 from fanion._core.bundle import SECTIONS
 from fanion.bundle import format as f
+from fanion.bundle.compiler import compile_bundle
 from fanion.engine import reference
+from fanion.errors import ProgramError
 from fanion.model import program
 from fanion.model.layers import RowHole
 from fanion.model.parts import PieceKind
@@ -84,3 +86,10 @@ def test_the_types_of_nodes_are_the_writers() -> None:
     assert found is not None
     names = [name.strip() for name in found[1].split(",")]
     assert names == [f"FANION_{kind.name}" for kind in f.NodeType]
+
+
+def test_a_document_of_a_table_stands_in_no_others_place() -> None:
+    lowered = program.Lowered("env", documents={"events": b"[]"})
+    table = program.Table((), (b"",), documents={"events": b"{}"})
+    with pytest.raises(ProgramError, match="table toy: the document 'events' again"):
+        compile_bundle(lowered, {"toy": lambda _: table})

@@ -1,8 +1,8 @@
 """Deciding on a bundle: questions, and answers put together from its ready fragments.
 
-One `Bundle` belongs to one thread (a worker's event loop) and answers one question at a time. A question binds the
-slots that the asked flags name, each once, however many answers are asked of it. Leaves that need a library stop the
-kernel; `external` answers them under the GIL, once a question, and the run resumes where it stopped.
+One `Bundle` belongs to one thread (a worker's event loop) and answers one question at a time. A slot is
+bound when a node first reads it, once a question, however many answers are asked of it. Leaves that need a library
+stop the kernel; `external` answers them under the GIL, once a question, and the run resumes where it stopped.
 """
 
 cimport cython
@@ -170,7 +170,7 @@ cdef class Bundle(BundleView):
         return -1 if entry == NULL else <int64_t> entry.decision
 
     def vector(self, uint32_t number):
-        """(key, weights, note) of the weights that `chosen` named."""
+        """(key, weights, note) of the weights that `choose` named."""
         cdef const fanion_vector *found
         cdef uint32_t n
         self.require()

@@ -38,6 +38,11 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
     for name, render in renderers.items():
         table = render(lowered)
         write_table(writer, name, table)
+        if twice := documents.keys() & table.documents:
+            writer.where = ("table", name)
+            raise writer.refuse(
+                f"the document {min(twice)!r} again", "each name once, a dialect's begin with its own"
+            )
         documents |= table.documents
     for name, content in documents.items():
         writer.rows[Section.DOCUMENTS].append(f.DOCUMENT.pack(*writer.text(name), *writer.blob(content)))

@@ -16,10 +16,7 @@ import msgspec
 
 from fanion.errors import JournalError
 from fanion.journal.reader import Record
-from fanion.model.canonical import Canonical, Fields, iso_from_ns
-
-DISPOSITIONS = ("kept", "verified", "duplicate")
-VERIFIED = 1
+from fanion.model.canonical import DISPOSITIONS, VERIFIED, Canonical, Fields, iso_from_ns
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -62,6 +62,10 @@ class SegmentHeader(msgspec.Struct, frozen=True):
     def compressed(self) -> bool:
         return bool(self.flags & FLAG_COMPRESSED)
 
+    def started_at(self, first_sequence: int) -> SegmentHeader:
+        """The header once its first group is durable."""
+        return msgspec.structs.replace(self, first_sequence=first_sequence)
+
     def pack(self) -> bytes:
         fields = (self.machine, self.salt, self.ordinal, self.epoch, self.first_sequence, self.life)
         plain = HEADER.pack(SEGMENT_MAGIC, VERSION, 0, *fields, self.created_ns, self.writer, self.flags)

@@ -146,16 +146,7 @@ def _write_segment(
             write_all(storage, ready.fd, record, offset)
             offset += len(record)
         storage.fdatasync(ready.fd)
-        started = type(ready.header)(
-            machine=machine,
-            salt=ready.header.salt,
-            ordinal=ordinal,
-            epoch=epoch,
-            first_sequence=first,
-            life=ready.header.life,
-            created_ns=ready.header.created_ns,
-            writer=slot.writer,
-        )
+        started = ready.header.started_at(first)
         write_all(storage, ready.fd, started.page(), 0)
         storage.fdatasync(ready.fd)
     finally:

@@ -13,7 +13,7 @@ from fanion._core.journal_writer import NativeWriter
 from fanion._core.ring import DATA_OFFSET, Ring
 from fanion.errors import JournalError
 from fanion.journal.files import ReadySegment, RingIdentity, SegmentMaker, begin_ring, machine_id, make_ring
-from fanion.journal.log_segment import PAGE, SegmentHeader, new_salt, parse_header
+from fanion.journal.log_segment import PAGE, new_salt, parse_header
 from fanion.journal.recovery import Recovered, recover
 from fanion.journal.seal import seal_segment
 from fanion.journal.settings import JournalSettings
@@ -95,7 +95,7 @@ class Session:
                     self.storage.unlink(ready.path)
 
     def seal(self, ready: ReadySegment, first_sequence: int, end_sequence: int) -> None:
-        header = started_header(ready.header, first_sequence)
+        header = ready.header.started_at(first_sequence)
         seal_segment(self.storage, ready.path, header, end_sequence, keep_size=self.settings.segment_bytes)
 
     def finish(self) -> bool:
@@ -139,20 +139,6 @@ class Session:
             self.storage.close(self.made.popitem()[0])
         self.storage.close(self.ring_fd)
         self.slot.release()
-
-
-def started_header(header: SegmentHeader, first_sequence: int) -> SegmentHeader:
-    return SegmentHeader(
-        machine=header.machine,
-        salt=header.salt,
-        ordinal=header.ordinal,
-        epoch=header.epoch,
-        first_sequence=first_sequence,
-        life=header.life,
-        created_ns=header.created_ns,
-        writer=header.writer,
-        flags=header.flags,
-    )
 
 
 def open_session(storage: Storage, directory: Path, settings: JournalSettings) -> Session:

@@ -55,7 +55,7 @@ class Health(NamedTuple):
 
 
 class Owner(Protocol):
-    """The event loop's side; both calls may come from the steward's thread."""
+    """The event loop's side; all may come from the steward's thread."""
 
     def attach(self, session: Session) -> None: ...
     def detach(self, reason: str) -> None: ...

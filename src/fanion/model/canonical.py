@@ -15,6 +15,10 @@ from fanion.model.text import ecmascript_number
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
+DISPOSITIONS = ("kept", "verified", "duplicate")
+"""What a record says of each of its events, by the byte that stands for it."""
+VERIFIED, DUPLICATE = 1, 2
+
 
 class Fields(TypedDict, total=False):
     """Parts of the canonical event, as `journal.event.Event` has them. A part that is left out is None."""

@@ -22,7 +22,8 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 
 
 class Hole(msgspec.Struct, frozen=True):
-    """A place in a fragment that only the request can fill: the emitter takes the request's nth bytes."""
+    """A place in a fragment that only the request can fill: in a row what `RowHole` numbers; in an entry it is
+    where the fragment is cut in two (`Question.put_each`), or nothing."""
 
     number: int
 

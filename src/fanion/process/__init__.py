@@ -1,1 +1,12 @@
-"""The server as processes: the supervisor, its workers, the data directory that they share."""
+"""The server as processes: the supervisor, its workers, the data directory that they share.
+
+machine     cores and descriptors that are granted
+directory   the data directory: checked, locked, its place watched
+sockets     the API's port, each worker's own listening socket, the operations' socket
+supervisor  starts workers and the operations process, replaces those that end or stand still
+aside       a process beside the workers, kept alive
+worker      one worker: what it is built from, in which order it starts and stops
+pulse       its heartbeat, and why it should get no requests
+healing     a damaged store put right in a child, beside its readers
+operations  /healthz, /readyz, /metrics on an address of their own
+"""

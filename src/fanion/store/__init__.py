@@ -1,1 +1,15 @@
-"""LMDB: transactions, lists, pinned generations, recovery. What a bundle looks like inside is `fanion.bundle`."""
+"""LMDB: generations of bundles, keys and lists. What a bundle looks like inside is `fanion.bundle`.
+
+handles       LMDB's objects, for type checkers
+database      the open environment: rights, places of readers, whether it still lies where it was opened
+transactions  one writer at a time, the manifest, numbers of generations
+generation    layout and seals of what is stored; a pinned generation and the views into the map under it
+publication   what is published at once
+store         what commands and the server's start do: publish, roll back, keys, copies
+lists         list segments in blocks; list_writer changes them, spool reads members before a lock is taken
+reload        a worker's side: following generations, the keys and views of one
+revocations   revoked keys beside the store, so that no older copy revives one
+signing       the keys of trace tokens
+verify        reading a store through; recovery puts its copy in place
+upgrade       bundles of an older format, compiled again
+"""

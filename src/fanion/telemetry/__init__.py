@@ -1,1 +1,7 @@
-"""What operators see: `metrics` (one catalogue, counted over all workers) and `logs` (one JSON line an event)."""
+"""What operators see.
+
+metrics     one catalogue, counted over all workers in shared memory; exposition writes it for a scraper
+heartbeats  each worker's pulse, readiness and reasons in shared memory
+journal     the journal's figures as metrics; windows: those of the event-id windows
+logs        one JSON line an event
+"""

@@ -1,1 +1,8 @@
-"""What every source lowers with: the builder of an environment, conditions, flags."""
+"""What every source lowers with.
+
+builder     the environment that is being made: slots, decisions, parameters, lists, documents
+assembler   the nodes of one decision, with labels where a target is not there yet
+values      operands and values as text
+conditions  trees of tests; segments: audiences as decisions of their own
+rules       flags of rules, rollouts and splits
+"""

@@ -22,7 +22,7 @@ from fanion.dialects.redpennon.trace import SCOPE_CHARACTERS, TraceSigner
 from fanion.dialects.redpennon.words import CUSTOM_DATA
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.reply import Headers, Reply
-from fanion.dialects.wire.services import Services, Snapshot
+from fanion.dialects.wire.services import Snapshot
 from fanion.model import canonical
 from fanion.model.api_key import KeyRecord
 from fanion.model.json_value import Json, JsonObject
@@ -109,7 +109,7 @@ def whole(fragment: bytes, user: Mapping[str, Json] | None) -> bytes:
     return b'{%b..."}' % fragment
 
 
-def evaluate_one(services: Services, bodies: Bodies, signers: Signers, gate: Gate) -> Handler:
+def evaluate_one(bodies: Bodies, signers: Signers, gate: Gate) -> Handler:
     read = bodies.one
     admit = gate.evaluation
 
@@ -129,7 +129,7 @@ def evaluate_one(services: Services, bodies: Bodies, signers: Signers, gate: Gat
     return handler
 
 
-def evaluate_many(services: Services, bodies: Bodies, signers: Signers, gate: Gate) -> Handler:
+def evaluate_many(bodies: Bodies, signers: Signers, gate: Gate) -> Handler:
     read = bodies.many
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:

@@ -33,14 +33,14 @@ from fanion.dialects.redpennon.served import served
 from fanion.dialects.redpennon.trace import TraceSigner, scope_of
 from fanion.dialects.redpennon.words import NAME
 from fanion.dialects.wire.endpoint import Handler
-from fanion.dialects.wire.ingest import DUPLICATE, Ingest
+from fanion.dialects.wire.ingest import Ingest
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import JournalError
 from fanion.model.api_key import KeyRecord
+from fanion.model.canonical import DUPLICATE, VERIFIED
 
 NO_ID: Final = bytes(16)
-VERIFIED: Final = 1
 TRACES: Final = b"redpennon/traces"
 
 

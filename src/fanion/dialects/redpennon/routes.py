@@ -34,11 +34,9 @@ DEMO: Final = (
 def routes(services: Services) -> list[Route]:
     limits, settings = services.config.limits, services.config.of(RedPennonSettings)
     bodies, signers, gate = Bodies(limits), Signers(settings.trace_ttl_s, services.token_ns), Gate(services)
-    one = Endpoint(
-        "variable", evaluate_one(services, bodies, signers, gate), limits.body_bytes_max, scope="evaluate"
-    )
+    one = Endpoint("variable", evaluate_one(bodies, signers, gate), limits.body_bytes_max, scope="evaluate")
     many = Endpoint(
-        "variables", evaluate_many(services, bodies, signers, gate), limits.body_bytes_max, scope="evaluate"
+        "variables", evaluate_many(bodies, signers, gate), limits.body_bytes_max, scope="evaluate"
     )
     events = Endpoint(
         "events",

@@ -34,12 +34,12 @@ class Served:
 
 
 def bind(bundle: Bundle) -> Served | None:
-    """None where the environment isn't served through this API."""
-    return Served(bundle) if bundle.table(NAME) >= 0 and NAME in bundle.identifiers else None
+    """None where the bundle has no table of ours: a publish makes one for each API that serves the environment."""
+    return Served(bundle) if bundle.table(NAME) >= 0 else None
 
 
 def _unserved() -> Fault:
     return Fault(FaultKind.OVERLOADED, "The environment is not served now.", retry_after_s=1)
 
 
-served = finder(NAME, Served, _unserved, elsewhere="the environment is not served through this API")
+served = finder(NAME, Served, _unserved)

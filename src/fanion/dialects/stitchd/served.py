@@ -97,9 +97,8 @@ def members_of(context_type: str, context_key: str) -> dict[str, str]:
 
 
 def bind(bundle: Bundle) -> Served | None:
-    """None where the environment's definitions name its dialects and this is none of them."""
-    named = not bundle.identifiers or NAME in bundle.identifiers
-    return Served(bundle) if named and bundle.table(NAME) >= 0 else None
+    """None where the bundle has no table of ours: a publish makes one for each API that serves the environment."""
+    return Served(bundle) if bundle.table(NAME) >= 0 else None
 
 
 def _unreadable() -> Fault:

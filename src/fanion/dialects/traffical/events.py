@@ -25,11 +25,12 @@ from fanion.dialects.traffical.words import NAME
 from fanion.dialects.wire.bodies import mended
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.ingest import DUPLICATE, Ingest, echoed
+from fanion.dialects.wire.ingest import Ingest, echoed
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import JournalError, StoreError
 from fanion.model.api_key import KeyRecord
+from fanion.model.canonical import DUPLICATE
 
 ID: Final = attrgetter("id")
 PLACE: Final = attrgetter("orgId", "projectId", "env")

@@ -117,7 +117,7 @@ def number(value: float) -> float | int:
 
 def bind(bundle: Bundle) -> Served | None:
     table = bundle.table(NAME)
-    return Served(bundle, table) if table >= 0 and NAME in bundle.identifiers else None
+    return Served(bundle, table) if table >= 0 else None
 
 
 def _unknown() -> Fault:

@@ -47,7 +47,11 @@ class Dialect:
     credential_header: the header that its key comes in. credentials: the raw key, or Fault NO_CREDENTIALS.
     recognises: whether a request to no known path looks like one of this API's. refuse: a fault in its shape.
     bind: what the dialect wants to have at hand of a mapped bundle, made once per environment and generation; None
-    where it doesn't serve the environment.
+    where the bundle has no table of it, as the environment is served through other APIs only.
+    routes: made once per worker. cors: None, no preflights.
+    render: its table, when definitions are published: a `model.program.Entry` for each key that it serves, with a
+    fragment for each answer. A fragment is the inside of an object, without braces, unless `whole` and the handlers
+    write it otherwise.
     whole: a fragment as one JSON value, as commands show it; what a request adds is left out or, where a member
     would be cut short, stands as `...`. Its second argument is the context's members, None where no one asks.
     demo: a shell line that asks the demo world something; `{url}` stands for the server's address.

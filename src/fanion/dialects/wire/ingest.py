@@ -19,8 +19,6 @@ from fanion.dialects.wire.services import Services
 from fanion.errors import JournalError, JournalFullError
 
 RETRY_AFTER_S = 1.0
-DUPLICATE = 2
-"""Disposition of an event whose id was there before."""
 
 T = TypeVar("T")
 
@@ -50,7 +48,13 @@ class Ingest:
     def keep(
         self, environment: str, received_ns: int, body: bytes, reply: Reply, *, whole: bool
     ) -> Reply | Awaitable[Reply]:
-        """A batch in which nothing is told from a repeat. Raises Fault OVERLOADED when nothing was kept."""
+        """Keeps one request in which nothing is told from a repeat (`append` and `answer` are for APIs with event
+        ids). Raises Fault OVERLOADED when nothing was kept.
+
+        `whole`: the body as it was received, which has to be `{"events": [...]}`, or one event object that can have
+        no member `events`. Else `body` is a JSON array of the events that are kept; `[body]` for a single open
+        object. `journal.event.split_events` reads it back.
+        """
         journal = self._journal
         try:
             sequence = journal.append(

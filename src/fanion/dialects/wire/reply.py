@@ -1,8 +1,8 @@
 """What an endpoint answers, and the headers of a request.
 
-A reply is a head and a body. An answer is one segment, so its whole body is
-there when it is sent; `content-length` is set by the HTTP server from that body. Heads of answers that differ
-by their body alone are made once, at import, and what an interface makes of one is made once too.
+A reply is a head and a whole body; `content-length` is set by the HTTP server from that body, and `http.answers`
+sends a large one in pieces. Heads of answers that differ by their body alone are made once, at import, and what the
+interface makes of one is made once too.
 """
 
 from __future__ import annotations

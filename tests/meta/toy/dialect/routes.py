@@ -101,7 +101,7 @@ def tell(services: Services) -> Handler:
     def handler(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
     ) -> Reply | Awaitable[Reply]:
-        reading(Ask, body)
+        reading(Ask, body)  # closed, so no member `events` can make a batch of the whole body
         return keep(record.environment, time.time_ns(), body, (ACCEPTED, b"{}"), whole=True)
 
     return handler
