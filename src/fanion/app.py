@@ -152,7 +152,6 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         if upgrade_bundles(store) is not None:
             print("the store's bundles had an older format and were compiled again", flush=True)
         generation = store.generation()
-        store.check_readers()
         store.close()
         Limiter.prepare(data, config.limiter.slots)
         EventWindow.open(data, config.journal.event_ids, name=IDS, replace=True).close()

@@ -91,20 +91,19 @@ def test_a_standing_fits_its_row_whatever_its_lines_are() -> None:
         assert set(found.reasons) == {text * LINE_CHARACTERS_MAX}
 
 
-def test_a_part_of_a_worker_can_withhold_it_and_let_it_go() -> None:
+def test_a_pulse_says_what_keeps_its_worker_from_requests() -> None:
     row = Heartbeats(1).rows[0]
     problems = ["journal: full"]
     pulse = Pulse(row, lambda: problems, list, lambda: 3)
 
     def reasons() -> tuple[str, ...]:
+        pulse.say()
         found = row.standing()
         assert found is not None
         return found.reasons
 
-    pulse.withhold("store", "replaced")
-    assert reasons() == ("journal: full", "store: replaced")
+    assert reasons() == ("journal: full",)
     problems.clear()
-    pulse.withhold("store", "")
     assert reasons() == ()
     assert row.beat_ns > 0
 

@@ -1,7 +1,6 @@
 """A worker's heartbeat: a beat a second from its event loop, and what it says of its readiness.
 
-Any part of the worker may `withhold` it: name itself and a reason, and the worker isn't ready until that part takes
-the reason back. What changes is said at once; what the asked-for reasons say is looked at with each beat.
+What the asked-for reasons say is looked at with each beat, and whenever `say` is called.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ class Pulse:
         self._reasons = reasons
         self._notes = notes
         self._generation = generation
-        self._withheld: dict[str, str] = {}
         self._said: Standing | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -42,24 +40,13 @@ class Pulse:
             self._timer.cancel()
             self._timer = None
 
-    def withhold(self, part: str, reason: str) -> None:
-        """`part` needs this worker to get no requests, and why; an empty reason takes it back."""
-        if self._withheld.get(part, "") == reason:
-            return
-        self._withheld[part] = reason
-        self.say()
-
     def beat(self) -> None:
         """For what holds the event loop for long and is at work."""
         self._row.beat()
 
     def say(self) -> None:
         self._row.beat()
-        reasons = [
-            *self._reasons(),
-            *(f"{part}: {reason}" for part, reason in self._withheld.items() if reason),
-        ]
-        standing = Standing(os.getpid(), tuple(reasons), tuple(self._notes()), self._generation())
+        standing = Standing(os.getpid(), tuple(self._reasons()), tuple(self._notes()), self._generation())
         if standing != self._said:
             self._row.say(standing)
             self._said = standing

@@ -45,7 +45,7 @@ from granian.server.mp import MPServer
 
 from fanion.config import Server
 from fanion.errors import ServeError
-from fanion.process.aside import RESPAWN_DELAY_MAX_S, Aside, end_with_parent
+from fanion.process.aside import RESPAWN_DELAY_MAX_S, STEADY_S, Aside, end_with_parent
 from fanion.process.sockets import bound_socket
 from fanion.telemetry.heartbeats import Heartbeat, Heartbeats, Standing
 from fanion.telemetry.logs import logging_config
@@ -56,8 +56,6 @@ READY_TIMEOUT_S = 60.0
 """For the first worker to become ready; opening a store and draining old rings takes well under a second each."""
 LOOP_INTERVAL_S = 0.2
 LOOK_INTERVAL_S = 1.0
-STEADY_S = 10.0
-"""A worker that ended by itself after so long is started again without a growing delay."""
 ERROR_BYTES_MAX = 600
 """Of a worker's reason. Written as JSON it can grow sixfold, and has to stay below PIPE_BUF (4,096)."""
 
