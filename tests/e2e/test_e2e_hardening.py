@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -259,15 +260,17 @@ def test_no_key_opens_another_environment_on_any_route(server: Running, key: str
         server.ask("GET", "/v1/sdk/context", key=key),
         server.ask("POST", "/v1/telemetry/events", {"events": [event()]}, key=key),
     ]
+    # without the request's id: it is random, and holds "e2e" now and then
+    bodies = [re.sub(rb'"requestId":"[^"]*"', b"", answer.body) for answer in asked]
     if key in (SERVER_KEY, CLIENT_KEY):
         assert [answer.status for answer in asked] == [200, 200, 200, 202]
     elif key == OTHER_KEY:
         assert [answer.status for answer in asked] == [200, 200, 200, 202]
-        assert not any(b"e2e" in answer.body or b"variant-b" in answer.body for answer in asked)
+        assert not any(b"e2e" in body or b"variant-b" in body for body in bodies)
         assert b"RULE_MATCH" not in asked[1].body
     else:
         assert {answer.status for answer in asked} == {401}
-        assert not any(b"e2e" in answer.body for answer in asked)
+        assert not any(b"e2e" in body for body in bodies)
 
 
 def test_a_storm_of_connections_is_served_and_leaves_the_server_as_it_was(server: Running) -> None:
