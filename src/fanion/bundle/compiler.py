@@ -15,7 +15,7 @@ from fanion.bundle.format import Section
 from fanion.bundle.nodes import write_decision
 from fanion.bundle.sections import SectionWriter
 from fanion.bundle.tables import write_table
-from fanion.model.program import Lowered, Table
+from fanion.model.program import Lowered, Source, Table
 from fanion.model.shape import DOCUMENT, SourceRecord
 
 Renderer = Callable[[Lowered], Table]
@@ -53,6 +53,8 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
 
 def _write_slots(writer: SectionWriter, lowered: Lowered) -> None:
     for slot, needs in zip(lowered.slots, writer.needs, strict=True):
+        if slot.source is Source.COMPUTED:
+            raise writer.refuse("a computed slot", "slots that are looked up")
         texts = (*writer.text(slot.name), *writer.text(slot.context_type))
         flags = (slot.source, slot.profile, slot.dotted, needs)
         writer.rows[Section.SLOTS].append(f.SLOT.pack(*texts, *flags, 0))

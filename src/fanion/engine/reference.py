@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import xxhash
 
 from fanion.engine.choice import Chosen, count_of, draw, pick, probabilities, score
+from fanion.engine.expression import compute
+from fanion.engine.expression_values import Beyond, Root
 from fanion.engine.murmur import murmur3_32, murmur3_x64_128
 from fanion.model.choice import KeyedWeights, Scores
 from fanion.model.context import EvaluationContext
@@ -98,7 +100,7 @@ def choose(
 
 
 def bind(slot: Slot, context: EvaluationContext) -> Value:
-    """What a slot holds in a context."""
+    """What a looked-up slot holds in a context."""
     found = _find(slot, context)
     return Value(Kind.MISSING) if found is _ABSENT else _type(found, slot.profile)
 
@@ -204,8 +206,30 @@ class _Run:
 
     def value(self, slot: int) -> Value:
         if slot not in self.values:
-            self.values[slot] = bind(self.lowered.slots[slot], self.context)
+            spec = self.lowered.slots[slot]
+            computed = spec.source is Source.COMPUTED
+            self.values[slot] = self.compute(spec) if computed else bind(spec, self.context)
         return self.values[slot]
+
+    def compute(self, slot: Slot) -> Value:
+        root = Root(self.context.members, self.context.attributes)
+        try:
+            found = compute(slot.steps, self.loaded, root)
+        except Beyond:
+            return Value(Kind.OTHER)
+        # Numbers of expressions are doubles; a list or an object is no value of a slot.
+        return Value(Kind.OTHER) if isinstance(found, list) else _type(found, Profile.PLAIN)
+
+    def loaded(self, slot: int) -> Any:
+        """A lower slot as an expression sees it: the context's own value, or what another expression gave."""
+        spec = self.lowered.slots[slot]
+        if spec.source is not Source.COMPUTED:
+            found = _find(spec, self.context)
+            return None if found is _ABSENT else found
+        value = self.value(slot)
+        if value.kind is Kind.OTHER:
+            raise Beyond
+        return value.payload
 
     def decide(self, decision: int) -> Result:
         return self.resolve(decision)[0]

@@ -20,6 +20,7 @@ import enum
 import msgspec
 
 from fanion.model.choice import KeyedWeights, Scores
+from fanion.model.expression import Steps
 from fanion.model.layers import Layer, Row
 from fanion.model.parts import Fragment, Piece
 from fanion.model.shape import ContextShape
@@ -65,6 +66,7 @@ class Source(enum.IntEnum):
     ATTRIBUTE: `attributes[name]`. MEMBER: `members[name]`. MEMBER_OR_ATTRIBUTE: the member when present, else
     the attribute. CONTEXT_KEY: the key of the context of type `context_type`. CONTEXT_ATTRIBUTE: an attribute
     of that context. CONTEXT_KEYS: the keys of all contexts, in request order, joined without a separator.
+    COMPUTED: what the slot's steps make of lower slots (`fanion.model.expression`).
     """
 
     ATTRIBUTE = 0
@@ -73,17 +75,19 @@ class Source(enum.IntEnum):
     CONTEXT_KEY = 3
     CONTEXT_ATTRIBUTE = 4
     CONTEXT_KEYS = 5
+    COMPUTED = 6
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False):
     """One value that rules can look at. `dotted`: when the literal key is absent, the name is split on "."
-    and walked (objects by key, arrays by canonical index or "length")."""
+    and walked (objects by key, arrays by canonical index or "length"). `steps`: of COMPUTED, which has no name."""
 
     source: Source
     name: str
     context_type: str = ""
     dotted: bool = False
     profile: Profile = Profile.PLAIN
+    steps: Steps = ()
 
 
 class Op(enum.IntEnum):

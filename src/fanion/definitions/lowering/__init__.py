@@ -2,6 +2,7 @@
 
 builder     the environment that is being made: slots, decisions, parameters, lists, documents
 assembler   the nodes of one decision, with labels where a target is not there yet
+expressions the steps of one computed slot, likewise
 values      operands and values as text
 conditions  trees of tests; segments: audiences as decisions of their own
 rules       flags of rules, rollouts and splits

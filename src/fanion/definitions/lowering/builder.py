@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from fanion.definitions.reading.members import MemberList
 from fanion.definitions.reading.report import Report, shown
+from fanion.model.expression import Steps
+from fanion.model.expression_proof import depth_of
 from fanion.model.layers import Layer
 from fanion.model.parts import Piece, PieceKind
 from fanion.model.program import Answer, Decision, Lowered, Node, Parameter, Slot, Source
@@ -50,6 +52,8 @@ class Builder:
         self.tests: dict[tuple[str, str, str], Any] = {}
         """Lowered conditions by attribute, operator and text: the same ones come again and again."""
         self._slot_numbers: dict[Slot, int] = {}
+        self._computed: dict[str, int] = {}
+        self._depths: list[int] = []
         self._named: dict[str, int] = {}
         self._owners: dict[str, dict[str, tuple[str, str]]] = {}
         self._subject: tuple[Identity, Identity] | None = None
@@ -60,6 +64,19 @@ class Builder:
         if number is None:
             number = self._slot_numbers[slot] = len(self.slots)
             self.slots.append(slot)
+        return number
+
+    def computed(self, steps: Steps) -> int:
+        """The number of the slot that these steps compute; equal steps have one. Raises ValueError, which says at
+        which step, where they break a rule or a limit (`fanion.model.expression`)."""
+        same = repr(steps)  # where true, 1 and 1.0 are not equal
+        number = self._computed.get(same)
+        if number is None:
+            self._depths += [0] * (len(self.slots) - len(self._depths))
+            depth = depth_of(steps, len(self.slots), self._depths)
+            number = self._computed[same] = len(self.slots)
+            self.slots.append(Slot(Source.COMPUTED, "", steps=steps))
+            self._depths.append(depth)
         return number
 
     def named(self, name: str) -> int:
