@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from fanion._core.journal_writer import BLOCKED, IDLE
 from fanion.errors import JournalError
-from fanion.journal.reader import JournalReader, Record
+from fanion.journal.batch import Record
+from fanion.journal.reader import JournalReader
 from fanion.journal.session import Session
 from fanion.journal.settings import KIB, JournalSettings
 from fanion.journal.steward import Steward
@@ -100,8 +104,27 @@ def new_disk() -> Disk:
 
 
 def read_all(storage: SimulatedStorage) -> tuple[list[Record], JournalReader]:
+    """By both ways to read, which say the same."""
     reader = JournalReader(DATA, storage=storage)
-    return list(reader.read()), reader
+    records = list(reader.read())
+    other = JournalReader(DATA, storage=storage)
+    assert list(by_batches(other)) == records
+    assert other.defects == reader.defects
+    assert other.checkpoint == reader.checkpoint
+    return records, reader
+
+
+def one_by_one(reader: JournalReader) -> Iterator[Record]:
+    return reader.read()
+
+
+def by_batches(reader: JournalReader) -> Iterator[Record]:
+    return (batch.record(row) for batch in reader.read_batches() for row in range(len(batch.table)))
+
+
+Way = Callable[[JournalReader], Iterator[Record]]
+BOTH_WAYS = pytest.mark.parametrize("read", [one_by_one, by_batches])
+"""For tests that ask a reader of their own."""
 
 
 def check_recovered(storage: SimulatedStorage, sent: dict[int, bytes], acknowledged: int) -> int:

@@ -193,6 +193,11 @@ class SimulatedStorage(Storage):
             return os.pread(file.memory, size, offset)
         return bytes(file.cache[offset : offset + size])
 
+    def pread_into(self, fd: int, target: memoryview, offset: int) -> int:
+        found = self.pread(fd, len(target), offset)
+        target[: len(found)] = found
+        return len(found)
+
     def pwrite(self, fd: int, data: Any, offset: int) -> int:
         self._call("pwrite")
         file, part = self._file(fd), bytes(data)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-from pathlib import Path
 
 import pytest
 
 from fanion._core import journal_format
+from fanion.journal.batch import Record
 from fanion.journal.inspection import verify_segments
 from fanion.journal.log_segment import HEADER_COPY, START, SegmentHeader, Source, list_segments
-from fanion.journal.reader import JournalReader, Record
 from fanion.journal.seal import read_seal
 from fanion.journal.session import adopt
 from fanion.journal.settings import KIB, JournalSettings
@@ -319,8 +318,7 @@ def test_sequences_at_the_edges_of_integers(sequence: int) -> None:
     wanted = [n if n <= 2**63 - 2 else 0 for n in range(sequence, sequence + 5)]
     assert taken == wanted
     assert world.drain()
-    reader = JournalReader(Path("/data"), storage=storage)
-    assert [record.sequence for record in reader.read()] == [n for n in wanted if n]
+    assert [record.sequence for record in read_all(storage)[0]] == [n for n in wanted if n]
     storage = storage.kill()
     world = World(storage, SMALL).open()
     assert world.session.recovered.next_sequence == [n for n in wanted if n][-1] + 1

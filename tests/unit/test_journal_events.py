@@ -21,8 +21,9 @@ from fanion.cli.journal import command
 from fanion.dialects import canonical_forms
 from fanion.errors import JournalError
 from fanion.journal import JournalSettings, JournalWriter
+from fanion.journal.batch import Record
 from fanion.journal.event import Event, expand
-from fanion.journal.reader import Record, parse_payload
+from fanion.journal.reader import parse_payload
 from fanion.journal.settings import KIB
 
 RECEIVED_NS = 1_767_225_600_000_000_000

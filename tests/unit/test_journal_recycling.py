@@ -13,15 +13,16 @@ from fanion.journal import files, log_segment, window_rebuild
 from fanion.journal.reader import JournalReader
 from fanion.journal.retention import run_pass
 from fanion.journal.settings import KIB
-from tests.model.journal_world import DATA, JOURNAL, SETTINGS, World, new_disk, read_all
+from tests.model.journal_world import BOTH_WAYS, DATA, JOURNAL, SETTINGS, Way, World, new_disk, read_all
 from tests.model.simulated_disk import SimulatedStorage
 from tests.unit.journal_segments import COMPRESSING, HOUR_NS, build, follow_time, names, sequences
 
 
-def test_a_reader_in_the_middle_goes_on_across_compression_and_recycling() -> None:
+@BOTH_WAYS
+def test_a_reader_in_the_middle_goes_on_across_compression_and_recycling(read: Way) -> None:
     storage = build(5, close=False)
     reader = JournalReader(DATA, storage=storage)
-    records = reader.read()
+    records = read(reader)
     seen = [next(records).sequence for _ in range(25)]
     run_pass(storage, JOURNAL, COMPRESSING)
     world = World(storage).open()
@@ -34,7 +35,9 @@ def test_a_reader_in_the_middle_goes_on_across_compression_and_recycling() -> No
     assert seen == list(range(1, len(seen) + 1))
 
 
+@BOTH_WAYS
 def test_a_segment_that_outgrew_its_size_is_read_whole_while_it_is_recycled(
+    read: Way,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its file is cut to the common size for the pool: what stands there then is not what the segment held."""
@@ -42,7 +45,7 @@ def test_a_segment_that_outgrew_its_size_is_read_whole_while_it_is_recycled(
     storage = build(4, close=False)
     everything = sequences(storage)
     reader = JournalReader(DATA, storage=storage)
-    records = reader.read()
+    records = read(reader)
     seen = [next(records).sequence]
     smaller = msgspec.structs.replace(COMPRESSING, segment_bytes=SETTINGS.segment_bytes * 2 // 3)
     passed = run_pass(storage, JOURNAL, smaller)
@@ -63,14 +66,16 @@ def test_what_a_kill_left_on_its_way_to_the_pool_is_removed() -> None:
     assert names(storage, ".free") == []
 
 
+@BOTH_WAYS
 def test_what_is_removed_frees_its_blocks_in_small_steps_while_a_reader_stands_in_it(
+    read: Way,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(files, "REMOVE_STEP_BYTES", 8 * KIB)
     storage = build()
     follow_time(storage)
     reader = JournalReader(DATA, storage=storage)
-    records = reader.read()
+    records = read(reader)
     seen = [next(records).sequence for _ in range(5)]
     sizes: list[int] = []
     truncate = storage.truncate

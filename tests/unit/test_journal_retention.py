@@ -17,7 +17,7 @@ from fanion.journal.reader import JournalReader
 from fanion.journal.retention import run_pass
 from fanion.journal.settings import JournalSettings
 from fanion.journal.stamps import read_stamps
-from tests.model.journal_world import DATA, JOURNAL, SETTINGS, World, new_disk, read_all
+from tests.model.journal_world import BOTH_WAYS, DATA, JOURNAL, SETTINGS, Way, World, new_disk, read_all
 from tests.model.simulated_disk import SimulatedStorage
 from tests.unit.journal_segments import COMPRESSING, HOUR_NS, build, follow_time, names, sequences
 
@@ -192,7 +192,8 @@ def test_a_registered_reader_keeps_what_it_has_not_passed_unless_forced() -> Non
     assert run_pass(storage, JOURNAL, forced).removed == 4  # type: ignore[union-attr]
 
 
-def test_since_reads_only_what_can_hold_the_time() -> None:
+@BOTH_WAYS
+def test_since_reads_only_what_can_hold_the_time(read: Way) -> None:
     storage = build(5)
     all_records = read_all(storage)[0]
     since = all_records[-3].received_ns
@@ -207,7 +208,7 @@ def test_since_reads_only_what_can_hold_the_time() -> None:
 
     storage.pread = counting  # type: ignore[method-assign]
     reader = JournalReader(DATA, storage=storage, since_ns=since)
-    assert [record.sequence for record in reader.read()] == [record.sequence for record in all_records[-3:]]
+    assert list(read(reader)) == all_records[-3:]
     assert reads < 2 * SETTINGS.segment_bytes + 5 * 10_000
 
 
@@ -232,13 +233,14 @@ def test_a_clock_that_jumps_changes_no_order() -> None:
         assert reader.defects == []
 
 
-def test_a_checkpoint_of_another_journal_is_not_taken_up() -> None:
+@BOTH_WAYS
+def test_a_checkpoint_of_another_journal_is_not_taken_up(read: Way) -> None:
     storage = build(2)
     reader = JournalReader(DATA, storage=storage)
-    count = len(list(reader.read()))
-    assert list(JournalReader(DATA, storage=storage, checkpoint=reader.checkpoint).read()) == []
+    count = len(list(read(reader)))
+    assert list(read(JournalReader(DATA, storage=storage, checkpoint=reader.checkpoint))) == []
     stranger = msgspec.structs.replace(reader.checkpoint, machine="00" * 16)
-    assert len(list(JournalReader(DATA, storage=storage, checkpoint=stranger).read())) == count
+    assert len(list(read(JournalReader(DATA, storage=storage, checkpoint=stranger)))) == count
 
 
 def test_one_pass_at_a_time() -> None:

@@ -16,8 +16,10 @@ import pytest
 
 from fanion.errors import ConfigError, JournalError, JournalFullError
 from fanion.journal import JournalSettings, JournalWriter
-from fanion.journal.reader import JournalReader, Record
+from fanion.journal.batch import Record
+from fanion.journal.reader import JournalReader
 from fanion.journal.settings import KIB
+from tests.model.journal_world import by_batches
 from tests.unit.journal_faults import FaultyStorage, until
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +63,7 @@ def read(directory: Path) -> list[Record]:
     reader = JournalReader(directory)
     records = list(reader.read())
     assert reader.defects == []
+    assert list(by_batches(JournalReader(directory))) == records
     return records
 
 

@@ -22,9 +22,10 @@ from fanion.cli.common import data_option, print_table
 from fanion.clock.keeper import describe, look_at, trust_wall
 from fanion.dialects import NAMES, canonical_forms
 from fanion.errors import JournalError
+from fanion.journal.batch import Record
 from fanion.journal.event import Expanded, expand
 from fanion.journal.inspection import Summary, count_disk_bytes, summarise, verify_segments
-from fanion.journal.reader import JournalReader, Record
+from fanion.journal.reader import JournalReader
 from fanion.model.canonical import iso_from_ns
 
 POLL_S = 0.1

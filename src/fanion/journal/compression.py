@@ -19,7 +19,7 @@ from fanion._core import journal_format
 from fanion.journal.files import random_name
 from fanion.journal.log_segment import FLAG_COMPRESSED, PAGE, START, Segment, SegmentHeader, Source
 from fanion.journal.seal import Seal
-from fanion.journal.storage import Storage, write_all
+from fanion.journal.storage import Buffer, Storage, write_all
 
 FRAME = struct.Struct("<III")
 FRAME_BYTES = 1 << 20
@@ -69,6 +69,9 @@ class CompressedSource(Source):
                 continue
             parts.append(self._frame(number)[max(offset - plain, 0) : end - plain])
         return b"".join(parts)
+
+    def window(self, offset: int, size: int) -> Buffer:
+        return self.read(offset, size)
 
     def _frame(self, number: int) -> bytes:
         if self._cached[0] != number:

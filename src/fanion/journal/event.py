@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from fanion.errors import JournalError
-from fanion.journal.reader import Record
+from fanion.journal.batch import Record
 from fanion.model.canonical import DISPOSITIONS, VERIFIED, Canonical, Fields, iso_from_ns
 
 

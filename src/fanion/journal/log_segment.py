@@ -15,7 +15,7 @@ import msgspec
 
 from fanion._core import journal_format
 from fanion.errors import JournalError
-from fanion.journal.storage import Storage
+from fanion.journal.storage import Buffer, Storage
 
 PAGE = 4096
 START = 8192
@@ -174,9 +174,16 @@ class Source:
         self._storage = storage
         self.path = path
         self.fd = storage.open(path, write=False)
+        self._window = memoryview(b"")
 
     def read(self, offset: int, size: int) -> bytes:
         return self._storage.pread(self.fd, size, offset)
+
+    def window(self, offset: int, size: int) -> Buffer:
+        """The same, in a buffer that the next call overwrites: fresh memory costs more than reading into it."""
+        if len(self._window) < size:
+            self._window = memoryview(bytearray(size))
+        return self._window[: self._storage.pread_into(self.fd, self._window[:size], offset)]
 
     @property
     def size(self) -> int:
@@ -203,9 +210,10 @@ class Source:
 
 
 class Run(NamedTuple):
-    """Records of consecutive sequences: buffer[start:end], whose first byte stands at `base` in the file."""
+    """Records of consecutive sequences: buffer[start:end], whose first byte stands at `base` in the file. The
+    buffer is the scanner's and holds them until it is asked for the next part."""
 
-    buffer: bytes
+    buffer: Buffer
     start: int
     end: int
     base: int
@@ -256,7 +264,7 @@ class Scanner:
         window = WINDOW_BYTES
         # Before anything is read: reading ahead fills holes with zeros.
         self._written = self._source.written()
-        base, buffer = self.offset, self._source.read(self.offset, window)
+        base, buffer = self.offset, self._source.window(self.offset, window)
         while True:
             start = self.offset - base
             first = self.sequence
@@ -277,7 +285,7 @@ class Scanner:
                 return
             if result == journal_format.MORE and base + len(buffer) < self._source.size:
                 window = WINDOW_BYTES if end > 0 else window * 4
-                base, buffer = self.offset, self._source.read(self.offset, window)
+                base, buffer = self.offset, self._source.window(self.offset, window)
                 continue
             damage = self._resynchronise()
             if damage is None:
@@ -285,7 +293,7 @@ class Scanner:
             yield damage
             if self.end:
                 return
-            base, buffer = self.offset, self._source.read(self.offset, window)
+            base, buffer = self.offset, self._source.window(self.offset, window)
 
     def _resynchronise(self) -> Damage | None:
         """No record of the wanted sequence stands here: damage with something behind it, or an end."""

@@ -13,15 +13,17 @@ import heapq
 import itertools
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from fanion._core import journal_format
+from fanion._core.record_table import Names, tabulate
 from fanion.errors import JournalError
+from fanion.journal.batch import Record, RecordBatch
 from fanion.journal.compression import open_source
 from fanion.journal.files import parse_ring_identity, random_name, read_control
 from fanion.journal.log_segment import (
@@ -29,6 +31,7 @@ from fanion.journal.log_segment import (
     SEQUENCE_END,
     START,
     Damage,
+    Run,
     Scanner,
     Segment,
     SegmentHeader,
@@ -37,27 +40,12 @@ from fanion.journal.log_segment import (
 )
 from fanion.journal.seal import read_index, read_seal
 from fanion.journal.slot import is_owned, list_slots, read_slot, ring_path
-from fanion.journal.storage import Storage, write_all
+from fanion.journal.storage import Buffer, Storage, write_all
 
 EVENTS_HEADER = struct.Struct("<HHIIB3x")
 RING_HEAD_BYTES = 8192
 READERS_DIRECTORY = "readers"
 RECORD_HEADER_BYTES = journal_format.RECORD_HEADER_BYTES
-
-
-class Record(NamedTuple):
-    """One accepted request. `body`: the request's (`whole`) or a JSON array of events."""
-
-    writer: int
-    epoch: int
-    sequence: int
-    received_ns: int
-    dialect: str
-    environment: str
-    dispositions: bytes
-    ids: bytes
-    whole: bool
-    body: bytes
 
 
 RECEIVED = attrgetter("received_ns")
@@ -92,18 +80,23 @@ class _Position:
         self.sequence, self.ordinal, self.offset = sequence, ordinal, offset
 
 
-def parse_payload(payload: bytes) -> tuple[str, str, bytes, bytes, bool, bytes]:
+_Stretch = tuple[SegmentHeader, _Position, Run]
+"""Records of one segment, and what moves on when they are handed out."""
+T = TypeVar("T")
+
+
+def parse_payload(payload: Buffer) -> tuple[str, str, bytes, bytes, bool, bytes]:
     """(dialect, environment, dispositions, ids, whole, body). JournalError for a payload that isn't one."""
     try:
         dialect, environment, dispositions, ids, whole = EVENTS_HEADER.unpack_from(payload)
         at = EVENTS_HEADER.size
         parts = []
         for size in (dialect, environment, dispositions, ids * 16):
-            parts.append(payload[at : at + size])
+            parts.append(bytes(payload[at : at + size]))
             at += size
         if at > len(payload):
             raise JournalError(f"a record's parts take {at} bytes, its payload has {len(payload)}")
-        return parts[0].decode(), parts[1].decode(), parts[2], parts[3], bool(whole), payload[at:]
+        return parts[0].decode(), parts[1].decode(), parts[2], parts[3], bool(whole), bytes(payload[at:])
     except (struct.error, UnicodeDecodeError) as error:
         raise JournalError(f"a record's payload can't be read: {error}") from None
 
@@ -126,6 +119,7 @@ class JournalReader:
         self._since_ns = since_ns
         self._name = name
         self._headers: dict[str, SegmentHeader] = {}
+        self._dialects, self._environments = Names(), Names()
         self.defects: list[Defect] = []
         try:
             self._storage.list_directory(self._directory)
@@ -172,15 +166,59 @@ class JournalReader:
 
         What can't be read is added to `defects`. A record counts as handed out when the next one is asked for.
         """
+
+        def read(writers: list[Iterator[_Stretch]]) -> Iterator[Record]:
+            each = map(self._records, writers)
+            return heapq.merge(*each, key=RECEIVED) if by_time else itertools.chain.from_iterable(each)
+
+        return self._read(read)
+
+    def read_batches(self) -> Iterator[RecordBatch]:
+        """What `read` hands out, writer by writer and many records at once, without a copy of any.
+
+        A batch holds until the next one is asked for, and counts as handed out then. A record that `read` refuses
+        is refused behind the batch of those before it.
+        """
+        return self._read(lambda writers: itertools.chain.from_iterable(map(self._batches, writers)))
+
+    def _read(self, read: Callable[[list[Iterator[_Stretch]]], Iterator[T]]) -> Iterator[T]:
         for _ in range(MOVED_MAX):
             try:
-                writers = [self._read_writer(*chain) for chain in self.chains()]
-                yield from heapq.merge(*writers, key=RECEIVED) if by_time else itertools.chain(*writers)
+                yield from read([self._read_writer(*chain) for chain in self.chains()])
                 return
             except FileNotFoundError:
                 self._headers.clear()
                 continue  # retention or compression took a file between listing and opening: list again
         raise JournalError(f"{self._directory}: its files change faster than they can be read")
+
+    def _records(self, stretches: Iterator[_Stretch]) -> Iterator[Record]:
+        for header, position, run in stretches:
+            for sequence, received_ns, start, length in journal_format.list_records(
+                run.buffer, run.start, run.end
+            ):
+                if sequence < position.sequence:
+                    continue
+                if received_ns >= self._since_ns:
+                    payload = run.buffer[start : start + length]
+                    yield Record(header.writer, header.epoch, sequence, received_ns, *parse_payload(payload))
+                behind = run.base + start - RECORD_HEADER_BYTES + journal_format.record_span(length)
+                position.move(sequence + 1, header.ordinal, behind)
+
+    def _batches(self, stretches: Iterator[_Stretch]) -> Iterator[RecordBatch]:
+        names = self._dialects, self._environments
+        for header, position, run in stretches:
+            buffer, count = run.buffer, run.next_sequence - run.sequence
+            table = tabulate(buffer, run.start, run.end, count, position.sequence, self._since_ns, *names)
+            if len(table):
+                texts = (self._dialects.texts, self._environments.texts)
+                yield RecordBatch(header.machine, header.writer, header.epoch, buffer, table, *texts)
+            next_sequence = run.next_sequence
+            if table.end < run.end:
+                next_sequence, _, start, length = journal_format.list_records(buffer, table.end, run.end)[0]
+            if position.sequence < next_sequence:
+                position.move(next_sequence, header.ordinal, run.base + table.end)
+            if table.end < run.end:
+                parse_payload(buffer[start : start + length])
 
     def skip_to_end(self) -> None:
         """Takes everything that is there now for handed out: what follows is new."""
@@ -215,7 +253,7 @@ class JournalReader:
                 self._positions.clear()
             self._machine = machine
 
-    def _read_writer(self, segments: list[Segment], end: int, proven: int) -> Iterator[Record]:
+    def _read_writer(self, segments: list[Segment], end: int, proven: int) -> Iterator[_Stretch]:
         writer = segments[0].header.writer
         position = self._positions.get(writer)
         if position is None:
@@ -237,7 +275,7 @@ class JournalReader:
 
     def _read_segment(
         self, segment: Segment, source: Source, position: _Position, limit: int, proven: int
-    ) -> Iterator[Record]:
+    ) -> Iterator[_Stretch]:
         header = segment.header
         if position.ordinal == header.ordinal:
             sequence, offset = position.sequence, position.offset
@@ -265,16 +303,7 @@ class JournalReader:
                 )
                 position.move(max(position.sequence, part.next_sequence), header.ordinal, part.end_offset)
                 continue
-            for sequence, received_ns, start, length in journal_format.list_records(
-                part.buffer, part.start, part.end
-            ):
-                if sequence < position.sequence:
-                    continue
-                if received_ns >= self._since_ns:
-                    payload = part.buffer[start : start + length]
-                    yield Record(header.writer, header.epoch, sequence, received_ns, *parse_payload(payload))
-                behind = part.base + start - RECORD_HEADER_BYTES + journal_format.record_span(length)
-                position.move(sequence + 1, header.ordinal, behind)
+            yield header, position, part
 
     def _seek(self, source: Source, segment: Segment, position: _Position) -> tuple[int, int]:
         """Where to begin in a sealed segment for the wanted sequence and time; its start when there is no index."""

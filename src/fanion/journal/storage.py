@@ -49,6 +49,16 @@ class Storage:
             offset += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def pread_into(self, fd: int, target: memoryview, offset: int) -> int:
+        """How many bytes were read; fewer than there is room for only at the end of the file."""
+        done = 0
+        while done < len(target):
+            part = os.preadv(fd, [target[done : done + (1 << 26)]], offset + done)
+            if part == 0:
+                break
+            done += part
+        return done
+
     def pwrite(self, fd: int, data: Buffer, offset: int) -> int:
         """May write less than all, as the system may."""
         return os.pwrite(fd, data, offset)
