@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, Required, TypedDict
 
+from fanion.model.rows import RowShape
 from fanion.model.text import ecmascript_number
 
+EPOCH, MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 DISPOSITIONS = ("kept", "verified", "duplicate")
@@ -39,6 +41,8 @@ class Canonical(NamedTuple):
 
     fields: Callable[[dict[str, object]], Fields]
     """The parts of one event, which is an object and else of any shape. Raises nothing."""
+    rows: RowShape
+    """The same as columns."""
     sent_when_received: bool = False
     """Whether a client may leave the time out and means the time of receipt."""
     traced: bool = False
@@ -78,14 +82,24 @@ def name(value: object) -> str | None:
 def instant(value: object) -> str | None:
     """A time that was sent, as `iso_from_ns` writes it: UTC with microseconds. A time without a zone is UTC's; None
     for what is no time."""
+    time = _utc(value)
+    return None if time is None else time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def microseconds(value: object) -> int | None:
+    """The same as microseconds since 1970."""
+    time = _utc(value)
+    return None if time is None else (time - EPOCH) // MICROSECOND
+
+
+def _utc(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
         time = datetime.fromisoformat(value)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def iso_from_ns(ns: int) -> str:

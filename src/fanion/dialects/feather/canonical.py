@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fanion.model.canonical import Canonical, Fields, instant, scalar, text
+from fanion.model.rows import Member, Reads, RowShape, Variant
 
 
 def _fields(event: dict[str, object]) -> Fields:
@@ -16,4 +19,17 @@ def _fields(event: dict[str, object]) -> Fields:
     }
 
 
-CANONICAL = Canonical(_fields)
+ROWS: Final = RowShape(
+    members=(
+        Member("flagKey", "flag"),
+        Member("value", "value", Reads.SCALAR),
+        Member("reason", "reason"),
+        Member("userIdHash", "unit", unit_kind="userId"),
+        Member("anonymousIdHash", "unit", unit_kind="anonymousId"),
+        Member("evaluatedAt", "sent_us", Reads.INSTANT),
+    ),
+    other=Variant("evaluation"),
+    units_hashed=True,
+)
+
+CANONICAL = Canonical(_fields, ROWS)

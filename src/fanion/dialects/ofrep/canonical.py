@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fanion.model.canonical import Canonical, Fields
+from fanion.model.rows import NOTHING
 
 
 def _fields(event: dict[str, object]) -> Fields:
     return {"kind": "metric"}
 
 
-CANONICAL = Canonical(_fields)
+CANONICAL = Canonical(_fields, NOTHING)

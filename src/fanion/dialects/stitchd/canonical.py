@@ -5,7 +5,10 @@ The subject is "type:key"; an event that names no time happened when it was rece
 
 from __future__ import annotations
 
+from typing import Final
+
 from fanion.model.canonical import Canonical, Fields, iso_from_ns, scalar, text
+from fanion.model.rows import Member, Reads, RowShape, Variant
 
 
 def _fields(event: dict[str, object]) -> Fields:
@@ -20,4 +23,15 @@ def _fields(event: dict[str, object]) -> Fields:
     }
 
 
-CANONICAL = Canonical(_fields, sent_when_received=True)
+ROWS: Final = RowShape(
+    members=(
+        Member("metric_key", "metric"),
+        Member("context_type", "unit_kind"),
+        Member("context_key", "unit"),
+        Member("value", "value", Reads.SCALAR),
+        Member("timestamp_ms", "sent_us", Reads.MILLISECONDS),
+    ),
+    other=Variant("metric"),
+)
+
+CANONICAL = Canonical(_fields, ROWS, sent_when_received=True)

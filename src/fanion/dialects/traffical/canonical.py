@@ -6,9 +6,10 @@ event. All else is a metric without a name.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from fanion.model.canonical import Canonical, Fields, instant, number, text
+from fanion.model.rows import Member, Reads, RowShape, Variant
 
 
 def _fields(event: dict[str, object]) -> Fields:
@@ -43,4 +44,32 @@ def _kind(sent: object) -> Literal["exposure", "decision", "metric"]:
     return "decision" if sent == "decision" else "metric"
 
 
-CANONICAL = Canonical(_fields)
+MEASURES: Final = frozenset({"metric", "value"})
+ROWS: Final = RowShape(
+    members=(
+        Member("id", "event_id"),
+        Member("unitKey", "unit"),
+        Member("eventTimestamp", "sent_us", Reads.INSTANT),
+        Member("timestamp", "sent_us", Reads.INSTANT),
+        Member("event", "metric"),
+        Member("value", "value", Reads.NUMBER),
+    ),
+    tag="type",
+    variants={
+        "track": Variant("metric"),
+        "exposure": Variant("exposure", MEASURES, parts=True),
+        "decision": Variant("decision", MEASURES, parts=True),
+    },
+    other=Variant("metric", MEASURES),
+    parts="layers",
+    part_members=(
+        Member("policyId", "flag"),
+        Member("allocationKey", "variant"),
+        Member("allocationName", "variant"),
+        Member("unitKey", "unit_kind"),
+        Member("unitKeyValue", "unit"),
+    ),
+)
+"""A layer with a unit of its own names it; the others' is the event's, whose kind is the project's."""
+
+CANONICAL = Canonical(_fields, ROWS)
