@@ -15,6 +15,7 @@ import pytest
 from bench.asgi import Driver, Snapshot
 from bench.data import ENVIRONMENT, flag_key, open_world
 from fanion.dialects.ofrep.routes import DIALECT
+from fanion.model.signing import SigningKeys
 
 HEADERS = {"authorization": "Bearer sk_bench", "content-type": "application/json"}
 FLAGS = "/ofrep/v1/evaluate/flags"
@@ -22,7 +23,9 @@ CONTEXT = {"targetingKey": "user_123", "country": "DE", "plan": "pro", "email": 
 
 
 class OfrepSnapshot(Snapshot):
-    """A snapshot that also says what its environment is answered from."""
+    """A snapshot that also says what its environment is answered from, and what addresses are signed with."""
+
+    signing_keys = SigningKeys(b"signing key of the bench")
 
     def content(self, environment: str) -> bytes:
         return b"content of the bench"

@@ -135,7 +135,7 @@ def test_every_metric_is_announced_once_before_its_samples(tmp_path: Path) -> No
 def test_series_beyond_the_room_are_counted_as_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CELLS", 9)
+    monkeypatch.setattr(module, "CELLS", 10)
     metrics = Metrics.open(tmp_path)
     for status in range(200, 230):
         metrics.answered("feather", "evaluate", status)

@@ -61,6 +61,18 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ge=1, le=3_600, description="seconds that a peer may take nothing of an answer; then it is reset"
         ),
     ] = 10.0
+    streams_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="event streams a worker keeps open, at most half of its connections; then 503",
+        ),
+    ] = 8_000
+    stream_heartbeat_s: Annotated[
+        float,
+        Meta(ge=0.1, le=600, description="seconds between two heartbeats of an event stream"),
+    ] = 15.0
     header_buffer_bytes: Annotated[
         int,
         Meta(ge=8 * KIB, le=MIB, description="bytes a connection buffers; a longer head is 431"),

@@ -7,6 +7,7 @@
     cors        preflights
     app         the ASGI application: route -> method -> Host -> auth -> limiter -> body -> the dialect's own rules
     answers     large answers, in pieces
+    streams     answers that stay open: who is told of a publish, heartbeats, bounds
     health      /healthz
 
 It knows no API's word: what an API is made from stands in `fanion.dialects.wire`, and nothing here opens the store

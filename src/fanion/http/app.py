@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from fanion.auth.guesses import KeyGuesses, parse_networks
@@ -26,12 +26,12 @@ from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, check_body
-from fanion.dialects.wire.reply import Head, HeaderList, Headers, Reply, StartMessage
+from fanion.dialects.wire.reply import HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import FanionError, StoreError
 from fanion.http import health
 from fanion.http.answers import PIECE_BYTES, Outgoing
-from fanion.http.asgi import AsgiScope, Handle, Receive, Send
+from fanion.http.asgi import AsgiScope, Handle, Receive, Send, start_of
 from fanion.http.cors import preflight
 from fanion.http.encoding import undo_encoding
 from fanion.http.request import (
@@ -44,7 +44,8 @@ from fanion.http.request import (
     read_rest,
     too_large_text,
 )
-from fanion.http.router import Router, Target
+from fanion.http.router import Outlet, Router, Target
+from fanion.http.streams import Streams
 from fanion.model.api_key import KeyRecord
 from fanion.telemetry.logs import Sparing
 
@@ -57,8 +58,11 @@ NO_ENDPOINT = "none"
 """How metrics name what reached no endpoint: unknown paths, other methods, preflights."""
 
 
-def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWatch) -> Handle:
-    """The function that answers every HTTP request of this worker. Event loop only.
+def make_handler(
+    services: Services, dialects: Sequence[Dialect], watch: BodyWatch, streams: Streams | None = None
+) -> Handle:
+    """The function that answers every HTTP request of this worker. Event loop only. `streams`: None where no path
+    stays open.
 
     Long: what every request goes through stands in one piece, as a call costs more than most of its steps.
     """
@@ -94,12 +98,16 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
             else:
                 other, tail = router.find(scope["raw_path"], scope["method"], headers)
                 if other is None:
-                    await _answer_nobody(services, router, scope, headers, send)
+                    outlet = router.streams.get(scope["raw_path"])
+                    if outlet is not None and streams is not None:
+                        await _answer_stream(services, streams, outlet, scope, headers, receive, send)
+                    else:
+                        await _answer_nobody(services, router, scope, headers, send)
                     return
                 target = other
             endpoint = target.methods.get(scope["method"])
             if endpoint is None:
-                reply = _other_method(target, scope["method"], headers)
+                reply = _other_method(target.dialect, target.methods, target.allow, scope["method"], headers)
                 answered(target.dialect.name, NO_ENDPOINT, reply[0].status)
                 await _send(reply, send)
                 return
@@ -164,27 +172,21 @@ def make_handler(services: Services, dialects: Sequence[Dialect], watch: BodyWat
             if len(payload) > PIECE_BYTES:
                 if outgoing.take(len(payload)):
                     answered(target.dialect.name, endpoint.name, head.status)
-                    await outgoing.send(head.start or _start_of(head), payload, receive, send)
+                    await outgoing.send(head.start or start_of(head), payload, receive, send)
                     return
                 head, payload = target.dialect.refuse(
                     Fault(FaultKind.OVERLOADED, "Too many large answers wait to be read.", retry_after_s=1)
                 )
             answered(target.dialect.name, endpoint.name, head.status)
-        await send(head.start or _start_of(head))
+        await send(head.start or start_of(head))
         await send({"type": "http.response.body", "body": payload})
 
     return handle
 
 
-def _start_of(head: Head) -> StartMessage:
-    """The first message of an answer; once made, it stays with the head."""
-    head.start = {"type": "http.response.start", "status": head.status, "headers": head.headers}
-    return head.start
-
-
 async def _send(reply: Reply, send: Send) -> None:
     head, payload = reply
-    await send(head.start or _start_of(head))
+    await send(head.start or start_of(head))
     await send({"type": "http.response.body", "body": payload})
 
 
@@ -200,15 +202,41 @@ async def _answer_nobody(
     await _send(reply, send)
 
 
-def _other_method(target: Target, method: str, headers: Headers) -> Reply:
+async def _answer_stream(
+    services: Services,
+    streams: Streams,
+    outlet: Outlet,
+    scope: AsgiScope,
+    headers: Headers,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """An answer that stays open, or a refusal."""
+    (dialect, endpoint), method = outlet, scope["method"]
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        if method == "GET":
+            check_headers(scope["headers"], scope["http_version"])
+            stream, piece = streams.admit(outlet, scope["query_string"], headers, send, task)
+            services.counters.answered(dialect.name, endpoint.name, endpoint.head.status)
+            await streams.serve(stream, piece, receive)
+            return
+        reply, name = _other_method(dialect, ("GET",), outlet.allow, method, headers), NO_ENDPOINT
+    except (Fault, StoreError) as error:
+        reply, name = dialect.refuse(_fault_of(error)), endpoint.name
+    services.counters.answered(dialect.name, name, reply[0].status)
+    await _send(reply, send)
+
+
+def _other_method(
+    dialect: Dialect, methods: Iterable[str], allow: bytes, method: str, headers: Headers
+) -> Reply:
     """A preflight, or 405."""
-    cors = target.dialect.cors
-    if method == "OPTIONS" and cors is not None:
-        return preflight(cors, target.methods, headers)
-    fault = Fault(
-        FaultKind.METHOD_NOT_ALLOWED, f"The method must be {' or '.join(target.methods)}.", allow=target.allow
-    )
-    return target.dialect.refuse(fault)
+    if method == "OPTIONS" and dialect.cors is not None:
+        return preflight(dialect.cors, methods, headers)
+    text = f"The method must be {' or '.join(methods)}."
+    return dialect.refuse(Fault(FaultKind.METHOD_NOT_ALLOWED, text, allow=allow))
 
 
 def _meant(fault: Fault, endpoint: Endpoint, body: bytes) -> bytes:
@@ -251,6 +279,14 @@ def _check_rate(wait_s: float) -> None:
         )
 
 
+def _fault_of(error: Fault | StoreError) -> Fault:
+    if isinstance(error, Fault):
+        return error
+    if count := sparing.due(str(error)):
+        log.error("store can't be read", extra={"reason": str(error), "count": count})
+    return Fault(FaultKind.OVERLOADED, "The store can't be read now.", retry_after_s=1)
+
+
 def _explain(
     error: BaseException,
     services: Services,
@@ -276,9 +312,7 @@ def _explain(
         kind = endpoint.body_timeout if endpoint else FaultKind.TIMEOUT
         return dialect.refuse(Fault(kind, "The request body did not arrive in time."))
     if isinstance(error, StoreError):
-        if count := sparing.due(str(error)):
-            log.error("store can't be read", extra={"reason": str(error), "count": count})
-        return dialect.refuse(Fault(FaultKind.OVERLOADED, "The store can't be read now.", retry_after_s=1))
+        return dialect.refuse(_fault_of(error))
     if not isinstance(error, Exception):
         raise error
     name = endpoint.name if endpoint else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Required, TypeAlias, TypedDict
 
-from fanion.dialects.wire.reply import HeaderList, StartMessage
+from fanion.dialects.wire.reply import Head, HeaderList, StartMessage
 
 
 class AsgiScope(TypedDict):
@@ -30,3 +30,10 @@ class BodyMessage(TypedDict, total=False):
 Receive: TypeAlias = Callable[[], Awaitable[BodyMessage]]
 Send: TypeAlias = Callable[[StartMessage], Awaitable[None]]
 Handle: TypeAlias = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
+
+
+def start_of(head: Head) -> StartMessage:
+    """The first message of an answer; once made, it stays with the head."""
+    if head.start is None:
+        head.start = {"type": "http.response.start", "status": head.status, "headers": head.headers}
+    return head.start

@@ -11,12 +11,13 @@ of them that has CORS. Under the dialects' prefixes nothing is shared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Route
 from fanion.dialects.wire.reply import Headers
+from fanion.dialects.wire.stream import StreamEndpoint
 
 
 class Target(NamedTuple):
@@ -49,18 +50,35 @@ class Prefix(NamedTuple):
     target: Target
 
 
+class Outlet(NamedTuple):
+    """A path whose answers stay open."""
+
+    dialect: Dialect
+    endpoint: StreamEndpoint
+
+    @property
+    def allow(self) -> bytes:
+        return _allow(self.dialect, ["GET"])
+
+
 class Router:
-    """`exact` is public for the hot path: one dict look-up finds most routes."""
+    """`exact` is public for the hot path: one dict look-up finds most routes. `streams`: paths that stay open; to
+    `find` they are paths of nobody."""
 
     def __init__(self, routes: Sequence[tuple[Dialect, Sequence[Route]]]) -> None:
         self.exact: dict[bytes, Target | Shared] = {}
+        self.streams: dict[bytes, Outlet] = {}
         self._prefixes: list[Prefix] = []
         self._fallback = routes[0][0]
         self._dialects = [dialect for dialect, _ in routes]
         self._starts = frozenset({b"", *(dialect.prefix for dialect in self._dialects)})
         for dialect, own in routes:
             for route in own:
-                target = Target(dialect, route.methods, _allow(dialect, route))
+                if route.stream is not None:
+                    outlet = Outlet(dialect, route.stream)
+                    self.streams |= dict.fromkeys((route.path, dialect.prefix + route.path), outlet)
+                    continue
+                target = Target(dialect, route.methods, _allow(dialect, route.methods))
                 self._add(route, route.path, target)
                 self._add(route, dialect.prefix + route.path, target)
         # Longest prefix first; below one prefix, named rests before the whole tail.
@@ -128,6 +146,6 @@ def _head(path: bytes) -> bytes:
     return path[: path.find(b"/", path.find(b"/", 1) + 1) + 1]
 
 
-def _allow(dialect: Dialect, route: Route) -> bytes:
-    methods = [*route.methods, *(["OPTIONS"] if dialect.cors else [])]
+def _allow(dialect: Dialect, named: Iterable[str]) -> bytes:
+    methods = [*named, *(["OPTIONS"] if dialect.cors else [])]
     return ", ".join(methods).encode()

@@ -4,9 +4,10 @@ Start: counters -> store -> reloader -> limiter -> windows -> journal -> applica
 watch beside; closed in the reverse order, once no request is left. All of it is opened here, after the fork, and
 belongs to this process and its event loop.
 
-SIGTERM: the HTTP server stops accepting, bodies that haven't arrived are waited for `BODY_GRACE_S` and no longer,
-what is in flight is answered, the journal is drained. Half way through `server.stop_timeout_s` whatever is
-still open is cut, so that the journal always gets its turn before the supervisor's kill.
+SIGTERM: the HTTP server stops accepting, event streams are ended, bodies that haven't arrived are waited for
+`BODY_GRACE_S` and no longer, what is in flight is answered, the journal is drained. Half way through
+`server.stop_timeout_s` whatever is still open is cut, so that the journal always gets its turn before the
+supervisor's kill.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from fanion.engine.evaluator import open_environment
 from fanion.errors import FanionError, JournalError
 from fanion.http.app import make_handler
 from fanion.http.request import BodyWatch
+from fanion.http.streams import Streams
 from fanion.journal.settings import JournalSettings
 from fanion.journal.window import IDS, REPLAYS, EventWindow
 from fanion.journal.writer import JournalWriter
@@ -43,7 +45,7 @@ from fanion.store.recovery import begin_healing, lies_whole, open_verified
 from fanion.store.reload import Reloader
 from fanion.store.store import Store
 from fanion.telemetry.journal import JournalNumbers
-from fanion.telemetry.metrics import STORE_FAULTS, Metrics
+from fanion.telemetry.metrics import STORE_FAULTS, STREAMS, Metrics
 from fanion.telemetry.windows import WindowNumbers
 
 log = logging.getLogger("fanion.worker")
@@ -215,9 +217,12 @@ class Worker:
         self._pulse.start(loop)
         map_bytes = config.store.map_bytes
         self._healer = self._keep(Healer(reloader, lambda: begin_healing(self._data, map_bytes)))
-        loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch)
+        streams = self._keep(Streams(services, loop), Streams.stop)
+        streams.start()
+        metrics.add_collector(lambda: metrics.set(STREAMS, len(streams)))
+        loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch, streams)
         self._tick(loop, reloader, journal, os.getppid())
-        self._handle = make_handler(services, self._dialects, watch)
+        self._handle = make_handler(services, self._dialects, watch, streams)
         gc.collect()
         gc.freeze()  # what exists now stays; the collector needn't walk it under load
 
@@ -290,12 +295,15 @@ class Worker:
                 self._leaving = True
                 loop.call_later(random.uniform(*LEAVE_S), signal.raise_signal, signal.SIGTERM)
 
-    def _terminate(self, loop: asyncio.AbstractEventLoop, services: Services, watch: BodyWatch) -> None:
+    def _terminate(
+        self, loop: asyncio.AbstractEventLoop, services: Services, watch: BodyWatch, streams: Streams
+    ) -> None:
         """SIGTERM. Granian hears the SIGINT: it stops accepting and waits for the requests in flight."""
         if services.draining:
             return
         services.draining = True
         self._pulse.say()
+        streams.end_all()
         timeout_s = self._config.server.stop_timeout_s
         loop.call_later(min(BODY_GRACE_S, timeout_s / 4), watch.expire_all)
         loop.call_later(timeout_s / 2, self._end_now)

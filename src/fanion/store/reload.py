@@ -130,9 +130,16 @@ class Snapshot(Generic[View]):
             return None
         return record
 
+    def holder(self, key_hash: bytes) -> KeyRecord | None:
+        """As `key`, for whoever has no more of a key than its SHA-256; nothing is remembered."""
+        record = self._find(key_hash)
+        if record is None or (record.expires_at is not None and self._now() >= record.expires_at):
+            return None
+        return record
+
     @property
     def signing_keys(self) -> SigningKeys | None:
-        """What trace tokens are signed with in this generation. Raises StoreError."""
+        """What trace tokens and addresses of streams are signed with in this generation. Raises StoreError."""
         if self._signing_keys is UNREAD:
             self._signing_keys = decode_signing_keys(self._pinned.meta(ROW))
         keys: SigningKeys | None = self._signing_keys
@@ -142,8 +149,7 @@ class Snapshot(Generic[View]):
         """Of the keys in the store, as many as are remembered. Raises StoreError."""
         return self._pinned.key_hashes(self._keys_max)
 
-    def _look_up(self, raw_key: bytes) -> KeyRecord | None:
-        key_hash = hash_key(raw_key)
+    def _find(self, key_hash: bytes) -> KeyRecord | None:
         found = self._pinned.key(key_hash)
         if found is None:
             return None
@@ -151,7 +157,12 @@ class Snapshot(Generic[View]):
             record = _decode_record(found)
         except msgspec.MsgspecError as error:
             raise StoreError(f"the store holds a key record that can't be read: {error}") from error
-        if record.environment not in self._pinned.manifest.environments:
+        return record if record.environment in self._pinned.manifest.environments else None
+
+    def _look_up(self, raw_key: bytes) -> KeyRecord | None:
+        key_hash = hash_key(raw_key)
+        record = self._find(key_hash)
+        if record is None:
             return None
         if len(self._keys) >= self._keys_max:
             self._keys.clear()

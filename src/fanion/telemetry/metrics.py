@@ -52,6 +52,7 @@ WORKER_STARTS = Metric(
     "fanion_worker_starts_total", "counter", "Workers started; more than the workers: some died."
 )
 WORKERS = Metric("fanion_workers", "gauge", "Workers alive.")
+STREAMS = Metric("fanion_http_streams", "gauge", "Event streams open.")
 STORE_GENERATION = Metric(
     "fanion_store_generation",
     "gauge",
@@ -78,6 +79,7 @@ CATALOGUE: tuple[Metric, ...] = (
     RESPONSES,
     WORKERS,
     WORKER_STARTS,
+    STREAMS,
     STORE_GENERATION,
     STORE_CONFIRMED,
     STORE_FAULTS,

@@ -8,7 +8,9 @@ emit       what is rendered when definitions are published
 schema     request bodies
 served     what is at hand of an environment, the manifest's flags too
 evaluate   one flag, all flags
+channels   addresses of event streams
 governed   governance in the protocol's words
+settings   what it adds to the settings
 envelope   heads of answers, errors
 routes     endpoints, credentials
 canonical  it has no events

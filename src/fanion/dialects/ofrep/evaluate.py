@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from fanion.dialects.ofrep.channels import Channels
 from fanion.dialects.ofrep.envelope import (
     GENERAL,
     OK,
@@ -38,7 +39,6 @@ from fanion.model.json_value import JsonObject
 from fanion.model.program import Resolution
 from fanion.model.shape import Asked
 
-TAG_BYTES: Final = 16
 NEEDED: Final = "The flag can't be answered without a targetingKey."
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -120,34 +120,35 @@ def renamed(answer: bytes, name: str, key: str) -> bytes:
     return b'{"key":%b%b' % (_encode(key), answer[len(b'{"key":') + len(_encode(name)) :])
 
 
-def evaluate_all(bodies: Bodies, gate: Gate) -> Handler:
+def evaluate_all(bodies: Bodies, gate: Gate, channels: Channels) -> Handler:
     read = bodies.context
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
         at = served(snapshot, record)
         context = read(body)
-        client = record.kind == "client"
-        tag = tag_of(snapshot.content(record.environment), client, context)
+        base, streams = channels.offer(snapshot, record, headers)
+        tag = tag_of(base, context)
         person = who(context)
         gate.evaluation(at.terms, person.targeting_key)
         if matches(headers.get(b"if-none-match"), tag):
             return unchanged(tag), b""
-        return tagged(tag), b'{"flags":[%b]}' % b",".join(everything(at, client, person))
+        return tagged(tag), b'{"flags":[%b]%b}' % (
+            b",".join(everything(at, record.kind == "client", person)),
+            streams,
+        )
 
     return handler
 
 
-def tag_of(content: bytes, client: bool, context: JsonObject) -> bytes:
-    """The entity tag: another one for any other content, kind of key or context. No flag reads the time."""
+def tag_of(base: hashlib.blake2b, context: JsonObject) -> bytes:
+    """The entity tag: another one for any other base (`Offer.tag`) or context. No flag reads the time."""
     try:
         canonical = _canonical(context)
     except (OverflowError, msgspec.EncodeError):  # whole numbers of more than 64 bits
         canonical = json.dumps(context, sort_keys=True).encode("utf-8", "surrogatepass")
-    known = hashlib.blake2b(canonical, digest_size=TAG_BYTES, key=content[:64], person=KINDS[client])
-    return b'"%b"' % known.hexdigest().encode()
-
-
-KINDS: Final = {False: b"server", True: b"client"}
+    whole = base.copy()
+    whole.update(canonical)
+    return b'"%b"' % whole.hexdigest().encode()
 
 
 def everything(at: Served, client: bool, person: Who) -> list[bytes]:

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from fanion.dialects.ofrep.channels import OPEN, PATH, Channels, greeting, notice
 from fanion.dialects.ofrep.emit import ManifestFlag, render, whole
 from fanion.dialects.ofrep.envelope import CORS, OK, refuse
 from fanion.dialects.ofrep.evaluate import evaluate_all, evaluate_one
@@ -22,6 +23,7 @@ from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
+from fanion.dialects.wire.stream import StreamEndpoint
 from fanion.model.api_key import KeyRecord
 
 API_KEY: Final = b"x-api-key"
@@ -34,15 +36,18 @@ DEMO: Final = (
 
 def routes(services: Services) -> list[Route]:
     limits = services.config.limits
-    bodies, gate = Bodies(limits), Gate(services)
+    bodies, gate, channels = Bodies(limits), Gate(services), Channels(services, credentials)
     bytes_max = limits.body_bytes_max
     one = Endpoint("flag", evaluate_one(bodies, gate), bytes_max, scope="evaluate", scan=Scan.LATER)
-    all_flags = Endpoint("flags", evaluate_all(bodies, gate), bytes_max, scope="evaluate", scan=Scan.LATER)
+    every = evaluate_all(bodies, gate, channels)
+    all_flags = Endpoint("flags", every, bytes_max, scope="evaluate", scan=Scan.LATER)
     manifest = Endpoint("manifest", get_manifest, scope="evaluate")
+    stream = StreamEndpoint("stream", OPEN, channels.listen, greeting, notice, scope="evaluate")
     return [
         Route(b"/ofrep/v1/evaluate/flags", {"POST": all_flags}),
         Route(b"/ofrep/v1/evaluate/flags/", {"POST": one}, prefix=True),
         Route(b"/openfeature/v0/manifest", {"GET": manifest}),
+        Route(PATH, {}, stream=stream),
     ]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from fanion.dialects.ofrep.settings import OfrepSettings
 from fanion.model.vocabulary import Words
 
 NAME: Final = "ofrep"
 
-WORDS: Final = Words(NAME, ("evaluate",), literal_keys=True)
+WORDS: Final = Words(NAME, ("evaluate",), settings=((NAME, OfrepSettings),), literal_keys=True)

@@ -3,6 +3,7 @@
 services     what the parts of a worker offer to a request: snapshots, journal, limiter, counters
 fault        what went wrong, in no API's words
 reply        what is answered: heads, made once; headers that a refusal adds
+stream       endpoints whose answers stay open
 endpoint     paths, methods, handlers
 dialect      a public API as the server sees it: routes, credentials, faults in its own shape
 credentials  where a raw key stands

@@ -14,6 +14,7 @@ from typing import Protocol
 from fanion.dialects.wire.fault import FaultKind
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Snapshot
+from fanion.dialects.wire.stream import StreamEndpoint
 from fanion.model.api_key import KeyRecord
 
 
@@ -59,10 +60,12 @@ class Route:
     """One path, or all paths below a prefix.
 
     `rest` (prefix routes): None takes the whole tail as one key, slashes included; otherwise the tail is
-    SEGMENT + rest, e.g. prefix `/v1/environments/` with rest `/events/batch`.
+    SEGMENT + rest, e.g. prefix `/v1/environments/` with rest `/events/batch`. `stream`: of a path that stays open,
+    which has neither methods nor a prefix.
     """
 
     path: bytes
     methods: Mapping[str, Endpoint]
     prefix: bool = False
     rest: bytes | None = None
+    stream: StreamEndpoint | None = None

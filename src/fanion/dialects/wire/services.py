@@ -44,9 +44,12 @@ class Snapshot(Protocol):
     def key(self, raw_key: bytes, /) -> KeyRecord | None:
         """The record of a key that opens something now."""
 
+    def holder(self, key_hash: bytes, /) -> KeyRecord | None:
+        """As `key`, by the key's SHA-256."""
+
     @property
     def signing_keys(self) -> SigningKeys | None:
-        """What trace tokens are signed with; None before a store has any."""
+        """What trace tokens and addresses of streams are signed with; None before a store has any."""
 
     def view(self, environment: str, /) -> Environment | None:
         """The environment, or None when the generation doesn't hold it."""
@@ -140,7 +143,8 @@ class Counters(Protocol):
 @dataclass(slots=True)
 class Services:
     """The parts of one worker. `draining` is set once at SIGTERM. `event_ids` remembers the ids of events,
-    `replays` tokens that were used. `token_ns`: Unix time by which tokens begin and end."""
+    `replays` tokens that were used. `token_ns`: Unix time by which tokens begin and end; `token_s`: its seconds at
+    the worker's last look, ten a second, for what can't pay for a look of its own."""
 
     config: Config
     snapshots: Snapshots
@@ -153,4 +157,5 @@ class Services:
     ids: RequestIds = field(default_factory=RequestIds)
     clock: UtcClock = field(default_factory=UtcClock)
     token_ns: Callable[[], int] = time.time_ns
+    token_s: float = 0.0
     draining: bool = False
