@@ -19,6 +19,11 @@
 #if defined(__x86_64__) && !defined(FANION_CRC32C_BY_TABLE)
 #define FANION_CRC32C_INSTRUCTION 1
 #include <nmmintrin.h>
+#ifdef __clang__ /* it counts the instruction as a feature of its own; older gcc don't know that name */
+#define FANION_CRC32C_TARGET __attribute__((target("sse4.2,crc32")))
+#else
+#define FANION_CRC32C_TARGET __attribute__((target("sse4.2")))
+#endif
 #endif
 
 #define FANION_CRC32C_LONG 2048u
@@ -88,7 +93,7 @@ static inline uint32_t fanion_crc32c_skip(uint32_t skips[4][256], uint32_t state
 }
 
 /* The state continued over three blocks. */
-__attribute__((target("sse4.2"))) static inline uint32_t fanion_crc32c_three(
+FANION_CRC32C_TARGET static inline uint32_t fanion_crc32c_three(
     uint32_t crc, const uint8_t *p, size_t block, uint32_t skips[4][256]) {
     uint64_t one = crc, two = 0, three = 0;
     for (const uint8_t *end = p + block; p < end; p += 8) {
@@ -104,7 +109,7 @@ __attribute__((target("sse4.2"))) static inline uint32_t fanion_crc32c_three(
     return fanion_crc32c_skip(skips, both) ^ (uint32_t)three;
 }
 
-__attribute__((target("sse4.2"))) static inline uint32_t fanion_crc32c_by_instruction(
+FANION_CRC32C_TARGET static inline uint32_t fanion_crc32c_by_instruction(
     uint32_t crc, const uint8_t *p, size_t length) {
     for (; length >= 3 * FANION_CRC32C_LONG; p += 3 * FANION_CRC32C_LONG, length -= 3 * FANION_CRC32C_LONG)
         crc = fanion_crc32c_three(crc, p, FANION_CRC32C_LONG, fanion_crc32c_skips[1]);
