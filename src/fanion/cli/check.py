@@ -13,21 +13,28 @@ from fanion.definitions import Loaded, load
 from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError
 
+environment_option = click.option(
+    "--environment",
+    metavar="ENV",
+    help="Where files belong that don't say their environment, as those of other systems.",
+)
+
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-def command(paths: tuple[Path, ...]) -> None:
+@environment_option
+def command(paths: tuple[Path, ...], environment: str | None) -> None:
     """Check definition files and directories. Prints every problem with its file and path, and exits 1 if
     there is one; warnings alone don't."""
-    loaded = load_or_exit(paths)
+    loaded = load_or_exit(paths, environment)
     for line in summary(loaded):
         click.echo(line)
 
 
-def load_or_exit(paths: Sequence[Path], consequence: str = "") -> Loaded:
+def load_or_exit(paths: Sequence[Path], environment: str | None, consequence: str = "") -> Loaded:
     """The definitions, with their warnings printed; prints every problem and ends the command when there is one."""
     try:
-        loaded = load(paths, vocabulary())
+        loaded = load(paths, vocabulary(), environment=environment)
     except DefinitionError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)

@@ -95,6 +95,8 @@ def parse_context(text: str) -> EvaluationContext:
 def as_read(shape: ContextShape | None, context: EvaluationContext, source: str) -> EvaluationContext:
     """The context as a flag's source reads it: a flat one becomes the one context that a source of typed contexts
     looks at. Raises ConfigError where it lacks the key for that."""
+    if shape is not None and shape.clock is not None:
+        return msgspec.structs.replace(context, members=context.members | shape.time())
     if shape is None or not shape.keyed or context.contexts:
         return context
     flat = {**context.members, **context.attributes}

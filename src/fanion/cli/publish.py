@@ -9,7 +9,7 @@ from rich.console import Console
 
 from fanion import app
 from fanion.cli.changes import Review
-from fanion.cli.check import counts, load_or_exit
+from fanion.cli.check import counts, environment_option, load_or_exit
 from fanion.cli.common import (
     configuration,
     data_option,
@@ -33,8 +33,11 @@ COLUMNS = ("environment", "flags", "values", "keys")
 @click.option(
     "--remove", multiple=True, metavar="ENV", help="Serve this environment no longer. Instead of PATHS."
 )
+@environment_option
 @click.option("--yes", is_flag=True, help="Also when more than a quarter of what is served goes.")
-def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...], yes: bool) -> None:
+def command(
+    paths: tuple[Path, ...], data: Path, remove: tuple[str, ...], environment: str | None, yes: bool
+) -> None:
     """Validate, compile and store the definitions in PATHS (files and directories).
 
     Every environment that they name is replaced as a whole, with the API keys that they name; other
@@ -51,7 +54,7 @@ def command(paths: tuple[Path, ...], data: Path, remove: tuple[str, ...], yes: b
                 click.echo(f"generation {generation} serves {', '.join(remove)} no longer")
         return
     with Console(stderr=True).status("reading definitions"):
-        loaded = load_or_exit(paths, "; nothing was stored")
+        loaded = load_or_exit(paths, environment, "; nothing was stored")
     with progress_bars() as progress:
         tasks = {
             "environments": progress.add_task("environments", total=len(loaded.environments)),

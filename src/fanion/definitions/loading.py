@@ -6,8 +6,8 @@ import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 
 import msgspec
 
@@ -30,6 +30,9 @@ from fanion.model.definition import Environment, File, SourceReference
 from fanion.model.program import Lowered
 from fanion.model.vocabulary import Vocabulary
 
+OWN_NAME: Final = "files"
+"""The organisation and project of files that belong to an environment without saying so."""
+
 
 class Loaded(msgspec.Struct, frozen=True):
     """A publication that has passed every check.
@@ -49,13 +52,15 @@ def load(
     paths: Iterable[str | Path],
     vocabulary: Vocabulary,
     variables: Mapping[str, str] | None = None,
+    environment: str | None = None,
 ) -> Loaded:
     """Read, check and lower the files and directories. `vocabulary`: of the APIs that will serve them. `variables`
-    (the process environment when left out) answers `env:` keys. Raises DefinitionError with every problem;
-    nothing is stored by this."""
+    (the process environment when left out) answers `env:` keys. `environment`: where files of formats belong that
+    don't say their environment. Raises DefinitionError with every problem; nothing is stored by this."""
     report = Report()
     files = DiskFiles(paths, report)
-    return _Loading(files, os.environ if variables is None else variables, vocabulary, report).run()
+    known = os.environ if variables is None else variables
+    return _Loading(files, known, vocabulary, report, environment).run()
 
 
 def load_stored(sources: Mapping[str, bytes], vocabulary: Vocabulary) -> Loaded:
@@ -83,9 +88,16 @@ class _Loading:
     """One publication on its way. Each step adds to the report; `run` raises between checks and lowering."""
 
     def __init__(
-        self, files: Files, variables: Mapping[str, str], vocabulary: Vocabulary, report: Report
+        self,
+        files: Files,
+        variables: Mapping[str, str],
+        vocabulary: Vocabulary,
+        report: Report,
+        own_environment: str | None = None,
     ) -> None:
         self.files = files
+        self.own_environment = own_environment
+        self.unplaced: list[SourceReference] = []
         self.vocabulary = vocabulary
         self.report = report
         self.keys = KeyReader(variables, vocabulary, report)
@@ -128,6 +140,8 @@ class _Loading:
             document = self.document(name, reports[name])
             if document is not None:
                 documents.append((name, document))
+        if self.own_environment is not None:
+            documents += self.own_world(self.own_environment)
         world_files = {
             name for own, document in documents for name in references(own, document) if name != own
         }
@@ -153,15 +167,45 @@ class _Loading:
             for source in formats().values():
                 if source.recognises(document):
                     placed = source.placed(name, document, self.files.exists)
-                    if placed is None:
+                    if placed is None and self.own_environment is not None:
+                        del self.texts[name]
+                        self.unplaced.append(SourceReference(source.name, name))
+                    elif placed is None:
                         found = f"a {source.name} file, which does not say its environment"
-                        report.problem(
-                            name, "document", found, "a reference to it in an environment's sources"
-                        )
+                        allowed = "a reference to it in an environment's sources, or --environment"
+                        report.problem(name, "document", found, allowed)
                     return placed
         self.plain[name] = document
         built = build(document, File, name, "", report)
         return None if built is BROKEN else built
+
+    def own_world(self, environment: str) -> Iterator[tuple[str, File]]:
+        """The files that don't say their environment, as if a native file beside them referred to them from this
+        one. The store keeps that file with them."""
+        if not self.unplaced:
+            self.report.problem(
+                "--environment", "files", "none that needs it", "files of formats without one"
+            )
+            return
+        first = PurePosixPath(self.unplaced[0].path)
+        name = first.with_name(f"{first.name}.environment.json").as_posix()
+        folder = first.parent
+        sources = [
+            SourceReference(one.format, os.path.relpath(one.path, folder).replace(os.sep, "/"))
+            for one in self.unplaced
+        ]
+        document = {
+            "organisations": {
+                OWN_NAME: {"projects": {OWN_NAME: {"environments": {environment: {"id": environment}}}}}
+            }
+        }
+        built = build(document, File, "--environment", "", self.report)
+        if built is BROKEN or self.report.problems:
+            return
+        given = document["organisations"][OWN_NAME]["projects"][OWN_NAME]["environments"][environment]
+        given["sources"] = msgspec.to_builtins(sources)
+        self.texts[name] = msgspec.json.encode(document)
+        yield name, msgspec.convert(document, File)
 
     def read(self, name: str, file: str, path: str, report: Report) -> bytes | None:
         try:

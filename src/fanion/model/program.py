@@ -288,6 +288,8 @@ class Cause(enum.IntEnum):
     DELETED = 9
     PREREQUISITE = 10
     """Another flag that it depends on doesn't have the variant that it asks for."""
+    UNREADABLE = 11
+    """An error: its rules can't be read."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False, tag="outcome"):
@@ -343,8 +345,9 @@ class Lowered(msgspec.Struct, frozen=True):
     """Everything the bundle of one environment is compiled from.
 
     `documents`: answers stored whole, and records that are needed at request time (JSON), by name. Sources and
-    dialects share `organisation`, `events` (metrics by name), `segments` (names of rule segments) and
-    `descriptions` (of flags); the bundle's own is `model.shape.DOCUMENT`; others begin with their source's name.
+    dialects share `organisation`, `events` (metrics by name), `segments` (names of rule segments), `descriptions`
+    and `metadata` (of flags, by `source:key`; the latter scalars by name); the bundle's own is
+    `model.shape.DOCUMENT`; others begin with their source's name.
     `identifiers`: the environment's ids, one set per dialect, e.g. {"feather": {"environment": "env_01hx",
     "organisation": "org_01hx"}}. `lists`: names of list segments that LIST_MEMBER operands may use. `layers`:
     in the order in which they lay their values over the parameters. `shapes`: how each source reads a flat context.

@@ -6,6 +6,7 @@ it is lowered; a bundle keeps them in one document beside which keys the sources
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
@@ -30,7 +31,9 @@ class ContextShape(msgspec.Struct, frozen=True, omit_defaults=True):
     then. `types`: what such an attribute has to be, else it counts as left out. `context_type`: the free
     attributes make a context of this type instead of staying attributes; with `keyed` the targeting key is its key,
     and without a targeting key there is none. `nested`: further types of contexts; an attribute of that name that
-    is an object is one, its member `key` the key.
+    is an object is one, its member `key` the key. `keyless`: a flag that splits by the targeting key has an answer
+    of its own where there is none. `clock`: "member.name", where flags read the time: the member is an object that
+    has the whole Unix seconds under that name, whatever the context says.
     """
 
     subject: str | None = None
@@ -40,6 +43,8 @@ class ContextShape(msgspec.Struct, frozen=True, omit_defaults=True):
     context_type: str | None = None
     keyed: bool = False
     nested: tuple[str, ...] = ()
+    keyless: bool = False
+    clock: str | None = None
 
     def context(self, targeting_key: str | None, attributes: Mapping[str, Any]) -> EvaluationContext:
         """A flat context as the source reads it."""
@@ -62,6 +67,7 @@ class ContextShape(msgspec.Struct, frozen=True, omit_defaults=True):
                 members[self.subject] = targeting_key
             if self.unit is not None:
                 free.setdefault(self.unit, targeting_key)
+        members |= self.time()
         if self.context_type is None:
             return EvaluationContext(members, free, tuple(typed))
         if targeting_key is not None or not self.keyed:
@@ -69,9 +75,17 @@ class ContextShape(msgspec.Struct, frozen=True, omit_defaults=True):
             typed.insert(0, TypedContext(self.context_type, key, free))
         return EvaluationContext(members, {}, tuple(typed))
 
+    def time(self) -> dict[str, Any]:
+        """The member that is the time, where flags read it."""
+        if self.clock is None:
+            return {}
+        member, _, name = self.clock.partition(".")
+        return {member: {name: seconds_now()}}
+
     def asked(self, targeting_key: str | None, attributes: dict[str, Any]) -> Asked:
         """The same as (members, attributes, contexts), which is how a bundle is asked."""
-        if self.context_type is None and self.unit is None and not self.members and not self.nested:
+        plain = self.context_type is None and self.unit is None and self.clock is None
+        if plain and not self.members and not self.nested:
             subject = {} if targeting_key is None or self.subject is None else {self.subject: targeting_key}
             return subject, attributes, ()
         found = self.context(targeting_key, attributes)
@@ -86,6 +100,11 @@ class ContextShape(msgspec.Struct, frozen=True, omit_defaults=True):
         if kind == "texts":
             return isinstance(value, list) and all(isinstance(one, str) for one in value)
         return kind is None or isinstance(value, str)
+
+
+def seconds_now() -> int:
+    """What flags that read the time see."""
+    return int(time.time())
 
 
 class SourceRecord(msgspec.Struct, frozen=True):

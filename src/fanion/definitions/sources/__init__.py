@@ -16,6 +16,7 @@ from fanion.definitions.sources.format import SourceFormat
 
 NAMES: Final = (
     "feather",
+    "flagd",
     "redpennon",
     "stitchd",
     "traffical",

@@ -8,11 +8,12 @@ once, and for requests without a targeting key), and the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from fanion.dialects.ofrep.envelope import GENERAL, PARSE_ERROR, failure
 from fanion.dialects.ofrep.needs import Needs
 from fanion.dialects.ofrep.values import FlagType, default_of, type_of, variant_of, written
 from fanion.engine.sources import SourceDirectory
@@ -41,9 +42,12 @@ REASONS: Final = {
     Cause.ARCHIVED: "DISABLED",
     Cause.DELETED: "DISABLED",
     Cause.PREREQUISITE: "DEFAULT",
+    Cause.UNREADABLE: "UNKNOWN",
 }
 
 FAILED: Final = "The flag's definition can't be evaluated; `fanion check` says why."
+
+Scalar = bool | int | float | str
 
 
 class Flag(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -88,6 +92,8 @@ class _Rendering:
         self.parameters = [one for one in lowered.parameters if one.source in lowered.shapes]
         self.names = [self.directory.name(one.source, one.key) for one in self.parameters]
         self.needs = Needs(lowered)
+        told = lowered.documents.get("metadata", b"{}")
+        self.metadata = msgspec.json.decode(told, type=dict[str, dict[str, Scalar]])
         self.rows: dict[tuple[str, str], int] = {}
         """Source and name of a layer -> its first row."""
         self.laid: dict[tuple[str, str], list[tuple[int, str]]] = {}
@@ -120,7 +126,8 @@ class _Rendering:
 
     def _entry(self, name: str, parameter: Parameter, kind: FlagType) -> Entry:
         constant = (parameter.source, parameter.key) not in self.laid
-        fragments = tuple(fragment(name, parameter, one, kind, constant) for one in parameter.answers)
+        own = self.metadata.get(f"{parameter.source}:{parameter.key}", {})
+        fragments = tuple(fragment(name, parameter, one, kind, constant, own) for one in parameter.answers)
         row = self.rows.get((parameter.source, parameter.group), -1)
         return Entry(name, parameter.decision, fragments, parameter.client_safe, row)
 
@@ -198,16 +205,24 @@ class _Rendering:
                 yield ManifestFlag(name, kind, raw, parameter.client_safe, told)
 
 
-def fragment(name: str, parameter: Parameter, answer: Answer, kind: FlagType, constant: bool) -> Fragment:
-    """A whole answer. `constant`: no layer lays another value over it."""
+def fragment(
+    name: str,
+    parameter: Parameter,
+    answer: Answer,
+    kind: FlagType,
+    constant: bool,
+    own: dict[str, Scalar] | None = None,
+) -> Fragment:
+    """A whole answer. `constant`: no layer lays another value over it. `own`: what the definition says of the
+    flag."""
     if answer.resolution is Resolution.ERROR:
-        failed = {"key": name, "errorCode": "GENERAL", "errorDetails": FAILED}
-        return (msgspec.json.encode(failed),)
+        code = PARSE_ERROR if answer.cause is Cause.UNREADABLE else GENERAL
+        return (failure(name, code, FAILED),)
     reason = REASONS[answer.cause]
     if reason == "STATIC" and not constant:
         reason = "DEFAULT"
     group = None if parameter.group == parameter.key else parameter.group
-    metadata = {"source": parameter.source, "group": group, "ruleId": answer.rule_id}
+    metadata = {"source": parameter.source, "group": group, "ruleId": answer.rule_id, **(own or {})}
     return success(name, reason, answer.value, answer.variant, kind, metadata)
 
 
@@ -217,7 +232,7 @@ def success(
     value: str | None,
     variant: str | None,
     kind: FlagType,
-    metadata: dict[str, str | None],
+    metadata: Mapping[str, Scalar | None],
 ) -> Fragment:
     """The value stands alone, so that a bundle stores it once. None, JSON's null and a variant without a name: the
     caller's own default counts, so neither value nor variant is sent."""

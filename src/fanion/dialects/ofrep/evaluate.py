@@ -37,7 +37,7 @@ from fanion.dialects.wire.services import Snapshot
 from fanion.model.api_key import KeyRecord
 from fanion.model.json_value import JsonObject
 from fanion.model.program import Resolution
-from fanion.model.shape import Asked
+from fanion.model.shape import Asked, seconds_now
 
 NEEDED: Final = "The flag can't be answered without a targetingKey."
 
@@ -127,7 +127,7 @@ def evaluate_all(bodies: Bodies, gate: Gate, channels: Channels) -> Handler:
         at = served(snapshot, record)
         context = read(body)
         base, streams = channels.offer(snapshot, record, headers)
-        tag = tag_of(base, context)
+        tag = tag_of(base, context, seconds_now() if at.timed else None)
         person = who(context)
         gate.evaluation(at.terms, person.targeting_key)
         if matches(headers.get(b"if-none-match"), tag):
@@ -140,14 +140,17 @@ def evaluate_all(bodies: Bodies, gate: Gate, channels: Channels) -> Handler:
     return handler
 
 
-def tag_of(base: hashlib.blake2b, context: JsonObject) -> bytes:
-    """The entity tag: another one for any other base (`Offer.tag`) or context. No flag reads the time."""
+def tag_of(base: hashlib.blake2b, context: JsonObject, second: int | None = None) -> bytes:
+    """The entity tag: another one for any other base (`Offer.tag`), context and, where flags read the time,
+    second."""
     try:
         canonical = _canonical(context)
     except (OverflowError, msgspec.EncodeError):  # whole numbers of more than 64 bits
         canonical = json.dumps(context, sort_keys=True).encode("utf-8", "surrogatepass")
     whole = base.copy()
     whole.update(canonical)
+    if second is not None:
+        whole.update(b"@%d" % second)
     return b'"%b"' % whole.hexdigest().encode()
 
 

@@ -39,7 +39,9 @@ class Needs:
         return any(self._in_own_context(slot, shape) for slot in self._slots(self._known[decision].read))
 
     def splits(self, decision: int, shape: ContextShape) -> bool:
-        """Whether the decision hashes what the targeting key becomes."""
+        """Whether the decision hashes what the targeting key becomes, and has no answer without it."""
+        if shape.keyless:
+            return False
         return any(_is_subject(slot, shape) for slot in self._slots(self._known[decision].hashed))
 
     def _slots(self, numbers: frozenset[int]) -> list[Slot]:

@@ -81,6 +81,11 @@ class Served:
         """Every flag by its name."""
         return {flag.name: flag for flags in self.listing.flags.values() for flag in flags}
 
+    @cached_property
+    def timed(self) -> bool:
+        """Whether a flag reads the time, so that an answer holds for its second."""
+        return any(self.shape(source).clock is not None for source in self.listing.flags)
+
     def manifest(self) -> list[ManifestFlag]:
         return msgspec.json.decode(document_of(self.bundle, MANIFEST), type=list[ManifestFlag])
 

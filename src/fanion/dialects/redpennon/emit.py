@@ -40,6 +40,7 @@ REASONS: Final = {
     Cause.ARCHIVED: "feature_archived",
     Cause.DELETED: "feature_deleted",
     Cause.PREREQUISITE: "no_rule_matched",
+    Cause.UNREADABLE: "targeting_disabled",
 }
 UNSERVED: Final = frozenset({Resolution.OFF, Resolution.MISSING, Resolution.RESTRICTED, Resolution.ERROR})
 BOOLEANS: Final = {"true": "on", "false": "off"}
