@@ -249,6 +249,17 @@ def test_aborted_and_half_closed_connections_leave_nothing_behind(server: Runnin
     assert server.value("plain") is True
 
 
+def test_a_body_of_chunks_of_one_byte_is_refused_before_it_costs_seconds(server: Running) -> None:
+    head = b"POST %b HTTP/1.1\r\nHost: a\r\n%bTransfer-Encoding: chunked\r\n\r\n" % (BULK.encode(), KEY)
+    received = server.talk(head + b"1\r\n \r\n" * 100_000)
+    assert status_of(received) == 400
+    assert b"too many pieces" in received
+    assert (
+        status_of(server.talk(head + b"1\r\n \r\n" * 100 + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)))
+        == 200
+    )
+
+
 KEYS = (SERVER_KEY, CLIENT_KEY, OTHER_KEY, "sk_unknown", None)
 
 

@@ -177,6 +177,32 @@ def test_unfinished_bodies_of_a_worker_are_bounded_and_the_last_to_come_is_refus
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(("size", "pieces", "taken"), [(1, 512, True), (1, 513, False), (512, 5_000, True)])
+def test_a_body_in_more_pieces_than_networks_make_is_refused(size: int, pieces: int, taken: bool) -> None:
+    async def run() -> None:
+        left = pieces
+
+        async def receive() -> Any:
+            nonlocal left
+            left -= 1
+            return {"type": "http.request", "body": bytes(size), "more_body": left > 0}
+
+        async def read() -> bytes:
+            task = asyncio.current_task()
+            assert task is not None
+            watch = BodyWatch(asyncio.get_running_loop(), Limits())
+            return await read_rest(receive, b"", watch, task, 5 * MIB, 10.0)
+
+        if taken:
+            assert len(await asyncio.ensure_future(read())) == size * pieces
+            return
+        with pytest.raises(Fault, match="too many pieces") as refused:
+            await asyncio.ensure_future(read())
+        assert refused.value.kind is FaultKind.BAD_REQUEST
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 def test_what_is_inflated_counts_too_until_its_request_is_answered(encoding: str) -> None:
     async def run() -> None:

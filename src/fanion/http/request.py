@@ -24,6 +24,12 @@ DISCARD_TIMEOUT_S = 1.0
 """What is still read of a body that was declared too large. Larger ones may see a reset instead of their
 413."""
 
+PIECES_FREE = 512
+PIECE_BYTES = 512
+"""Each piece costs a turn of the event loop, whatever it holds, and a chunk may hold one byte: a megabyte of those
+took four seconds. A body may come in `PIECES_FREE` pieces, and in one more for each `PIECE_BYTES`: what a
+network's smallest usual segments come to."""
+
 
 class BodyWatch:
     """The requests of this worker that wait for bytes, and since when."""
@@ -84,8 +90,8 @@ async def read_rest(
     bytes_max: int,
     body_timeout_s: float,
 ) -> bytes:
-    """The body whose first piece is `first`. Raises Fault TOO_LARGE, TIMEOUT or BAD_REQUEST, and OVERLOADED when
-    this worker holds too much of unfinished bodies."""
+    """The body whose first piece is `first`. Raises Fault TOO_LARGE or TIMEOUT, BAD_REQUEST where it ended early or
+    comes in too many pieces, and OVERLOADED when this worker holds too much of unfinished bodies."""
     pieces = [first]
     size = len(first)
     watch.hold(task, size)
@@ -106,6 +112,8 @@ async def read_rest(
         pieces.append(piece)
         size += len(piece)
         watch.hold(task, len(piece))
+        if len(pieces) > PIECES_FREE + size // PIECE_BYTES:
+            raise Fault(FaultKind.BAD_REQUEST, PIECES_TEXT)
         if not message.get("more_body", False):
             if size > bytes_max:
                 raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
@@ -136,6 +144,7 @@ async def discard(receive: Receive, watch: BodyWatch, length: int) -> None:
         del watch.waiting[task]
 
 
+PIECES_TEXT = f"The body comes in too many pieces, more than {PIECES_FREE}, and one for {PIECE_BYTES} bytes."
 BROKEN_TEXT = "The request body ended early, or its chunks are not framed as HTTP asks."
 """The server says "disconnected" for both; whoever has left doesn't read it."""
 
