@@ -79,6 +79,8 @@ One event, from a request to whoever reads it:
     `journal.reader.JournalReader.read`      records, each once; `journal.event.expand` makes canonical events of
                                              them by `dialects.feather.canonical`, and `cli.journal.cat` prints
                                              those
+    `journal.columns.Expander`               or columns of whole batches, by
+                                             `_core.rows`; `journal.rows` says the same row by row
 """
 
 __version__: str

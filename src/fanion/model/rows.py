@@ -46,7 +46,7 @@ class Variant(NamedTuple):
 
     kind: str
     without: frozenset[str] = frozenset()
-    """Columns that their members don't fill."""
+    """Columns that their members don't fill; not a unit's."""
     parts: bool = False
     """Whether each of its parts makes a row of its own."""
 

@@ -1,0 +1,530 @@
+"""Records to columns: the fast twin of `fanion.journal.rows`; see `fanion_rows.h`. A shape names the members.
+Long: one builder.
+
+What can't be read exactly is asked of `plain`, event by event or record by record, so that both say the same.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memset
+
+from fanion._core.columns cimport (
+    COUNTS, DIALECT, DISPOSITION, ENVIRONMENT, EPOCH, EVENT_AT, EVENT_ID, FLAG, INDEX, KIND, MACHINE, METRIC,
+    PARAMETER, PART, REASON, RECEIVED_AT, SENT_AT, SEQUENCE, TIME_FROM, UNIT, UNIT_HASHED, UNIT_KIND, VALUE,
+    VALUE_TEXT, VARIANT, VERIFIED, WRITER, Columns, fanion_dictionary_number, fanion_texts_add,
+)
+
+
+cdef extern from "fanion_rows.h" nogil:
+    enum:
+        FANION_ROWS_FIELDS_MAX
+        FANION_ROWS_PART_SLOTS
+        FANION_ROWS_TEXT
+        FANION_ROWS_OBJECT
+        FANION_ROWS_PARTS
+        FANION_SAID_NOTHING
+        FANION_SAID_TEXT
+        FANION_SAID_NUMBER
+        FANION_SAID_FALSE
+        FANION_SAID_TRUE
+        FANION_SAID_TIME
+
+    ctypedef struct fanion_flat_text:
+        const char *text
+        uint32_t length
+
+    ctypedef struct fanion_flat_cursor:
+        const uint8_t *at
+        const uint8_t *end
+
+    ctypedef struct fanion_rows_value:
+        fanion_flat_text text
+        double number
+        int64_t us
+        uint8_t said
+
+    ctypedef struct fanion_rows_object
+
+    ctypedef struct fanion_rows_field:
+        fanion_flat_text name
+        uint8_t reads, slot
+        fanion_rows_object *object
+
+    ctypedef struct fanion_rows_object:
+        uint32_t field_count
+        uint8_t after[25]
+        fanion_rows_field fields[24]
+
+    ctypedef struct fanion_rows_event:
+        fanion_rows_value values[24]
+        uint32_t part_count
+        fanion_rows_value parts[64][8]
+
+    int fanion_rows_event_read(fanion_flat_cursor *c, fanion_rows_object *object, fanion_rows_event *event)
+    int fanion_rows_begin(fanion_flat_cursor *c, bint whole)
+    bint fanion_rows_end(fanion_flat_cursor *c, bint whole)
+    bint fanion_flat_take(fanion_flat_cursor *c, uint8_t byte)
+
+MEMBERS_MAX = FANION_ROWS_FIELDS_MAX
+PART_MEMBERS_MAX = FANION_ROWS_PART_SLOTS
+
+# What a member fills, one bit each in a variant's `without`.
+cdef enum:
+    T_SENT, T_EVENT_ID, T_UNIT_KIND, T_UNIT, T_FLAG, T_PARAMETER, T_VARIANT, T_METRIC, T_VALUE, T_REASON, TARGET_COUNT
+
+TARGETS = (
+    "sent_us", "event_id", "unit_kind", "unit", "flag", "parameter", "variant", "metric", "value", "reason",
+)
+cdef enum:
+    CANDIDATES_MAX = 4  # members for one column
+    VARIANTS_MAX = 8
+    NO_SLOT = 255
+    # Dispositions, as records have them.
+    KEPT = 0
+    VERIFIED_CODE = 1
+    DUPLICATE = 2
+
+
+# The slots of the members for each column, in their order.
+cdef struct Sources:
+    uint8_t counts[TARGET_COUNT]
+    uint8_t slots[TARGET_COUNT][CANDIDATES_MAX]
+
+
+cdef class Shape:
+    """`fanion.model.rows.RowShape`, compiled. ValueError where it holds more than fits.
+
+    `members`, `parts`: (path, column, reads, kind of unit or None). `variants`: (tag or None for all others, kind,
+    columns left out, whether parts make rows), the one of all others last.
+    """
+
+    cdef fanion_rows_object event, part
+    cdef fanion_rows_object inner[2]
+    cdef Sources of_event, of_part
+    cdef const char *unit_kinds[FANION_ROWS_FIELDS_MAX]  # by slot of the event; NULL: none
+    cdef uint32_t unit_kind_lengths[FANION_ROWS_FIELDS_MAX]
+    cdef uint8_t tag_slot
+    cdef uint32_t variant_count
+    cdef const char *tags[VARIANTS_MAX]
+    cdef uint32_t tag_lengths[VARIANTS_MAX]
+    cdef int32_t kinds[VARIANTS_MAX]  # numbers of kinds
+    cdef uint32_t without[VARIANTS_MAX]
+    cdef bint with_parts[VARIANTS_MAX]
+    cdef bint units_hashed, traced, resolves
+    cdef list _texts  # what the pointers above point into
+    cdef dict _outer
+
+    def __init__(
+        self, list members not None, str tag not None, list variants not None, str parts not None,
+        list part_members not None, tuple kinds not None, *, bint units_hashed, bint traced, bint resolves,
+    ):
+        cdef uint32_t n
+        self._texts, self._outer = [], {}
+        memset(&self.of_event, 0, sizeof(Sources))
+        memset(&self.of_part, 0, sizeof(Sources))
+        memset(self.unit_kinds, 0, sizeof(self.unit_kinds))
+        self.units_hashed, self.traced, self.resolves = units_hashed, traced, resolves
+        if len(members) + (tag != "") > FANION_ROWS_FIELDS_MAX or len(part_members) > FANION_ROWS_PART_SLOTS:
+            raise ValueError(f"{FANION_ROWS_FIELDS_MAX} members and {FANION_ROWS_PART_SLOTS} of parts are allowed")
+        if not 0 < len(variants) <= VARIANTS_MAX:
+            raise ValueError(f"{len(variants)} variants; 1 to {VARIANTS_MAX} are allowed")
+        for n, (path, column, reads, unit_kind) in enumerate(members):
+            self.add(&self.event, &self.of_event, n, path, column, reads, unit_kind)
+        for n, (path, column, reads, unit_kind) in enumerate(part_members):
+            if "." in path or unit_kind is not None:
+                raise ValueError(f"{path}: a part's members are plain")
+            self.add(&self.part, &self.of_part, n, path, column, reads, None)
+        self.tag_slot = NO_SLOT
+        if tag:
+            self.tag_slot = <uint8_t>len(members)
+            self.field(&self.event, tag, FANION_ROWS_TEXT).slot = self.tag_slot
+        if parts:
+            self.field(&self.event, parts, FANION_ROWS_PARTS).object = &self.part
+        self.variant_count = <uint32_t>len(variants)
+        for n, (name, kind, without, rows) in enumerate(variants):
+            self.tags[n] = self.borrow(name or "", &self.tag_lengths[n])
+            self.kinds[n] = kinds.index(kind)
+            if {"unit", "unit_kind"} & set(without):
+                raise ValueError(f"{name}: a unit can't be left out")
+            self.without[n] = sum([1 << TARGETS.index(column) for column in without])
+            self.with_parts[n] = rows
+
+    cdef const char *borrow(self, str text, uint32_t *length) except NULL:
+        cdef bytes raw = text.encode()
+        self._texts.append(raw)
+        length[0] = <uint32_t>len(raw)
+        return raw
+
+    cdef fanion_rows_field *field(self, fanion_rows_object *object, str name, int reads) except NULL:
+        cdef fanion_rows_field *field
+        if object.field_count == FANION_ROWS_FIELDS_MAX:
+            raise ValueError(f"an object has {FANION_ROWS_FIELDS_MAX} members at most")
+        field = &object.fields[object.field_count]
+        field.name.text = self.borrow(f'"{name}"', &field.name.length)
+        field.reads = <uint8_t>reads
+        object.after[object.field_count] = <uint8_t>object.field_count
+        object.field_count += 1
+        return field
+
+    cdef int add(
+        self, fanion_rows_object *object, Sources *sources, uint32_t slot, str path, str column, int reads, unit_kind
+    ) except -1:
+        cdef int target = TARGETS.index(column)
+        outer, _, inner = path.partition(".")
+        if inner:
+            if outer not in self._outer:
+                if len(self._outer) == 2:
+                    raise ValueError("members of two objects at most")
+                self.field(object, outer, FANION_ROWS_OBJECT).object = &self.inner[len(self._outer)]
+                self._outer[outer] = len(self._outer)
+            object, path = &self.inner[<uint32_t>self._outer[outer]], inner
+        self.field(object, path, reads).slot = <uint8_t>slot
+        if sources.counts[target] == CANDIDATES_MAX:
+            raise ValueError(f"{column}: {CANDIDATES_MAX} members at most")
+        sources.slots[target][sources.counts[target]] = <uint8_t>slot
+        sources.counts[target] += 1
+        if unit_kind is not None:
+            self.unit_kinds[slot] = self.borrow(unit_kind, &self.unit_kind_lengths[slot])
+        return 0
+
+    cdef uint32_t variant(self, const fanion_rows_value *values) noexcept:
+        cdef uint32_t n
+        cdef const fanion_rows_value *tag
+        if self.tag_slot != NO_SLOT:
+            tag = &values[self.tag_slot]
+            for n in range(self.variant_count - 1):
+                if tag.said == FANION_SAID_TEXT and tag.text.length == self.tag_lengths[n]:
+                    if memcmp(tag.text.text, self.tags[n], tag.text.length) == 0:
+                        return n
+        return self.variant_count - 1
+
+
+cdef const fanion_rows_value *pick(const Sources *sources, int target, const fanion_rows_value *values) noexcept:
+    """What the first member says that says something; NULL: none does."""
+    cdef uint32_t n
+    for n in range(sources.counts[target]):
+        if values[sources.slots[target][n]].said != FANION_SAID_NOTHING:
+            return &values[sources.slots[target][n]]
+    return NULL
+
+
+# What all rows of a record share.
+cdef struct Known:
+    int32_t environment, dialect
+    uint64_t sequence
+    int64_t received_us
+    const uint8_t *dispositions
+    uint32_t disposition_count
+    uint32_t environment_number  # the reader's
+
+
+cdef class RowBuilder:
+    """Fills `Columns`, batch after batch, until they are taken.
+
+    `kinds`, `dispositions`, `times`: the texts that rows have for them, `times` of a time that was sent, received,
+    implausible. `age_max_us`, `ahead_max_us`: how far a sent time may lie before and behind the receipt.
+    """
+
+    cdef Columns _columns
+    cdef fanion_rows_event _event
+    cdef tuple _kinds, _dispositions, _times
+    cdef int64_t _age_max_us, _ahead_max_us
+    cdef dict _flags  # (environment's number, parameter's) -> the flag's
+    cdef int32_t _machine
+    cdef uint32_t _writer
+    cdef uint64_t _epoch
+
+    def __init__(self, *, tuple kinds, tuple dispositions, tuple times, int64_t age_max_us, int64_t ahead_max_us):
+        self._kinds, self._dispositions, self._times = kinds, dispositions, times
+        self._age_max_us, self._ahead_max_us = age_max_us, ahead_max_us
+        self.begin()
+
+    cdef int begin(self) except -1:
+        self._columns = Columns()
+        self._flags = {}
+        for place, texts in ((KIND, self._kinds), (DISPOSITION, self._dispositions), (TIME_FROM, self._times)):
+            for text in texts:
+                self.number(place, text)
+        return 0
+
+    @property
+    def rows(self):
+        return self._columns.rows
+
+    @property
+    def text_bytes(self):
+        """Of the column that has the most; beyond 2 GiB no text can be added."""
+        return self._columns.text_bytes()
+
+    def take(self):
+        """The `Columns` filled so far, which are the caller's then."""
+        cdef Columns columns = self._columns
+        columns.finish()
+        self.begin()
+        return columns
+
+    cdef int32_t number(self, int place, str text) except -1:
+        cdef bytes raw = text.encode()
+        return self.number_of(place, raw, len(raw))
+
+    cdef inline int32_t number_of(self, int place, const char *text, uint64_t length) except -1:
+        cdef int32_t number = fanion_dictionary_number(&self._columns.columns[place].names, text, length)
+        if number < 0:
+            raise MemoryError
+        return number
+
+    def expand(
+        self, const uint8_t[::1] buffer not None, table not None, str machine not None, uint32_t writer,
+        uint64_t epoch, list dialects not None, list environments not None, dict shapes not None,
+        plain not None, flag_of not None,
+    ):
+        """The rows of a batch's records. `table`: a `RecordTable` over `buffer`. `shapes`: dialect -> Shape.
+
+        `plain(row, index)`: the rows of the record's event, or of the whole record for index -1, as
+        `fanion.journal.rows.Row`. `flag_of(dialect, environment, parameter)`: a flag or None.
+        """
+        cdef uint64_t[::1] sequences = table.sequence, received = table.received_ns
+        cdef uint32_t[::1] dialect = table.dialect, environment = table.environment
+        cdef uint32_t[::1] dispositions = table.dispositions, disposition_count = table.disposition_count
+        cdef uint32_t[::1] body = table.body, body_bytes = table.body_bytes
+        cdef uint8_t[::1] whole = table.whole
+        cdef uint64_t available = <uint64_t>buffer.shape[0]
+        cdef uint32_t row, count = table.count
+        cdef Known known
+        cdef Shape shape
+        self._machine, self._writer, self._epoch = self.number(MACHINE, machine), writer, epoch
+        for row in range(count):
+            if <uint64_t>body[row] + body_bytes[row] > available or not body_bytes[row]:
+                self.add_all(plain(row, -1))
+                continue
+            if <uint64_t>dispositions[row] + disposition_count[row] > available:
+                raise ValueError("the table is of another buffer")
+            shape = shapes.get(dialects[dialect[row]])
+            if shape is None:
+                self.add_all(plain(row, -1))
+                continue
+            known.dialect = self.number(DIALECT, dialects[dialect[row]])
+            known.environment = self.number(ENVIRONMENT, environments[environment[row]])
+            known.environment_number = environment[row]
+            known.sequence, known.received_us = sequences[row], <int64_t>(received[row] // 1000)
+            known.dispositions = &buffer[0] + dispositions[row]
+            known.disposition_count = disposition_count[row]
+            self.record(
+                shape, &known, &buffer[0] + body[row], body_bytes[row], whole[row] != 0, row, plain, flag_of,
+                (dialects[dialect[row]], environments[environment[row]]),
+            )
+
+    cdef int record(
+        self, Shape shape, Known *known, const uint8_t *body, uint64_t length, bint whole, uint32_t row, plain,
+        flag_of, tuple names,
+    ) except -1:
+        cdef fanion_flat_cursor cursor
+        cdef uint64_t before = self._columns.rows
+        cdef uint32_t index = 0
+        cdef int found
+        memset(&cursor, 0, sizeof(cursor))
+        cursor.at, cursor.end = body, body + length
+        found = fanion_rows_begin(&cursor, whole)
+        if found == 1:
+            while True:
+                found = fanion_rows_event_read(&cursor, &shape.event, &self._event)
+                if found == 1:
+                    self.add_event(shape, known, index, flag_of, names)
+                elif found == 0:
+                    self.add_all(plain(row, index))
+                else:
+                    break
+                index += 1
+                if not fanion_flat_take(&cursor, b","):
+                    found = 0 if fanion_flat_take(&cursor, b"]") else -1
+                    break
+        if found < 0 or not fanion_rows_end(&cursor, whole):
+            self._columns.cut(before)
+            self.add_all(plain(row, -1))
+        return 0
+
+    cdef int add_event(self, Shape shape, Known *known, uint32_t index, flag_of, tuple names) except -1:
+        cdef uint32_t n, variant = shape.variant(self._event.values)
+        cdef uint32_t parts = self._event.part_count if shape.with_parts[variant] else 0
+        if not parts:
+            return self.add_row(shape, known, variant, index, 0, NULL, flag_of, names)
+        for n in range(parts):
+            self.add_row(shape, known, variant, index, n, self._event.parts[n], flag_of, names)
+        return 0
+
+    cdef int add_row(
+        self, Shape shape, Known *known, uint32_t variant, uint32_t index, uint32_t part,
+        const fanion_rows_value *part_values, flag_of, tuple names,
+    ) except -1:
+        cdef Columns columns = self._columns
+        cdef uint64_t row = columns.rows
+        cdef uint32_t without = shape.without[variant], code = KEPT
+        cdef int32_t parameter
+        if row == columns.room:
+            columns.make_room()
+        if index < known.disposition_count:
+            code = known.dispositions[index]
+        (<int32_t *>columns.columns[MACHINE].data.at)[row] = self._machine
+        (<uint32_t *>columns.columns[WRITER].data.at)[row] = self._writer
+        (<uint64_t *>columns.columns[EPOCH].data.at)[row] = self._epoch
+        (<uint64_t *>columns.columns[SEQUENCE].data.at)[row] = known.sequence
+        (<uint32_t *>columns.columns[INDEX].data.at)[row] = index
+        (<uint32_t *>columns.columns[PART].data.at)[row] = part
+        (<int32_t *>columns.columns[ENVIRONMENT].data.at)[row] = known.environment
+        (<int32_t *>columns.columns[DIALECT].data.at)[row] = known.dialect
+        (<int32_t *>columns.columns[KIND].data.at)[row] = shape.kinds[variant]
+        (<int32_t *>columns.columns[DISPOSITION].data.at)[row] = (
+            <int32_t>code if code < <uint32_t>len(self._dispositions) else self.number(DISPOSITION, str(code))
+        )
+        columns.columns[COUNTS].data.at[row] = code != DUPLICATE
+        columns.columns[VERIFIED].data.at[row] = code == VERIFIED_CODE
+        columns.columns[VERIFIED].valid.at[row] = shape.traced
+        columns.columns[UNIT_HASHED].data.at[row] = shape.units_hashed
+        self.set_time(row, known.received_us, self.find(shape, T_SENT, without, part_values))
+        self.set_unit(shape, row, part_values)
+        self.set_text(EVENT_ID, row, self.find(shape, T_EVENT_ID, without, part_values))
+        self.set_name(FLAG, row, self.find(shape, T_FLAG, without, part_values))
+        parameter = self.set_name(PARAMETER, row, self.find(shape, T_PARAMETER, without, part_values))
+        if shape.resolves and parameter >= 0:
+            (<int32_t *>columns.columns[FLAG].data.at)[row] = self.flag(known, parameter, flag_of, names)
+        self.set_name(VARIANT, row, self.find(shape, T_VARIANT, without, part_values))
+        self.set_name(METRIC, row, self.find(shape, T_METRIC, without, part_values))
+        self.set_name(REASON, row, self.find(shape, T_REASON, without, part_values))
+        self.set_value(row, self.find(shape, T_VALUE, without, part_values))
+        columns.rows = row + 1
+        return 0
+
+    cdef const fanion_rows_value *find(
+        self, Shape shape, int target, uint32_t without, const fanion_rows_value *part_values
+    ) noexcept:
+        """What the part says, else the event."""
+        cdef const fanion_rows_value *said = NULL
+        if without >> <uint32_t>target & 1:
+            return NULL
+        if part_values != NULL:
+            said = pick(&shape.of_part, target, part_values)
+        return pick(&shape.of_event, target, self._event.values) if said == NULL else said
+
+    cdef int set_time(self, uint64_t row, int64_t received_us, const fanion_rows_value *said) except -1:
+        cdef Columns columns = self._columns
+        cdef int64_t sent_us = 0, event_us = received_us
+        cdef int32_t source = 1
+        if said != NULL:
+            sent_us, source = said.us, 2
+            if received_us - self._age_max_us <= sent_us <= received_us + self._ahead_max_us:
+                event_us, source = sent_us, 0
+        (<int64_t *>columns.columns[RECEIVED_AT].data.at)[row] = received_us
+        (<int64_t *>columns.columns[EVENT_AT].data.at)[row] = event_us
+        (<int64_t *>columns.columns[SENT_AT].data.at)[row] = sent_us
+        columns.columns[SENT_AT].valid.at[row] = said != NULL
+        (<int32_t *>columns.columns[TIME_FROM].data.at)[row] = source
+        return 0
+
+    cdef int set_unit(self, Shape shape, uint64_t row, const fanion_rows_value *part_values) except -1:
+        cdef const fanion_rows_value *kind = NULL
+        cdef const fanion_rows_value *unit = NULL
+        cdef int64_t slot = -1
+        cdef int32_t number
+        if part_values != NULL:
+            kind = pick(&shape.of_part, T_UNIT_KIND, part_values)
+            unit = pick(&shape.of_part, T_UNIT, part_values)
+        if kind == NULL and unit == NULL:
+            kind = pick(&shape.of_event, T_UNIT_KIND, self._event.values)
+            unit = pick(&shape.of_event, T_UNIT, self._event.values)
+            slot = unit - self._event.values if unit != NULL else -1
+        self.set_text(UNIT, row, unit)
+        if slot >= 0 and shape.unit_kinds[slot] != NULL:
+            number = self.number_of(UNIT_KIND, shape.unit_kinds[slot], shape.unit_kind_lengths[slot])
+            (<int32_t *>self._columns.columns[UNIT_KIND].data.at)[row] = number
+        else:
+            self.set_name(UNIT_KIND, row, kind)
+        return 0
+
+    cdef int32_t set_name(self, int place, uint64_t row, const fanion_rows_value *said) except -2:
+        """The text's number, -1: there is none."""
+        cdef int32_t number = -1
+        if said != NULL:
+            number = self.number_of(place, said.text.text, said.text.length)
+        (<int32_t *>self._columns.columns[place].data.at)[row] = number
+        return number
+
+    cdef int set_text(self, int place, uint64_t row, const fanion_rows_value *said) except -1:
+        if said == NULL:
+            return self.put_text(place, row, "", 0, False)
+        return self.put_text(place, row, said.text.text, said.text.length, True)
+
+    cdef int put_text(self, int place, uint64_t row, const char *text, uint64_t length, bint valid) except -1:
+        self._columns.columns[place].valid.at[row] = valid
+        if not fanion_texts_add(&self._columns.columns[place].texts, text, length):
+            raise MemoryError
+        return 0
+
+    cdef int set_value(self, uint64_t row, const fanion_rows_value *said) except -1:
+        cdef Columns columns = self._columns
+        cdef double value = 0
+        cdef uint8_t kind = FANION_SAID_NOTHING if said == NULL else said.said
+        if kind == FANION_SAID_NUMBER:
+            value = said.number
+        elif kind == FANION_SAID_TRUE:
+            value = 1
+        (<double *>columns.columns[VALUE].data.at)[row] = value
+        columns.columns[VALUE].valid.at[row] = kind >= FANION_SAID_NUMBER
+        if kind == FANION_SAID_TEXT:
+            return self.put_text(VALUE_TEXT, row, said.text.text, said.text.length, True)
+        if kind == FANION_SAID_TRUE:
+            return self.put_text(VALUE_TEXT, row, "true", 4, True)
+        if kind == FANION_SAID_FALSE:
+            return self.put_text(VALUE_TEXT, row, "false", 5, True)
+        return self.put_text(VALUE_TEXT, row, "", 0, False)
+
+    cdef int32_t flag(self, Known *known, int32_t parameter, flag_of, tuple names) except -2:
+        key = (known.environment_number, parameter)
+        found = self._flags.get(key)
+        if found is None:
+            text = flag_of(names[0], names[1], name_of(self._columns, PARAMETER, parameter))
+            found = self._flags[key] = -1 if text is None else self.number(FLAG, text)
+        return found
+
+    cdef int add_all(self, rows) except -1:
+        for row in rows:
+            self.add(row)
+        return 0
+
+    cdef int add(self, row) except -1:
+        """A plain row."""
+        cdef Columns columns = self._columns
+        cdef uint64_t at = columns.rows
+        if at == columns.room:
+            columns.make_room()
+        for place, text in (
+            (MACHINE, row.machine), (TIME_FROM, row.time_from), (ENVIRONMENT, row.environment),
+            (DIALECT, row.dialect), (KIND, row.kind), (DISPOSITION, row.disposition), (UNIT_KIND, row.unit_kind),
+            (FLAG, row.flag), (PARAMETER, row.parameter), (VARIANT, row.variant), (METRIC, row.metric),
+            (REASON, row.reason),
+        ):
+            (<int32_t *>columns.columns[<int>place].data.at)[at] = -1 if text is None else self.number(place, text)
+        for place, text in ((EVENT_ID, row.event_id), (UNIT, row.unit), (VALUE_TEXT, row.value_text)):
+            raw = b"" if text is None else text.encode()
+            self.put_text(place, at, raw, len(raw), text is not None)
+        (<uint32_t *>columns.columns[WRITER].data.at)[at] = row.writer
+        (<uint64_t *>columns.columns[EPOCH].data.at)[at] = row.epoch
+        (<uint64_t *>columns.columns[SEQUENCE].data.at)[at] = row.sequence
+        (<uint32_t *>columns.columns[INDEX].data.at)[at] = row.index
+        (<uint32_t *>columns.columns[PART].data.at)[at] = row.part
+        (<int64_t *>columns.columns[RECEIVED_AT].data.at)[at] = row.received_at
+        (<int64_t *>columns.columns[EVENT_AT].data.at)[at] = row.event_at
+        (<int64_t *>columns.columns[SENT_AT].data.at)[at] = 0 if row.sent_at is None else row.sent_at
+        columns.columns[SENT_AT].valid.at[at] = row.sent_at is not None
+        columns.columns[COUNTS].data.at[at] = row.counts
+        columns.columns[VERIFIED].data.at[at] = row.verified is True
+        columns.columns[VERIFIED].valid.at[at] = row.verified is not None
+        columns.columns[UNIT_HASHED].data.at[at] = row.unit_hashed
+        (<double *>columns.columns[VALUE].data.at)[at] = 0 if row.value is None else row.value
+        columns.columns[VALUE].valid.at[at] = row.value is not None
+        columns.rows = at + 1
+        return 0
+
+
+cdef str name_of(Columns columns, int place, int32_t number):
+    cdef int32_t *ends = <int32_t *>columns.columns[place].names.texts.offsets.at
+    cdef const char *text = <const char *>columns.columns[place].names.texts.text.at
+    return text[ends[number]:ends[number + 1]].decode()
