@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,3 +49,21 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     yield begin
     for running in started:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> str:
+    """OPENFEATURE_NODE_MODULES names a folder in which the packages were installed by npm."""
+    named = os.environ.get("OPENFEATURE_NODE_MODULES")
+    if named is None or shutil.which("node") is None:
+        pytest.skip("OPENFEATURE_NODE_MODULES names no folder with the JavaScript providers, or no node")
+    return named
+
+
+@pytest.fixture(scope="session")
+def browser_program() -> str:
+    """OPENFEATURE_BROWSER names a Chromium."""
+    named = os.environ.get("OPENFEATURE_BROWSER")
+    if named is None:
+        pytest.skip("OPENFEATURE_BROWSER names no browser")
+    return named

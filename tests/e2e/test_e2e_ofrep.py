@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -258,17 +257,6 @@ def test_polling_sees_304_until_something_changes(data: Path, serve: Callable[..
 
 
 # -- the JavaScript provider
-
-
-@pytest.fixture(scope="session")
-def node_modules() -> str:
-    """OPENFEATURE_NODE_MODULES names a folder in which the packages were installed by npm."""
-    named = os.environ.get("OPENFEATURE_NODE_MODULES")
-    if named is None or shutil.which("node") is None:
-        pytest.skip(
-            "OPENFEATURE_NODE_MODULES names no folder with the JavaScript provider, or there is no node"
-        )
-    return named
 
 
 def test_the_javascript_provider_reads_the_same(server: Running, node_modules: str) -> None:

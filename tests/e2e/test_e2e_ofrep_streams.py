@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -222,15 +221,6 @@ def test_a_client_that_reads_nothing_is_dropped(tmp_path: Path, serve: Serve, fo
 
 
 # -- the published provider of browsers
-
-
-@pytest.fixture(scope="session")
-def node_modules() -> str:
-    """OPENFEATURE_NODE_MODULES names a folder in which the packages were installed by npm."""
-    named = os.environ.get("OPENFEATURE_NODE_MODULES")
-    if named is None or shutil.which("node") is None:
-        pytest.skip("OPENFEATURE_NODE_MODULES names no folder with the JavaScript provider, or no node")
-    return named
 
 
 def test_the_published_web_provider_follows_a_publish_without_polling(
