@@ -203,6 +203,42 @@ def test_a_body_in_more_pieces_than_networks_make_is_refused(size: int, pieces: 
     asyncio.run(run())
 
 
+def blocks_of_codes(count: int) -> bytes:
+    """A raw deflate stream of `count` blocks, each names its own codes and holds nothing (RFC 1951, 3.2.7)."""
+    repeated, one = (1, 1), (0, 1)
+    lengths = [
+        (int(symbol in (1, 18)), 3)
+        for symbol in (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1)
+    ]
+    codes = [repeated, (138 - 11, 7), repeated, (118 - 11, 7), one, one]
+    fields = [(0, 1), (2, 2), (0, 5), (0, 5), (14, 4), *lengths, *codes, (0, 1)]
+    value = bits = 0
+    for number, width in fields:
+        value, bits = value | number << bits, bits + width
+    eight = sum(value << bits * place for place in range(8))  # eight blocks are whole bytes
+    last = value | 1
+    return eight.to_bytes(bits, "little") * (count // 8) + last.to_bytes(bits // 8 + 1, "little")
+
+
+def test_a_body_of_tables_that_holds_nothing_is_refused_long_before_its_end() -> None:
+    async def run() -> None:
+        inflated = zlib.decompressobj(-15)
+        assert inflated.decompress(blocks_of_codes(80)) == b""
+        assert inflated.eof
+        seen: list[int] = []
+        with pytest.raises(Fault, match="takes too long to inflate") as refused:
+            await undo_encoding(
+                {b"content-encoding": b"deflate"}, blocks_of_codes(400_000), 5 * MIB, seen.append
+            )
+        assert refused.value.kind is FaultKind.BAD_REQUEST
+        assert (
+            await undo_encoding({b"content-encoding": b"deflate"}, blocks_of_codes(160), 5 * MIB, seen.append)
+            == b""
+        )
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 def test_what_is_inflated_counts_too_until_its_request_is_answered(encoding: str) -> None:
     async def run() -> None:
