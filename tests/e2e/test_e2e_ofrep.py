@@ -1,4 +1,19 @@
-"""The published OpenFeature providers against a real server: five types, errors, and each trap that they set."""
+"""The published OpenFeature providers against a real server: five types, errors, and each trap that they set.
+
+The traps, and where each is a test: here for Python and JavaScript on a server, in `test_e2e_ofrep_browser.py` (B)
+for browsers, in `test_e2e_ofrep_streams.py` (S).
+
+- a success without a variant: `..._always_has_a_variant...`, `..._is_the_caller_s_default_by_an_error` (B too)
+- a reason that the SDK doesn't know: `..._always_has_a_variant_and_a_reason...`
+- an error without details: `..._arrives_with_its_own_code` (B too)
+- a float that is written as a whole number: `..._whose_value_is_whole_is_a_float`
+- a value of another type: `..._types_are_kept_apart` (B too); but a boolean passes for an integer in Python
+- a key that isn't encoded: `..._is_served_to_who_encodes_it` (B: read)
+- a tag that is sent after the context changed: B `..._is_answered_anew_though...`
+- no polling: B and S `..._without_polling`
+- `Retry-After`: `..._pauses_the_provider_until_its_time` (B too)
+- 401 and 403: `..._are_told_apart`; B `..._ends_the_provider`, `..._goes_on_after_a_key_was_revoked...`
+"""
 
 from __future__ import annotations
 
@@ -8,8 +23,11 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from openfeature import api
+from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode, GeneralError, OpenFeatureError
@@ -23,6 +41,7 @@ from tests.unit.ofrep_world import CLIENT, FLAGS, FOLDER, SERVER
 
 WORLD = FOLDER / "world.yaml"
 USER = EvaluationContext("user-1")
+SMALL = "ofrep_small_key"
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +58,30 @@ def make_provider(running: Running, key: str = SERVER, mount: str = "", header: 
     return OFREPProvider(f"http://127.0.0.1:{running.port}{mount}", headers_factory=lambda: headers)
 
 
+def publish_small(folder: Path, keys: list[str], **members: Any) -> Path:
+    """The data directory of one environment, which SMALL opens: its flags have these keys, which are their values.
+    `members`: of its organisation."""
+    flags = {key: {"state": "ENABLED", "variants": {"one": key}, "defaultVariant": "one"} for key in keys}
+    (folder / "flags.json").write_text(json.dumps({"flags": flags}))
+    source = {"format": "flagd", "path": "flags.json"}
+    environment = {"id": "env", "keys": [{"key": SMALL}], "sources": [source]}
+    organisation = {"projects": {"p": {"environments": {"p": environment}}}, **members}
+    (folder / "world.json").write_text(json.dumps({"fanion": 1, "organisations": {"org": organisation}}))
+    publish(folder / "data", folder / "world.json")
+    return folder / "data"
+
+
 @pytest.fixture
 def provider(server: Running) -> Iterator[OFREPProvider]:
     made = make_provider(server)
     yield made
     made.session.close()
+
+
+def client_of(provider: OFREPProvider) -> OpenFeatureClient:
+    """The SDK's client, which makes answers of whatever its provider raises."""
+    api.set_provider(provider, "tests")
+    return api.get_client("tests")
 
 
 # -- what works
@@ -125,8 +163,10 @@ def test_a_flag_without_a_value_is_the_caller_s_default_by_an_error(
         "reason": "DISABLED",
         "metadata": {"source": "redpennon", "group": "gone"},
     }
-    with pytest.raises(KeyError, match="variant"):  # which the SDK's client turns into GENERAL
+    with pytest.raises(KeyError, match="variant"):
         provider.resolve_boolean_details("r-gone", False, USER)
+    details = client_of(provider).get_boolean_details("r-gone", True, USER)
+    assert (details.value, details.reason, details.error_code) == (True, Reason.ERROR, ErrorCode.GENERAL)
 
 
 @pytest.mark.parametrize(
@@ -179,14 +219,27 @@ def test_types_are_kept_apart(provider: OFREPProvider, method: str, key: str, de
     assert failure(lambda: getattr(provider, method)(key, default, USER)) is ErrorCode.TYPE_MISMATCH
 
 
-def test_a_key_with_a_question_mark_is_served_to_who_encodes_it(
-    server: Running, provider: OFREPProvider
+def test_a_boolean_passes_for_an_integer_in_python(provider: OFREPProvider) -> None:
+    """Whose booleans are integers: provider and client let it through, and no server knows what was asked for."""
+    assert provider.resolve_integer_details("plain", 0, USER).value is True
+    assert client_of(provider).get_integer_details("plain", 0, USER).error_code is None
+
+
+def test_a_key_that_a_url_means_otherwise_is_served_to_who_encodes_it(
+    tmp_path: Path, serve: Callable[..., Running]
 ) -> None:
-    """This provider doesn't, and so asks for another flag."""
-    answer = server.ask("POST", f"{FLAGS}/t.what%3F", {"context": {}}, key=SERVER)
-    assert (answer.status, answer.json()["value"]) == (200, "fixed too")
-    failed = failure(lambda: provider.resolve_string_details("t.what?", "", USER))
-    assert failed is ErrorCode.FLAG_NOT_FOUND
+    """This provider doesn't, and so asks for another flag: none, or the one before the sign."""
+    keys = ["part", "what?", "part#2", "half%41"]
+    running = serve("--workers", "1", data=publish_small(tmp_path, keys))
+    provider = make_provider(running, SMALL)
+    for key in keys:
+        answer = running.ask("POST", f"{FLAGS}/{quote(key)}", {"context": {}}, key=SMALL)
+        assert (answer.status, answer.json()["value"]) == (200, key)
+    for key in ("what?", "half%41"):
+        failed = failure(lambda key=key: provider.resolve_string_details(key, "", USER))
+        assert failed is ErrorCode.FLAG_NOT_FOUND
+    assert provider.resolve_string_details("part#2", "", USER).value == "part"
+    provider.session.close()
 
 
 def test_a_client_key_is_told_of_nothing_that_is_hidden(server: Running) -> None:
@@ -206,20 +259,14 @@ def test_keys_that_may_not_ask_are_told_apart(server: Running, key: str, said: s
 
 
 def test_a_rate_pauses_the_provider_until_its_time(tmp_path: Path, serve: Callable[..., Running]) -> None:
-    world = tmp_path / "world.json"
-    environment = {"id": "env", "keys": [{"key": "ofrep_rated"}]}
-    project = {"environments": {"p": environment}, "flags": {"a": {"type": "boolean", "default_value": True}}}
-    organisation = {"limits": {"rate_per_s": 0.01, "burst": 1}, "projects": {"p": project}}
-    world.write_text(json.dumps({"fanion": 1, "organisations": {"org": organisation}}))
-    publish(tmp_path / "data", world)
-    running = serve("--workers", "1", data=tmp_path / "data")
-    provider = make_provider(running, "ofrep_rated")
-    assert provider.resolve_boolean_details("a", False, USER).value is True
+    data = publish_small(tmp_path, ["a"], limits={"rate_per_s": 0.01, "burst": 1})
+    provider = make_provider(serve("--workers", "1", data=data), SMALL)
+    assert provider.resolve_string_details("a", "", USER).value == "a"
     with pytest.raises(GeneralError, match="Rate limited"):
-        provider.resolve_boolean_details("a", False, USER)
+        provider.resolve_string_details("a", "", USER)
     assert provider.retry_after is not None
     with pytest.raises(GeneralError, match="paused"):
-        provider.resolve_boolean_details("a", False, USER)
+        provider.resolve_string_details("a", "", USER)
     provider.session.close()
 
 
@@ -259,44 +306,69 @@ def test_polling_sees_304_until_something_changes(data: Path, serve: Callable[..
 # -- the JavaScript provider
 
 
-def test_the_javascript_provider_reads_the_same(server: Running, node_modules: str) -> None:
-    person = {"targetingKey": "user-1"}
-    questions = [
-        {"type": "Boolean", "key": "plain", "default": False, "context": person},
-        {"type": "String", "key": "country", "default": "", "context": {**person, "country": "DE"}},
-        {"type": "Number", "key": "price", "default": 0, "context": person},
-        {"type": "Object", "key": "settings", "default": {}, "context": person},
-        {"type": "Object", "key": "colours", "default": [], "context": person},
-        {"type": "String", "key": "t.what?", "default": "", "context": person},
-        {"type": "String", "key": "half", "default": "mine", "context": {}},
-        {"type": "String", "key": "shared", "default": "mine", "context": person},
-        {"type": "String", "key": "nothing", "default": "mine", "context": person},
-        {"type": "Boolean", "key": "r-gone", "default": True, "context": person},
-    ]
+def ask_in_node(running: Running, key: str, modules: str, questions: list[tuple[Any, ...]]) -> list[Any]:
+    """Value, reason and error code of each (type, key, default, context), by the provider for JavaScript."""
+    named = [dict(zip(("type", "key", "default", "context"), one, strict=True)) for one in questions]
+    program = str(Path(__file__).with_name("ofrep_client.mjs"))
     done = subprocess.run(
-        [
-            "node",
-            str(Path(__file__).with_name("ofrep_client.mjs")),
-            f"http://127.0.0.1:{server.port}",
-            SERVER,
-        ],
-        input=json.dumps(questions),
-        env={**os.environ, "NODE_MODULES": node_modules},
+        ["node", program, f"http://127.0.0.1:{running.port}", key],
+        input=json.dumps(named),
+        env={**os.environ, "NODE_MODULES": modules},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
     answers = json.loads(done.stdout)
-    assert [(one["value"], one["reason"], one.get("errorCode")) for one in answers] == [
+    return [(one["value"], one["reason"], one.get("errorCode")) for one in answers]
+
+
+def test_the_javascript_provider_reads_the_same(server: Running, node_modules: str) -> None:
+    person = {"targetingKey": "user-1"}
+    questions: list[tuple[Any, ...]] = [
+        ("Boolean", "plain", False, person),
+        ("String", "country", "", {**person, "country": "DE"}),
+        ("Number", "count", 0, person),
+        ("Number", "price", 0, person),
+        ("Object", "settings", {}, person),
+        ("Object", "colours", [], person),
+        ("String", "off", "", person),
+        ("String", "count", "mine", person),
+        ("String", "t.what?", "", person),
+        ("String", "half", "mine", {}),
+        ("String", "shared", "mine", person),
+        ("String", "nothing", "mine", person),
+        ("Boolean", "plain", False, {"targetingKey": 1}),
+        ("Boolean", "r-gone", True, person),
+    ]
+    assert ask_in_node(server, SERVER, node_modules, questions) == [
         (True, "STATIC", None),
         ("home", "TARGETING_MATCH", None),
+        (1, "STATIC", None),
         (1, "DEFAULT", None),
         ({"colour": "red", "sizes": [1, 2.5], "nested": {"on": True}}, "STATIC", None),
         (["red", "green"], "STATIC", None),
+        ("sleeping", "DISABLED", None),
+        ("mine", "ERROR", "TYPE_MISMATCH"),
         ("", "ERROR", "FLAG_NOT_FOUND"),  # it doesn't encode the key either
         ("mine", "ERROR", "TARGETING_KEY_MISSING"),
         ("mine", "ERROR", "GENERAL"),
         ("mine", "ERROR", "FLAG_NOT_FOUND"),
+        (False, "ERROR", "INVALID_CONTEXT"),
         (True, "ERROR", "GENERAL"),
+    ]
+
+
+def test_keys_that_may_not_ask_and_a_rate_are_errors_in_javascript(
+    server: Running, node_modules: str, tmp_path: Path, serve: Callable[..., Running]
+) -> None:
+    for key in ("nobody's", "ofrep_events_key"):
+        question = ("Boolean", "plain", False, {})
+        assert ask_in_node(server, key, node_modules, [question]) == [(False, "ERROR", "GENERAL")]
+    data = publish_small(tmp_path, ["a"], limits={"rate_per_s": 0.01, "burst": 1})
+    running = serve("--workers", "1", data=data)
+    assert ask_in_node(running, SMALL, node_modules, [("String", "a", "mine", {})] * 3) == [
+        ("a", "STATIC", None),
+        ("mine", "ERROR", "GENERAL"),
+        ("mine", "ERROR", "GENERAL"),
     ]
