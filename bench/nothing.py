@@ -1,4 +1,5 @@
-"""The do-nothing ASGI app that targets are measured against: reads the body, sends fixed bytes.
+"""The do-nothing ASGI app that targets are measured against: reads the body, sends fixed bytes. With `--stream` the
+answer stays open after them, until the peer leaves.
 
 It runs on Granian with the very settings of `fanion serve`, so a ratio to it is what our own code costs.
 `python -m bench.nothing --port P --answer FILE [--workers N]` prints `ready` once it listens.
@@ -21,14 +22,11 @@ from fanion.telemetry.heartbeats import Heartbeats
 HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 
-def make_application(answer: bytes, status: int) -> Callable[..., Awaitable[None]]:
+def make_application(answer: bytes, status: int, stream: bool = False) -> Callable[..., Awaitable[None]]:
     """An ASGI app that answers every request with these bytes."""
-    start = {
-        "type": "http.response.start",
-        "status": status,
-        "headers": [*HEADERS, (b"content-length", b"%d" % len(answer))],
-    }
-    body = {"type": "http.response.body", "body": answer}
+    length = [] if stream else [(b"content-length", b"%d" % len(answer))]
+    start = {"type": "http.response.start", "status": status, "headers": [*HEADERS, *length]}
+    body = {"type": "http.response.body", "body": answer, "more_body": stream}
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -42,6 +40,8 @@ def make_application(answer: bytes, status: int) -> Callable[..., Awaitable[None
             message = await receive()
         await send(start)
         await send(body)
+        while stream and (await receive())["type"] != "http.disconnect":
+            pass
 
     return application
 
@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--answer", type=Path, required=True, help="file whose bytes are the answer")
     parser.add_argument("--status", type=int, default=200)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--stream", action="store_true", help="leave each answer open")
     arguments = parser.parse_args()
     answer = arguments.answer.read_bytes()
     keeper, port = pick_port("127.0.0.1", arguments.port)
@@ -59,7 +60,7 @@ def main() -> None:
     def load(place: Place) -> Any:
         place.listen()
         threading.Timer(0.2, place.notify, [Notice(os.getpid())]).start()
-        return make_application(answer, arguments.status)
+        return make_application(answer, arguments.status, arguments.stream)
 
     with keeper:
         Supervisor(

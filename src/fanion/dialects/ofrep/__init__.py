@@ -7,6 +7,7 @@ values     values as the protocol writes them
 emit       what is rendered when definitions are published
 schema     request bodies
 served     what is at hand of an environment, the manifest's flags too
+pieces     work on many flags, in pieces
 evaluate   one flag, all flags
 channels   addresses of event streams
 governed   governance in the protocol's words

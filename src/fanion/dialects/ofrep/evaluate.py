@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -26,6 +27,7 @@ from fanion.dialects.ofrep.envelope import (
     unknown,
 )
 from fanion.dialects.ofrep.governed import Gate
+from fanion.dialects.ofrep.pieces import PIECE_FLAGS, Turns, cut
 from fanion.dialects.ofrep.schema import Bodies, Who, who
 from fanion.dialects.ofrep.served import Group, Served, served
 from fanion.dialects.wire.conditional import matches
@@ -33,7 +35,7 @@ from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault
 from fanion.dialects.wire.path import decode_segment
 from fanion.dialects.wire.reply import Headers, Reply
-from fanion.dialects.wire.services import Snapshot
+from fanion.dialects.wire.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
 from fanion.model.json_value import JsonObject
 from fanion.model.program import Resolution
@@ -120,10 +122,12 @@ def renamed(answer: bytes, name: str, key: str) -> bytes:
     return b'{"key":%b%b' % (_encode(key), answer[len(b'{"key":') + len(_encode(name)) :])
 
 
-def evaluate_all(bodies: Bodies, gate: Gate, channels: Channels) -> Handler:
+def evaluate_all(services: Services, bodies: Bodies, gate: Gate, channels: Channels, turns: Turns) -> Handler:
     read = bodies.context
 
-    def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
+    def handler(
+        snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
+    ) -> Reply | Awaitable[Reply]:
         at = served(snapshot, record)
         context = read(body)
         base, streams = channels.offer(snapshot, record, headers)
@@ -132,10 +136,20 @@ def evaluate_all(bodies: Bodies, gate: Gate, channels: Channels) -> Handler:
         gate.evaluation(at.terms, person.targeting_key)
         if matches(headers.get(b"if-none-match"), tag):
             return unchanged(tag), b""
-        return tagged(tag), b'{"flags":[%b]%b}' % (
-            b",".join(everything(at, record.kind == "client", person)),
-            streams,
-        )
+        pieces = everything(at, record.kind == "client", person)
+        if at.large or (person.flags is not None and len(person.flags) > PIECE_FLAGS):
+            environment = record.environment
+            return in_turn(pieces, environment, snapshot.content(environment), tag, streams)
+        return tagged(tag), b'{"flags":[%b]%b}' % (b",".join(chain.from_iterable(pieces)), streams)
+
+    async def in_turn(
+        pieces: Iterator[list[bytes]], environment: str, content: bytes, tag: bytes, streams: bytes
+    ) -> Reply:
+        """Many flags. Members of lists are looked for in the generation of the moment, so the answer is none to
+        keep where another came meanwhile."""
+        answers = await turns.gather(pieces)
+        head = tagged(tag) if content == services.snapshots.current().content(environment) else OK
+        return head, b'{"flags":[%b]%b}' % (b",".join(answers), streams)
 
     return handler
 
@@ -154,14 +168,20 @@ def tag_of(base: hashlib.blake2b, context: JsonObject, second: int | None = None
     return b'"%b"' % whole.hexdigest().encode()
 
 
-def everything(at: Served, client: bool, person: Who) -> list[bytes]:
-    """The answers of all flags, or of those that the context names."""
-    if person.flags is not None:
-        return list(chosen(at, client, person, dict.fromkeys(person.flags)))
-    answers: list[bytes] = []
-    for group in at.groups(client):
-        answers += answered(at, group, client, person)
-    return answers + list(chosen(at, client, person, at.listing.ambiguous))
+def everything(at: Served, client: bool, person: Who) -> Iterator[list[bytes]]:
+    """The answers of all flags, or of those that the context names, in pieces."""
+    if person.flags is None:
+        if at.large and not at.is_read:
+            assert at.listing  # reading it takes as long as many pieces
+            yield []
+        for group in at.groups(client):
+            for names in cut(group.names):
+                yield answered(at, group._replace(names=list(names)), client, person)
+        keys = at.listing.ambiguous
+    else:
+        keys = tuple(dict.fromkeys(person.flags))
+    for some in cut(keys):
+        yield list(chosen(at, client, person, some))
 
 
 def answered(at: Served, group: Group, client: bool, person: Who) -> list[bytes]:

@@ -6,6 +6,7 @@ evaluated. The protocol's paths begin with this API's own prefix, so the mount b
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Iterator
 from typing import Final
 
 import msgspec
@@ -15,12 +16,13 @@ from fanion.dialects.ofrep.emit import ManifestFlag, render, whole
 from fanion.dialects.ofrep.envelope import CORS, OK, refuse
 from fanion.dialects.ofrep.evaluate import evaluate_all, evaluate_one
 from fanion.dialects.ofrep.governed import Gate
+from fanion.dialects.ofrep.pieces import Turns, cut
 from fanion.dialects.ofrep.schema import Bodies
 from fanion.dialects.ofrep.served import bind, served
 from fanion.dialects.ofrep.words import NAME
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, folded
 from fanion.dialects.wire.dialect import Dialect
-from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
+from fanion.dialects.wire.endpoint import Endpoint, Handler, Route, Scan
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.dialects.wire.stream import StreamEndpoint
@@ -37,11 +39,12 @@ DEMO: Final = (
 def routes(services: Services) -> list[Route]:
     limits = services.config.limits
     bodies, gate, channels = Bodies(limits), Gate(services), Channels(services, credentials)
+    turns = Turns()
     bytes_max = limits.body_bytes_max
     one = Endpoint("flag", evaluate_one(bodies, gate), bytes_max, scope="evaluate", scan=Scan.LATER)
-    every = evaluate_all(bodies, gate, channels)
+    every = evaluate_all(services, bodies, gate, channels, turns)
     all_flags = Endpoint("flags", every, bytes_max, scope="evaluate", scan=Scan.LATER)
-    manifest = Endpoint("manifest", get_manifest, scope="evaluate")
+    manifest = Endpoint("manifest", get_manifest(turns), scope="evaluate")
     stream = StreamEndpoint("stream", OPEN, channels.listen, greeting, notice, scope="evaluate")
     return [
         Route(b"/ofrep/v1/evaluate/flags", {"POST": all_flags}),
@@ -51,10 +54,24 @@ def routes(services: Services) -> list[Route]:
     ]
 
 
-def get_manifest(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
+def get_manifest(turns: Turns) -> Handler:
     """The flags that the key may see, for the OpenFeature command line (docs/apis/ofrep.md: Manifest)."""
-    flags = [one for one in served(snapshot, record).manifest() if one.client_safe or record.kind != "client"]
-    return OK, msgspec.json.encode({"flags": [shown(flag) for flag in flags]})
+
+    def handler(
+        snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
+    ) -> Awaitable[Reply]:
+        flags = served(snapshot, record).manifest()
+        return listed(flags, record.kind == "client")
+
+    async def listed(flags: list[ManifestFlag], client: bool) -> Reply:
+        return OK, b'{"flags":[%b]}' % b",".join(await turns.gather(written(flags, client)))
+
+    return handler
+
+
+def written(flags: list[ManifestFlag], client: bool) -> Iterator[list[bytes]]:
+    for some in cut(flags):
+        yield [msgspec.json.encode(shown(flag)) for flag in some if flag.client_safe or not client]
 
 
 def shown(flag: ManifestFlag) -> dict[str, object]:

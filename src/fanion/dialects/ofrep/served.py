@@ -35,6 +35,10 @@ MEANINGS_MAX = 10_000
 """Keys that were asked for, kept with what they mean; clients choose them, so they are bounded."""
 
 
+LARGE_BYTES = 16_384
+"""Of the list of flags: some 500 of them."""
+
+
 class Meant(NamedTuple):
     """What a key asks for: `key` of `sources`. `name`: the flag's entry; None where no source has the key, or
     several."""
@@ -75,6 +79,16 @@ class Served:
     @cached_property
     def listing(self) -> FlagList:
         return msgspec.json.decode(document_of(self.bundle, FLAGS), type=FlagList)
+
+    @cached_property
+    def large(self) -> bool:
+        """Whether all flags are so many that they are answered in pieces."""
+        return len(document_of(self.bundle, FLAGS)) > LARGE_BYTES
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the list of flags is at hand already."""
+        return "listing" in self.__dict__
 
     @cached_property
     def flags(self) -> dict[str, Flag]:
