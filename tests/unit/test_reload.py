@@ -311,3 +311,17 @@ def test_the_digest_changes_with_the_members_of_a_list(store: Store, worker: Wor
     writer.remove("a", "beta", [b"z"])  # as many members as before
     seen.append(contents(worker)["a"])
     assert len(set(seen)) == len(seen)
+
+
+def test_a_command_that_changes_no_member_keeps_the_digest_and_what_the_list_came_from(
+    store: Store, worker: Worker
+) -> None:
+    lists, sources = {"a": {"beta": [b"x", b"y"]}}, {"a": {"beta": "digest"}}
+    store.publish(Publication(bundles={"a": b"a1"}, lists=lists, list_sources=sources))
+    first = contents(worker)
+    writer = ListWriter(store.transactions)
+    assert writer.add("a", "beta", [b"x"])[1] == 0
+    assert writer.remove("a", "beta", [b"never there"])[1] == 0
+    assert contents(worker) == first
+    store.publish(Publication(bundles={"a": b"a1"}, lists={"a": {"beta": []}}, list_sources=sources))
+    assert contents(worker) == first

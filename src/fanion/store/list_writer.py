@@ -134,8 +134,10 @@ class ListWriter:
             entry = self._entry(store.current(transaction), environment, name)
             database = store.databases["lists"]
             count, done = change_rows(transaction, database, entry, rows, adding)
-            total = entry.count + (count if adding else -count)
-            new = msgspec.structs.replace(entry, count=total, source="", changes=entry.changes + 1)
+            new = entry  # where nothing came or went, nothing that is answered changes
+            if count:
+                total = entry.count + (count if adding else -count)
+                new = msgspec.structs.replace(entry, count=total, source="", changes=entry.changes + 1)
             number = self._rename(transaction, entry, new)
         store.word.raise_to(number)
         return number, count, done

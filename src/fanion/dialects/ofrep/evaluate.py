@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import chain
 from typing import Final
 
@@ -131,7 +131,8 @@ def evaluate_all(services: Services, bodies: Bodies, gate: Gate, channels: Chann
         at = served(snapshot, record)
         context = read(body)
         base, streams = channels.offer(snapshot, record, headers)
-        tag = tag_of(base, context, seconds_now() if at.timed else None)
+        second = seconds_now() if at.timed else None
+        tag = tag_of(base, context, second)
         person = who(context)
         gate.evaluation(at.terms, person.targeting_key)
         if matches(headers.get(b"if-none-match"), tag):
@@ -139,17 +140,22 @@ def evaluate_all(services: Services, bodies: Bodies, gate: Gate, channels: Chann
         pieces = everything(at, record.kind == "client", person)
         if at.large or (person.flags is not None and len(person.flags) > PIECE_FLAGS):
             environment = record.environment
-            return in_turn(pieces, environment, snapshot.content(environment), tag, streams)
+            begun = second, snapshot.content(environment)
+
+            def same() -> bool:
+                ends = seconds_now() if at.timed else None, services.snapshots.current().content(environment)
+                return ends == begun
+
+            return in_turn(pieces, tag, streams, same)
         return tagged(tag), b'{"flags":[%b]%b}' % (b",".join(chain.from_iterable(pieces)), streams)
 
     async def in_turn(
-        pieces: Iterator[list[bytes]], environment: str, content: bytes, tag: bytes, streams: bytes
+        pieces: Iterator[list[bytes]], tag: bytes, streams: bytes, same: Callable[[], bool]
     ) -> Reply:
-        """Many flags. Members of lists are looked for in the generation of the moment, so the answer is none to
-        keep where another came meanwhile."""
+        """Many flags. Members of lists and the time are those of the moment, so the answer is none to keep where
+        they are not the `same` as when it was begun."""
         answers = await turns.gather(pieces)
-        head = tagged(tag) if content == services.snapshots.current().content(environment) else OK
-        return head, b'{"flags":[%b]%b}' % (b",".join(answers), streams)
+        return tagged(tag) if same() else OK, b'{"flags":[%b]%b}' % (b",".join(answers), streams)
 
     return handler
 
@@ -171,13 +177,13 @@ def tag_of(base: hashlib.blake2b, context: JsonObject, second: int | None = None
 def everything(at: Served, client: bool, person: Who) -> Iterator[list[bytes]]:
     """The answers of all flags, or of those that the context names, in pieces."""
     if person.flags is None:
-        if at.large and not at.is_read:
-            assert at.listing  # reading it takes as long as many pieces
-            yield []
+        listing = at.listing
+        if at.large:
+            yield []  # to read the list takes as long as many pieces
         for group in at.groups(client):
             for names in cut(group.names):
                 yield answered(at, group._replace(names=list(names)), client, person)
-        keys = at.listing.ambiguous
+        keys = listing.ambiguous
     else:
         keys = tuple(dict.fromkeys(person.flags))
     for some in cut(keys):

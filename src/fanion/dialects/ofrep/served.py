@@ -85,11 +85,6 @@ class Served:
         """Whether all flags are so many that they are answered in pieces."""
         return len(document_of(self.bundle, FLAGS)) > LARGE_BYTES
 
-    @property
-    def is_read(self) -> bool:
-        """Whether the list of flags is at hand already."""
-        return "listing" in self.__dict__
-
     @cached_property
     def flags(self) -> dict[str, Flag]:
         """Every flag by its name."""
