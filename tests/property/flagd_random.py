@@ -84,6 +84,17 @@ class Drawing:
             if isinstance(found, dict):
                 return found
 
+    def flag(self) -> dict[str, Any]:
+        """A whole flag; its values are its variants' names."""
+        pick = self.pick
+        found = {
+            "state": "ENABLED" if pick.random() < 0.95 else "DISABLED",
+            "variants": {v: v for v in VARIANTS},
+        }
+        if pick.random() < 0.8:
+            found["defaultVariant"] = pick.choice([*VARIANTS, None])
+        return found if pick.random() < 0.05 else {**found, "targeting": self.targeting()}
+
     # -- operands
 
     def two(self, depth: int, item: bool) -> list[Any]:

@@ -1,4 +1,5 @@
-"""flagd's rules as branches and as one computed slot come to the same, whatever rule and context are drawn."""
+"""flagd's rules as branches and as one computed slot come to the same, whatever rule and context are drawn, and to
+what an interpreter of the definition makes of them."""
 
 from __future__ import annotations
 
@@ -12,9 +13,11 @@ from fanion.definitions.sources.flagd.files import Flag
 from fanion.definitions.sources.flagd.lowering import lower_flag
 from fanion.definitions.sources.flagd.source import parse
 from fanion.definitions.sources.format import SourceFile
+from fanion.dialects.ofrep.emit import REASONS
 from fanion.engine.reference import evaluate
-from fanion.model.program import Answer, Lowered
+from fanion.model.program import Answer, Lowered, Resolution
 from fanion.model.shape import ContextShape
+from tests.property.flagd_interpreter import answer
 from tests.property.flagd_random import VARIANTS, Drawing
 
 RULES = int(os.environ.get("FLAGD_RULES", "1500"))
@@ -23,10 +26,13 @@ SEED = int(os.environ.get("FLAGD_SEED", "20261128"))
 SHAPE = ContextShape(subject="targetingKey", keyless=True)
 
 
-def read_flag(targeting: Any, hashing: str = "v2") -> Flag:
+def targeted(targeting: Any) -> dict[str, Any]:
+    variants = {name: name for name in VARIANTS}
+    return {"state": "ENABLED", "variants": variants, "defaultVariant": "off", "targeting": targeting}
+
+
+def read_flag(flag: dict[str, Any], hashing: str = "v2") -> Flag:
     """The flag of a set of one."""
-    variants = dict.fromkeys(VARIANTS, "value") | {"off": "another"}
-    flag = {"state": "ENABLED", "variants": variants, "defaultVariant": "off", "targeting": targeting}
     document = {"flags": {"drawn": flag}, "metadata": {"fractional": hashing}}
     report = Report()
     found = parse(SourceFile("drawn.json", json.dumps(document).encode()), report)
@@ -48,9 +54,30 @@ def test_branches_and_the_computed_slot_come_to_the_same() -> None:
     for number in range(RULES):
         drawing = Drawing(SEED + number)
         targeting = drawing.targeting()
-        lowered, answers = lowered_twice(read_flag(targeting, drawing.pick.choice(["v2", "v2", "v3"])))
+        lowered, answers = lowered_twice(
+            read_flag(targeted(targeting), drawing.pick.choice(["v2", "v2", "v3"]))
+        )
         for _ in range(CONTEXTS):
             context = drawing.context()
             asked = SHAPE.context(*context)
             plain, computed = (answers[n][evaluate(lowered, n, asked).outcome] for n in (0, 1))
             assert plain == computed, f"FLAGD_SEED={SEED + number}: {json.dumps(targeting)} of {context}"
+
+
+def test_a_flag_answers_what_its_definition_says() -> None:
+    for number in range(SEED, SEED + RULES):
+        drawing = Drawing(number)
+        flag = drawing.flag()
+        lowered, (answers, _) = lowered_twice(read_flag(flag))
+        for _ in range(CONTEXTS):
+            key, attributes = drawing.context()
+            found = answers[evaluate(lowered, 0, SHAPE.context(key, attributes)).outcome]
+            context = attributes if key is None else {**attributes, "targetingKey": key}
+            told = f"FLAGD_SEED={number}: {json.dumps(flag)} of {json.dumps(context)}"
+            assert in_words(found) == answer(flag, "drawn", context), told
+
+
+def in_words(found: Answer) -> tuple[str, str | None]:
+    if found.resolution is Resolution.ERROR:
+        return "ERROR", None
+    return REASONS[found.cause], found.variant

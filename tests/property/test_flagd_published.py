@@ -26,7 +26,7 @@ from fanion.model.context import EvaluationContext
 from fanion.model.program import Kind
 from fanion.model.shape import ContextShape
 from tests.property.flagd_random import Drawing
-from tests.property.test_flagd_lowering import read_flag
+from tests.property.test_flagd_lowering import read_flag, targeted
 
 TREES = int(os.environ.get("FLAGD_TREES", "5000"))
 SEED = int(os.environ.get("FLAGD_SEED", "20261128"))
@@ -65,7 +65,7 @@ def published(cases: list[Case]) -> list[list[list[Any]]]:
 
 
 def ours(rule: Any, contexts: list[tuple[str | None, dict[str, Any]]]) -> list[Any]:
-    flag = read_flag(rule)
+    flag = read_flag(targeted(rule))
     assert flag.rule is not None
     builder = Builder("env")
     slot = StepWriter(builder, flag.key, flag.hashing).slot(flag.rule)

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from fanion.model.program import Parameter
+from fanion.model.program import Parameter, Resolution
 
 FlagType = Literal["boolean", "string", "integer", "float", "object"]
 
@@ -66,6 +66,9 @@ def variant_of(value: str) -> str:
 
 
 def default_of(parameter: Parameter) -> str | None:
-    """What the flag is where no rule applies: its last value, since the default's outcome is laid last."""
+    """What the flag is where no rule applies: its last value, since the default's outcome is laid last. None where
+    that has none, as the caller's own counts then."""
+    if parameter.answers[-1].resolution is Resolution.NO_VALUE:
+        return None
     values = [one.value for one in parameter.answers if one.value is not None and one.variant != ""]
     return values[-1] if values else None

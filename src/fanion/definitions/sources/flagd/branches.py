@@ -13,11 +13,11 @@ from typing import Final, Protocol
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.limits import OPERANDS_MAX
 from fanion.definitions.sources.flagd.graph import Graph, Led
-from fanion.definitions.sources.flagd.steps import TARGETING_KEY, StepWriter, constants, flat_entries
+from fanion.definitions.sources.flagd.steps import TARGETING_KEY, TIME, StepWriter, constants, flat_entries
 from fanion.definitions.sources.flagd.targeting import (
     FLAG_KEY,
     NULL,
-    OWN,
+    TIMESTAMP,
     Constant,
     Items,
     Look,
@@ -110,10 +110,12 @@ class Branches:
         """The slot of a look at the context; None of anything else."""
         if not isinstance(rule, Look) or rule.scope != "context" or not isinstance(rule.path, Constant):
             return None
+        if rule == Look(Constant(TIMESTAMP), None, "context"):
+            return self.builder.slot(TIME)
         if rule.default is None:
             parts = path_parts(str(rule.path.value or ""))
             if len(parts) == 1:
-                source = Source.MEMBER if parts[0] in (TARGETING_KEY, OWN) else Source.ATTRIBUTE
+                source = Source.MEMBER if parts[0] == TARGETING_KEY else Source.ATTRIBUTE
                 return self.builder.slot(Slot(source, parts[0]))
         return self.writer.slot(rule)
 
@@ -204,7 +206,8 @@ class Branches:
         if isinstance(value, str):
             return None
         number = float(value) if isinstance(value, bool | float) else 0.0
-        rest = self.truth(true, false).computed(rule)
+        timed = self.builder.slots[slot] == TIME  # a number, always
+        rest = self.failed if timed else self.truth(true, false).computed(rule)
         return self.graph.test(
             Op.ORDER_NUMBER, slot, number, Led(true, false, rest, rest), relation=RELATIONS[name]
         )

@@ -14,7 +14,7 @@ from fanion.definitions.lowering.expressions import StepAssembler
 from fanion.definitions.sources.flagd.targeting import (
     FLAG_KEY,
     NULL,
-    OWN,
+    TIMESTAMP,
     Constant,
     Items,
     Look,
@@ -28,6 +28,8 @@ from fanion.model.expression import Constant as StepConstant
 from fanion.model.program import Slot, Source
 
 TARGETING_KEY: Final = "targetingKey"
+TIME: Final = Slot(Source.MEMBER, TIMESTAMP, dotted=True)
+"""No context has a member of the whole name."""
 Hashing = Literal["v2", "v3"]
 """What `fractional` hashes: the text, or CBOR of any value."""
 
@@ -128,13 +130,16 @@ class StepWriter:
         if scope == "context" and path == FLAG_KEY:
             code.constant(self._key)
             return
+        if scope == "context" and path == TIMESTAMP:
+            code.add(StepOp.LOAD, self._builder.slot(TIME))
+            return
         parts = path_parts(path)
         if not parts:
             self._scope(scope)
             return
         if scope == "context":
             first, *parts = parts
-            source = Source.MEMBER if first in (TARGETING_KEY, OWN) else Source.ATTRIBUTE
+            source = Source.MEMBER if first == TARGETING_KEY else Source.ATTRIBUTE
             code.add(StepOp.LOAD, self._builder.slot(Slot(source, first)))
         elif scope == "reduce":
             first, *parts = parts

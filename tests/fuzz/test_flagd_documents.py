@@ -1,0 +1,117 @@
+"""Broken flag sets of flagd are refused with problems, or lowered and answered; nothing else ever happens."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.reading.report import Report
+from fanion.definitions.sources.flagd.lowering import lower
+from fanion.definitions.sources.flagd.source import parse, recognises
+from fanion.definitions.sources.format import SourceFile
+from fanion.engine.reference import evaluate
+from tests.fuzz.test_stitchd_documents import places
+from tests.property.flagd_random import Drawing
+
+MUTANTS = int(os.environ.get("PROPERTY_PROGRAMS", "1000")) // 2
+JUNK: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    2**63,
+    10**400,
+    1.5,
+    "",
+    "x",
+    "\ud800",
+    "x" * 70_000,
+    [],
+    {},
+    [[]],
+    [{}],
+    {"var": []},
+    {"var": {"var": ""}},
+    {"var": "$flagd"},
+    {"$ref": "loop"},
+    {"$ref": []},
+    {"reduce": [{"var": "list"}, {"+": [{"var": "current.a"}, {"var": "accumulator"}]}, 0]},
+    {"reduce": [{"var": ""}]},
+    {"map": []},
+    {"if": []},
+    {"and": []},
+    {"or": {}},
+    {"!": []},
+    {"==": []},
+    {"cat": {"var": "list"}},
+    {"merge": {"merge": []}},
+    {"max": []},
+    {"fractional": []},
+    {"fractional": [[]]},
+    {"fractional": [["a", 2**31]]},
+    {"fractional": {"var": "list"}},
+    {"missing_some": [1]},
+    {"sem_ver": []},
+    {"substr": []},
+    {"/": [1]},
+]
+
+
+def mutate(chance: random.Random, document: Any) -> None:
+    container, key = chance.choice(places(document))
+    pick = chance.randrange(5)
+    if pick == 0 and isinstance(container, dict):
+        del container[key]
+    elif pick == 1 and isinstance(container, dict):
+        container[f"{key}x"] = container.pop(key)
+    elif pick == 2:
+        other, other_key = chance.choice(places(document))
+        container[key] = copy.deepcopy(other[other_key])
+    else:
+        container[key] = copy.deepcopy(chance.choice(JUNK))
+
+
+def answer_all(data: bytes, drawing: Drawing) -> None:
+    report, builder = Report(), Builder("env")
+    source = SourceFile("flags.json", data)
+    found = parse(source, report)
+    assert (found is None) == bool(report.problems)
+    if found is None:
+        return
+    lower(found, source, builder, report)
+    if report.problems:
+        return
+    lowered = builder.finish()
+    shape = lowered.shapes["flagd"]
+    for parameter in lowered.parameters:
+        outcome = evaluate(lowered, parameter.decision, shape.context(*drawing.context())).outcome
+        assert 0 <= outcome < len(parameter.answers)
+
+
+@settings(max_examples=MUTANTS, deadline=None, print_blob=True)
+@given(st.randoms(use_true_random=False, note_method_calls=False))
+def test_mutated_flag_sets_are_refused_or_answer(source: random.Random) -> None:
+    drawing = Drawing(source.getrandbits(64))
+    document: dict[str, Any] = {
+        "flags": {f"f{number}": drawing.flag() for number in range(3)},
+        "$evaluators": {"one": drawing.targeting(2)},
+        "metadata": {"fractional": drawing.pick.choice(["v2", "v3"]), "a": 1},
+    }
+    document["flags"]["f0"]["targeting"] = {"if": [{"$ref": "one"}, "on"]}
+    for _ in range(drawing.pick.randrange(1, 4)):
+        mutate(drawing.pick, document)
+    recognises(document)
+    answer_all(json.dumps(document).encode(errors="surrogatepass"), drawing)
+
+
+@settings(max_examples=MUTANTS // 5, deadline=None, print_blob=True)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_or_answer(data: bytes) -> None:
+    answer_all(data, Drawing(0))
