@@ -45,6 +45,8 @@ class Drawing:
     def value(self, depth: int = 0) -> Any:
         """What a context may hold."""
         roll = self.pick.random()
+        if roll < 0.04:
+            return self.pick.choice([2**53 + 1, -(2**63), 10**20, 1e300, 1e-7])
         if roll < 0.75 or depth > 2:
             return self.scalar()
         if roll < 0.9:

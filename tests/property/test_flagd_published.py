@@ -25,6 +25,7 @@ from fanion.engine.reference import bind
 from fanion.model.context import EvaluationContext
 from fanion.model.program import Kind
 from fanion.model.shape import ContextShape
+from tests.property.flagd_interpreter import walk
 from tests.property.flagd_random import Drawing
 from tests.property.test_flagd_lowering import read_flag, targeted
 
@@ -117,8 +118,8 @@ def parts(rule: Any) -> Iterator[tuple[str, Any]]:
 def found_by(operand: Any, context: Context) -> Any:
     """What a plain look at an attribute finds."""
     path = operand.get("var") if isinstance(operand, dict) else None
-    path = path[0] if isinstance(path, list) and len(path) == 1 else path
-    return context[1].get(path) if isinstance(path, str) else None
+    path = path[0] if isinstance(path, list) and path else path
+    return walk(context[1], path)[1] if isinstance(path, str) else None
 
 
 def hashes_beyond_ascii(rule: Any, context: Context) -> bool:

@@ -166,6 +166,18 @@ def test_limits_hold_at_the_bound_and_not_beyond() -> None:
     assert len(refused({"flags": {"k" * (KEY_CHARS_MAX + 1): flag()}})) == 1
 
 
+def test_rules_that_would_take_too_many_nodes_are_computed_as_a_whole() -> None:
+    names = {f"v{number}": number for number in range(100)}
+    rule = {"or": [{"var": f"a{number}"} for number in range(300)]}
+    given = flag(rule, variants=names, defaultVariant="v0")
+    assert answered({"flags": {"f": given}}, "f", {"a299": "v7"}).variant == "v7"
+    report = Report()
+    found = parse(SourceFile(NAME, json.dumps({"flags": {"f": given}}).encode()), report)
+    assert found is not None
+    nodes, _ = lower_flag(Builder("env"), found.flags[0])
+    assert len(nodes) < 300
+
+
 def test_nesting_is_bounded() -> None:
     rule: Any = {"var": "a"}
     for _ in range(31):
@@ -309,6 +321,30 @@ def test_several_files_make_one_environment(tmp_path: Path) -> None:
     assert [one.environment for one in loaded.environments] == ["prod"]
     assert sorted(one.key for one in loaded.environments[0].parameters) == ["f", "g"]
     assert load_stored(loaded.sources, vocabulary()).environments == loaded.environments
+
+
+def test_a_file_that_another_refers_to_belongs_there_alone(tmp_path: Path) -> None:
+    write(tmp_path, {"flags": {"f": flag()}})
+    write(tmp_path, {"flags": {"g": flag()}}, "more.flagd.json")
+    environment = {"id": "env", "sources": [{"format": "flagd", "path": NAME}]}
+    world = {"organisations": {"o": {"projects": {"p": {"environments": {"e": environment}}}}}}
+    write(tmp_path, world, "world.json")
+    loaded = load([tmp_path], vocabulary(), {}, environment="prod")
+    found = {one.environment: [p.key for p in one.parameters] for one in loaded.environments}
+    assert found == {"env": ["f"], "prod": ["g"]}
+
+
+def test_other_formats_without_an_environment_are_published_alike(tmp_path: Path) -> None:
+    feather = {"f": {"enabled": True, "defaultValue": 1, "rules": []}}
+    loaded = load([write(tmp_path, feather)], vocabulary(), {}, environment="prod")
+    assert [(one.environment, len(one.parameters)) for one in loaded.environments] == [("prod", 1)]
+
+
+def test_a_flag_set_may_be_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "flags.yaml"
+    path.write_text("flags:\n  f:\n    state: ENABLED\n    variants: {a: 1, b: 0.5}\n    defaultVariant: a\n")
+    (one,) = load([path], vocabulary(), {}, environment="prod").environments
+    assert one.parameters[0].answers[0].value == "1.0"
 
 
 def test_a_key_of_two_files_is_refused(tmp_path: Path) -> None:

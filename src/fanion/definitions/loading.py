@@ -140,12 +140,12 @@ class _Loading:
             document = self.document(name, reports[name])
             if document is not None:
                 documents.append((name, document))
-        if self.own_environment is not None:
-            documents += self.own_world(self.own_environment)
         world_files = {
             name for own, document in documents for name in references(own, document) if name != own
         }
         skipped = {name for name in world_files if not given.get(name, True)}
+        if self.own_environment is not None:
+            documents += self.own_world(self.own_environment, skipped)
         for name, report in reports.items():
             if name not in skipped:
                 self.report.include(report)
@@ -179,9 +179,10 @@ class _Loading:
         built = build(document, File, name, "", report)
         return None if built is BROKEN else built
 
-    def own_world(self, environment: str) -> Iterator[tuple[str, File]]:
+    def own_world(self, environment: str, referred: set[str]) -> Iterator[tuple[str, File]]:
         """The files that don't say their environment, as if a native file beside them referred to them from this
-        one. The store keeps that file with them."""
+        one, but for those that another refers to already. The store keeps that file with them."""
+        self.unplaced = [one for one in self.unplaced if one.path not in referred]
         if not self.unplaced:
             self.report.problem(
                 "--environment", "files", "none that needs it", "files of formats without one"

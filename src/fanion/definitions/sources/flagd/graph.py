@@ -7,11 +7,18 @@ and a test whose exits are all the same is none.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fanion.definitions.lowering.assembler import Assembler, Exits, Label
 from fanion.model.parts import Piece
 from fanion.model.program import Cause, HashKind, Node, Op, Operand, Reduction, Relation, Resolution
+
+NODES_MAX: Final = 20_000
+"""Nodes of one decision: rules that would take more are computed as a whole."""
+
+
+class Overgrown(Exception):  # noqa: N818 - no error, another way is taken
+    """A decision would have more nodes than `NODES_MAX`."""
 
 
 class End(NamedTuple):
@@ -94,6 +101,8 @@ class Graph:
     def _add(self, same: str, leads: tuple[int, ...], lay: Lay) -> int:
         number = self._known.get(same)
         if number is None:
+            if len(self._nodes) == NODES_MAX:
+                raise Overgrown
             number = self._known[same] = len(self._nodes)
             self._nodes.append((leads, lay))
         return number

@@ -11,7 +11,7 @@ from fanion.definitions.lowering.values import value_text
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.flagd.branches import Branches
 from fanion.definitions.sources.flagd.files import CLIENT_SAFE, Flag, FlagSet
-from fanion.definitions.sources.flagd.graph import End, Graph, Led
+from fanion.definitions.sources.flagd.graph import End, Graph, Led, Overgrown
 from fanion.definitions.sources.flagd.steps import TARGETING_KEY, StepWriter
 from fanion.definitions.sources.flagd.targeting import TIMESTAMP, Rule, uses
 from fanion.definitions.sources.format import SourceFile
@@ -59,7 +59,17 @@ def lower(flags: FlagSet, source: SourceFile, builder: Builder, report: Report) 
 
 
 def lower_flag(builder: Builder, flag: Flag, *, plain: bool = True) -> tuple[list[Node], list[Answer]]:
-    """A flag's nodes and answers; with `plain` off the whole of its targeting is computed. Raises ValueError."""
+    """A flag's nodes and answers; with `plain` off the whole of its targeting is computed. Raises ValueError where
+    that is more than can be."""
+    if plain:
+        try:
+            return _lower_flag(builder, flag, plain=True)
+        except Overgrown:
+            pass
+    return _lower_flag(builder, flag, plain=False)
+
+
+def _lower_flag(builder: Builder, flag: Flag, *, plain: bool) -> tuple[list[Node], list[Answer]]:
     graph = Graph()
     ends = Ends(graph, flag)
     first = kept = ends.default
