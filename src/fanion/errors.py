@@ -13,6 +13,7 @@
     │   └── StoreVersionError     ... written by another Fanion
     ├── JournalError          the journal can't be opened, read or written
     │   └── JournalFullError      ... nothing was taken: the caller answers "overloaded"
+    ├── RowsError             rows of events can't be made or asked
     └── ServeError            the server can't start here (port in use, directory locked, wrong file system)
 
 A message says what was found, what was allowed, and where. The command line prints the message alone
@@ -92,6 +93,11 @@ class JournalError(FanionError):
 
 class JournalFullError(JournalError):
     """The ring or the disk takes no more. Nothing of this request was kept; the client has to try again."""
+
+
+class RowsError(FanionError):
+    """Rows can't be made of the journal, or not be asked: the extra isn't installed, another pipeline runs, the
+    manifest can't be read, or DuckDB refuses the statement. The message says which."""
 
 
 class ServeError(FanionError):

@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dialects": {"model", "dialects.wire"},
     "dialects.wire": {*NATIVE, "auth"},
     "http": {*FOUNDATION, "auth", "dialects.wire"},
+    "pipeline": {*NATIVE, "journal", "bundle", "store"},
     "process": {*NATIVE, "engine", "auth", "journal", "bundle", "store", "dialects.wire", "http"},
 }
 """Room -> the rooms that it may import besides itself. `app`, `cli`, `__main__` may import everything. `dialects`

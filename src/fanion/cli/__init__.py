@@ -32,6 +32,8 @@ VERBS = {
     "keys": "create, list and revoke API keys",
     "lists": "show and change the members of list segments",
     "journal": "read, follow, verify and summarise the journal; believe its clock again",
+    "pipeline": "make rows of the journal's events, as Parquet files",
+    "sql": "ask those rows in SQL",
 }
 """Verb -> one line of help; the verb's command is `command` in the module of that name (`eval_` for eval)."""
 

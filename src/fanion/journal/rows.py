@@ -1,8 +1,9 @@
 """A record's rows, one by one: the plain twin of `_core.rows`, which makes columns of whole batches.
 
-A row is an event, or one of its parts, and what the journal knows of it. Identity is (machine, writer, epoch,
-sequence, index, part). The event's time is the one that was sent, where that lies within `SENT_AGE_MAX_US` before
-and `SENT_AHEAD_MAX_US` behind the receipt, else the time of receipt; `time_from` says which.
+A row is an event, or one of its parts, and what the journal knows of it. Identity is (machine, writer, sequence,
+index, part); the epoch is the segment's, and recovery may write a record again in a later one. The event's time is
+the one that was sent, where that lies within `SENT_AGE_MAX_US` before and `SENT_AHEAD_MAX_US` behind the receipt,
+else the time of receipt; `time_from` says which.
 """
 
 from __future__ import annotations

@@ -1,0 +1,81 @@
+"""What counts of the rows' directory, in one file that is only ever renamed into place."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from fanion.errors import RowsError
+from fanion.journal.reader import Checkpoint
+from fanion.journal.storage import Storage, read_file, write_all
+
+NAME: Final = "manifest.json"
+VERSION: Final = 1
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file that counts. `day`: of receipt, since 1970."""
+
+    name: str
+    environment: str
+    day: int
+    rows: int
+    bytes: int
+
+
+class Leaving(msgspec.Struct, frozen=True):
+    """A file that counts no more and is removed `LEAVING_S` after `since_s`."""
+
+    name: str
+    since_s: float
+
+
+class Manifest(msgspec.Struct):
+    """`step`: how many were committed; names of files begin with it. `place`: how far the journal was read.
+    `unreadable`: records that could not be read, over all steps."""
+
+    version: int = VERSION
+    step: int = 0
+    place: Checkpoint = msgspec.field(default_factory=Checkpoint)
+    files: list[File] = []
+    leaving: list[Leaving] = []
+    unreadable: int = 0
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+
+def load_manifest(storage: Storage, directory: Path) -> Manifest:
+    """Of the rows' directory; an empty one where there is none yet. Raises RowsError."""
+    path = directory / NAME
+    try:
+        manifest = msgspec.json.decode(read_file(storage, path), type=Manifest)
+    except FileNotFoundError:
+        return Manifest()
+    except msgspec.DecodeError as error:
+        raise RowsError(
+            f"{path}: not a manifest: {error}; remove {directory} to make all rows anew from the journal"
+        ) from None
+    if manifest.version != VERSION:
+        raise RowsError(f"{path}: format version {manifest.version}; this Fanion reads {VERSION}")
+    return manifest
+
+
+def commit_manifest(storage: Storage, directory: Path, manifest: Manifest) -> None:
+    """Synced, then renamed; the directory synced before, with the files that it names, and after."""
+    storage.sync_directory(directory)
+    draft = directory / f"{NAME}.tmp"
+    with contextlib.suppress(FileNotFoundError):
+        storage.unlink(draft)
+    fd = storage.open(draft, create=True)
+    try:
+        write_all(storage, fd, msgspec.json.encode(manifest), 0)
+        storage.fdatasync(fd)
+    finally:
+        storage.close(fd)
+    storage.rename(draft, directory / NAME)
+    storage.sync_directory(directory)

@@ -1,0 +1,183 @@
+"""Reads the journal on and commits steps of rows; merges small files, and lets go of old ones.
+
+One at a time for a data directory. A kill at any moment leaves what the last manifest says; see the package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from fanion.errors import RowsError
+from fanion.journal.columns import Expander
+from fanion.journal.reader import JournalReader
+from fanion.journal.settings import JournalSettings
+from fanion.journal.stamps import read_stamps
+from fanion.journal.storage import Storage
+from fanion.model.canonical import Canonical
+from fanion.pipeline.flags import Flags
+from fanion.pipeline.manifest import NAME, File, Leaving, Manifest, commit_manifest, load_manifest
+from fanion.pipeline.parquet import Writer
+
+DIRECTORY: Final = "rows"
+LOCK: Final = "lock"
+READER: Final = "rows"
+STEP_ROWS: Final = 200_000
+"""Rows of a step, but for those of one more batch: what a step holds in memory."""
+STEP_TEXT_BYTES: Final = 64 << 20
+LEAVING_S: Final = 600.0
+"""A query that began before a file was replaced reads it for so long."""
+DAY_NS: Final = 86_400_000_000_000
+SMALL_BYTES: Final = 16 << 20
+MERGED_MIN: Final = 8
+"""So many small files of one environment and day become one."""
+MERGED_MAX: Final = 64
+
+
+class Pipeline:
+    """Of the data directory `directory`. `keep_days`: rows that were received before leave, by the
+    directory's last good time, as segments of the journal do; 0: never. Raises RowsError, and
+    JournalError where there is no journal."""
+
+    def __init__(
+        self,
+        directory: Path,
+        canonical: Mapping[str, Canonical],
+        *,
+        map_bytes: int,
+        settings: JournalSettings,
+        keep_days: int = 0,
+        storage: Storage | None = None,
+        step_rows: int = STEP_ROWS,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._storage = storage or Storage()
+        self._data = directory
+        self._settings = settings
+        self._directory = directory / DIRECTORY
+        self._keep_days = keep_days
+        self._step_rows = step_rows
+        self._now = now
+        self._writer = Writer(self._storage, self._directory)
+        JournalReader(directory, storage=self._storage)  # without a journal nothing is made
+        self._storage.make_directory(self._directory)
+        self._lock = self._storage.open(self._directory / LOCK, create=True)
+        if not self._storage.lock(self._lock):
+            self._storage.close(self._lock)
+            raise RowsError(f"{self._directory}: another pipeline has it; only one runs at a time")
+        try:
+            self.manifest = load_manifest(self._storage, self._directory)
+            self._remove_unnamed()
+            # At the manifest's place, which may be before or behind what the reader committed.
+            self._reader = JournalReader(
+                directory, storage=self._storage, name=READER, checkpoint=self.manifest.place
+            )
+        except BaseException:
+            self.close()
+            raise
+        self._flags = Flags(directory, map_bytes, canonical)
+        self._expander = Expander(canonical, self._flags)
+
+    def close(self) -> None:
+        self._storage.close(self._lock)
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def problems(self) -> list[str]:
+        """What could not be read since the start, some of it."""
+        return [*self._expander.problems, *(f"{d.path}: {d.what}" for d in self._reader.defects)]
+
+    def run_once(self, ended: Callable[[], bool] = lambda: False) -> int:
+        """All that can be read now, in as many steps as it takes; then merges and lets go. How many rows. `ended`:
+        whether to stop with what was read so far."""
+        before = self.manifest.step
+        self._flags.refresh()
+        rows = 0
+        for batch in self._reader.read_batches():
+            # Here all batches before this one are counted as handed out, and this one is not.
+            if self._expander.rows >= self._step_rows or self._expander.text_bytes >= STEP_TEXT_BYTES:
+                rows += self._commit_rows()
+            if ended():
+                break
+            self._expander.add(batch)
+        rows += self._commit_rows()
+        if self.manifest.step == before and self._reader.checkpoint != self.manifest.place:
+            self._commit(self.manifest.files, [])
+        self._merge()
+        self._let_go()
+        return rows
+
+    def _commit_rows(self) -> int:
+        count = self._expander.rows
+        if not count:
+            return 0
+        files = self._writer.write(self._expander.take(), f"{self.manifest.step + 1:010}")
+        self._commit([*self.manifest.files, *files], [])
+        return count
+
+    def _commit(self, files: list[File], left: list[str]) -> None:
+        """A step: these files count, and the place is where the reader stands."""
+        now = self._now()
+        manifest = Manifest(
+            step=self.manifest.step + 1,
+            place=self._reader.checkpoint,
+            files=files,
+            leaving=[*self.manifest.leaving, *(Leaving(name, now) for name in left)],
+            unreadable=self.manifest.unreadable + self._expander.unreadable,
+        )
+        commit_manifest(self._storage, self._directory, manifest)
+        self.manifest = manifest
+        self._expander.unreadable = 0
+        self._reader.commit()
+
+    def _merge(self) -> None:
+        """A commit moves no place: nothing is read in between."""
+        groups: dict[tuple[str, int], list[File]] = defaultdict(list)
+        for file in self.manifest.files:
+            if file.bytes < SMALL_BYTES:
+                groups[file.environment, file.day].append(file)
+        for small in groups.values():
+            chosen = small[:MERGED_MAX]
+            if len(chosen) >= MERGED_MIN:
+                merged = self._writer.merge(chosen, f"{self.manifest.step + 1:010}-0.parquet")
+                kept = [file for file in self.manifest.files if file not in chosen]
+                self._commit([*kept, merged], [file.name for file in chosen])
+
+    def _let_go(self) -> None:
+        """Of days that are too old, and of files whose time is over."""
+        now = self._now()
+        if self._keep_days:
+            stamps = read_stamps(self._storage, self._data, self._settings)
+            before = stamps.deletable_before(24.0 * self._keep_days)
+            old = [file for file in self.manifest.files if stamps.made_at((file.day + 1) * DAY_NS) <= before]
+            if old:
+                kept = [file for file in self.manifest.files if file not in old]
+                self._commit(kept, [file.name for file in old])
+        gone = [one for one in self.manifest.leaving if not 0 <= now - one.since_s < LEAVING_S]
+        if not gone:
+            return
+        self.manifest = msgspec.structs.replace(
+            self.manifest, leaving=[one for one in self.manifest.leaving if one not in gone]
+        )
+        for one in gone:
+            with contextlib.suppress(FileNotFoundError):
+                self._storage.unlink(self._directory / one.name)
+        commit_manifest(self._storage, self._directory, self.manifest)
+
+    def _remove_unnamed(self) -> None:
+        named = {NAME, LOCK, *(file.name for file in self.manifest.files)}
+        named |= {one.name for one in self.manifest.leaving}
+        for name in self._storage.list_directory(self._directory):
+            if name not in named and name.endswith((".parquet", ".tmp")):
+                self._storage.unlink(self._directory / name)
