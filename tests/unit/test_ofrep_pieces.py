@@ -143,3 +143,10 @@ def test_pieces_are_bounded_and_nothing_is_lost(size: int) -> None:
     found = [list(piece) for piece in cut(range(size))]
     assert [one for piece in found for one in piece] == list(range(size))
     assert all(len(piece) <= PIECE_FLAGS for piece in found)
+
+
+def test_a_few_flags_of_many_are_answered_at_once(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask() -> Answered:
+        return post(caller, FLAGS, body("flag-1", "flag-2", targetingKey="a"))
+
+    assert turns_during(caller, ask, monkeypatch) == 0

@@ -138,7 +138,7 @@ def evaluate_all(services: Services, bodies: Bodies, gate: Gate, channels: Chann
         if matches(headers.get(b"if-none-match"), tag):
             return unchanged(tag), b""
         pieces = everything(at, record.kind == "client", person)
-        if at.large or (person.flags is not None and len(person.flags) > PIECE_FLAGS):
+        if at.large if person.flags is None else len(person.flags) > PIECE_FLAGS:
             environment = record.environment
             begun = second, snapshot.content(environment)
 
