@@ -12,7 +12,7 @@
 #include "fanion_sections.h"
 
 #define FANION_BUNDLE_MAGIC 0x0A4E4F494E414689ULL /* "\x89" "FANION" "\n" */
-#define FANION_BUNDLE_VERSION 2u
+#define FANION_BUNDLE_VERSION 3u
 #define FANION_NONE 0xFFFFFFFFu
 #define FANION_DEPTH_MAX 32
 
@@ -38,7 +38,7 @@ typedef struct {
 typedef struct {
     fanion_text name, context_type;
     uint8_t source, profile, dotted, needs; /* needs: FANION_NEEDS_* */
-    uint32_t reserved;
+    uint32_t expression;                    /* its number; FANION_NONE where the slot is looked up */
 } fanion_slot;
 
 #define FANION_NEEDS_TEXT 1u   /* a hash or a text operator reads the slot's text form */
@@ -245,6 +245,35 @@ typedef struct {
     uint32_t entry, fragment; /* entry: within the table */
 } fanion_patch;
 
+typedef struct {
+    uint32_t slot; /* ascending */
+    uint32_t step_first, step_count;
+    uint32_t depth; /* 1 + the deepest loaded expression's */
+} fanion_expression;
+
+typedef struct {
+    uint8_t op, reserved[3];
+    int32_t operand; /* constant, slot, step within the expression, or how many values */
+} fanion_step;
+
+enum fanion_constant_kind {
+    FANION_CONSTANT_NULL,
+    FANION_CONSTANT_FALSE,
+    FANION_CONSTANT_TRUE,
+    FANION_CONSTANT_NUMBER,
+    FANION_CONSTANT_TEXT,
+    FANION_CONSTANT_LIST
+};
+
+typedef struct {
+    uint32_t kind, count; /* count: of a list's items */
+    union {
+        double number;
+        fanion_text text;
+        uint32_t first; /* of a list's items, which stand before it */
+    } content;
+} fanion_constant;
+
 /* A mapped bundle: where each section begins, and its count of records by the section's number. */
 #define FANION_SECTION_MEMBER(NAME, member, type) const type *member;
 typedef struct {
@@ -296,5 +325,8 @@ static_assert(sizeof(fanion_overlay) == 16, "on disk");
 static_assert(sizeof(fanion_row) == 16, "on disk");
 static_assert(sizeof(fanion_row_outcome) == 16, "on disk");
 static_assert(sizeof(fanion_patch) == 8, "on disk");
+static_assert(sizeof(fanion_expression) == 16, "on disk");
+static_assert(sizeof(fanion_step) == 8, "on disk");
+static_assert(sizeof(fanion_constant) == 16, "on disk");
 
 #endif

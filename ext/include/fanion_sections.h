@@ -38,7 +38,10 @@
     X(OVERLAYS, overlays, fanion_overlay) \
     X(ROWS, rows, fanion_row) \
     X(ROW_OUTCOMES, row_outcomes, fanion_row_outcome) \
-    X(PATCHES, patches, fanion_patch)
+    X(PATCHES, patches, fanion_patch) \
+    X(EXPRESSIONS, expressions, fanion_expression) \
+    X(STEPS, steps, fanion_step) \
+    X(CONSTANTS, constants, fanion_constant)
 /* clang-format on */
 
 #define FANION_SECTION_NUMBER(NAME, member, type) FANION_SECTION_##NAME,

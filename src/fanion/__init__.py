@@ -58,8 +58,9 @@ theirs in `evaluate`, `resolve`, `events`:
                                              answers
     `_core.evaluate.Bundle`                  `ext/fanion/_core/evaluate.pyx`: finds each key in the table, runs its
                                              decision over the map (`kernel.pxd` is the loop), binds an attribute
-                                             when a node first reads it (`binding.pyx`; `match.pxd` tests it,
-                                             `choice.pxd` draws), and copies the fragment (`emit_json.pxd`);
+                                             when a node first reads it (`binding.pyx`; `expression.pyx` computes
+                                             those that expressions give; `match.pxd` tests them, `choice.pxd`
+                                             draws), and copies the fragment (`emit_json.pxd`);
                                              `engine.reference` says the same in plain Python
 
 One event, from a request to whoever reads it:

@@ -30,9 +30,9 @@ Ask = Callable[[str, dict[str, Any]], dict[str, Any]]
 """Key and context -> value, reason, errorCode, metadata; what isn't there is left out."""
 
 
-def world(folder: Path, flags: Path = FLAGS) -> Path:
+def world(folder: Path) -> Path:
     """A native file that refers to the kit's flags."""
-    reference = {"format": "flagd", "path": flags.resolve().as_posix()}
+    reference = {"format": "flagd", "path": FLAGS.resolve().as_posix()}
     key = {"key": f"sha256:{hash_key(KEY.encode()).hex()}", "kind": "server"}
     environment = {"id": ENVIRONMENT, "keys": [key], "sources": [reference]}
     document = {"organisations": {"org": {"projects": {"p": {"environments": {"production": environment}}}}}}
@@ -58,14 +58,6 @@ def computing(lowered: Lowered) -> set[str]:
     }
 
 
-def without_computed(lowered: Lowered) -> dict[str, Any]:
-    """The kit but for flags whose rules compute: the core doesn't yet."""
-    document: dict[str, Any] = json.loads(FLAGS.read_text())
-    for key in computing(lowered):
-        del document["flags"][key]
-    return document
-
-
 def details(answer: Answer, metadata: dict[str, Any]) -> dict[str, Any]:
     """An answer in flagd's words."""
     if answer.resolution is Resolution.ERROR:
@@ -78,13 +70,8 @@ def details(answer: Answer, metadata: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=["twin", "core", "ofrep"])
 def ask(request: pytest.FixtureRequest, lowered: Lowered, tmp_path_factory: pytest.TempPathFactory) -> Ask:
-    if request.param != "twin":
-        folder = tmp_path_factory.mktemp("kit")
-        flags = folder / "flags.json"
-        flags.write_text(json.dumps(without_computed(lowered)))
-        if request.param == "ofrep":
-            return through_ofrep(world(folder, flags))
-        lowered = load([world(folder, flags)], vocabulary()).environments[0]
+    if request.param == "ofrep":
+        return through_ofrep(world(tmp_path_factory.mktemp("kit")))
     parameters = {one.key: one for one in lowered.parameters}
     told = json.loads(lowered.documents["metadata"])
     shape = lowered.shapes["flagd"]
@@ -155,13 +142,7 @@ def check(scenario: Scenario, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("scenario", scenarios(), ids=lambda one: one.name)
-def test_the_kits_scenario_holds(
-    ask: Ask, scenario: Scenario, lowered: Lowered, request: pytest.FixtureRequest
-) -> None:
-    computed = computing(lowered)
-    keys = {step.values[1] for step in scenario.steps if step.name == "flag"}
-    if "twin" not in request.node.callspec.id and keys & computed:
-        pytest.skip("the core computes no slots yet")
+def test_the_kits_scenario_holds(ask: Ask, scenario: Scenario) -> None:
     check(scenario, ask)
 
 

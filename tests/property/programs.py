@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
+from fanion.definitions.lowering.builder import Builder
 from fanion.model.choice import Alternative, KeyedWeights, NumberTerm, Scores, TextTerm, Vector
 from fanion.model.context import EvaluationContext, TypedContext
 from fanion.model.parts import Piece, PieceKind
@@ -34,6 +36,8 @@ from fanion.model.program import (
     Version,
     Weights,
 )
+from tests.property.expressions import ExpressionMaker
+from tests.property.texts import NUMBERS, TEXTS
 
 NAMES = [
     "plan",
@@ -47,75 +51,6 @@ NAMES = [
     "tags",
     "a.b.c",
     "",
-]
-TEXTS = [
-    "",
-    "pro",
-    "PRO",
-    "free",
-    "DE",
-    "de",
-    "ü",
-    "🚀",
-    "true",
-    "1",
-    "1.0",
-    " 5 ",
-    "1e3",
-    "1.2.3",
-    "1.2.3-rc.1",
-]
-TEXTS += [
-    "1.10.0",
-    "0.1.0+b7",
-    "2.0.0-alpha",
-    "1.2.3+001",
-    "1.2.3+01",
-    "01.2.3",
-    "x" * 300,
-    "a.b",
-    "-0",
-    "+.5e-2",
-]
-TEXTS += [
-    "0x10",
-    "1_000",
-    "Infinity",
-    "nan",
-    "\u2003 7",
-    "7\v",
-    "𝟙",
-    "1.2.3-0a.1",
-    "1.2.3-01",
-    "18446744073709551616.0.0",
-]
-NUMBERS: list[Any] = [
-    0,
-    1,
-    -1,
-    5,
-    2**53 + 1,
-    2**63 - 1,
-    -(2**63),
-    2**63,
-    10**30,
-    10**400,
-    0.0,
-    -0.0,
-    1.0,
-    0.1,
-    1.5,
-]
-NUMBERS += [
-    1e21,
-    1e-7,
-    1.5e-7,
-    123456789012345680000.0,
-    5e-324,
-    1.7976931348623157e308,
-    100.0,
-    1e20,
-    0.000001,
 ]
 VERSIONS = [text for text in TEXTS if text[:1].isdigit() and text.count(".") >= 2 and text != "01.2.3"]
 VERSIONS = [v for v in VERSIONS if v not in ("1.2.3-01", "18446744073709551616.0.0")]
@@ -316,8 +251,18 @@ class Maker:
                 nodes.append(Weights(weights, tuple(target() for _ in weights)))
         return Decision(key, tuple(nodes))
 
+    def with_computed(self, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
+        builder = Builder("env")
+        builder.slots += slots
+        for _ in range(self.r.randrange(1, 4)):
+            with contextlib.suppress(ValueError):  # too high a stack, or loads too deep
+                builder.computed(ExpressionMaker(self.r, len(builder.slots)).steps())
+        return tuple(builder.slots)
+
     def lowered(self) -> Lowered:
         slots = tuple(self.slot() for _ in range(self.r.randrange(1, 12)))
+        if self.r.random() < 0.3:
+            slots = self.with_computed(slots)
         decisions: list[Decision] = []
         for number in range(self.r.randrange(1, 6)):
             decisions.append(self.decision(f"d{number}", len(slots), decisions))

@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from fanion._core.bundle import SECTIONS
+from fanion._core.expression import STEPS
 from fanion.bundle import format as f
 from fanion.bundle.compiler import compile_bundle
 from fanion.engine import reference
 from fanion.errors import ProgramError
-from fanion.model import program
+from fanion.model import expression, expression_proof, program
 from fanion.model.layers import RowHole
 from fanion.model.parts import PieceKind
 
 ROOT = Path(__file__).parents[2]
 LAYOUT = ROOT / "ext/fanion/_core/layout.pxd"
 HEADER = ROOT / "ext/include/fanion_bundle.h"
+STEPS_HEADER = ROOT / "ext/include/fanion_expression.h"
 WORDS: dict[str, type[enum.IntEnum]] = {
     "KIND": program.Kind,
     "PROFILE": program.Profile,
@@ -86,6 +88,47 @@ def test_the_types_of_nodes_are_the_writers() -> None:
     assert found is not None
     names = [name.strip() for name in found[1].split(",")]
     assert names == [f"FANION_{kind.name}" for kind in f.NodeType]
+
+
+def test_every_step_of_an_expression_is_the_cores() -> None:
+    """Its number, and how many values it takes where that is fixed."""
+    assert list(STEPS) == [op.name for op in expression.StepOp]
+    assert [op.value for op in expression.StepOp] == list(range(len(STEPS)))
+    for op, takes in STEPS.items():
+        kind = expression.StepOp[op]
+        if takes >= 0:
+            assert expression.taken(expression.Step(kind)) == takes, op
+        else:
+            by_operand = {*expression.COMPARISONS, expression.StepOp.SUBSTR}
+            groups = (expression.VARIADIC, by_operand, expression.JUMPS, expression.LOOPS)
+            assert [kind in group for group in groups] == [takes == -number for number in (1, 2, 3, 4)], op
+    found = re.search(r"enum fanion_constant_kind \{(.*?)\}", HEADER.read_text(), re.S)
+    assert found is not None
+    names = [name.strip() for name in found[1].split(",")]
+    assert names == [f"FANION_CONSTANT_{kind.name}" for kind in f.ConstantKind]
+    found = re.search(r"enum fanion_fraction_kind \{(.*?)\}", STEPS_HEADER.read_text(), re.S)
+    assert found is not None
+    names = [name.strip() for name in found[1].split(",")]
+    assert names == [f"FANION_FRACTION_{kind.name}" for kind in expression.FractionKind]
+
+
+def test_every_limit_of_an_expression_is_the_cores() -> None:
+    names = re.findall(r"^#define FANION_([A-Z_]+) \(?(-?\d+)\)?$", STEPS_HEADER.read_text(), re.M)
+    found = {name: int(number) for name, number in names if not name.startswith("TAKES_")}
+    assert found == {
+        "STEPS_MAX": expression.STEPS_MAX,
+        "STACK_MAX": expression.STACK_MAX,
+        "LOOPS_MAX": expression.LOOPS_MAX,
+        "NESTED_MAX": expression.NESTED_MAX,
+        "LIST_MAX": expression.LIST_MAX,
+        "BUDGET": expression.BUDGET,
+        "ARENA_BYTES_MAX": expression.ARENA_BYTES_MAX,
+        "TEXT_DEPTH_MAX": expression.TEXT_DEPTH_MAX,
+        "TEXT_BYTES_MAX": program.TEXT_BYTES_MAX,
+        "SPREAD": expression.SPREAD,
+    }
+    assert expression_proof.TEXT_BYTES_MAX == program.TEXT_BYTES_MAX
+    assert expression.LIST_MAX == reference.STRINGS_MAX  # the verifier's bound of a constant list
 
 
 def test_a_document_of_a_table_stands_in_no_others_place() -> None:

@@ -14,30 +14,43 @@ from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_Check
 from libc.math cimport isfinite
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport malloc, realloc
 
 from fanion._core.bundle cimport BundleView
+from fanion._core.expression cimport (
+    BEYOND,
+    VALUE_NULL,
+    VALUE_NUMBER,
+    VALUE_OBJECT,
+    VALUE_TEXT,
+    VALUE_TRUE,
+    Expressions,
+    json_value,
+)
 from fanion._core.layout cimport *
 from fanion._core.machine cimport machine
 from fanion._core.match cimport cell, fanion_version_parse, slice
-
-
-cdef extern from "Python.h":
-    char *PyOS_double_to_string(double value, char format_code, int precision, int flags, int *ptype) except NULL
-    double PyOS_string_to_double(const char *text, char **end, PyObject *overflow_exception) except? -1.0
+from fanion._core.value cimport (
+    FANION_NUMBER_BYTES_MAX,
+    PyOS_double_to_string,
+    PyOS_string_to_double,
+    fanion_decimal,
+    fanion_decimal_ecmascript,
+    fanion_decimal_find,
+    fanion_decimal_parse,
+    fanion_integer_text,
+    memcpy,
+    text_at,
+)
 
 
 cdef extern from "fanion_number.h" nogil:
-    enum:
-        FANION_NUMBER_BYTES_MAX
-    ctypedef struct fanion_decimal:
-        int point
-    void fanion_decimal_parse(const char *shortest, fanion_decimal *out)
     size_t fanion_decimal_plain(const fanion_decimal *number, char *out)
-    size_t fanion_decimal_ecmascript(const fanion_decimal *number, char *out)
-    size_t fanion_integer_text(int64_t value, char *out)
-    const char *fanion_decimal_find(const char *text, size_t length)
+
+
+cdef enum:
+    KEPT_BYTES_MAX = 4096    # of a computed text whose room is kept for the next
 
 
 cdef int number_text(cell *out, uint8_t profile) except -1:
@@ -172,6 +185,54 @@ cdef int bind_value(cell *out, PyObject *found, const fanion_slot *slot) except 
     return 0
 
 
+cdef int keep_text(cell *out, const char *text, uint32_t length) except -1:
+    """Copies a text to the cell, with a 0 behind it. Room for a long one is given back with the next that isn't."""
+    cdef uint32_t room = length + 1 if length >= FANION_NUMBER_BYTES_MAX else FANION_NUMBER_BYTES_MAX
+    cdef char *grown
+    if out.buffer == NULL or room > out.capacity or (out.capacity > KEPT_BYTES_MAX and room <= KEPT_BYTES_MAX):
+        grown = <char *> realloc(out.buffer, room)
+        if grown == NULL:
+            raise MemoryError
+        out.buffer = grown
+        out.capacity = room
+    memcpy(out.buffer, text, length)
+    out.buffer[length] = 0
+    out.text = out.buffer
+    out.length = length
+    return 0
+
+
+cdef int bind_computed(cell *out, const json_value *found, const fanion_slot *slot) except -1:
+    """Types what an expression gave. Its text may lie where the next run writes, so the cell has its own."""
+    cdef const char *number
+    out.text = NULL
+    out.has_number = 0
+    if found.kind == VALUE_NUMBER and isfinite(found.content.number):
+        out.kind = KIND_DOUBLE
+        out.number = found.content.number
+        out.has_number = 1
+        if slot.needs & FANION_NEEDS_TEXT:
+            number_text(out, PROFILE_PLAIN)
+    elif found.kind == VALUE_TEXT:
+        out.kind = KIND_STRING
+        keep_text(out, text_at(found), found.length)
+        if slot.needs & FANION_NEEDS_NUMBER:
+            number = fanion_decimal_find(out.text, out.length)
+            if number != NULL:
+                out.number = PyOS_string_to_double(number, <char **> &number, NULL)
+                out.has_number = 1
+    elif found.kind == VALUE_NULL:
+        out.kind = KIND_NULL
+    elif found.kind <= VALUE_TRUE:
+        out.kind = KIND_BOOL
+        out.integer = found.kind == VALUE_TRUE
+        out.text = b"true" if found.kind == VALUE_TRUE else b"false"
+        out.length = 4 if found.kind == VALUE_TRUE else 5
+    else:
+        out.kind = KIND_OTHER
+    return 0
+
+
 cdef PyObject *walk(object values, list parts) except? NULL:
     """Follows a dotted name: objects by key, arrays by canonical index or "length". NULL: missing.
 
@@ -210,6 +271,33 @@ cdef list parts_of(str name):
     return parts
 
 
+cdef inline PyObject *found_in(Binder self, uint32_t slot, const fanion_slot *spec) except? NULL:
+    """A slot's value in the context, NULL where it is missing; of any source but CONTEXT_KEYS."""
+    cdef PyObject *values = self.attributes
+    cdef PyObject *found = NULL
+    if spec.source == SOURCE_CONTEXT_KEY or spec.source == SOURCE_CONTEXT_ATTRIBUTE:
+        values = NULL
+        if self.contexts != NULL:
+            for context in <tuple> self.contexts:
+                if context[0] == self.types[slot]:
+                    values = <PyObject *> context[2]
+                    found = <PyObject *> context[1]
+                    break
+        if spec.source == SOURCE_CONTEXT_KEY:
+            values = NULL
+        else:
+            found = NULL
+    elif spec.source != SOURCE_ATTRIBUTE and self.members != NULL:
+        found = self.look_up(slot, self.members)
+        if found != NULL or spec.source == SOURCE_MEMBER:
+            values = NULL
+    elif spec.source == SOURCE_MEMBER:
+        values = NULL
+    if values != NULL:
+        found = self.look_up(slot, values)
+    return found
+
+
 @cython.final
 cdef class Binder:
     """Binds the slots of one bundle for the machine that the bundle owns."""
@@ -224,6 +312,9 @@ cdef class Binder:
             self.names.append(view.text(view.s.slots[n].name))
             self.types.append(view.text(view.s.slots[n].context_type))
             self.parts.append(parts_of(self.names[n]) if view.s.slots[n].dotted else None)
+        if view.s.counts[FANION_SECTION_EXPRESSIONS]:
+            self.expressions = Expressions()
+            self.expressions.attach(view)
         return 0
 
     cdef void borrow(self, object members, object attributes, object contexts) noexcept:
@@ -231,33 +322,32 @@ cdef class Binder:
         self.attributes = <PyObject *> attributes if attributes is not None else NULL
         self.contexts = <PyObject *> contexts if contexts is not None else NULL
 
+    cdef PyObject *find(self, uint32_t slot) except? NULL:
+        """A looked-up slot's value in the context, NULL where it is missing."""
+        if self.m.s.slots[slot].source != SOURCE_CONTEXT_KEYS:
+            return found_in(self, slot, &self.m.s.slots[slot])
+        if self.m.cells[slot].stamp != self.m.stamp:
+            self.bind_keys(slot)
+        return <PyObject *> self.names[slot] if self.m.cells[slot].kind != KIND_MISSING else NULL
+
     cdef int bind(self, uint32_t slot) except -1:
         cdef const fanion_slot *spec = &self.m.s.slots[slot]
-        cdef PyObject *values = self.attributes
-        cdef PyObject *found = NULL
-        if spec.source == SOURCE_CONTEXT_KEYS:
+        if spec.source >= SOURCE_CONTEXT_KEYS:
+            return self.bind_rarer(slot)
+        bind_value(&self.m.cells[slot], found_in(self, slot, spec), spec)
+        self.m.cells[slot].stamp = self.m.stamp
+        return 0
+
+    cdef int bind_rarer(self, uint32_t slot) except -1:
+        """What isn't simply looked up: all contexts' keys, and expressions."""
+        cdef json_value computed
+        cdef int status
+        if self.m.s.slots[slot].source == SOURCE_CONTEXT_KEYS:
             return self.bind_keys(slot)
-        if spec.source == SOURCE_CONTEXT_KEY or spec.source == SOURCE_CONTEXT_ATTRIBUTE:
-            values = NULL
-            if self.contexts != NULL:
-                for context in <tuple> self.contexts:
-                    if context[0] == self.types[slot]:
-                        values = <PyObject *> context[2]
-                        found = <PyObject *> context[1]
-                        break
-            if spec.source == SOURCE_CONTEXT_KEY:
-                values = NULL
-            else:
-                found = NULL
-        elif spec.source != SOURCE_ATTRIBUTE and self.members != NULL:
-            found = self.look_up(slot, self.members)
-            if found != NULL or spec.source == SOURCE_MEMBER:
-                values = NULL
-        elif spec.source == SOURCE_MEMBER:
-            values = NULL
-        if values != NULL:
-            found = self.look_up(slot, values)
-        bind_value(&self.m.cells[slot], found, spec)
+        status = self.expressions.run(self, self.m.s.slots[slot].expression, &computed)
+        if status == BEYOND:
+            computed.kind = VALUE_OBJECT
+        bind_computed(&self.m.cells[slot], &computed, &self.m.s.slots[slot])
         self.m.cells[slot].stamp = self.m.stamp
         return 0
 

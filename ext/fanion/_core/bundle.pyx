@@ -8,6 +8,9 @@ from libc.string cimport memset
 from fanion._core.hash cimport fanion_hash_xxh64
 from fanion._core.layout cimport *
 
+cdef extern from "fanion_expression.h" nogil:
+    const char *fanion_expression_fault(const fanion_sections *s, uint32_t number, uint32_t *at)
+
 cdef extern from "fanion_short.h" nogil:
     int fanion_equal(const char *a, const char *b, size_t length)
 
@@ -112,6 +115,7 @@ cdef class _Verifier:
     cdef int verify(self) except -1:
         self.slots()
         self.constants()
+        self.expressions()
         self.vectors()
         self.decisions()
         self.fragments()
@@ -135,8 +139,45 @@ cdef class _Verifier:
             self.current = n
             self.place(self.s.slots[n].name, b"slot name")
             self.place(self.s.slots[n].context_type, b"slot context type")
-            if self.s.slots[n].source > SOURCE_CONTEXT_KEYS or self.s.slots[n].profile > PROFILE_VERSIONED:
+            if self.s.slots[n].source > SOURCE_COMPUTED or self.s.slots[n].profile > PROFILE_VERSIONED:
                 raise Refused(f"slot {n} has an unknown source or profile")
+            if (self.s.slots[n].source == SOURCE_COMPUTED) != (self.s.slots[n].expression != FANION_NONE):
+                raise Refused(f"slot {n} is computed without an expression, or the other way round")
+        return 0
+
+    cdef int expressions(self) except -1:
+        cdef uint32_t n, at = 0, computed = 0, count = self.s.counts[FANION_SECTION_EXPRESSIONS]
+        cdef const fanion_constant *constant
+        cdef const fanion_expression *one
+        cdef const char *fault
+        for n in range(self.s.counts[FANION_SECTION_CONSTANTS]):
+            self.current = n
+            constant = &self.s.constants[n]
+            if constant.kind == FANION_CONSTANT_TEXT:
+                self.place(constant.content.text, b"constant")
+                if constant.content.text.length > TEXT_BYTES_MAX:
+                    raise Refused(f"constant {n} is a text of {constant.content.text.length} bytes")
+            elif constant.kind == FANION_CONSTANT_LIST:
+                if <uint64_t> constant.content.first + constant.count > n or constant.count > STRINGS_MAX:
+                    raise Refused(f"constant {n} is a list of what does not stand before it, or too long")
+            elif constant.kind > FANION_CONSTANT_LIST:
+                raise Refused(f"constant {n} is of kind {constant.kind}")
+        for n in range(self.view.slot_count):
+            if self.s.slots[n].expression != FANION_NONE:
+                if self.s.slots[n].expression != computed or computed >= count or (
+                    self.s.expressions[computed].slot != n
+                ):
+                    raise Refused(f"slot {n} has not expression {computed} of {count}")
+                computed += 1
+        if computed != count:
+            raise Refused(f"{count} expressions for {computed} slots")
+        for n in range(count):
+            self.current = n
+            one = &self.s.expressions[n]
+            self.span(FANION_SECTION_STEPS, one.step_first, one.step_count, b"expression")
+            fault = fanion_expression_fault(self.s, n, &at)
+            if fault != NULL:
+                raise Refused(f"expression {n}, step {at}: {fault.decode()}")
         return 0
 
     cdef int constants(self) except -1:

@@ -48,6 +48,9 @@ cdef extern from "fanion_bundle.h" nogil:
         FANION_SECTION_ROWS
         FANION_SECTION_ROW_OUTCOMES
         FANION_SECTION_PATCHES
+        FANION_SECTION_EXPRESSIONS
+        FANION_SECTION_STEPS
+        FANION_SECTION_CONSTANTS
         FANION_TEST
         FANION_HASH
         FANION_RANGES
@@ -57,6 +60,12 @@ cdef extern from "fanion_bundle.h" nogil:
         FANION_KEYED
         FANION_TERM_NUMBER
         FANION_TERM_TEXT
+        FANION_CONSTANT_NULL
+        FANION_CONSTANT_FALSE
+        FANION_CONSTANT_TRUE
+        FANION_CONSTANT_NUMBER
+        FANION_CONSTANT_TEXT
+        FANION_CONSTANT_LIST
 
     const uint64_t FANION_BUNDLE_MAGIC
     const uint32_t FANION_NONE
@@ -77,6 +86,7 @@ cdef extern from "fanion_bundle.h" nogil:
     ctypedef struct fanion_slot:
         fanion_text name, context_type
         uint8_t source, profile, dotted, needs
+        uint32_t expression
 
     ctypedef struct fanion_decision:
         fanion_text key
@@ -205,6 +215,22 @@ cdef extern from "fanion_bundle.h" nogil:
     ctypedef struct fanion_patch:
         uint32_t entry, fragment
 
+    ctypedef struct fanion_expression:
+        uint32_t slot, step_first, step_count, depth
+
+    ctypedef struct fanion_step:
+        uint8_t op
+        int32_t operand
+
+    ctypedef union fanion_constant_content:
+        double number
+        fanion_text text
+        uint32_t first
+
+    ctypedef struct fanion_constant:
+        uint32_t kind, count
+        fanion_constant_content content
+
     # All borrowed from the buffer of the BundleView that holds this struct, until it is closed.
     ctypedef struct fanion_sections:
         const char *blob
@@ -238,6 +264,9 @@ cdef extern from "fanion_bundle.h" nogil:
         const fanion_row *rows
         const fanion_row_outcome *row_outcomes
         const fanion_patch *patches
+        const fanion_expression *expressions
+        const fanion_step *steps
+        const fanion_constant *constants
         uint32_t counts[FANION_SECTION_COUNT]  # records per section, by section number
 
     const uint32_t *fanion_record_sizes
@@ -277,6 +306,7 @@ cdef enum:
     SOURCE_CONTEXT_KEY = 3
     SOURCE_CONTEXT_ATTRIBUTE = 4
     SOURCE_CONTEXT_KEYS = 5
+    SOURCE_COMPUTED = 6
 
     OP_PRESENT = 0
     OP_EQ_NULL = 1

@@ -7,16 +7,16 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
 
     offset  size  member
          0     8  magic       89 46 41 4E 49 4F 4E 0A  ("\\x89FANION\\n")
-         8     4  version     of the format: 2
-        12     4  sections    how many entries the table below has: 31
+         8     4  version     of the format: 3
+        12     4  sections    how many entries the table below has: 34
         16     8  total size  of the bundle in bytes; the value in the store is exactly this long
         24     8  checksum    xxh64, seed 0, of bytes 32 .. total size
-        32    16  section 0   {u64 offset, u32 count, u32 record size}; then sections 1 .. 30
-       528     -  the sections themselves, in the order of the table
+        32    16  section 0   {u64 offset, u32 count, u32 record size}; then sections 1 .. 33
+       576     -  the sections themselves, in the order of the table
 
     section         record  what it holds
      0 blob              1  every text, literal, fragment piece and document, back to back, equal ones once
-     1 slots            24  name, context type, source, profile, dotted, needs (text, number)
+     1 slots            24  name, context type, source, profile, dotted, needs (text, number), expression
      2 decisions        32  key, nodes, outcome count, memo cell, depth
      3 nodes            32  tests, hashes, branches, outcomes and causes; a target is a later node of the decision
      4 pieces           16  parts of hash inputs
@@ -46,10 +46,13 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
     28 rows             16  decision, its outcomes, a slot
     29 row outcomes     16  a fragment per view, patches, note
     30 patches           8  {entry, fragment}
+    31 expressions      16  slot, steps, how deep it loads others; by slot, ascending
+    32 steps             8  operation and operand; a jump leads to a later step of the expression
+    33 constants        16  null, truth values, numbers, texts, lists of constants before them
 
 Modules. `format` has the structs and limits; `sections` is how they grow and how they are read; `operands`,
-`nodes`, `choices`, `tables` and `overlays` write and read back one kind of record each; `compiler` and `reader` are
-the two ways through them, `describe` is for people.
+`nodes`, `choices`, `expressions`, `tables` and `overlays` write and read back one kind of record each; `compiler`
+and `reader` are the two ways through them, `describe` is for people.
 
 Reading. A bundle is verified whole, once, when it is mapped: magic, version, size, checksum, then every
 offset, count, target and number against its range. After that the kernel uses them without a check. A bundle
@@ -58,6 +61,7 @@ that does not verify is refused and the last good generation goes on being serve
 Versioning. `version` moves when any struct changes; there is no in-place migration. The store keeps the
 validated definitions, so a server that knows another format recompiles them when it starts.
     2           an outcome's cause; the context shapes of the sources (a document)
+    3           computed slots: sections 31 to 33, a slot's expression
 
 Decisions written here
     2026-11-21  Targets only point forward. Options: a step budget in the kernel, or an order that makes a

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from fanion.bundle import format as f
+from fanion.bundle.expressions import ExpressionWriter
 from fanion.bundle.format import Section
 from fanion.bundle.nodes import write_decision
 from fanion.bundle.sections import SectionWriter
@@ -52,12 +53,15 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
 
 
 def _write_slots(writer: SectionWriter, lowered: Lowered) -> None:
-    for slot, needs in zip(lowered.slots, writer.needs, strict=True):
-        if slot.source is Source.COMPUTED:
-            raise writer.refuse("a computed slot", "slots that are looked up")
+    expressions = ExpressionWriter(writer)
+    for number, (slot, needs) in enumerate(zip(lowered.slots, writer.needs, strict=True)):
+        if (slot.source is Source.COMPUTED) is not bool(slot.steps):
+            writer.where = ("slot", number)
+            raise writer.refuse(f"{slot.source.name} with {len(slot.steps)} steps", "steps of computed slots")
+        expression = expressions.write(number, slot.steps)
         texts = (*writer.text(slot.name), *writer.text(slot.context_type))
         flags = (slot.source, slot.profile, slot.dotted, needs)
-        writer.rows[Section.SLOTS].append(f.SLOT.pack(*texts, *flags, 0))
+        writer.rows[Section.SLOTS].append(f.SLOT.pack(*texts, *flags, expression))
 
 
 def _write_meta(writer: SectionWriter, lowered: Lowered) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fanion.model.choice import KeyedWeights, Scores
+from fanion.model.expression import Step, StepOp
 from fanion.model.parts import PieceKind
 from fanion.model.program import (
     Cause,
@@ -54,17 +55,29 @@ def describe(decision: Decision, slots: tuple[Slot, ...]) -> list[str]:
     return [f"{number:4}  {_describe_node(node, slots)}" for number, node in enumerate(decision.nodes)]
 
 
-def slot_text(slot: Slot) -> str:
+def slot_text(slot: Slot, slots: tuple[Slot, ...]) -> str:
+    """What a slot looks up; of a computed one its steps, with what they load."""
     place = slot.source.name.lower()
+    if slot.steps:
+        return f"{place} ({'; '.join(_describe_step(step, slots) for step in slot.steps)})"
     kind = f"[{slot.context_type}]" if slot.source in (Source.CONTEXT_KEY, Source.CONTEXT_ATTRIBUTE) else ""
     return f"{place}{kind} {slot.name!r}" if slot.name else f"{place}{kind}"
+
+
+def _describe_step(step: Step, slots: tuple[Slot, ...]) -> str:
+    name = step.op.name.lower()
+    if step.op is StepOp.LOAD:
+        return slot_text(slots[step.operand], slots)
+    if step.op in (StepOp.CONSTANT, StepOp.FIELD):
+        return f"{name} {step.value!r}"
+    return f"{name} {step.operand}" if step.operand else name
 
 
 def _describe_node(node: Node, slots: tuple[Slot, ...]) -> str:
     match node:
         case Test():
             subject = f"decision {node.operand.decision}" if isinstance(node.operand, DecisionVariant) else ""
-            subject = subject or slot_text(slots[node.slot])
+            subject = subject or slot_text(slots[node.slot], slots)
             relation = f" {node.relation.name}" if node.op.name.startswith("ORDER") else ""
             operand = node.operand.variant if isinstance(node.operand, DecisionVariant) else node.operand
             exits = f"true {node.on_true}, false {node.on_false}"
@@ -75,7 +88,7 @@ def _describe_node(node: Node, slots: tuple[Slot, ...]) -> str:
             parts = [
                 repr(piece.literal)
                 if piece.kind is PieceKind.LITERAL
-                else f"{piece.kind.name.lower()}({slot_text(slots[piece.slot])})"
+                else f"{piece.kind.name.lower()}({slot_text(slots[piece.slot], slots)})"
                 for piece in node.pieces
             ]
             missing = "" if node.on_missing < 0 else f", missing {node.on_missing}"
@@ -93,7 +106,9 @@ def _describe_node(node: Node, slots: tuple[Slot, ...]) -> str:
         case KeyedWeights():
             shown = ", ".join(str(target) for target in node.targets)
             count = (
-                f"{slot_text(slots[node.count_slot])} of" if node.count_slot >= 0 else f"{len(node.targets)}"
+                f"{slot_text(slots[node.count_slot], slots)} of"
+                if node.count_slot >= 0
+                else f"{len(node.targets)}"
             )
             return f"weights under a key ({len(node.vectors)} known), {count} -> {shown}, else {node.on_none}"
         case Outcome():

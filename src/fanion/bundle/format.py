@@ -9,7 +9,7 @@ import enum
 from struct import Struct
 
 MAGIC = 0x0A4E4F494E414689
-VERSION = 2
+VERSION = 3
 NONE = 0xFFFFFFFF
 
 TOTAL_BYTES_MAX = 2**31
@@ -68,6 +68,20 @@ class Section(enum.IntEnum):
     ROWS = 28
     ROW_OUTCOMES = 29
     PATCHES = 30
+    EXPRESSIONS = 31
+    STEPS = 32
+    CONSTANTS = 33
+
+
+class ConstantKind(enum.IntEnum):
+    """What an expression's constant is."""
+
+    NULL = 0
+    FALSE = 1
+    TRUE = 2
+    NUMBER = 3
+    TEXT = 4
+    LIST = 5
 
 
 class NodeType(enum.IntEnum):
@@ -113,6 +127,9 @@ OVERLAY = Struct("<IIII")
 ROW = Struct("<IIII")
 ROW_OUTCOME = Struct("<IIII")
 PATCH = Struct("<II")
+EXPRESSION = Struct("<IIII")
+STEP = Struct("<B3xi")
+CONSTANT = Struct("<II8s")
 
 TERM_NUMBER = 0
 TERM_TEXT = 1
@@ -154,4 +171,7 @@ RECORD_SIZES = {
     Section.ROWS: ROW.size,
     Section.ROW_OUTCOMES: ROW_OUTCOME.size,
     Section.PATCHES: PATCH.size,
+    Section.EXPRESSIONS: EXPRESSION.size,
+    Section.STEPS: STEP.size,
+    Section.CONSTANTS: CONSTANT.size,
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from fanion.bundle import format as f
+from fanion.bundle.expressions import read_expression
 from fanion.bundle.format import Section
 from fanion.bundle.nodes import read_decision
 from fanion.bundle.sections import SectionReader
@@ -55,6 +56,8 @@ class BundleReader(SectionReader):
         return read_keys(self)
 
     def _slot(self, number: int) -> Slot:
-        name, size, kind, kind_size, source, profile, dotted, _, _ = self.row(Section.SLOTS, f.SLOT, number)
+        row = self.row(Section.SLOTS, f.SLOT, number)
+        name, size, kind, kind_size, source, profile, dotted, _, expression = row
         texts = self.text(name, size), self.text(kind, kind_size)
-        return Slot(Source(source), texts[0], texts[1], bool(dotted), Profile(profile))
+        steps = read_expression(self, expression)
+        return Slot(Source(source), texts[0], texts[1], bool(dotted), Profile(profile), steps)

@@ -300,23 +300,24 @@ class Run(Limits):
 
     def missing(self, scope: Any, keys: Any) -> Made:
         keys = keys if is_list(keys) else [keys]
-        absent = []
+        self.make(16 * len(keys))
+        absent = Made()
         for one in keys:
             self.spend(1)
             key = self.value(one)
             if not self.has(scope, key):
                 absent.append(key)
-        return self.made_list(absent)
+        return absent
 
     def has(self, scope: Any, key: Any) -> bool:
         found = scope
         for part in path_parts(self.text(key)):
-            value = self.value(found)
-            if not isinstance(value, Root | dict | list | str) or value == "":
+            if found == "" and isinstance(found, str):  # nothing is behind it, not even its length
                 return False
-            found = self.member(value, part, dynamic=True)
+            found = self.member(found, part, dynamic=True)
             if found is _ABSENT:
                 return False
+            found = self.value(found)
         return True
 
     def missing_some(self, scope: Any, need: Any, keys: Any) -> Made:

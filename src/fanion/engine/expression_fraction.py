@@ -68,5 +68,7 @@ def _cbor(run: Limits, found: Any, depth: int) -> bytes:
     if not isinstance(value, dict):
         raise Beyond
     run.spend(len(value) * len(value))
+    if not all(isinstance(key, str) for key in value):
+        raise Beyond
     members = sorted((cbor_text(run.value(key)), item) for key, item in value.items())
     return cbor_head(5, len(members)) + b"".join(key + _cbor(run, item, depth + 1) for key, item in members)

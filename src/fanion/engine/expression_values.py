@@ -72,7 +72,7 @@ class Limits:
             try:
                 return float(found)
             except OverflowError:
-                return math.copysign(math.inf, found)
+                return math.inf if found > 0 else -math.inf
         if isinstance(found, str):
             if len(found.encode()) > TEXT_BYTES_MAX:
                 raise Beyond
