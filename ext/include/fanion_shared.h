@@ -11,13 +11,15 @@
  *   48       zero up to 4096, where the body begins
  *
  * The whole file is allocated and written before it gets its name, and never changes its size: touching a page
- * that isn't there is a SIGBUS. Do not add, drop, retype or reorder a field without a new version.
+ * that isn't there is a SIGBUS. (A kind that grows allocates its blocks before it touches them.) Do not add, drop, retype or reorder a field without a new version.
  */
 #ifndef FANION_SHARED_H
 #define FANION_SHARED_H
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "fanion_atomics.h"
 
@@ -34,6 +36,30 @@ typedef struct {
 } fanion_shared_header;
 
 _Static_assert(sizeof(fanion_shared_header) == 48, "the header's layout is fixed");
+
+#ifndef F_OFD_SETLK
+#define F_OFD_GETLK 36
+#define F_OFD_SETLK 37
+#endif
+
+/* Locks that belong to the open file, not to the process: no close elsewhere drops them. */
+static inline int fanion_lock_byte(int fd, long offset) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+static inline int fanion_unlock_byte(int fd, long offset) {
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+/* 1: held through another open file; 0: free, or held through this one; -1: errno. */
+static inline int fanion_byte_is_locked(int fd, long offset) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
+    if (fcntl(fd, F_OFD_GETLK, &lock) != 0)
+        return -1;
+    return lock.l_type != F_UNLCK;
+}
 
 static inline uint64_t fanion_clock_boottime_ns(void) {
     struct timespec now;

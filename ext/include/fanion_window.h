@@ -1,9 +1,20 @@
 /* The event-id window: which ids were kept, in which record. No Python, no allocation. Long: one algorithm's steps.
  *
- * Two insert-only tables. `claims` counts the slots ever taken; claims / capacity is the life, and life & 1 names
- * the table that is current. The other one is previous: together they hold at least the last `capacity` ids. One
- * atomic add is therefore also the turn-over. Nothing is ever cleared: each slot carries the tag of the life that
- * wrote it, and any other tag is an empty slot.
+ * Insert-only tables, one current at a time. `claims` counts the slots ever taken, and says by that which life it is:
+ * one atomic add is therefore also the turn-over. In the end two tables take turns, the current and the previous one:
+ * together they hold at least the last `capacity` ids. Nothing is ever cleared: each slot carries the tag of the life
+ * that wrote it, and any other tag is an empty slot.
+ *
+ * A large window begins small and grows: its first lives have tables of `first` ids, and of four times as many each,
+ * that are all looked into until the first table of full size has had its life, so that nothing is forgotten early.
+ *
+ *   | table 0 | table 1 | ...    | even table          |    the file's bytes behind the control words; small tables
+ *   | odd table                  |                     |    lie where the odd one will, when they are no longer read
+ *
+ * The high 16 bits of `claims` count how often the window grew: the blocks of that many tables more are allocated. A
+ * life doesn't end before the next table's blocks are there; until then its ids go into the quarter of its slots that
+ * is to spare, and when that is used up nothing is taken (`fanion_window_reserve` returns false). Growing is allocating
+ * blocks, then one compare-exchange of `claims`: who dies in between leaves blocks that the next one finds allocated.
  *
  *   mark      tag (8 bits) | first 56 bits of the id's hash   compare-exchanged from an older tag: the claim
  *   rest      other 64 bits of the hash                       compare-exchanged, before the locator
@@ -44,9 +55,13 @@
 #define FANION_WINDOW_FINGERPRINT_MASK ((1ull << 56) - 1)
 #define FANION_WINDOW_PROBES_MAX 1024u
 #define FANION_WINDOW_ROUNDS_MAX 16
+#define FANION_WINDOW_SMALL_MAX 8
+#define FANION_WINDOW_COUNT_BITS 48
+#define FANION_WINDOW_COUNT_MASK ((1ull << FANION_WINDOW_COUNT_BITS) - 1)
 
 #define FANION_WINDOW_NEW 0
 #define FANION_WINDOW_DUPLICATE 2
+#define FANION_WINDOW_FULL 3 /* of `fanion_window_place` alone: no room, and the window has not grown yet */
 
 typedef struct {
     uint64_t mark;
@@ -64,7 +79,7 @@ typedef struct {
 } fanion_window_writer;
 
 typedef struct {
-    fanion_line claims;      /* slots ever taken; all, acq_rel */
+    fanion_line claims;      /* how often it grew (16 bits) | slots ever taken (48); all, acq_rel */
     fanion_line state;       /* 0: to be rebuilt, 1: ready; who rebuilds, release; all, acquire */
     fanion_line early_turns; /* turn-overs because no free slot was near; all, relaxed */
     uint8_t unused[4096 - 3 * sizeof(fanion_line)];
@@ -74,13 +89,21 @@ typedef struct {
 _Static_assert(sizeof(fanion_window_control) == 4096 + 1024 * 128, "the layout is shared");
 
 typedef struct {
+    uint64_t base;  /* its first slot */
+    uint64_t slots; /* more than its life takes */
+} fanion_window_table;
+
+typedef struct {
     fanion_window_control *control; /* borrowed from the map */
-    fanion_window_slot *slots;      /* as control; two tables of `table_slots` */
-    uint64_t capacity;              /* ids of one life */
-    uint64_t table_slots;
+    fanion_window_slot *slots;      /* as control */
+    uint64_t capacity;              /* ids of one life, once grown */
+    uint64_t small;                 /* lives before the first of full size; 0: it doesn't grow */
+    uint64_t grown_max;             /* how often it grows: `small` tables and both of full size, less the first */
+    uint64_t ends[FANION_WINDOW_SMALL_MAX + 1];              /* slots ever taken at the end of each small life */
+    fanion_window_table tables[FANION_WINDOW_SMALL_MAX + 2]; /* the small ones, even, odd */
 } fanion_window;
 
-/* Where an id stands and what stood there; place < 2 * table_slots. */
+/* Where an id stands and what stood there; `place` is a slot's number. */
 typedef struct {
     uint64_t place;
     uint64_t locator; /* 0: nothing to wait for or to give back */
@@ -92,9 +115,23 @@ static inline uint64_t fanion_window_bytes(uint64_t capacity) {
     return sizeof(fanion_window_control) + 2 * fanion_window_table_slots(capacity) * sizeof(fanion_window_slot);
 }
 
-static inline fanion_window fanion_window_attach(void *body, uint64_t capacity) {
+/* `first`: ids of the first life; one of a quarter of `capacity` or less makes a window that grows. */
+static inline fanion_window fanion_window_attach(void *body, uint64_t capacity, uint64_t first) {
     fanion_window_control *control = (fanion_window_control *)body;
-    return (fanion_window){control, (fanion_window_slot *)(control + 1), capacity, fanion_window_table_slots(capacity)};
+    fanion_window window = {.control = control, .slots = (fanion_window_slot *)(control + 1), .capacity = capacity};
+    uint64_t full = fanion_window_table_slots(capacity), base = 0, end = 0;
+    for (uint64_t size = first; size <= capacity / 4 && window.small < FANION_WINDOW_SMALL_MAX; size *= 4) {
+        uint64_t slots = fanion_window_table_slots(size);
+        if (base + slots > full)
+            break;
+        window.tables[window.small] = (fanion_window_table){base, slots};
+        window.ends[window.small++] = end += size;
+        base += slots;
+    }
+    window.grown_max = window.small ? window.small + 1 : 0;
+    window.tables[window.small] = (fanion_window_table){full, full};
+    window.tables[window.small + 1] = (fanion_window_table){0, full};
+    return window;
 }
 
 /* 255 tags: a slot is misread once 64 lives of its table, each three quarters full, have left it out: 1 in 10^38. */
@@ -128,22 +165,94 @@ static inline bool fanion_window_is_settled(const fanion_window *window, uint64_
     return fanion_window_above(locator, fanion_u64_load_acquire(&writer->settled)) == 0;
 }
 
+/* Slots taken before the first life of full size. */
+static inline uint64_t fanion_window_small_end(const fanion_window *window) {
+    return window->small ? window->ends[window->small - 1] : 0;
+}
+
+static inline uint64_t fanion_window_life_of(const fanion_window *window, uint64_t claims) {
+    uint64_t count = claims & FANION_WINDOW_COUNT_MASK, grown = claims >> FANION_WINDOW_COUNT_BITS, life = 0;
+    if (grown >= window->grown_max)
+        return window->small + (count - fanion_window_small_end(window)) / window->capacity;
+    while (life < grown && count >= window->ends[life])
+        life++;
+    return life;
+}
+
 static inline uint64_t fanion_window_life(const fanion_window *window) {
-    return fanion_u64_load_acquire(&window->control->claims.word) / window->capacity;
+    return fanion_window_life_of(window, fanion_u64_load_acquire(&window->control->claims.word));
 }
 
-static inline uint64_t fanion_window_home(const fanion_window *window, uint64_t life, uint64_t first) {
-    return (life & 1) * window->table_slots + (uint64_t)(((unsigned __int128)first * window->table_slots) >> 64);
+/* How many slots were ever taken when `life` ends. */
+static inline uint64_t fanion_window_end_of(const fanion_window *window, uint64_t life) {
+    if (life < window->small)
+        return window->ends[life];
+    return fanion_window_small_end(window) + (life + 1 - window->small) * window->capacity;
 }
 
-static inline uint64_t fanion_window_next(const fanion_window *window, uint64_t life, uint64_t place) {
-    return ++place == ((life & 1) + 1) * window->table_slots ? (life & 1) * window->table_slots : place;
+/* The oldest life whose ids are still told. */
+static inline uint64_t fanion_window_oldest(const fanion_window *window, uint64_t life) {
+    return life <= window->small ? 0 : life - 1;
+}
+
+static inline fanion_window_table fanion_window_table_of(const fanion_window *window, uint64_t life) {
+    return window->tables[life < window->small ? life : window->small + ((life - window->small) & 1)];
+}
+
+static inline uint64_t fanion_window_home(fanion_window_table table, uint64_t first) {
+    return table.base + (uint64_t)(((unsigned __int128)first * table.slots) >> 64);
+}
+
+static inline uint64_t fanion_window_next(fanion_window_table table, uint64_t place) {
+    return ++place == table.base + table.slots ? table.base : place;
+}
+
+/* Whether the next table is wanted: half of the current life is over. */
+static inline bool fanion_window_wants_growth(const fanion_window *window) {
+    uint64_t claims = fanion_u64_load_acquire(&window->control->claims.word);
+    uint64_t grown = claims >> FANION_WINDOW_COUNT_BITS, count = claims & FANION_WINDOW_COUNT_MASK;
+    if (grown >= window->grown_max)
+        return false;
+    uint64_t end = fanion_window_end_of(window, grown), start = grown ? window->ends[grown - 1] : 0;
+    return count >= start + (end - start) / 2;
+}
+
+/* The slots whose blocks a window has that grew `grown` times: [0] from the first slot on, [1] the even table. */
+static inline void fanion_window_parts(const fanion_window *window, uint64_t grown, fanion_window_table parts[2]) {
+    parts[0] = window->tables[window->small + 1];
+    parts[1] = window->tables[window->small];
+    if (grown < window->grown_max) {
+        fanion_window_table last = window->tables[grown + 1 < window->small ? grown : window->small ? window->small - 1 : 0];
+        parts[0].slots = last.base + last.slots;
+    }
+    if (grown < window->small)
+        parts[1].slots = 0;
+}
+
+/* What those are in bytes of the body: how many from its start on, and where others are. */
+static inline void fanion_window_allocated(const fanion_window *window, uint64_t grown, uint64_t *first,
+                                           uint64_t *start, uint64_t *bytes) {
+    fanion_window_table parts[2];
+    fanion_window_parts(window, grown, parts);
+    *first = sizeof(fanion_window_control) + parts[0].slots * sizeof(fanion_window_slot);
+    *start = sizeof(fanion_window_control) + parts[1].base * sizeof(fanion_window_slot);
+    *bytes = parts[1].slots * sizeof(fanion_window_slot);
+}
+
+/* After the blocks of one table more are there. `claims`: as it was found before. The life in which it was awaited ends
+ * where it would have, also when it took more ids, so that each life has its whole number. False: look again. */
+static inline bool fanion_window_grow(const fanion_window *window, uint64_t claims) {
+    uint64_t grown = claims >> FANION_WINDOW_COUNT_BITS, count = claims & FANION_WINDOW_COUNT_MASK;
+    uint64_t end = fanion_window_end_of(window, grown);
+    uint64_t raised = (grown + 1) << FANION_WINDOW_COUNT_BITS | (count < end ? count : end);
+    return fanion_u64_compare_exchange_acq_rel(&window->control->claims.word, &claims, raised);
 }
 
 /* The entry of an id in the table of `life`; locator 0: there is none that counts. */
 static inline fanion_window_entry fanion_window_find(const fanion_window *window, uint64_t life, const uint64_t *hash) {
     uint64_t tag = fanion_window_tag(life), wanted = tag | hash[0] >> 8;
-    uint64_t place = fanion_window_home(window, life, hash[0]);
+    fanion_window_table table = fanion_window_table_of(window, life);
+    uint64_t place = fanion_window_home(table, hash[0]);
     for (uint32_t probe = 0; probe < FANION_WINDOW_PROBES_MAX; probe++) {
         fanion_window_slot *slot = &window->slots[place];
         uint64_t mark = fanion_u64_load_acquire(&slot->mark);
@@ -156,7 +265,7 @@ static inline fanion_window_entry fanion_window_find(const fanion_window *window
                 return (fanion_window_entry){place, counts ? locator : 0};
             }
         }
-        place = fanion_window_next(window, life, place);
+        place = fanion_window_next(table, place);
     }
     return (fanion_window_entry){0, 0};
 }
@@ -191,7 +300,8 @@ static inline int fanion_window_decide(fanion_window_slot *slot, uint64_t wanted
 static inline int fanion_window_insert(const fanion_window *window, uint64_t life, const uint64_t *hash, uint64_t mine,
                                        fanion_window_entry *entry, uint64_t *claimed) {
     uint64_t tag = fanion_window_tag(life), wanted = tag | hash[0] >> 8;
-    uint64_t place = fanion_window_home(window, life, hash[0]);
+    fanion_window_table table = fanion_window_table_of(window, life);
+    uint64_t place = fanion_window_home(table, hash[0]);
     for (uint32_t probe = 0; probe < FANION_WINDOW_PROBES_MAX; probe++) {
         fanion_window_slot *slot = &window->slots[place];
         uint64_t mark = fanion_u64_load_acquire(&slot->mark);
@@ -210,7 +320,7 @@ static inline int fanion_window_insert(const fanion_window *window, uint64_t lif
             if (decided || entry->locator)
                 return decided;
         }
-        place = fanion_window_next(window, life, place);
+        place = fanion_window_next(table, place);
     }
     return -1;
 }
@@ -226,25 +336,33 @@ static inline bool fanion_window_holds(const fanion_window *window, fanion_windo
 }
 
 /* One id in the tables of *life, which is raised when the current one has no room. `own`: where this reservation
- * has the id already (a table that is no longer current), else locator 0. Returns NEW or DUPLICATE. */
+ * has the id already (a table that is no longer current), else locator 0. Returns NEW, DUPLICATE or FULL. */
 static inline uint8_t fanion_window_place(const fanion_window *window, uint64_t *life, const uint64_t *hash,
                                           uint64_t writer, uint64_t sequence, fanion_window_entry own,
                                           fanion_window_entry *entry, uint64_t *claimed) {
     for (;;) {
-        if (*life > 0) {
-            *entry = fanion_window_find(window, *life - 1, hash);
-            if (entry->locator && !(entry->locator == own.locator && entry->place == own.place))
-                break;
+        bool found = false;
+        for (uint64_t older = *life; !found && older > fanion_window_oldest(window, *life);) {
+            *entry = fanion_window_find(window, --older, hash);
+            found = entry->locator && !(entry->locator == own.locator && entry->place == own.place);
         }
+        if (found)
+            break;
         uint64_t mine = fanion_window_locator(fanion_window_tag(*life), writer, sequence);
         int inserted = fanion_window_insert(window, *life, hash, mine, entry, claimed);
         if (inserted == 1)
             return FANION_WINDOW_NEW;
         if (inserted == 0)
             break;
-        if (fanion_window_life(window) == *life) {
+        uint64_t claims = fanion_u64_load_acquire(&window->control->claims.word);
+        uint64_t grown = claims >> FANION_WINDOW_COUNT_BITS;
+        if (fanion_window_life_of(window, claims) == *life) {
+            *entry = (fanion_window_entry){0, 0};
+            if (*life >= grown && grown < window->grown_max)
+                return FANION_WINDOW_FULL;
             fanion_u64_add_relaxed(&window->control->early_turns.word, 1);
-            fanion_u64_raise_acq_rel(&window->control->claims.word, (*life + 1) * window->capacity);
+            fanion_u64_raise_acq_rel(&window->control->claims.word,
+                                     grown << FANION_WINDOW_COUNT_BITS | fanion_window_end_of(window, *life));
         }
         *life = fanion_window_life(window);
     }
@@ -253,16 +371,27 @@ static inline uint8_t fanion_window_place(const fanion_window *window, uint64_t 
     return FANION_WINDOW_DUPLICATE;
 }
 
+/* Gives the ids of a reservation back that are new. */
+static inline void fanion_window_release(const fanion_window *window, uint64_t count, const uint8_t *dispositions,
+                                         const fanion_window_entry *entries) {
+    for (uint64_t i = 0; i < count; i++)
+        if (dispositions[i] == FANION_WINDOW_NEW && entries[i].locator)
+            fanion_window_void(window, entries[i]);
+}
+
 /* Reserves `count` ids for the record (writer, sequence). `hashes`: two words each, {0, 0}: no id, always NEW.
- * A DUPLICATE's entry names the record that it repeats, a NEW one's is what `fanion_window_void` gives back. */
-static inline void fanion_window_reserve(const fanion_window *window, const uint64_t *hashes, uint64_t count,
+ * A DUPLICATE's entry names the record that it repeats, a NEW one's is what `fanion_window_void` gives back. False: the
+ * window has to grow first, and nothing is reserved. */
+static inline bool fanion_window_reserve(const fanion_window *window, const uint64_t *hashes, uint64_t count,
                                          uint64_t writer, uint64_t sequence, uint8_t *dispositions,
                                          fanion_window_entry *entries) {
     const fanion_window_entry none = {0, 0};
     uint64_t life = fanion_window_life(window), claimed = 0;
+    fanion_window_table current = fanion_window_table_of(window, life);
+    fanion_window_table before = fanion_window_table_of(window, life ? life - 1 : 0);
     for (uint64_t i = 0; i < count; i++) {
-        __builtin_prefetch(&window->slots[fanion_window_home(window, life, hashes[2 * i])], 1);
-        __builtin_prefetch(&window->slots[fanion_window_home(window, life + 1, hashes[2 * i])], 0);
+        __builtin_prefetch(&window->slots[fanion_window_home(current, hashes[2 * i])], 1);
+        __builtin_prefetch(&window->slots[fanion_window_home(before, hashes[2 * i])], 0);
     }
     uint64_t reserved = 0;
     for (uint64_t i = 0; i < count; i++) {
@@ -271,12 +400,18 @@ static inline void fanion_window_reserve(const fanion_window *window, const uint
         if (hashes[2 * i] | hashes[2 * i + 1]) {
             dispositions[i] = fanion_window_place(window, &life, hashes + 2 * i, writer, sequence, none, &entries[i],
                                                   &claimed);
+            if (dispositions[i] == FANION_WINDOW_FULL) {
+                fanion_u64_add_acq_rel(&window->control->claims.word, claimed);
+                fanion_window_release(window, i, dispositions, entries);
+                return false;
+            }
             reserved += dispositions[i] == FANION_WINDOW_NEW;
         }
     }
     for (int round = 0; reserved && round < FANION_WINDOW_ROUNDS_MAX; round++) {
         FANION_WINDOW_STEP("count");
-        life = fanion_u64_add_acq_rel(&window->control->claims.word, claimed) / window->capacity;
+        uint64_t claims = fanion_u64_add_acq_rel(&window->control->claims.word, claimed);
+        life = fanion_window_life_of(window, claims);
         claimed = 0;
         uint64_t moved = 0;
         for (uint64_t i = 0; i < count; i++) {
@@ -289,23 +424,33 @@ static inline void fanion_window_reserve(const fanion_window *window, const uint
                                                   &claimed);
             FANION_WINDOW_STEP("move");
             fanion_window_void(window, own);
+            if (dispositions[i] == FANION_WINDOW_FULL) {
+                fanion_u64_add_acq_rel(&window->control->claims.word, claimed);
+                fanion_window_release(window, count, dispositions, entries);
+                return false;
+            }
         }
         if (!moved)
             break;
     }
+    return true;
 }
 
 /* Voids every entry of `writer` above `end`, its recovered last sequence, and settles it there. Only by its next
  * owner before its first reservation, or by who drained its ring: nobody else makes entries of that writer then. */
 static inline uint64_t fanion_window_sweep(const fanion_window *window, uint64_t writer, uint64_t end) {
     uint64_t voided = 0;
-    for (uint64_t place = 0; place < 2 * window->table_slots; place++) {
-        uint64_t locator = fanion_u64_load_relaxed(&window->slots[place].locator);
-        if (locator != 0 && fanion_window_writer_of(locator) == writer && fanion_window_above(locator, end)) {
-            fanion_window_void(window, (fanion_window_entry){place, locator});
-            voided++;
+    fanion_window_table parts[2];
+    uint64_t grown = fanion_u64_load_acquire(&window->control->claims.word) >> FANION_WINDOW_COUNT_BITS;
+    fanion_window_parts(window, grown, parts);
+    for (int part = 0; part < 2; part++)
+        for (uint64_t i = 0, place = parts[part].base; i < parts[part].slots; i++, place++) {
+            uint64_t locator = fanion_u64_load_relaxed(&window->slots[place].locator);
+            if (locator != 0 && fanion_window_writer_of(locator) == writer && fanion_window_above(locator, end)) {
+                fanion_window_void(window, (fanion_window_entry){place, locator});
+                voided++;
+            }
         }
-    }
     fanion_u64_store_release(&window->control->writers[writer].settled, end);
     return voided;
 }

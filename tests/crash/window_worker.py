@@ -25,7 +25,8 @@ SETTINGS = JournalSettings(
     compress=False,
     retention_hours=0.0,
 )
-CAPACITY = 1 << 20
+CAPACITY, FIRST = 1 << 20, 1024
+"""So that the window grows again and again under the kills."""
 FRESH, OVERLAP = 5, 3
 
 
@@ -65,7 +66,7 @@ async def keep(journal: JournalWriter, window: EventWindow, batch: int) -> None:
 async def main(directory: Path) -> None:
     loop = asyncio.get_running_loop()
     journal = JournalWriter.open(directory, SETTINGS, loop)
-    window = EventWindow.open(directory, CAPACITY, settings=SETTINGS)
+    window = EventWindow.open(directory, CAPACITY, settings=SETTINGS, first=FIRST)
     await window.prepare(journal)
     requests: asyncio.StreamReader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(requests), sys.stdin)

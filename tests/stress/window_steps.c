@@ -3,8 +3,9 @@
  *
  * A reserves and appends the ids X, Y, X, Z. At its step i, event e happens; at its step j > i, event f. Events: A
  * dies; B does the same ids as a whole; B reserves and dies before it appends; B reserves and gives back; the table
- * turns over; it turns over so often that A's table is used again. Then dead owners' entries are swept, a client sends
- * again what wasn't acknowledged, and each id must have been kept exactly once, whatever happened.
+ * turns over; it turns over so often that A's table is used again. All of that in a window of full size, and in ones that
+ * begin small and grow under other ids, early or late. Then dead owners' entries are swept, a client sends again what
+ * wasn't acknowledged, and each id must have been kept exactly once, whatever happened.
  *
  * Prints the number of schedules; exits 1 with the first one that fails.
  */
@@ -17,7 +18,8 @@ static void step(const char *name);
 #define FANION_WINDOW_STEP(name) step(name)
 #include "fanion_window.h"
 
-enum { CAPACITY = 64, IDS = 4, WRITERS = 4, LOG = 64 };
+enum { CAPACITY = 64, SMALL = 16, IDS = 4, WRITERS = 4, LOG = 64 };
+enum size { WHOLE, GROWS, GROWS_LATE, SIZES };
 enum event { NOTHING, DIES, B_KEEPS, B_DIES, B_GIVES_BACK, TURNS, TURNS_TWICE, EVENTS };
 static const char *const names[] = {"nothing", "A dies", "B keeps", "B dies", "B gives back", "8 others", "many others"};
 
@@ -37,6 +39,7 @@ static int steps, first, second;
 static enum event at_first, at_second;
 static bool inside;
 static uint64_t others;
+static enum size size;
 static const id ids[IDS] = {{{1ull << 60, 1}}, {{1ull << 60, 2}}, {{1ull << 60, 1}}, {{9ull << 60, 3}}};
 
 /* What a dialect does. `until`: 0 reserve only, 1 reserve and give back, 2 reserve and append. Returns whether the
@@ -73,8 +76,19 @@ static bool work(uint64_t writer, const id *wanted, uint64_t count, int until) {
 
 static id other(uint64_t number) { return (id){{number * 0x9E3779B97F4A7C15ull, 7}}; }
 
+/* Late: the life whose end waits for it has taken 8 ids more than it should. */
+static void grow(void) {
+    uint64_t claims = window.control->claims.word;
+    uint64_t grown = claims >> FANION_WINDOW_COUNT_BITS, count = claims & FANION_WINDOW_COUNT_MASK;
+    if (!fanion_window_wants_growth(&window))
+        return;
+    if (size == GROWS || count >= fanion_window_end_of(&window, grown) + 8)
+        fanion_window_grow(&window, claims);
+}
+
 static void fill(uint64_t count) {
     for (uint64_t i = 0; i < count; i++) {
+        grow();
         id next = other(++others);
         work(3, &next, 1, 2);
         journals[3].count = 0;
@@ -123,7 +137,7 @@ static bool kept_once(const id *wanted) {
 static bool schedule(void *body, uint64_t before) {
     memset(body, 0, fanion_window_bytes(CAPACITY));
     memset(journals, 0, sizeof journals);
-    window = fanion_window_attach(body, CAPACITY);
+    window = fanion_window_attach(body, CAPACITY, size == WHOLE ? CAPACITY : SMALL);
     steps = 0;
     inside = true;
     others = 0;
@@ -141,7 +155,8 @@ static bool schedule(void *body, uint64_t before) {
     for (int i = 0; i < IDS; i++)
         if (!told || !kept_once(&ids[i]))
             return false;
-    for (uint64_t i = 0; i < before; i++) { /* what others kept last is untouched */
+    uint64_t told_back = size == WHOLE || before < CAPACITY - 2 * IDS ? before : CAPACITY - 2 * IDS; /* A's count too */
+    for (uint64_t i = 0; i < told_back; i++) { /* what others kept last is untouched */
         id last = other(others - i);
         uint8_t disposition;
         fanion_window_entry entry;
@@ -152,25 +167,35 @@ static bool schedule(void *body, uint64_t before) {
     return true;
 }
 
+static long schedules;
+
+static bool schedules_after(void *body, uint64_t before) {
+    for (int i = 1; i <= 24; i++)
+        for (int e = 0; e < EVENTS; e++)
+            for (int j = i; j <= 28; j++)
+                for (int f = 0; f < EVENTS; f++) {
+                    if (f == NOTHING && j > i)
+                        continue;
+                    first = i, second = j, at_first = e, at_second = f;
+                    if (!schedule(body, before)) {
+                        printf("%d before, size %d, step %d: %s, step %d: %s\n", (int)before, size, i, names[e], j, names[f]);
+                        for (int k = 0; k < IDS; k++)
+                            printf("  id %d: %s\n", k, kept_once(&ids[k]) ? "once" : "not once");
+                        return false;
+                    }
+                    schedules++;
+                }
+    return true;
+}
+
 int main(void) {
     void *body = calloc(1, fanion_window_bytes(CAPACITY));
-    long schedules = 0;
-    for (uint64_t before = CAPACITY - 28; before <= CAPACITY; before++)
-        for (int i = 1; i <= 24; i++)
-            for (int e = 0; e < EVENTS; e++)
-                for (int j = i; j <= 28; j++)
-                    for (int f = 0; f < EVENTS; f++) {
-                        if (f == NOTHING && j > i)
-                            continue;
-                        first = i, second = j, at_first = e, at_second = f;
-                        if (!schedule(body, before)) {
-                            printf("%d before, step %d: %s, step %d: %s\n", (int)before, i, names[e], j, names[f]);
-                            for (int k = 0; k < IDS; k++)
-                                printf("  id %d: %s\n", k, kept_once(&ids[k]) ? "once" : "not once");
-                            return 1;
-                        }
-                        schedules++;
-                    }
+    for (size = WHOLE; size < SIZES; size++) {
+        uint64_t from = size == WHOLE ? CAPACITY - 28 : 4, to = CAPACITY + (size == WHOLE ? 0 : SMALL + 8);
+        for (uint64_t before = from; before <= to; before += size == WHOLE ? 1 : 4)
+            if (!schedules_after(body, before))
+                return 1;
+    }
     printf("%ld schedules\n", schedules);
     free(body);
     return 0;

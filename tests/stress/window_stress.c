@@ -15,7 +15,7 @@
 #include "fanion_members.h"
 #include "fanion_window.h"
 
-enum { THREADS = 4, CAPACITY = 1024, IDS = 600, BATCH = 20, USERS = 4000, LIMIT = 1000, SET = 1024 };
+enum { THREADS = 4, CAPACITY = 4096, FIRST = 1024, IDS = 600, BATCH = 20, USERS = 4000, LIMIT = 1000, SET = 1024 };
 
 static fanion_window window;
 static fanion_members set;
@@ -55,6 +55,8 @@ static void send(uint64_t writer, uint64_t *sequence, int round, const uint32_t 
     for (int i = 0; i < BATCH; i++)
         hash_of(round, numbers[i], hashes + 2 * i);
     for (bool again = true; again;) {
+        if (fanion_window_wants_growth(&window))
+            fanion_window_grow(&window, fanion_u64_load_acquire(&window.control->claims.word));
         fanion_window_reserve(&window, hashes, BATCH, writer, *sequence + 1, dispositions, entries);
         if (next_random(state) % 4 == 0) {
             for (int i = 0; i < BATCH; i++)
@@ -102,7 +104,7 @@ static void *run(void *argument) {
 int main(int count, char **arguments) {
     rounds = count > 1 ? atoi(arguments[1]) : 100;
     void *body = calloc(1, fanion_window_bytes(CAPACITY)), *other = calloc(1, fanion_members_bytes(SET));
-    window = fanion_window_attach(body, CAPACITY);
+    window = fanion_window_attach(body, CAPACITY, FIRST);
     set = fanion_members_attach(other, SET);
     pthread_t threads[THREADS];
     pthread_barrier_init(&barrier, NULL, THREADS);

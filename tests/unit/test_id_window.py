@@ -220,3 +220,93 @@ def test_closed_window_says_so_and_a_reservation_may_outlive_it(tmp_path: Path) 
     ):
         with pytest.raises(ValueError, match="is closed"):
             call()
+
+
+def blocks(path: Path) -> int:
+    return path.stat().st_blocks * 512
+
+
+def test_a_large_window_begins_small_and_grows_and_forgets_nothing_before_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "window"
+    window = IdWindow(str(path), 16_384, KEY, first=1024)
+    window.attach(0, 0)
+    sizes = [blocks(path)]
+    assert sizes[0] < 256 * 1024 < window.usage()[1]
+    for number in range(80_000):
+        assert keep(window, [f"id-{number}"], number + 1) == b"\0"
+        if window.wants_growth:
+            assert window.grow()
+            sizes.append(blocks(path))
+        if number % 7 == 0:
+            oldest = max(0, number - 16_383 + 1)
+            for back in (oldest, (oldest + number) // 2):
+                probe = window.reserve(b"p", [f"id-{back}"], 0, number + 2)
+                assert probe is not None
+                assert probe.dispositions == b"\2", (number, back)
+                probe.release()
+    assert len(sizes) == 4
+    assert sizes == sorted(set(sizes))
+    assert window.usage() == (sizes[-1], window.body_bytes + 4096)
+    assert sizes[-1] >= window.body_bytes
+    assert not window.wants_growth
+    assert not window.grow()
+    assert window.counters()["early_turns"] == 0
+
+
+def test_a_window_that_can_not_grow_takes_nothing_more_and_keeps_what_it_has(tmp_path: Path) -> None:
+    window = IdWindow(str(tmp_path / "window"), 16_384, KEY, first=1024)
+    window.attach(0, 0)
+    number = 0
+    while window.reserve(b"p", [f"id-{number}", f"id-{number + 1}"], 0, 1) is not None:
+        number += 2
+    assert number > 1024
+    assert window.open_reservations == 0
+    assert window.reserve(b"p", ["id-0", None], 0, 1).dispositions == b"\0\0"  # each was dropped: given back
+    kept_of: list[str | bytes | None] = [f"id-{back}" for back in range(number)]
+    assert keep(window, kept_of, 2) == bytes(number)
+    assert window.reserve(b"p", [f"other-{item}" for item in range(1500)], 0, 3) is None
+    assert keep(window, kept_of, 3) == b"\2" * number  # repeats need no room
+    assert window.grow()
+    assert keep(window, ["new-1", "new-2", *kept_of], 4) == b"\0\0" + b"\2" * number
+
+
+def test_a_window_is_grown_by_one_at_a_time_and_seen_by_all(tmp_path: Path) -> None:
+    path = str(tmp_path / "window")
+    window, other = (IdWindow(path, 16_384, KEY, first=1024) for _ in range(2))
+    window.attach(0, 0)
+    keep(window, [f"id-{number}" for number in range(512)], 1)
+    assert window.wants_growth
+    assert other.wants_growth
+    assert other.try_lock(1)
+    assert not window.grow()
+    other.unlock(1)
+    assert window.grow()
+    assert not other.wants_growth
+    assert not other.grow()
+
+
+def test_ids_put_back_from_the_journal_make_the_window_grow(tmp_path: Path) -> None:
+    path = tmp_path / "window"
+    window = IdWindow(str(path), 16_384, KEY, first=1024)
+    assert window.insert(os.urandom(16 * 16_000), 0, 1) == 16_000
+    assert blocks(path) > 16_000 * 24
+    assert window.counters()["evicted"] == 0
+
+
+def test_a_copied_window_has_its_blocks_before_it_is_used(tmp_path: Path) -> None:
+    path, copy = tmp_path / "window", tmp_path / "copy"
+    window = IdWindow(str(path), 16_384, KEY, first=1024)
+    window.attach(0, 0)
+    keep(window, [f"id-{number}" for number in range(700)], 1)
+    assert window.grow()
+    with copy.open("wb") as file:  # as cp does it: what was never written is a hole
+        whole = path.read_bytes()
+        file.truncate(len(whole))
+        for at in range(0, len(whole), 4096):
+            if any(piece := whole[at : at + 4096]):
+                file.seek(at)
+                file.write(piece)
+    assert blocks(copy) < blocks(path)
+    again = IdWindow(str(copy), 16_384, KEY, first=1024, replace=True)
+    assert blocks(copy) >= blocks(path)
+    assert keep(again, ["id-0", "id-699", "new"], 2) == b"\2\2\0"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fanion._core.window import FIRST_IDS
 from fanion.errors import JournalError, JournalFullError, ServeError
 from fanion.journal.reader import JournalReader
 from fanion.journal.settings import JournalSettings
@@ -41,10 +42,13 @@ def in_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
 @contextlib.asynccontextmanager
 async def worker(
-    directory: Path, settings: JournalSettings = SETTINGS, capacity: int = CAPACITY
+    directory: Path,
+    settings: JournalSettings = SETTINGS,
+    capacity: int = CAPACITY,
+    first: int = FIRST_IDS,
 ) -> AsyncIterator[tuple[JournalWriter, EventWindow]]:
     journal = JournalWriter.open(directory, settings, asyncio.get_running_loop())
-    window = EventWindow.open(directory, capacity, settings=settings)
+    window = EventWindow.open(directory, capacity, settings=settings, first=first)
     await window.prepare(journal)
     try:
         yield journal, window
@@ -352,3 +356,44 @@ async def test_other_journal_means_another_window(tmp_path: Path) -> None:
     with pytest.raises(ServeError, match="other settings"):
         EventWindow.open(tmp_path, CAPACITY)
     assert EventWindow.open(tmp_path, CAPACITY, replace=True).ready is False
+
+
+class FullDisk:
+    """An `IdWindow` that gets no more blocks."""
+
+    def __init__(self, window: object) -> None:
+        self._window = window
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._window, name)
+
+    def grow(self) -> bool:
+        raise OSError(28, "No space left on device")
+
+
+@in_loop
+async def test_window_grows_beside_the_event_loop_and_refuses_only_what_finds_no_room(tmp_path: Path) -> None:
+    path = tmp_path / "shared" / f"window-{IDS}"
+    async with worker(tmp_path, capacity=16_384, first=1024) as (journal, window):
+        small = path.stat().st_blocks
+        native = window._window
+        window._window = FullDisk(native)  # type: ignore[assignment]
+        taken, refused = 0, ""
+        while not refused:
+            try:
+                await send(journal, window, [f"id-{number}" for number in range(taken, taken + 100)])
+                taken += 100
+            except JournalFullError as error:
+                refused = str(error)
+        assert "more of the disk" in refused
+        assert taken >= 1024
+        assert await send(journal, window, ["id-0", f"id-{taken - 1}"]) == b"\2\2"
+        assert path.stat().st_blocks == small
+        window._window, window._grow_at = native, 0.0
+        while True:
+            with contextlib.suppress(JournalFullError):
+                await send(journal, window, ["after"])
+                break
+            await asyncio.sleep(0.01)
+        assert path.stat().st_blocks > small
+        assert await send(journal, window, ["id-0", "after", "next"]) == b"\2\2\0"

@@ -13,6 +13,12 @@ cdef extern from "fanion_atomics.h" nogil:
     void fanion_u64_raise_acq_rel(uint64_t *word, uint64_t value) noexcept
 
 
+cdef extern from "fanion_shared.h" nogil:
+    int fanion_lock_byte(int fd, long offset) noexcept
+    int fanion_unlock_byte(int fd, long offset) noexcept
+    int fanion_byte_is_locked(int fd, long offset) noexcept
+
+
 cdef class SharedFile:
     cdef int fd                    # open for the life of the object; carries the slot locks
     cdef uint8_t *base             # the mapping, header first; NULL once closed
@@ -21,7 +27,7 @@ cdef class SharedFile:
     cdef readonly str path
     cdef readonly bint fresh       # this call created the file or zeroed its body
 
-    cdef try_open(self, bytes header, bint replace, bint per_boot, bint large)
+    cdef try_open(self, bytes header, bint replace, bint per_boot, bint large, uint64_t begin)
     cdef fits(self, int fd, bytes header)
     cdef int lock_file(self) except -1
     cdef int unlock_file(self) except -1

@@ -54,38 +54,7 @@ cdef extern from "<sys/mman.h>" nogil:
     void *MAP_FAILED
 
 
-cdef extern from *:
-    """
-    #include <fcntl.h>
-    #include <sys/file.h>
-    #include <unistd.h>
-
-    #ifndef F_OFD_SETLK
-    #define F_OFD_GETLK 36
-    #define F_OFD_SETLK 37
-    #endif
-
-    /* Locks that belong to the open file, not to the process: no close elsewhere drops them. */
-    static int fanion_lock_byte(int fd, long offset) {
-        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
-        return fcntl(fd, F_OFD_SETLK, &lock);
-    }
-
-    static int fanion_unlock_byte(int fd, long offset) {
-        struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
-        return fcntl(fd, F_OFD_SETLK, &lock);
-    }
-
-    /* 1: held through another open file; 0: free, or held through this one; -1: errno. */
-    static int fanion_byte_is_locked(int fd, long offset) {
-        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
-        if (fcntl(fd, F_OFD_GETLK, &lock) != 0) return -1;
-        return lock.l_type != F_UNLCK;
-    }
-    """
-    int fanion_lock_byte(int fd, long offset) nogil
-    int fanion_unlock_byte(int fd, long offset) nogil
-    int fanion_byte_is_locked(int fd, long offset) nogil
+cdef extern from "<sys/file.h>":
     int flock(int fd, int operation) nogil
     enum:
         LOCK_EX
@@ -119,13 +88,13 @@ cdef bytes header_page(uint32_t kind, uint32_t version, uint64_t body_bytes, uin
     return start.ljust(FANION_SHARED_HEADER_BYTES, b"\0")
 
 
-cdef create_file(str path, bytes header, uint64_t body_bytes, bint replace, bint large):
+cdef create_file(str path, bytes header, uint64_t body_bytes, bint replace, bint large, uint64_t begin):
     """Writes the whole file beside its place, syncs it, and gives it its name."""
     directory = os.path.dirname(path)
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.new"
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.posix_fallocate(fd, 0, len(header) + body_bytes)
+        allocate(fd, body_bytes, begin)
         os.pwrite(fd, header, 0)
         if not large:
             write_zeros(fd, len(header), body_bytes)
@@ -145,6 +114,12 @@ cdef create_file(str path, bytes header, uint64_t body_bytes, bint replace, bint
             os.unlink(temporary)
         except FileNotFoundError:
             pass
+
+
+cdef allocate(int fd, uint64_t body_bytes, uint64_t begin):
+    """Gives the file its size, and blocks to its header and the first `begin` bytes of its body (0: to all)."""
+    os.ftruncate(fd, FANION_SHARED_HEADER_BYTES + body_bytes)
+    os.posix_fallocate(fd, 0, FANION_SHARED_HEADER_BYTES + (begin if begin else body_bytes))
 
 
 cdef write_zeros(int fd, object offset, object count):
@@ -167,7 +142,8 @@ cdef class SharedFile:
     `replace`: a file of another kind, version, size or layout is replaced (only for the one process that
     starts before the others); without it, ValueError. `per_boot`: a body from an earlier boot is zeroed.
     `large`: blocks are allocated, but zeros are neither written nor mapped before a page is first touched, since
-    hundreds of megabytes of them would be felt at every start.
+    hundreds of megabytes of them would be felt at every start. `begin`, with `large`: bytes of the body that get
+    blocks at first (0: all of it); the subclass allocates the rest before it is touched.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -177,7 +153,7 @@ cdef class SharedFile:
 
     def __init__(
         self, str path, uint32_t kind, uint32_t version, uint64_t body_bytes, uint64_t layout=0, *,
-        bint replace=False, bint per_boot=False, bint large=False,
+        bint replace=False, bint per_boot=False, bint large=False, uint64_t begin=0,
     ):
         if self.base != NULL:
             raise ValueError("already open")
@@ -185,7 +161,7 @@ cdef class SharedFile:
         self.body_bytes = body_bytes
         header = header_page(kind, version, body_bytes, layout)
         for _ in range(16):
-            if self.try_open(header, replace, per_boot, large):
+            if self.try_open(header, replace, per_boot, large, begin):
                 break
         else:
             raise OSError(EAGAIN, "the file is replaced again and again", self.path)
@@ -200,12 +176,12 @@ cdef class SharedFile:
         self.base = <uint8_t *> base
         self.body = self.base + FANION_SHARED_HEADER_BYTES
 
-    cdef try_open(self, bytes header, bint replace, bint per_boot, bint large):
+    cdef try_open(self, bytes header, bint replace, bint per_boot, bint large, uint64_t begin):
         """True: the right file is open in `fd`. False: someone was quicker, try again."""
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
-            if not create_file(self.path, header, self.body_bytes, False, large):
+            if not create_file(self.path, header, self.body_bytes, False, large, begin):
                 return False
             self.fresh = True
             fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -220,13 +196,13 @@ cdef class SharedFile:
                         f"{self.path} was made with other settings or by another version; "
                         f"stop every server of this directory, then start again (the file is made anew)"
                     )
-                create_file(self.path, header, self.body_bytes, True, large)
+                create_file(self.path, header, self.body_bytes, True, large, begin)
                 self.fresh = True
                 return False
             if per_boot and os.pread(fd, 16, 32) != header[32:48]:
                 if large:  # nobody has it mapped: who did saw to its boot
                     os.ftruncate(fd, FANION_SHARED_HEADER_BYTES)
-                    os.posix_fallocate(fd, 0, FANION_SHARED_HEADER_BYTES + self.body_bytes)
+                    allocate(fd, self.body_bytes, begin)
                 else:
                     write_zeros(fd, FANION_SHARED_HEADER_BYTES, self.body_bytes)
                 os.pwrite(fd, header, 0)

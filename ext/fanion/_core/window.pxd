@@ -36,18 +36,28 @@ cdef extern from "fanion_window.h" nogil:
         fanion_window_writer writers[1024]
     ctypedef struct fanion_window:
         fanion_window_control *control
-        uint64_t capacity, table_slots
+        uint64_t capacity, small, grown_max
     ctypedef struct fanion_window_entry:
         uint64_t place, locator
     uint64_t fanion_window_bytes(uint64_t capacity) noexcept
-    fanion_window fanion_window_attach(void *body, uint64_t capacity) noexcept
+    uint64_t FANION_WINDOW_COUNT_MASK
+    int FANION_WINDOW_COUNT_BITS
+    fanion_window fanion_window_attach(void *body, uint64_t capacity, uint64_t first) noexcept
     uint64_t fanion_window_life(const fanion_window *window) noexcept
+    uint64_t fanion_window_oldest(const fanion_window *window, uint64_t life) noexcept
+    uint64_t fanion_window_end_of(const fanion_window *window, uint64_t life) noexcept
+    uint64_t fanion_window_small_end(const fanion_window *window) noexcept
+    bint fanion_window_wants_growth(const fanion_window *window) noexcept
+    bint fanion_window_grow(const fanion_window *window, uint64_t claims) noexcept
+    void fanion_window_allocated(
+        const fanion_window *window, uint64_t grown, uint64_t *first, uint64_t *start, uint64_t *bytes
+    ) noexcept
     uint64_t fanion_window_writer_of(uint64_t locator) noexcept
     uint64_t fanion_window_above(uint64_t locator, uint64_t sequence) noexcept
     bint fanion_window_is_settled(const fanion_window *window, uint64_t locator) noexcept
     bint fanion_window_holds(const fanion_window *window, fanion_window_entry entry) noexcept
     void fanion_window_void(const fanion_window *window, fanion_window_entry entry) noexcept
-    void fanion_window_reserve(
+    bint fanion_window_reserve(
         const fanion_window *window, const uint64_t *hashes, uint64_t count, uint64_t writer, uint64_t sequence,
         uint8_t *dispositions, fanion_window_entry *entries,
     ) noexcept
@@ -66,12 +76,14 @@ cdef class IdWindow(SharedFile):
     cdef readonly uint64_t leaked   # reservations that were dropped without either, and released then
 
     cdef int check_writer(self, unsigned int writer) except -1
+    cdef int allocate(self, uint64_t grown) noexcept nogil
+    cdef int grow_once(self) noexcept nogil
     cdef uint64_t insert_record(
         self, const uint8_t *bytes, uint64_t available, unsigned int writer, bint extra, uint64_t above,
-        bint count_only,
+        bint count_only, int *failed,
     ) noexcept nogil
     cdef uint64_t insert_ids(
-        self, const uint8_t *hashes, uint64_t total, unsigned int writer, uint64_t sequence
+        self, const uint8_t *hashes, uint64_t total, unsigned int writer, uint64_t sequence, int *failed
     ) noexcept nogil
 
 

@@ -6,19 +6,55 @@ One `IdWindow` per process and file; the algorithm, its orders and what a crash 
 append and commit (or release) with nothing awaited in between, so that a locator's sequence can't become another
 record's. `reserve` allocates its answer and nothing else.
 
+A large window begins small; `grow`, beside the event loop, allocates the next table's blocks once it is wanted.
+
 The file is forgotten at a reboot and when the journal's identity or the key changes (`fingerprint`); then `ready` is
 False until who holds the rebuild lock has put the journal's ids back.
 """
+
+import os
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.errno cimport EAGAIN
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
+from fanion._core.shared cimport fanion_lock_byte, fanion_unlock_byte
+
+
+cdef extern from *:
+    """
+    #include <errno.h>
+    #include <fcntl.h>
+    #include <unistd.h>
+
+    /* errno, or 0. Where the file system can't, glibc writes to each block, which only its first user may do. */
+    static int fanion_allocate(int fd, long start, long bytes, int emulate) {
+        if (bytes == 0 || fallocate(fd, 0, start, bytes) == 0) return 0;
+        if (errno != EOPNOTSUPP) return errno;
+        return emulate ? posix_fallocate(fd, start, bytes) : 0;
+    }
+    """
+    int fanion_allocate(int fd, long start, long bytes, int emulate) nogil
+    int usleep(unsigned int microseconds) nogil
+
+
+cdef extern from "fanion_shared.h":
+    enum:
+        FANION_SHARED_HEADER_BYTES
+
+
+cdef enum:
+    GROW_LOCK = 1  # byte of the body that who makes the window larger holds
+
+
 KIND_WINDOW = 4
+FIRST_IDS = 65_536
+"""Ids of a growing window's first life: 2 MiB."""
 WRITERS = FANION_WINDOW_WRITERS
 KEY_BYTES = 16
 NEW = FANION_WINDOW_NEW
@@ -64,6 +100,7 @@ cdef int hash_id(fanion_siphash_key key, object id, uint64_t *out) except -1:
 @cython.final
 cdef class IdWindow(SharedFile):
     """The window in `path`. `capacity`: ids that it remembers at least. `key`: 16 secret bytes of the data directory.
+    `first`: ids of its first table.
 
     `fingerprint`: what the window is an index of; a file of another one is refused, or made anew with `replace`
     (only for the one process that starts before the others). ValueError and OSError as `SharedFile`'s.
@@ -71,15 +108,30 @@ cdef class IdWindow(SharedFile):
 
     def __init__(
         self, str path, uint64_t capacity, bytes key not None, uint64_t fingerprint=0, *, bint replace=False,
+        uint64_t first=FIRST_IDS,
     ):
+        cdef uint64_t begin
+        cdef uint64_t start
+        cdef uint64_t count
         if not CAPACITY_MIN <= capacity <= CAPACITY_MAX:
             raise ValueError(f"a window of {capacity} ids; {CAPACITY_MIN} to {CAPACITY_MAX} are allowed")
+        if not CAPACITY_MIN <= first <= CAPACITY_MAX:
+            raise ValueError(f"a first table of {first} ids; {CAPACITY_MIN} to {CAPACITY_MAX} are allowed")
         self.key = read_key(key)
+        self.window = fanion_window_attach(NULL, capacity, first)
+        fanion_window_allocated(&self.window, 0, &begin, &start, &count)
         SharedFile.__init__(
-            self, path, KIND_WINDOW, 1, fanion_window_bytes(capacity), fingerprint ^ capacity, replace=replace,
-            per_boot=True, large=True,
+            self, path, KIND_WINDOW, 2, fanion_window_bytes(capacity), fingerprint ^ capacity ^ (first << 33),
+            replace=replace, per_boot=True, large=True, begin=begin if self.window.small else 0,
         )
-        self.window = fanion_window_attach(self.body, capacity)
+        self.window = fanion_window_attach(self.body, capacity, first)
+        cdef int failed = 0
+        if replace:  # copied files have holes where nothing was written yet
+            claims = fanion_u64_load_acquire(&self.window.control.claims.word)
+            failed = self.allocate(min(claims >> FANION_WINDOW_COUNT_BITS, self.window.grown_max))
+        if failed:
+            self.close()
+            raise OSError(failed, os.strerror(failed), self.path)
 
     def is_plausible(self):
         """Whether its control words are such as an owner writes them. Before any other process has the file open."""
@@ -87,7 +139,12 @@ cdef class IdWindow(SharedFile):
         cdef fanion_window_control *control = self.window.control
         cdef fanion_window_writer *row
         cdef unsigned int writer
-        if control.claims.word >> 48 or control.early_turns.word >> 48 or control.state.word > 1:
+        cdef uint64_t grown = control.claims.word >> FANION_WINDOW_COUNT_BITS
+        if grown > self.window.grown_max or control.early_turns.word >> 48 or control.state.word > 1:
+            return False
+        if grown and control.claims.word & FANION_WINDOW_COUNT_MASK < (
+            fanion_window_end_of(&self.window, grown - 2) if grown > 1 else 0
+        ):
             return False
         for writer in range(FANION_WINDOW_WRITERS + 1):
             row = &control.writers[writer]
@@ -96,7 +153,8 @@ cdef class IdWindow(SharedFile):
         return True
 
     def reserve(self, bytes scope not None, list ids not None, unsigned int writer, uint64_t sequence):
-        """Reserves `ids` (None: an event without one) in `scope` for the record (writer, sequence).
+        """Reserves `ids` (None: an event without one) in `scope` for the record (writer, sequence). None: there is no
+        room for them until the window has grown.
 
         Reservations of one record may stand beside each other; one for another record is a RuntimeError until
         they are committed or released.
@@ -127,9 +185,10 @@ cdef class IdWindow(SharedFile):
         made.entries = <fanion_window_entry *> PyMem_Malloc((count + 1) * sizeof(fanion_window_entry))
         if made.entries == NULL:
             raise MemoryError
-        fanion_window_reserve(
+        if not fanion_window_reserve(
             &self.window, hashes, count, writer, sequence, dispositions, made.entries,
-        )
+        ):
+            return None
         for index in range(count):  # only a record that keeps an event says so: see insert_run
             if dispositions[index] == FANION_WINDOW_DUPLICATE:
                 hashes[2 * index] = hashes[2 * index + 1] = 0
@@ -140,14 +199,18 @@ cdef class IdWindow(SharedFile):
         return made
 
     def insert(self, const uint8_t[::1] hashes not None, unsigned int writer, uint64_t sequence):
-        """Puts back the ids of a record that the journal has (16 bytes each, zeros: none); how many were new."""
+        """Puts back the ids of a record that the journal has (16 bytes each, zeros: none); how many were new. Makes
+        the window larger where that is wanted; OSError when it can't be."""
         cdef uint64_t fresh = 0
+        cdef int failed = 0
         self.check_writer(writer)
         if hashes.shape[0] % 16:
             raise ValueError(f"{hashes.shape[0]} bytes of ids; 16 each are needed")
         if hashes.shape[0]:
             with nogil:
-                fresh = self.insert_ids(&hashes[0], hashes.shape[0] // 16, writer, sequence)
+                fresh = self.insert_ids(&hashes[0], hashes.shape[0] // 16, writer, sequence, &failed)
+        if failed:
+            raise OSError(failed, os.strerror(failed), self.path)
         return fresh
 
     def insert_run(
@@ -159,21 +222,24 @@ cdef class IdWindow(SharedFile):
         A record's first ids are its events', as many as it has dispositions (all of them when it has none); with
         `extra` the others are meant. A duplicate's id is no reason to refuse the next one, since the record that it
         repeats may have been lost; so records don't carry it. Returns how many ids the records have room for. Does
-        not hold the GIL meanwhile.
+        not hold the GIL meanwhile. Makes the window larger as `insert` does.
         """
         cdef uint64_t total = 0
+        cdef int failed = 0
         self.check_writer(writer)
         if start > end or end > <uint64_t> data.shape[0]:
             raise ValueError(f"records from {start} to {end} in {data.shape[0]} bytes")
         with nogil:
-            while start + sizeof(fanion_record_header) <= end:
-                total += self.insert_record(&data[start], end - start, writer, extra, above, count_only)
+            while failed == 0 and start + sizeof(fanion_record_header) <= end:
+                total += self.insert_record(&data[start], end - start, writer, extra, above, count_only, &failed)
                 start += fanion_record_span((<const fanion_record_header *> &data[start]).length)
+        if failed:
+            raise OSError(failed, os.strerror(failed), self.path)
         return total
 
     cdef uint64_t insert_record(
         self, const uint8_t *bytes, uint64_t available, unsigned int writer, bint extra, uint64_t above,
-        bint count_only,
+        bint count_only, int *failed,
     ) noexcept nogil:
         cdef const fanion_record_header *record = <const fanion_record_header *> bytes
         cdef fanion_events_header head
@@ -192,11 +258,11 @@ cdef class IdWindow(SharedFile):
         count = head.ids - own if extra else own
         if not count_only:
             first += sizeof(fanion_record_header) + (own * 16 if extra else 0)
-            self.insert_ids(bytes + first, count, writer, record.sequence)
+            self.insert_ids(bytes + first, count, writer, record.sequence, failed)
         return count
 
     cdef uint64_t insert_ids(
-        self, const uint8_t *hashes, uint64_t total, unsigned int writer, uint64_t sequence
+        self, const uint8_t *hashes, uint64_t total, unsigned int writer, uint64_t sequence, int *failed
     ) noexcept nogil:
         cdef uint64_t words[512]
         cdef uint8_t dispositions[256]
@@ -208,7 +274,15 @@ cdef class IdWindow(SharedFile):
         while done < total:
             count = min(total - done, <uint64_t> 256)
             memcpy(words, hashes + done * 16, count * 16)
-            fanion_window_reserve(&self.window, words, count, writer, sequence, dispositions, entries)
+            if fanion_window_wants_growth(&self.window):
+                failed[0] = self.grow_once()
+            while not fanion_window_reserve(&self.window, words, count, writer, sequence, dispositions, entries):
+                failed[0] = self.grow_once()
+                if failed[0] == EAGAIN:  # someone else is at it
+                    usleep(1_000)
+                elif failed[0]:
+                    return fresh
+            failed[0] = 0
             for index in range(count):
                 fresh += dispositions[index] == FANION_WINDOW_NEW and entries[index].locator != 0
             done += count
@@ -284,13 +358,75 @@ cdef class IdWindow(SharedFile):
         """claims: slots ever taken; evicted: ids that the window no longer has; early_turns: turn-overs before
         their time (0 in practice); leaked: reservations of this process that nobody finished."""
         self.check_open()
-        cdef uint64_t life = fanion_window_life(&self.window)
+        cdef uint64_t oldest = fanion_window_oldest(&self.window, fanion_window_life(&self.window))
         return {
-            "claims": fanion_u64_load_acquire(&self.window.control.claims.word),
-            "evicted": (life - 1) * self.window.capacity if life > 1 else 0,
+            "claims": fanion_u64_load_acquire(&self.window.control.claims.word) & FANION_WINDOW_COUNT_MASK,
+            "evicted": fanion_window_end_of(&self.window, oldest - 1) if oldest else 0,
             "early_turns": fanion_u64_load_relaxed(&self.window.control.early_turns.word),
             "leaked": self.leaked,
         }
+
+    @property
+    def wants_growth(self):
+        """Whether `grow` should be called, beside the event loop: half of the current table's life is over."""
+        self.check_open()
+        return fanion_window_wants_growth(&self.window)
+
+    def grow(self):
+        """Allocates the next table's blocks, which may take a second, and lets it be used. Does not hold the GIL
+        meanwhile; one thread of a process at a time. False: that isn't wanted, or another process is at it. OSError
+        when there is no room on the disk."""
+        cdef int failed
+        self.check_open()
+        with nogil:
+            failed = self.grow_once()
+        if failed and failed != EAGAIN:
+            raise OSError(failed, os.strerror(failed), self.path)
+        return failed == 0
+
+    cdef int grow_once(self) noexcept nogil:
+        """0: it grew; EAGAIN: not wanted, or another process is at it; else errno."""
+        cdef uint64_t claims
+        cdef uint64_t grown
+        cdef int failed
+        if fanion_lock_byte(self.fd, FANION_SHARED_HEADER_BYTES + GROW_LOCK) != 0:
+            return EAGAIN
+        claims = fanion_u64_load_acquire(&self.window.control.claims.word)
+        grown = claims >> FANION_WINDOW_COUNT_BITS
+        failed = EAGAIN
+        if fanion_window_wants_growth(&self.window):
+            failed = self.allocate(grown + 1)
+        while failed == 0 and claims >> FANION_WINDOW_COUNT_BITS == grown:
+            if fanion_window_grow(&self.window, claims):
+                break
+            claims = fanion_u64_load_acquire(&self.window.control.claims.word)
+        fanion_unlock_byte(self.fd, FANION_SHARED_HEADER_BYTES + GROW_LOCK)
+        return failed
+
+    cdef int allocate(self, uint64_t grown) noexcept nogil:
+        """Has the blocks of a window that grew `grown` times, whichever of them were there. errno, or 0."""
+        cdef uint64_t before[3]
+        cdef uint64_t first
+        cdef uint64_t start
+        cdef uint64_t count
+        cdef int failed
+        fanion_window_allocated(&self.window, grown - 1 if grown else 0, &before[0], &before[1], &before[2])
+        fanion_window_allocated(&self.window, grown, &first, &start, &count)
+        failed = fanion_allocate(self.fd, FANION_SHARED_HEADER_BYTES, <long> before[0], 0)
+        if failed == 0:
+            failed = fanion_allocate(
+                self.fd, <long> (FANION_SHARED_HEADER_BYTES + before[0]), <long> (first - before[0]), 1
+            )
+        if failed == 0:
+            failed = fanion_allocate(
+                self.fd, <long> (FANION_SHARED_HEADER_BYTES + start), <long> count, before[2] == 0
+            )
+        return failed
+
+    def usage(self):
+        """(bytes of the file on disk now, bytes when it has grown to its end)."""
+        self.check_open()
+        return os.fstat(self.fd).st_blocks * 512, FANION_SHARED_HEADER_BYTES + self.body_bytes
 
     cdef int check_writer(self, unsigned int writer) except -1:
         self.check_open()

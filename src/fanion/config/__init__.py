@@ -262,7 +262,7 @@ class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=65_536,
             le=2**32,
-            description="event ids remembered at least, 64 bytes each; older ones are taken again",
+            description="event ids remembered at least, 64 bytes each once they came; older ones are taken again",
         ),
     ] = 4_194_304
     used_traces: Annotated[

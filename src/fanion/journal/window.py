@@ -31,17 +31,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from pathlib import Path
 from typing import Protocol
 
-from fanion._core.window import KEY_BYTES, IdWindow, Reservation, siphash
+from fanion._core.window import FIRST_IDS, KEY_BYTES, IdWindow, Reservation, siphash
 from fanion.errors import JournalError, JournalFullError, ServeError
 from fanion.journal.files import machine_id, random_name
 from fanion.journal.settings import JournalSettings
 from fanion.journal.storage import Storage, read_file, write_all
 from fanion.journal.window_rebuild import complete_writer, heal_writer, rebuild
+
+log = logging.getLogger("fanion.journal")
 
 IDS, REPLAYS = "ids", "replays"
 KEY_NAME = "window.key"
@@ -52,6 +55,8 @@ SETTLE_TIMEOUT_S = 1.0
 HEAL_AFTER_S = 0.05
 POLL_FIRST_S, POLL_LAST_S = 0.0005, 0.02
 RETRY_S = 0.05
+GROW_AGAIN_S = 1.0
+"""After a disk that had no room for a larger window."""
 
 
 class Journal(Protocol):
@@ -84,6 +89,8 @@ class EventWindow:
         self._last = 0
         self._watching = False
         self._closing = False
+        self._growing = False
+        self._grow_at = 0.0
         self._in_thread = threading.Lock()
         """Held by what runs beside the event loop; the map is let go only after it."""
 
@@ -97,11 +104,12 @@ class EventWindow:
         settings: JournalSettings | None = None,
         storage: Storage | None = None,
         replace: bool = False,
+        first: int = FIRST_IDS,
     ) -> EventWindow:
         """Opens or makes DIR/shared/window-NAME. `capacity`: ids remembered at least; 64 bytes of disk and memory
-        each. `replace`: a window that is damaged, of another size or of another journal is made anew; only for the
-        process that starts the others, and where another directory was put in place of a running server's.
-        Raises ServeError.
+        each, once as many have come; it begins with `first`. `replace`: a window that is damaged, of another size
+        or of another journal is made anew; only for the process that starts the others, and where another
+        directory was put in place of a running server's. Raises ServeError.
         """
         storage = storage or Storage()
         shared, journal = directory / "shared", directory / "journal"
@@ -111,11 +119,11 @@ class EventWindow:
             key = load_key(storage, journal)
             identity = int.from_bytes(siphash(key, machine_id(storage, journal)), "little")
             path = shared / f"window-{name}"
-            window = IdWindow(str(path), capacity, key, identity, replace=replace)
+            window = IdWindow(str(path), capacity, key, identity, replace=replace, first=first)
             if replace and not window.is_plausible():
                 window.close()
                 path.unlink()
-                window = IdWindow(str(path), capacity, key, identity)
+                window = IdWindow(str(path), capacity, key, identity, first=first)
         except (OSError, ValueError, JournalError) as error:
             raise ServeError(f"the event-id window can't be used: {error}") from error
         return cls(window, storage, directory, name, settings or JournalSettings())
@@ -195,6 +203,9 @@ class EventWindow:
             raise JournalFullError("the journal is not open, so event ids can't be told apart")
         sequence = journal.next_sequence
         reservation = self._window.reserve(scope, ids, self._writer, sequence)
+        if reservation is None:
+            self._grow()
+            raise JournalFullError("the event-id window is full until more of the disk can be had for it")
         self._last = sequence
         if not self._watching:
             self._watching = True
@@ -260,6 +271,8 @@ class EventWindow:
         journal, writer = self._journal, self._writer
         if journal is None or writer < 0 or journal.identity != self._identity:
             return
+        if self._window.wants_growth:
+            self._grow()
         target = min(self._last, journal.next_sequence - 1)
         if target > self._window.settled(writer):
             self._watching = True
@@ -267,6 +280,25 @@ class EventWindow:
         elif self._window.open_reservations:
             self._watching = True
             self._loop.call_later(RETRY_S, self._watch)
+
+    def _grow(self) -> None:
+        """Makes the window larger, beside the event loop; what comes meanwhile finds room in what is to spare."""
+        if self._growing or time.monotonic() < self._grow_at:
+            return
+        self._growing = True
+        growing = asyncio.get_running_loop().run_in_executor(None, self._grow_once)
+        growing.add_done_callback(self._grown)
+
+    def _grow_once(self) -> None:
+        with self._in_thread:
+            if not self._closing:
+                self._window.grow()
+
+    def _grown(self, growing: asyncio.Future[None]) -> None:
+        self._growing = False
+        if not growing.cancelled() and (error := growing.exception()) is not None:
+            self._grow_at = time.monotonic() + GROW_AGAIN_S
+            log.error("the event-id window can't be made larger", extra={"reason": str(error)})
 
     def _settled(self, writer: int, target: int, future: asyncio.Future[None]) -> None:
         assert self._loop is not None

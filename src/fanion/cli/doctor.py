@@ -1,0 +1,51 @@
+"""`fanion doctor`: what the data directory takes on its disk, by what, and what that can grow to."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from fanion.cli.common import configuration, data_option, print_table
+from fanion.config import MIB
+
+
+@click.command()
+@data_option
+def command(data: Path) -> None:
+    """Show what the data directory takes, by what, and what each can grow to.
+
+    Reads names and sizes only, also while a server runs. A setting in the last column is what bounds a line; memory
+    that is mapped from these files is the same bytes, not others.
+    """
+    from fanion.process.footprint import footprint
+    from fanion.process.machine import usable_cores
+
+    if not data.is_dir():
+        raise NotADirectoryError(20, "no such data directory", str(data))
+    config = configuration(data)
+    workers = config.server.workers or usable_cores()
+    parts = footprint(data, config, workers)
+    total = sum(part.taken_bytes for part in parts)
+    rows = [
+        (
+            part.what,
+            str(part.files),
+            _mib(part.taken_bytes),
+            "" if part.grows_to is None else _mib(part.grows_to),
+            part.note,
+        )
+        for part in parts
+    ]
+    rows.append(("total", str(sum(part.files for part in parts)), _mib(total), "", ""))
+    print_table(("what", "files", "MiB", "up to MiB", "bound"), rows, numbers=("files", "MiB", "up to MiB"))
+    free = shutil.disk_usage(data).free
+    needed = config.journal.reserve_bytes + 2 * config.journal.segment_bytes
+    click.echo(
+        f"{_mib(free)} MiB are free; below {_mib(needed)} MiB no events are taken (journal.reserve_bytes)"
+    )
+
+
+def _mib(count: int) -> str:
+    return f"{count / MIB:.1f}" if count < 100 * MIB else f"{count / MIB:.0f}"
