@@ -295,13 +295,28 @@ static inline int fanion_window_decide(fanion_window_slot *slot, uint64_t wanted
     }
 }
 
-/* Finds or inserts in the table of `life`. 1: inserted; 0: found; -1: no free slot near, or the life is long over.
+/* A life as a reservation meets it, and its locator there. */
+typedef struct {
+    uint64_t life;
+    uint64_t oldest;
+    uint64_t tag;
+    uint64_t mine;
+    fanion_window_table table;
+} fanion_window_now;
+
+static inline fanion_window_now fanion_window_at(const fanion_window *window, uint64_t life, uint64_t writer,
+                                                 uint64_t sequence) {
+    uint64_t tag = fanion_window_tag(life);
+    return (fanion_window_now){life, fanion_window_oldest(window, life), tag,
+                               fanion_window_locator(tag, writer, sequence), fanion_window_table_of(window, life)};
+}
+
+/* Finds or inserts in the current table. 1: inserted; 0: found; -1: no free slot near, or the life is long over.
  * *claimed counts slots. */
-static inline int fanion_window_insert(const fanion_window *window, uint64_t life, const uint64_t *hash, uint64_t mine,
+static inline int fanion_window_insert(const fanion_window *window, const fanion_window_now *now, const uint64_t *hash,
                                        fanion_window_entry *entry, uint64_t *claimed) {
-    uint64_t tag = fanion_window_tag(life), wanted = tag | hash[0] >> 8;
-    fanion_window_table table = fanion_window_table_of(window, life);
-    uint64_t place = fanion_window_home(table, hash[0]);
+    uint64_t tag = now->tag, wanted = tag | hash[0] >> 8;
+    uint64_t place = fanion_window_home(now->table, hash[0]);
     for (uint32_t probe = 0; probe < FANION_WINDOW_PROBES_MAX; probe++) {
         fanion_window_slot *slot = &window->slots[place];
         uint64_t mark = fanion_u64_load_acquire(&slot->mark);
@@ -316,11 +331,11 @@ static inline int fanion_window_insert(const fanion_window *window, uint64_t lif
         }
         if (mark == wanted) {
             entry->place = place;
-            int decided = fanion_window_decide(slot, wanted, mine, hash[1], entry);
+            int decided = fanion_window_decide(slot, wanted, now->mine, hash[1], entry);
             if (decided || entry->locator)
                 return decided;
         }
-        place = fanion_window_next(table, place);
+        place = fanion_window_next(now->table, place);
     }
     return -1;
 }
@@ -335,38 +350,45 @@ static inline bool fanion_window_holds(const fanion_window *window, fanion_windo
     return fanion_u64_load_acquire(&window->slots[entry.place].locator) == entry.locator;
 }
 
-/* One id in the tables of *life, which is raised when the current one has no room. `own`: where this reservation
+/* The current table has no room. Turns over, or sees that it was; false: the window has to grow first. */
+static inline bool fanion_window_turn(const fanion_window *window, fanion_window_now *now) {
+    uint64_t claims = fanion_u64_load_acquire(&window->control->claims.word);
+    uint64_t grown = claims >> FANION_WINDOW_COUNT_BITS;
+    if (fanion_window_life_of(window, claims) == now->life) {
+        if (now->life >= grown && grown < window->grown_max)
+            return false;
+        fanion_u64_add_relaxed(&window->control->early_turns.word, 1);
+        fanion_u64_raise_acq_rel(&window->control->claims.word,
+                                 grown << FANION_WINDOW_COUNT_BITS | fanion_window_end_of(window, now->life));
+    }
+    uint64_t locator = now->mine;
+    *now = fanion_window_at(window, fanion_window_life(window), fanion_window_writer_of(locator), locator);
+    return true;
+}
+
+/* One id in the tables of now->life, which is raised when the current one has no room. `own`: where this reservation
  * has the id already (a table that is no longer current), else locator 0. Returns NEW, DUPLICATE or FULL. */
-static inline uint8_t fanion_window_place(const fanion_window *window, uint64_t *life, const uint64_t *hash,
-                                          uint64_t writer, uint64_t sequence, fanion_window_entry own,
-                                          fanion_window_entry *entry, uint64_t *claimed) {
+static inline uint8_t fanion_window_place(const fanion_window *window, fanion_window_now *now, const uint64_t *hash,
+                                          fanion_window_entry own, fanion_window_entry *entry, uint64_t *claimed) {
     for (;;) {
         bool found = false;
-        for (uint64_t older = *life; !found && older > fanion_window_oldest(window, *life);) {
+        for (uint64_t older = now->life; !found && older > now->oldest;) {
             *entry = fanion_window_find(window, --older, hash);
             found = entry->locator && !(entry->locator == own.locator && entry->place == own.place);
         }
         if (found)
             break;
-        uint64_t mine = fanion_window_locator(fanion_window_tag(*life), writer, sequence);
-        int inserted = fanion_window_insert(window, *life, hash, mine, entry, claimed);
+        int inserted = fanion_window_insert(window, now, hash, entry, claimed);
         if (inserted == 1)
             return FANION_WINDOW_NEW;
         if (inserted == 0)
             break;
-        uint64_t claims = fanion_u64_load_acquire(&window->control->claims.word);
-        uint64_t grown = claims >> FANION_WINDOW_COUNT_BITS;
-        if (fanion_window_life_of(window, claims) == *life) {
+        if (!fanion_window_turn(window, now)) {
             *entry = (fanion_window_entry){0, 0};
-            if (*life >= grown && grown < window->grown_max)
-                return FANION_WINDOW_FULL;
-            fanion_u64_add_relaxed(&window->control->early_turns.word, 1);
-            fanion_u64_raise_acq_rel(&window->control->claims.word,
-                                     grown << FANION_WINDOW_COUNT_BITS | fanion_window_end_of(window, *life));
+            return FANION_WINDOW_FULL;
         }
-        *life = fanion_window_life(window);
     }
-    if (((entry->locator ^ fanion_window_locator(0, writer, sequence)) & FANION_WINDOW_FINGERPRINT_MASK) == 0)
+    if (((entry->locator ^ now->mine) & FANION_WINDOW_FINGERPRINT_MASK) == 0)
         entry->locator = 0; /* the same id twice in one request */
     return FANION_WINDOW_DUPLICATE;
 }
@@ -379,6 +401,26 @@ static inline void fanion_window_release(const fanion_window *window, uint64_t c
             fanion_window_void(window, entries[i]);
 }
 
+/* After a turn-over: the ids that lie in a table of another life than now->life are placed again. How many; -1: there is
+ * no room. */
+static inline int64_t fanion_window_move(const fanion_window *window, fanion_window_now *now, const uint64_t *hashes,
+                                         uint64_t count, uint8_t *dispositions, fanion_window_entry *entries,
+                                         uint64_t *claimed) {
+    int64_t moved = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        fanion_window_entry own = entries[i];
+        if (dispositions[i] != FANION_WINDOW_NEW || !own.locator || fanion_window_tag_of(own.locator) == now->tag)
+            continue;
+        moved++;
+        dispositions[i] = fanion_window_place(window, now, hashes + 2 * i, own, &entries[i], claimed);
+        FANION_WINDOW_STEP("move");
+        fanion_window_void(window, own);
+        if (dispositions[i] == FANION_WINDOW_FULL)
+            return -1;
+    }
+    return moved;
+}
+
 /* Reserves `count` ids for the record (writer, sequence). `hashes`: two words each, {0, 0}: no id, always NEW.
  * A DUPLICATE's entry names the record that it repeats, a NEW one's is what `fanion_window_void` gives back. False: the
  * window has to grow first, and nothing is reserved. */
@@ -386,54 +428,42 @@ static inline bool fanion_window_reserve(const fanion_window *window, const uint
                                          uint64_t writer, uint64_t sequence, uint8_t *dispositions,
                                          fanion_window_entry *entries) {
     const fanion_window_entry none = {0, 0};
-    uint64_t life = fanion_window_life(window), claimed = 0;
-    fanion_window_table current = fanion_window_table_of(window, life);
-    fanion_window_table before = fanion_window_table_of(window, life ? life - 1 : 0);
+    fanion_window_now now = fanion_window_at(window, fanion_window_life(window), writer, sequence);
+    fanion_window_table before = now.life ? fanion_window_table_of(window, now.life - 1) : now.table;
+    uint64_t reserved = 0, placed = 0, claimed = 0;
     for (uint64_t i = 0; i < count; i++) {
-        __builtin_prefetch(&window->slots[fanion_window_home(current, hashes[2 * i])], 1);
+        __builtin_prefetch(&window->slots[fanion_window_home(now.table, hashes[2 * i])], 1);
         __builtin_prefetch(&window->slots[fanion_window_home(before, hashes[2 * i])], 0);
     }
-    uint64_t reserved = 0;
-    for (uint64_t i = 0; i < count; i++) {
+    for (; placed < count; placed++) {
+        uint64_t i = placed;
         entries[i] = none;
         dispositions[i] = FANION_WINDOW_NEW;
         if (hashes[2 * i] | hashes[2 * i + 1]) {
-            dispositions[i] = fanion_window_place(window, &life, hashes + 2 * i, writer, sequence, none, &entries[i],
-                                                  &claimed);
-            if (dispositions[i] == FANION_WINDOW_FULL) {
-                fanion_u64_add_acq_rel(&window->control->claims.word, claimed);
-                fanion_window_release(window, i, dispositions, entries);
-                return false;
-            }
+            dispositions[i] = fanion_window_place(window, &now, hashes + 2 * i, none, &entries[i], &claimed);
+            if (dispositions[i] == FANION_WINDOW_FULL)
+                goto full;
             reserved += dispositions[i] == FANION_WINDOW_NEW;
         }
     }
     for (int round = 0; reserved && round < FANION_WINDOW_ROUNDS_MAX; round++) {
         FANION_WINDOW_STEP("count");
         uint64_t claims = fanion_u64_add_acq_rel(&window->control->claims.word, claimed);
-        life = fanion_window_life_of(window, claims);
+        uint64_t life = fanion_window_life_of(window, claims);
+        if (life != now.life)
+            now = fanion_window_at(window, life, writer, sequence);
         claimed = 0;
-        uint64_t moved = 0;
-        for (uint64_t i = 0; i < count; i++) {
-            fanion_window_entry own = entries[i];
-            if (dispositions[i] != FANION_WINDOW_NEW || !own.locator ||
-                fanion_window_tag_of(own.locator) == fanion_window_tag(life))
-                continue;
-            moved++;
-            dispositions[i] = fanion_window_place(window, &life, hashes + 2 * i, writer, sequence, own, &entries[i],
-                                                  &claimed);
-            FANION_WINDOW_STEP("move");
-            fanion_window_void(window, own);
-            if (dispositions[i] == FANION_WINDOW_FULL) {
-                fanion_u64_add_acq_rel(&window->control->claims.word, claimed);
-                fanion_window_release(window, count, dispositions, entries);
-                return false;
-            }
-        }
-        if (!moved)
+        int64_t moved = fanion_window_move(window, &now, hashes, count, dispositions, entries, &claimed);
+        if (moved < 0)
+            goto full;
+        if (moved == 0)
             break;
     }
     return true;
+full:
+    fanion_u64_add_acq_rel(&window->control->claims.word, claimed);
+    fanion_window_release(window, placed, dispositions, entries);
+    return false;
 }
 
 /* Voids every entry of `writer` above `end`, its recovered last sequence, and settles it there. Only by its next

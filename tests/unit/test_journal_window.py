@@ -388,12 +388,12 @@ async def test_window_grows_beside_the_event_loop_and_refuses_only_what_finds_no
         assert "more of the disk" in refused
         assert taken >= 1024
         assert await send(journal, window, ["id-0", f"id-{taken - 1}"]) == b"\2\2"
-        assert path.stat().st_blocks == small
+        assert path.stat().st_blocks < small + 64
         window._window, window._grow_at = native, 0.0
         while True:
             with contextlib.suppress(JournalFullError):
                 await send(journal, window, ["after"])
                 break
             await asyncio.sleep(0.01)
-        assert path.stat().st_blocks > small
+        assert path.stat().st_blocks > small + 64
         assert await send(journal, window, ["id-0", "after", "next"]) == b"\2\2\0"

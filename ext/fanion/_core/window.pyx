@@ -53,8 +53,8 @@ cdef enum:
 
 
 KIND_WINDOW = 4
-FIRST_IDS = 65_536
-"""Ids of a growing window's first life: 2 MiB."""
+FIRST_IDS = 262_144
+"""Ids of a growing window's first life: 8 MiB. Smaller, and usual days would pay for looking into older tables."""
 WRITERS = FANION_WINDOW_WRITERS
 KEY_BYTES = 16
 NEW = FANION_WINDOW_NEW
@@ -87,13 +87,13 @@ cdef int hash_id(fanion_siphash_key key, object id, uint64_t *out) except -1:
         out[0] = out[1] = 0
         return 0
     if isinstance(id, bytes):
-        fanion_siphash(key, PyBytes_AS_STRING(id), len(id), 1, out)
-        return 0
-    try:
-        text = PyUnicode_AsUTF8AndSize(id, &length)
-    except UnicodeEncodeError:
-        return hash_id(key, id.encode("utf-8", "surrogatepass"), out)
-    fanion_siphash(key, text, length, 1, out)
+        text, length = PyBytes_AS_STRING(id), len(id)
+    else:
+        try:
+            text = PyUnicode_AsUTF8AndSize(id, &length)
+        except UnicodeEncodeError:
+            return hash_id(key, id.encode("utf-8", "surrogatepass"), out)
+    fanion_siphash(key, text, length, 1, out)  # once: it is to be inlined
     return 0
 
 
