@@ -30,7 +30,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def worker(data: Path, *, successor: bool) -> Worker:
-    place = Place(lambda notice: None, lambda: None, Heartbeats(1).rows[0], successor)
+    place = Place(lambda notice: None, lambda: None, Heartbeats(1).rows[0], 0, successor)
     made = Worker(data, Config(), (), place)
     made._metrics = Metrics.open(data)
     return made

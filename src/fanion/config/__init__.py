@@ -53,8 +53,18 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 16_000
     header_timeout_s: Annotated[
         float,
-        Meta(ge=0.1, le=300, description="seconds for a request's head; idle connections close then too"),
+        Meta(
+            ge=0.1, le=300, description="seconds for a request's head, begun or, on a new connection, awaited"
+        ),
     ] = 5.0
+    idle_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=3_600,
+            description="seconds that a connection may be idle; above its proxy's, and header_timeout_s at least",
+        ),
+    ] = 75.0
     write_timeout_s: Annotated[
         float,
         Meta(

@@ -104,6 +104,8 @@ class Place(NamedTuple):
     listen: Callable[[], None]
     """Lets connections in; called once the worker can answer them."""
     row: Heartbeat
+    port: int
+    """The API's."""
     successor: bool
     """It takes the place of a worker that ended."""
 
@@ -152,7 +154,8 @@ class Supervisor(MPServer):
             backlog=settings.backlog,
             backpressure=settings.backpressure,
             http1_settings=HTTP1Settings(
-                header_read_timeout=int(settings.header_timeout_s * 1000),
+                # One timer for heads and idle connections; slow heads are ended by the worker (`process.heads`).
+                header_read_timeout=int(max(settings.idle_timeout_s, settings.header_timeout_s) * 1000),
                 max_buffer_size=settings.header_buffer_bytes,
             ),
             log_level=LogLevels(log_level),
@@ -212,7 +215,7 @@ class Supervisor(MPServer):
             listening, backlog = self._socket, self._settings.backlog
             row = self._rows[self._starting]
             return self._make_application(
-                Place(notify, lambda: listening.listen(backlog), row, self._respawning)
+                Place(notify, lambda: listening.listen(backlog), row, self.bind_port, self._respawning)
             )
 
         try:

@@ -38,6 +38,7 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.window import IDS, REPLAYS, EventWindow
 from fanion.journal.writer import JournalWriter
 from fanion.process.directory import DirectoryLock
+from fanion.process.heads import HeadWatch
 from fanion.process.healing import Healer
 from fanion.process.pulse import Pulse
 from fanion.process.supervisor import Notice, Place
@@ -205,6 +206,8 @@ class Worker:
         services.token_ns = clock.expiry_ns
         watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
         watch.start()
+        heads = HeadWatch(loop, self._place.port, config.server.header_timeout_s)
+        self._keep(heads, HeadWatch.stop).start()
         self._pulse = self._keep(
             Pulse(
                 self._place.row,

@@ -1,0 +1,102 @@
+"""Slow heads: connections whose next request doesn't come to its head's end within `server.header_timeout_s`.
+
+The HTTP server has one timer for a head and for an idle connection, set to `server.idle_timeout_s`. So the worker
+looks at its connections itself, five times within a head's time or each second, and ends those that were owed
+something all that time and were sent nothing (`fanion._core.connections`), unless a request of theirs is being
+served: what that may take is bounded elsewhere. Nothing of it is on a request's path: who is being served is asked
+of the event loop's tasks, and only once there is a connection to end.
+
+An event loop that was busy says nothing about its peers: after a look that came late the counting begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import socket
+from contextlib import suppress
+from typing import Any
+
+from fanion._core.connections import Connections
+
+log = logging.getLogger("fanion.worker")
+
+LOOKS = 5
+INTERVAL_S_MAX = 1.0
+LATE = 0.5
+"""Of an interval."""
+CALLS_MAX = 8
+"""Coroutines between the server's task and the application's."""
+
+
+class HeadWatch:
+    """Belongs to the event loop's thread; looks run beside it. `port`: of the API's sockets."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, port: int, timeout_s: float) -> None:
+        self._loop = loop
+        self._connections = Connections(port)
+        self._interval_s = min(INTERVAL_S_MAX, timeout_s / LOOKS)
+        self._looks = math.ceil(timeout_s / self._interval_s)
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.ended = 0
+
+    def start(self) -> None:
+        self._again()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _again(self) -> None:
+        self._due = self._loop.time() + self._interval_s
+        self._timer = self._loop.call_later(self._interval_s, self._look)
+
+    def _look(self) -> None:
+        if self._loop.time() - self._due > self._interval_s * LATE:
+            self._connections.forget_looks()
+        looking = self._loop.run_in_executor(None, self._connections.look, self._looks)
+        looking.add_done_callback(self._looked)
+
+    def _looked(self, looking: asyncio.Future[list[tuple[int, int, int]]]) -> None:
+        if looking.cancelled():
+            return
+        if (error := looking.exception()) is not None:
+            log.error("the connections can't be looked at", extra={"reason": str(error)})
+        elif found := looking.result():
+            self._end(found)
+        self._again()
+
+    def _end(self, found: list[tuple[int, int, int]]) -> None:
+        served = ports_served(self._loop)
+        for fd, cookie, sent in found:
+            if port_of(fd) not in served:
+                self.ended += self._connections.end(fd, cookie, sent)
+
+
+def port_of(fd: int) -> int | None:
+    """The port of a connection's other end; None where there is none any more."""
+    with suppress(OSError), socket.socket(fileno=os.dup(fd)) as duplicate:
+        return int(duplicate.getpeername()[1])
+    return None
+
+
+def ports_served(loop: asyncio.AbstractEventLoop) -> set[int | None]:
+    """The ports of the other ends of all requests that the application has and has not answered yet; None, for a
+    connection whose other end has gone, is among them. Two peers of one port are not told apart: one that is served
+    spares the other."""
+    found: set[int | None] = {None}
+    for task in asyncio.all_tasks(loop):
+        waiting: Any = task.get_coro()
+        for _ in range(CALLS_MAX):
+            frame = getattr(waiting, "cr_frame", None)
+            if frame is None:
+                break
+            scope = frame.f_locals.get("scope")
+            if isinstance(scope, dict) and scope.get("client"):
+                found.add(int(scope["client"][1]))
+                break
+            waiting = waiting.cr_await  # the server's own coroutine awaits the application's
+    return found

@@ -1,0 +1,120 @@
+"""Connections that wait: idle ones are kept for a pool's time, slow heads are ended, what is served is not."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.server import SERVER_KEY, WORLD, Running, publish, start
+
+HEAD_S, IDLE_S = 1.0, 4.0
+SLACK_S = 2.0
+"""Of a machine that has other things to do."""
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+BODY = b'{"user_id": "u", "flag_keys": ["checkout"]}'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    directory = tmp_path_factory.mktemp("idle")
+    publish(directory / "data", WORLD)
+    environment = {"FANION_SERVER_HEADER_TIMEOUT_S": str(HEAD_S), "FANION_SERVER_IDLE_TIMEOUT_S": str(IDLE_S)}
+    arguments = ("--workers", "1", "--ack", "buffered")
+    running = start(directory / "log", *arguments, data=directory / "data", environment=environment)
+    yield running
+    assert running.stop() == 0
+
+
+def lived_s(connection: socket.socket, trickle: bytes = b"", every_s: float = 0.1) -> float:
+    """How long it is left open; `trickle`: what goes on being sent, a byte at a time."""
+    began = time.monotonic()
+    connection.settimeout(every_s)
+    sending = iter(trickle)
+    while time.monotonic() - began < IDLE_S + 10:
+        try:
+            if not connection.recv(4096):
+                break
+        except TimeoutError:
+            with contextlib.suppress(StopIteration):
+                connection.sendall(bytes([next(sending)]))
+        except ConnectionError:
+            break
+    return time.monotonic() - began
+
+
+def answered(connection: socket.socket) -> bytes:
+    connection.settimeout(10)
+    connection.sendall(REQUEST)
+    return connection.recv(4096)
+
+
+def test_an_idle_connection_lives_for_the_idle_time_and_not_for_a_heads(server: Running) -> None:
+    with server.connect() as connection:
+        assert answered(connection).startswith(b"HTTP/1.1 200")
+        time.sleep(2 * HEAD_S)
+        assert answered(connection).startswith(b"HTTP/1.1 200")
+        assert HEAD_S + SLACK_S / 2 < lived_s(connection) < IDLE_S + SLACK_S
+
+
+@pytest.mark.parametrize("first", [b"", REQUEST], ids=["new", "kept"])
+@pytest.mark.parametrize("trickle", [b"", REQUEST[:-2] + b"X-A: " + b"a" * 500], ids=["still", "trickled"])
+def test_a_head_that_does_not_come_ends_its_connection(server: Running, first: bytes, trickle: bytes) -> None:
+    with server.connect() as connection:
+        if first:
+            assert answered(connection).startswith(b"HTTP/1.1 200")
+            time.sleep(0.1)
+        connection.sendall(b"G")
+        assert HEAD_S * 0.7 < lived_s(connection, trickle[1:]) < HEAD_S + SLACK_S
+
+
+def test_a_slow_body_is_read_to_its_end_however_slow_heads_are_ended(server: Running) -> None:
+    head = b"POST /v1/evaluate/bulk HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(head % (SERVER_KEY.encode(), len(BODY)))
+        began = time.monotonic()
+        for byte in BODY:
+            connection.sendall(bytes([byte]))
+            time.sleep(3 * HEAD_S / len(BODY))
+        connection.settimeout(10)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 ")
+        assert time.monotonic() - began > 2 * HEAD_S
+
+
+@pytest.mark.slow
+def test_a_thousand_trickled_heads_are_ended_and_a_thousand_idle_ones_kept(server: Running) -> None:
+    idle = [server.connect() for _ in range(500)]
+    slow = [server.connect() for _ in range(1_000)]
+    for connection in idle:
+        assert answered(connection)
+    watched = selectors.DefaultSelector()
+    for connection in slow:
+        connection.setblocking(False)
+        watched.register(connection, selectors.EVENT_READ)
+    began, left, refused, asked = time.monotonic(), set(slow), 0, time.monotonic()
+    while left and time.monotonic() - began < HEAD_S + 2 * SLACK_S + 5:
+        for connection in list(left):
+            with contextlib.suppress(OSError):
+                connection.send(b"X")
+        refused += server.ask("GET", "/healthz").status != 200
+        for key, _ in watched.select(timeout=0.2):
+            with contextlib.suppress(ConnectionError, BlockingIOError):
+                if key.fileobj.recv(4096):  # type: ignore[union-attr]
+                    continue
+            watched.unregister(key.fileobj)
+            left.discard(key.fileobj)  # type: ignore[arg-type]
+        if time.monotonic() - asked > IDLE_S / 3:
+            asked = time.monotonic()
+            for connection in idle:
+                assert answered(connection).startswith(b"HTTP/1.1 200")
+    print(f"1,000 trickled heads ended within {time.monotonic() - began:.1f} s")
+    assert not left
+    assert refused == 0
+    for connection in idle:
+        assert answered(connection).startswith(b"HTTP/1.1 200")
+    for connection in (*idle, *slow):
+        connection.close()
