@@ -180,7 +180,7 @@ def test_piped_output_is_whole_whatever_the_width(
         (("publish", DEMO), rf"│ {long_one} │ +1 │ +3 │ +2 │"),
         (
             ("keys", "list"),
-            rf"│ {long_one} +│ server │ traffical_sk_d +│ traffical +│ never expires │ demo Traffical +│",
+            rf"│ {long_one} +│ server │ traffical_sk_d +│ traffical +│ never expires │ +│ demo Traffical +│",
         ),
         (("lists", "show"), r"│ env_01hx +│ stitchd/beta-users/user/include │ +1 │"),
         (("inspect",), rf"│ {long_one} +│ +[\d,]+ │"),

@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from fanion.auth.key_use import HOUR_S, read_key_use
 from fanion.auth.keys import KeyKind, create_key, hash_key
 from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, keep_copy, open_store, print_table, standing
@@ -117,14 +118,19 @@ def create(
 @data_option
 @click.option("--environment", help="Only this environment's.")
 def list_(data: Path, environment: str | None) -> None:
-    """Show all keys by their first characters: what keys of a kind begin with, and some of what follows."""
+    """Show all keys by their first characters: what keys of a kind begin with, and some of what follows.
+
+    "last use" is the hour (UTC) in which a server of this directory last let a request in by the key, noted within
+    seconds; empty: none is known of.
+    """
     with open_store(data) as store:
         keys = [key for key in store.stored_keys() if environment in (None, key.record.environment)]
         if environment is not None and not keys:
             _organisation(store, environment)
     now = look_at(data).expiry
-    columns = ("id", "environment", "kind", "begins", "opens", "state", "name")
-    print_table(columns, (_cells(key, now) for key in keys))
+    used = read_key_use(data)
+    columns = ("id", "environment", "kind", "begins", "opens", "state", "last use", "name")
+    print_table(columns, (_cells(key, now, used.get(key.record.id)) for key in keys))
 
 
 @command.command()
@@ -201,10 +207,18 @@ def _expiry(text: str, clock: Belief) -> float:
     return moment.timestamp()
 
 
-def _cells(key: StoredKey, now: float) -> tuple[str, ...]:
+def _cells(key: StoredKey, now: float, used_hour: int | None) -> tuple[str, ...]:
     record = key.record
     opens = ", ".join((*record.dialects, *record.scopes)) or "all"
-    return record.id, record.environment, record.kind, record.prefix, opens, _state(key, now), record.name
+    shown = (record.id, record.environment, record.kind, record.prefix, opens, _state(key, now))
+    return (*shown, _hour(used_hour), record.name)
+
+
+def _hour(hour: int | None) -> str:
+    """In words, as far as a time can be shown: a wall clock may have said anything."""
+    if hour is None or not FIRST_S <= hour * HOUR_S < END_S:
+        return ""
+    return datetime.fromtimestamp(hour * HOUR_S, UTC).strftime("%Y-%m-%dT%H:00Z")
 
 
 def _until(expires_at: float | None) -> str:

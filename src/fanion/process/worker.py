@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fanion.auth.active_users import ActiveUsers
+from fanion.auth.key_use import KeyUse
 from fanion.auth.limiter import Limiter
 from fanion.clock.keeper import GuardedClock
 from fanion.config import Config
@@ -135,6 +136,7 @@ class Worker:
         self._reloader: Reloader[View]
         self._metrics: Metrics
         self._clock: GuardedClock
+        self._key_use: KeyUse
         self._saving: asyncio.Future[None] | None = None
         self._looking: asyncio.Future[bool] | None = None
         self._leaving = False
@@ -188,6 +190,7 @@ class Worker:
             )
         )
         self._reloader = reloader
+        self._key_use = self._keep(KeyUse(self._data, reloader.take_used, reloader.forget_keys))
         limiter = self._keep(Limiter.open(self._data, config.limiter.slots))
         event_ids, replays = (
             self._keep(EventWindow.open(self._data, size, name=name, settings=settings, replace=replaced))
@@ -274,6 +277,8 @@ class Worker:
             self._make_room(loop, reloader.replaced)
         if self._clock.tick() and (self._saving is None or self._saving.done()):
             self._saving = loop.run_in_executor(None, self._clock.save)  # it waits for the disk
+        if (used := self._key_use.due()) is not None:
+            loop.run_in_executor(None, self._key_use.save, *used)
         confirmed_ago_s = time.monotonic() - reloader.serving.confirmed_at
         self._metrics.served(reloader.serving.number, time.time() - confirmed_ago_s)
         self._metrics.collect()

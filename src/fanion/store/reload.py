@@ -57,6 +57,7 @@ class Snapshot(Generic[View]):
         report: Report,
         entries: int,
         known: set[bytes],
+        used: set[str],
     ) -> None:
         self.number = pinned.number
         self.confirmed_at = time.monotonic()
@@ -78,6 +79,7 @@ class Snapshot(Generic[View]):
         self._keys: dict[bytes, KeyRecord] = {}
         self._keys_max = entries
         self._known = known
+        self._used = used
 
     def environments(self) -> tuple[str, ...]:
         """Ids of the environments of this generation."""
@@ -167,6 +169,8 @@ class Snapshot(Generic[View]):
         if len(self._keys) >= self._keys_max:
             self._keys.clear()
         self._keys[raw_key] = record
+        if record.expires_at is None or self._now() < record.expires_at:
+            self._used.add(record.id)
         if len(self._known) < self._keys_max:
             self._known.add(key_hash)
         return record
@@ -256,6 +260,7 @@ class Reloader(Generic[View]):
         self._seen = self._load()
         self._known: set[bytes] = set()
         """Hashes of keys that the store holds or has held: those of the start, and those found since."""
+        self._used: set[str] = set()
         self._snapshot = self._pin()
         self._known.update(self._snapshot.key_hashes())
 
@@ -300,6 +305,16 @@ class Reloader(Generic[View]):
             self._snapshot.confirmed_at = time.monotonic()
         self._release(keep=0)
 
+    def take_used(self) -> set[str]:
+        """Ids of the keys that requests were let in by and the store was asked for, since this was last asked."""
+        used = self._used.copy()
+        self._used.clear()
+        return used
+
+    def forget_keys(self) -> None:
+        """Has every key be looked up again at its next request."""
+        self._snapshot._keys.clear()
+
     def close(self) -> None:
         """Lets go of everything; the Reloader is unusable from here on."""
         self._retire(self._snapshot, None)
@@ -307,7 +322,13 @@ class Reloader(Generic[View]):
 
     def _pin(self) -> Snapshot[View]:
         return Snapshot(
-            self._store.pin(), self._make_view, self._now, self._report, self._entries, self._known
+            self._store.pin(),
+            self._make_view,
+            self._now,
+            self._report,
+            self._entries,
+            self._known,
+            self._used,
         )
 
     def _follow(self) -> None:
