@@ -61,3 +61,21 @@ def test_flags_of_other_sources_need_no_key(data: Path) -> None:
 def test_text_that_was_cut_inside_an_emoji_is_read_as_the_server_reads_it(data: Path) -> None:
     cut, meant = (answer(data, text) for text in (r'{"userId":"\ud83d"}', r'{"userId":"\ufffd"}'))
     assert cut == meant
+
+
+@pytest.mark.parametrize("member", ["id", "email"])
+@pytest.mark.parametrize(
+    ("number", "text"), [("123", "123"), ("1.5", "1.5"), ("1e21", "1e+21"), ("-0.0", "0")]
+)
+def test_a_numeric_name_of_a_red_pennon_user_is_its_text_as_over_the_wire(
+    data: Path, member: str, number: str, text: str
+) -> None:
+    asked = answer(data, f'{{"{member}": {number}}}', "checkout-flow")
+    assert asked == answer(data, f'{{"{member}": "{text}"}}', "checkout-flow")
+    assert "rpe_v1:" in asked
+
+
+@pytest.mark.parametrize("found", ["true", "[1]", "{}"])
+def test_a_name_that_a_red_pennon_request_is_refused_for_is_refused(data: Path, found: str) -> None:
+    with pytest.raises(ConfigError, match=r'CONTEXT_JSON: "id" is .*; a text or a number is allowed'):
+        answer(data, f'{{"id": {found}}}', "checkout-flow")

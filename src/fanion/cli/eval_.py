@@ -20,6 +20,7 @@ from fanion.engine.externals import make_external
 from fanion.engine.reference import trace
 from fanion.engine.sources import sources_in
 from fanion.errors import ConfigError, StoreError
+from fanion.model import canonical
 from fanion.model.context import EvaluationContext, TypedContext
 from fanion.model.program import Cause, Lowered, Op, Outcome
 from fanion.model.shape import NATIVE, ContextShape
@@ -111,6 +112,27 @@ def as_read(shape: ContextShape | None, context: EvaluationContext, source: str)
     return shape.context(key, flat)
 
 
+def as_named(dialect: str, context: EvaluationContext) -> EvaluationContext:
+    """The context as an API's request would be read: members that are names are text, also where they were sent as
+    numbers. Raises ConfigError for what such a request is refused for."""
+    names = next((api.named_members for api in vocabulary().apis if api.name == dialect), ())
+    made: dict[str, Any] = {}
+    for member in names:
+        found = context.members.get(member)
+        if found is None:
+            continue
+        text = canonical.name(found)
+        if text is None:
+            raise ConfigError(
+                f'CONTEXT_JSON: "{member}" is {type(found).__name__}; a text or a number is allowed'
+            )
+        made[member] = text
+    if not made:
+        return context
+    attributes = {**context.attributes, **{key: made[key] for key in made if key in context.attributes}}
+    return EvaluationContext({**context.members, **made}, attributes, context.contexts)
+
+
 def explain(environment: str, buffer: bytes, flag: str, context: EvaluationContext, external: Any) -> str:
     """The answer of every dialect that serves the flag, and the nodes that the evaluation ran through.
 
@@ -126,13 +148,13 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
     given = context
     lines: list[str] = []
     shown: set[int] = set()
-    for name, content in reader.tables().items():
-        table = bundle.table(name)
+    for dialect, content in reader.tables().items():
+        table = bundle.table(dialect)
         decision = bundle.decision(table, flag)
         if decision < 0:
             continue
-        source = name if name in sources else next(iter(sources), NATIVE)
-        context = as_read(directory.shape(source), given, source)
+        source = dialect if dialect in sources else next(iter(sources), NATIVE)
+        context = as_named(source, as_read(directory.shape(source), given, source))
         typed = tuple((c.type, c.key, c.attributes) for c in context.contexts)
         decisions = patching(content, flag)
         if decisions:
@@ -141,7 +163,7 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
             decisions = [decision]
             asked = context.members, context.attributes, typed
             answer = bundle.put_one(table, flag, False, *asked, b"", b"")
-        lines.append(f"{name}: {app.shown(name, answer, given.members)}")
+        lines.append(f"{dialect}: {app.shown(dialect, answer, given.members)}")
         for number in decisions:
             if number not in shown:
                 shown.add(number)

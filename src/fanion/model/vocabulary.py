@@ -21,7 +21,8 @@ class Words(msgspec.Struct, frozen=True):
     key of the shape that its clients expect; None: any will do. named_environment: it knows an environment by its
     name within the project, not by its id, where `identifiers` say nothing else. literal_keys: its published
     clients put a flag's key into a path as it is, whatever stands in it. inner_context: the member of its user that
-    is a context of that type of its own.
+    is a context of that type of its own. named_members: those of its user that are text: a number is read as its
+    text, anything else is refused.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Words(msgspec.Struct, frozen=True):
     named_environment: bool = False
     literal_keys: bool = False
     inner_context: str | None = None
+    named_members: tuple[str, ...] = ()
 
 
 class Vocabulary(msgspec.Struct, frozen=True):

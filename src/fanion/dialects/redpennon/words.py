@@ -24,4 +24,5 @@ WORDS: Final = Words(
     settings=((NAME, RedPennonSettings),),
     make_key=make_key,
     inner_context=CUSTOM_DATA,
+    named_members=("id", "email"),
 )
