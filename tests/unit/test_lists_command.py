@@ -112,3 +112,21 @@ def test_unreadable_members_store_nothing(data: Path, tmp_path: Path) -> None:
     replaced = run(data, "replace", ENVIRONMENT, "beta", "--file", str(tmp_path / "members"))
     assert isinstance(replaced.exception, DefinitionError)
     assert lines(data, "beta") == {"u1"}
+
+
+def test_a_file_whose_last_line_has_no_end_is_named_and_one_line_alone_is_not(
+    data: Path, tmp_path: Path
+) -> None:
+    cut, alone, whole = (tmp_path / name for name in ("cut", "alone", "whole"))
+    cut.write_text("u1\nu2\nu")
+    alone.write_text("u1")
+    whole.write_text("u1\nu2\nu3\n")
+    for file, named in ((cut, True), (alone, False), (whole, False)):
+        for verb in ("add", "replace"):
+            said = run(data, verb, ENVIRONMENT, "beta", "--file", str(file)).output
+            assert ("the last line has no line end" in said) == named, (file, verb)
+
+
+def test_what_a_list_had_before_is_said(data: Path) -> None:
+    run(data, "replace", ENVIRONMENT, "beta", "u1", "u2", "u3")
+    assert "has 1 members; it had 3" in run(data, "replace", ENVIRONMENT, "beta", "u7").output

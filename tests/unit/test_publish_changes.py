@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -123,3 +124,38 @@ def test_environment_that_no_key_opens_is_named(tmp_path: Path) -> None:
     with Store.open(tmp_path / "data", write=True) as store:
         store.add_key(hash_key(b"made"), KeyRecord("key_m", "e1", "o", "server"))
     assert said not in publish(tmp_path, world(), "--yes").stderr  # the one that was made by command is left
+
+
+def with_list(tmp_path: Path, members: Sequence[str], *, end: str = "\n", packed: bool = False) -> str:
+    """A world with a segment whose members stand in a file."""
+    whole = ("\n".join(members) + end).encode()
+    (tmp_path / "defs").mkdir(exist_ok=True)
+    (tmp_path / "defs" / "beta.txt").write_bytes(gzip.compress(whole) if packed else whole)
+    text = world()
+    return text.removesuffix("}}}}}") + ", segments: {beta: {list: {include_file: beta.txt}}}}}}}}"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_list_file_that_lost_its_end_is_asked_about_and_one_that_grew_is_not(
+    tmp_path: Path, packed: bool
+) -> None:
+    eight = [f"u{number}" for number in range(8)]
+    assert publish(tmp_path, with_list(tmp_path, eight, packed=packed)).exit_code == 0
+    assert warnings(publish(tmp_path, with_list(tmp_path, [*eight, "u9"], packed=packed))) == []
+    short = publish(tmp_path, with_list(tmp_path, eight[:4], packed=packed))
+    assert "5 of 9 members of " in refusal(short)
+    some = publish(tmp_path, with_list(tmp_path, eight[:7], packed=packed))
+    assert some.exit_code == 0
+    assert "2 of 9 members of " in warnings(some)[0]
+    assert publish(tmp_path, with_list(tmp_path, eight[:1], packed=packed), "--yes").exit_code == 0
+
+
+def test_a_list_file_cut_inside_a_line_is_named(tmp_path: Path) -> None:
+    result = publish(tmp_path, with_list(tmp_path, ["u1", "u2"], end=""))
+    assert result.exit_code == 0
+    assert "beta.txt: the last line has no line end; was the file cut off?" in warnings(result)[0]
+
+
+def test_a_list_that_goes_with_its_segment_is_asked_about(tmp_path: Path) -> None:
+    assert publish(tmp_path, with_list(tmp_path, ["u1"])).exit_code == 0
+    assert "1 of 1 lists would go" in refusal(publish(tmp_path, world()))

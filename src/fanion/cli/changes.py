@@ -2,7 +2,8 @@
 
 A file that was cut off at a line's end, or a directory that lost some of its files, is still a publication. So
 what it takes away is listed: flags that an API answered for, keys that opened something, environments that the
-same files named before (those go on being served as they were). More than a quarter of any has to be confirmed.
+same files named before (those go on being served as they were), and by how many members a list is shorter. More
+than a quarter of any has to be confirmed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fanion.clock.keeper import look_at
 from fanion.config import Config
 from fanion.definitions import Loaded, formats
 from fanion.definitions.reading.files import ROOT
+from fanion.definitions.reading.members import source_digest, survey
 from fanion.errors import DefinitionError, Problem, StoreMissingError
 from fanion.store.generation import Origin, PinnedGeneration, StoredKey
 from fanion.store.store import Store
@@ -53,6 +55,7 @@ class Review:
                 self._compare_environments(pinned)
                 self._compare_flags(pinned, bundles)
                 self._compare_keys(pinned)
+                self._compare_lists(pinned)
             finally:
                 pinned.release()
         if self._too_much and not self._confirmed:
@@ -116,13 +119,37 @@ class Review:
             gone = [f"{key.record.id} {key.record.name}".strip() for key in keys if key.hash not in kept]
             self._report(f"environment {environment}", "keys", gone, len(keys))
 
+    def _compare_lists(self, pinned: PinnedGeneration) -> None:
+        """By how many members each has, where what they are read from changed: a file that lost its end is still a
+        file of members. Which ones are missing isn't looked for, in lists of millions."""
+        given = {entry.name: entry for entry in self._loaded.lists}
+        for lowered in self._loaded.environments:
+            where = f"environment {lowered.environment}"
+            served = pinned.manifest.environments.get(lowered.environment)
+            if served is None:
+                continue
+            gone = [name for name in served.lists if name not in lowered.lists and served.lists[name].count]
+            self._report(where, "lists", gone, len(served.lists))
+            for name in lowered.lists:
+                before, after = served.lists.get(name), given.get(name)
+                if before is None or after is None or before.source == source_digest(after):
+                    continue
+                count = len(after.members)
+                if after.file is not None:
+                    count += survey(Path(after.file)).lines
+                if count < before.count:
+                    self._weigh(where, f"members of {name}", before.count - count, before.count, "")
+
     def _report(self, where: str, what: str, gone: Collection[str], of: int, then: str = "") -> None:
         if not gone:
             return
         names = ", ".join(sorted(gone)[:NAMES_SHOWN_MAX])
         more = len(gone) - NAMES_SHOWN_MAX
-        found = f"{len(gone):,} of {of:,} {what} would go: {names}{f' and {more:,} more' if more > 0 else ''}{then}"
-        if len(gone) * SHARE_MAX > of and not self._confirmed:
+        self._weigh(where, what, len(gone), of, f": {names}{f' and {more:,} more' if more > 0 else ''}{then}")
+
+    def _weigh(self, where: str, what: str, gone: int, of: int, which: str) -> None:
+        found = f"{gone:,} of {of:,} {what} would go{which}"
+        if gone * SHARE_MAX > of and not self._confirmed:
             allowed = "more than a quarter needs --yes; nothing was stored"
             self._too_much.append(Problem(str(self._data), where, found, allowed))
         else:

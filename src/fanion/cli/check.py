@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from fanion.definitions import Loaded, load
+from fanion.definitions.reading.members import survey
 from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError
 
@@ -42,7 +43,15 @@ def load_or_exit(paths: Sequence[Path], environment: str | None, consequence: st
         sys.exit(1)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
+    for entry in loaded.lists:
+        warn_of_cut(entry.file)
     return loaded
+
+
+def warn_of_cut(file: str | None) -> None:
+    """Names a file of members whose last line has no end while all others have one. Raises DefinitionError."""
+    if file is not None and not survey(Path(file)).whole:
+        click.echo(f"warning: {file}: the last line has no line end; was the file cut off?", err=True)
 
 
 def counts(loaded: Loaded) -> Iterator[tuple[str, int, int, int]]:

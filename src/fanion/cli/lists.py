@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from fanion.cli.check import warn_of_cut
 from fanion.cli.common import data_option, keep_copy, open_store, print_table, progress_bars, standing
 from fanion.definitions.reading.members import MemberList, list_type, read_members
 from fanion.definitions.sources import NAMES
@@ -104,12 +105,15 @@ def changes_a_list(change: Change) -> Callable[..., None]:
             raise click.UsageError("name MEMBERS, or a --file of them (an empty file: none)")
         with open_store(data, write=True) as store:
             name = _name(store, environment, segment, context_type, exclude)
+            with _pinned(store) as pinned:
+                before = pinned.manifest.environments[environment].lists[name].count
             generation, said = change(
                 ListWriter(store.transactions), environment, name, _given(members, file)
             )
             with standing(f"generation {generation}"):
                 _keep_copy(store, generation)
-                click.echo(f"generation {generation}: {said}")
+                had = f"; it had {before:,}" if change.__name__ == "replace" else ""
+                click.echo(f"generation {generation}: {said}{had}")
 
     verb.__name__, verb.__doc__ = change.__name__, change.__doc__
     for parameter in reversed(parameters):
@@ -166,6 +170,7 @@ def _pinned(store: Store) -> Iterator[PinnedGeneration]:
 
 def _given(members: tuple[str, ...], file: Path | None) -> Iterable[bytes]:
     """Members of the command line, then those of the file, streamed."""
+    warn_of_cut(None if file is None else str(file))
     return read_members(MemberList("", members, None if file is None else str(file)))
 
 

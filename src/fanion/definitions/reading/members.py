@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from gzip import GzipFile
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 import msgspec
 import xxhash
@@ -83,6 +83,34 @@ def read_member_file(path: Path) -> Iterator[bytes]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise _defect(path, number + 1, f"can't be read ({reason})", "a readable file") from None
+
+
+class Survey(NamedTuple):
+    """A file of members at a glance."""
+
+    lines: int
+    whole: bool
+    """The last line has its end, or is the only one: where a file was cut inside a line it has none."""
+
+
+def survey(path: Path) -> Survey:
+    """Raises DefinitionError where the file can't be read."""
+    lines, last = 0, b"\n"
+    try:
+        with path.open("rb") as file:
+            plain = file.read(2) != GZIP_MAGIC
+            file.seek(0)
+            pieces: IO[bytes] = file if plain else GzipFile(fileobj=file)  # type: ignore[assignment]
+            while piece := pieces.read(1 << 20):
+                lines += piece.count(b"\n")
+                last = piece[-1:]
+    except (EOFError, zlib.error) as error:
+        raise _defect(path, lines + 1, f"damaged gzip ({error})", "a whole gzip file") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise _defect(path, lines + 1, f"can't be read ({reason})", "a readable file") from None
+    whole = last == b"\n"
+    return Survey(lines if whole else lines + 1, whole or lines == 0)
 
 
 def _defect(path: Path, line: int, found: str, allowed: str) -> DefinitionError:
