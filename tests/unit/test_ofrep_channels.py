@@ -17,7 +17,7 @@ from fanion.errors import StoreError
 from fanion.model.api_key import KeyRecord, hash_key
 from fanion.model.signing import SigningKeys, new_signing_keys
 from tests.unit.http_standins import Caller, make_services
-from tests.unit.ofrep_schema import BULK, check_answer
+from tests.unit.ofrep_schema import BULK, check_answer, check_message
 from tests.unit.ofrep_world import CLIENT, FLAGS, SERVER, make_caller, post
 
 STEP_S = 100.0
@@ -182,6 +182,7 @@ def test_what_is_sent_is_what_the_protocol_says() -> None:
     assert (head, event, end) == (f"id: {state.hex()}", "event: message", ["", ""])
     told = msgspec.json.decode(data.removeprefix("data: "))
     assert told == {"type": "refetchEvaluation", "etag": state.hex()}
+    check_message({"id": head.removeprefix("id: "), "event": "message", "data": data.removeprefix("data: ")})
     assert state_of(state.hex().encode()) == state
 
 
