@@ -90,13 +90,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(arguments: list[str], url: str) -> Iterator[None]:
-    """A server process, up before and gone after."""
-    pin = ["taskset", "-c", "0"] if PINNED else []
+def running(command: list[str], url: str, *, pinned: bool = PINNED) -> Iterator[int]:
+    """A server's process id; up before and gone after."""
+    pin = ["taskset", "-c", "0"] if pinned else []
     settings = {"FANION_LOG_LEVEL": "warning", "FANION_SERVER_OPERATIONS_PORT": "0"}
-    process = subprocess.Popen(
-        [*pin, sys.executable, *arguments], stdout=subprocess.DEVNULL, env=os.environ | settings
-    )
+    process = subprocess.Popen([*pin, *command], stdout=subprocess.DEVNULL, env=os.environ | settings)
     try:
         for _ in range(200):
             time.sleep(0.05)
@@ -107,11 +105,23 @@ def running(arguments: list[str], url: str) -> Iterator[None]:
                 break
             except OSError:
                 if process.poll() is not None:
-                    raise SystemExit(f"{arguments} ended with {process.returncode}") from None
-        yield
+                    raise SystemExit(f"{command} ended with {process.returncode}") from None
+        yield process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)
+
+
+def fanion(data: Path, port: int, ack: str) -> list[str]:
+    """The command of a server with one worker."""
+    place = ["--data", str(data), "--port", str(port), "--workers", "1", "--ack", ack]
+    return [sys.executable, "-m", "fanion", "serve", *place]
+
+
+def nothing(port: int, answer: Path, status: int) -> list[str]:
+    """The command of the do-nothing app. `answer`: a file with its bytes."""
+    told = ["--port", str(port), "--answer", str(answer), "--status", str(status)]
+    return [sys.executable, "-m", "bench.nothing", *told]
 
 
 class Driven(NamedTuple):
@@ -130,9 +140,9 @@ class Row(NamedTuple):
     tail_ms: float
 
 
-def drive(name: str, url: str, script: Path, seconds: int) -> Driven:
+def drive(name: str, url: str, script: Path, seconds: int, *, pinned: bool = PINNED) -> Driven:
     """One run of wrk. Refused requests don't count; more than REFUSED_SHARE of them end the whole bench."""
-    pin = ["taskset", "-c", "1"] if PINNED else []
+    pin = ["taskset", "-c", "1"] if pinned else []
     command = [*pin, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), url]
     done = subprocess.run(command, capture_output=True, text=True)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
@@ -163,12 +173,10 @@ def compare(
     urls = [f"http://127.0.0.1:{port}{path}" for port in ports]
     script = work / "request.lua"
     script.write_text(request)
-    serve = ["-m", "fanion", "serve", "--data", str(data), "--port", str(ports[0]), "--workers", "1"]
-    with running([*serve, "--ack", ack], f"http://127.0.0.1:{ports[0]}/healthz"):
+    with running(fanion(data, ports[0], ack), f"http://127.0.0.1:{ports[0]}/healthz"):
         status, answer = ask(ports[0])
         (work / "answer").write_bytes(answer)
-        nothing = ["-m", "bench.nothing", "--port", str(ports[1]), "--answer", str(work / "answer")]
-        with running([*nothing, "--status", str(status)], f"http://127.0.0.1:{ports[1]}/"):
+        with running(nothing(ports[1], work / "answer", status), f"http://127.0.0.1:{ports[1]}/"):
             for url in urls:
                 drive(name, url, script, 1)
             pairs = [[drive(name, url, script, seconds) for url in urls] for _ in range(rounds)]
@@ -182,7 +190,7 @@ def compare(
 
 def post_script(body: bytes, headers: dict[str, str]) -> str:
     """A wrk script that posts this body with these headers."""
-    lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
+    lines = [f'wrk.headers["{name}"] = [[{value}]]' for name, value in headers.items()]
     return "\n".join(['wrk.method = "POST"', f"wrk.body = [[{body.decode()}]]", *lines]) + "\n"
 
 

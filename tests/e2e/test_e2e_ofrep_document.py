@@ -169,6 +169,24 @@ def test_statuses_that_the_document_has_not_are_errors_of_its_shape(server: Runn
     check_own_error(answer.headers, decoded(answer))
 
 
+@pytest.mark.parametrize("path", [FLAGS, f"{FLAGS}/plain"])
+def test_a_browser_that_asks_first_may_send_what_the_document_names_and_more(
+    server: Running, path: str
+) -> None:
+    wanted = "authorization,content-type,if-none-match,x-api-key,x-trace"
+    headers = {
+        "origin": "https://shop.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": wanted,
+    }
+    answer = server.ask("OPTIONS", path, key=None, headers=headers)
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "POST" in answer.headers["access-control-allow-methods"]
+    allowed = answer.headers["access-control-allow-headers"].replace(" ", "").split(",")
+    assert set(wanted.split(",")) <= set(allowed)
+
+
 def test_the_tag_of_an_answer_is_the_one_that_is_answered_304(server: Running) -> None:
     first = ask(server, Row(200, None, PERSON))
     for sent in ('"x", ' + first.headers["etag"], "W/" + first.headers["etag"]):

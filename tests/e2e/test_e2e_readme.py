@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,5 @@ def test_the_javascript_example_in_a_browser(
     demo: Running, tmp_path: Path, node_modules: str, browser_program: str
 ) -> None:
     module = f"{SAYS}\n{example('js', '@openfeature/web-sdk', demo)}"
-    page = Page(browser_program, tmp_path, node_modules, module)
-    assert page.hear() == "variant-b"
-    page.close()
+    with closing(Page(browser_program, tmp_path, node_modules, module)) as page:
+        assert page.hear() == "variant-b"

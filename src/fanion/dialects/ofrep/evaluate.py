@@ -181,8 +181,7 @@ def everything(at: Served, client: bool, person: Who) -> Iterator[list[bytes]]:
         if at.large:
             yield []  # to read the list takes as long as many pieces
         for group in at.groups(client):
-            for names in cut(group.names):
-                yield answered(at, group._replace(names=list(names)), client, person)
+            yield answered(at, group, client, person)
         keys = listing.ambiguous
     else:
         keys = tuple(dict.fromkeys(person.flags))

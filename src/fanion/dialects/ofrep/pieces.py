@@ -18,9 +18,9 @@ PIECE_FLAGS: Final = 128
 
 
 def cut(sequence: Sequence[T]) -> Iterator[Sequence[T]]:
-    """A piece after the other; a short sequence as it is."""
+    """A piece after the other; a short sequence as it is, none of an empty one."""
     if len(sequence) <= PIECE_FLAGS:
-        return iter((sequence,))
+        return iter((sequence,) if sequence else ())
     return (sequence[at : at + PIECE_FLAGS] for at in range(0, len(sequence), PIECE_FLAGS))
 
 

@@ -16,6 +16,7 @@ from fanion._core.evaluate import Bundle
 from fanion._core.overlay import Overlay
 from fanion.auth.governance import Terms
 from fanion.dialects.ofrep.emit import FLAGS, LAYERED, MANIFEST, Flag, FlagList, ManifestFlag
+from fanion.dialects.ofrep.pieces import cut
 from fanion.dialects.ofrep.words import NAME
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -124,15 +125,20 @@ class Served:
         return flag is not None and (flag.client_safe or not client)
 
     def groups(self, client: bool) -> list[Group]:
-        """All flags that a key of this kind may see."""
+        """All flags that a key of this kind may see, in pieces."""
         known = self._groups.get(client)
         if known is None:
-            known = self._groups[client] = self.grouped(
+            groups = self.grouped(
                 (source, flag.name)
                 for source, flags in self.listing.flags.items()
                 for flag in flags
                 if flag.client_safe or not client
             )
+            known = self._groups[client] = [
+                Group(group.shape, group.layered, list(names))
+                for group in groups
+                for names in cut(group.names)
+            ]
         return known
 
     def grouped(self, named: Iterable[tuple[str, str]]) -> list[Group]:
