@@ -112,7 +112,7 @@ class Served:
         Metrics.prepare(data)
         self.loop = asyncio.new_event_loop()
         self.journal = StandIn(self.loop)
-        place = Place(lambda notice: None, lambda: None, Heartbeats(1).rows[0], successor=False)
+        place = Place(lambda notice: None, lambda: None, Heartbeats(1).rows[0], port=0, successor=False)
         made = worker.Worker(data, config, served(), place)
         self.application = made.application()
         opened: Any = worker
