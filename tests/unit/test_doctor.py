@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,8 @@ def test_a_fresh_default_directory_takes_no_more_than_256_mib(tmp_path: Path) ->
 def test_doctor_says_what_takes_how_much_and_what_bounds_it(tmp_path: Path) -> None:
     EventWindow.open(tmp_path, 4_194_304, name=IDS, replace=True).close()
     (tmp_path / "shared" / "unknown").write_bytes(bytes(8192))
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "1-0.parquet").write_bytes(bytes(3 << 20))
     command = [sys.executable, "-m", "fanion", "doctor", "--data", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -61,5 +64,6 @@ def test_doctor_says_what_takes_how_much_and_what_bounds_it(tmp_path: Path) -> N
         "MiB are free",
     ):
         assert words in done.stdout
+    assert re.search(r"rows of events +│ +1 │ +3.0 │", done.stdout)
     gone = subprocess.run([*command[:-1], str(tmp_path / "no")], capture_output=True, text=True, check=False)
     assert (gone.returncode, "no such data directory" in gone.stderr) == (1, True)

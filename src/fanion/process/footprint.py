@@ -77,6 +77,7 @@ def _rules(config: Config, workers: int, lengths: dict[str, int]) -> list[_Rule]
         _Rule(
             "segments to recycle", ("journal/*.free", "journal/*.tmp"), pool, "four of journal.segment_bytes"
         ),
+        _Rule("rows of events", ("rows/*",), None, "`fanion pipeline`, where it runs; its own settings"),
         _Rule(
             "rings",
             ("journal/*.ring",),
