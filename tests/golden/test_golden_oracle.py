@@ -45,4 +45,4 @@ def test_the_kept_definitions_come_from_every_source() -> None:
         if isinstance(one["parameters"], list)
         for parameter in one["parameters"]
     }
-    assert sources >= {"native", "feather", "redpennon", "stitchd", "traffical"}
+    assert sources >= {"native", "feather", "flagd", "redpennon", "stitchd", "traffical"}

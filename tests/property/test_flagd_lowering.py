@@ -1,5 +1,5 @@
-"""flagd's rules as branches and as one computed slot come to the same, whatever rule and context are drawn, and to
-what an interpreter of the definition makes of them."""
+"""flagd's rules as branches and as one computed slot come to the same, whatever rule and context are drawn, by the
+twin and the core, and to what an interpreter of the definition makes of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 from typing import Any
 
+from fanion.bundle.compiler import compile_bundle
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
 from fanion.definitions.sources.flagd.files import Flag
@@ -14,6 +15,7 @@ from fanion.definitions.sources.flagd.lowering import lower_flag
 from fanion.definitions.sources.flagd.source import parse
 from fanion.definitions.sources.format import SourceFile
 from fanion.dialects.ofrep.emit import REASONS
+from fanion.engine.evaluator import open_environment
 from fanion.engine.reference import evaluate
 from fanion.model.program import Answer, Lowered, Resolution
 from fanion.model.shape import ContextShape
@@ -54,14 +56,18 @@ def test_branches_and_the_computed_slot_come_to_the_same() -> None:
     for number in range(RULES):
         drawing = Drawing(SEED + number)
         targeting = drawing.targeting()
-        lowered, answers = lowered_twice(
-            read_flag(targeted(targeting), drawing.pick.choice(["v2", "v2", "v3"]))
-        )
+        hashing = drawing.pick.choice(["v2", "v2", "v3"])
+        lowered, answers = lowered_twice(read_flag(targeted(targeting), hashing))
+        core = open_environment("env", compile_bundle(lowered, {}))
         for _ in range(CONTEXTS):
             context = drawing.context()
+            told = f"FLAGD_SEED={SEED + number}: {hashing} {json.dumps(targeting)} of {context}"
             asked = SHAPE.context(*context)
-            plain, computed = (answers[n][evaluate(lowered, n, asked).outcome] for n in (0, 1))
-            assert plain == computed, f"FLAGD_SEED={SEED + number}: {json.dumps(targeting)} of {context}"
+            found = [evaluate(lowered, n, asked).outcome for n in (0, 1)]
+            plain, computed = (answers[n][found[n]] for n in (0, 1))
+            assert plain == computed, told
+            question = core.ask(asked.members, asked.attributes, ())
+            assert [question.evaluate(n)[0] for n in (0, 1)] == found, told
 
 
 def test_a_flag_answers_what_its_definition_says() -> None:

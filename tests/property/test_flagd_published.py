@@ -62,7 +62,7 @@ def published(cases: list[Case]) -> list[list[list[Any]]]:
         check=True,
         timeout=1800,
     )
-    return [json.loads(line) for line in run.stdout.splitlines()]
+    return [json.loads(line, parse_int=float) for line in run.stdout.splitlines()]
 
 
 def ours(rule: Any, contexts: list[tuple[str | None, dict[str, Any]]]) -> list[Any]:

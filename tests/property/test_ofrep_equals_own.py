@@ -22,6 +22,8 @@ from tests.golden.oracle import draw_contexts, vocabulary
 from tests.property import test_definitions_feather_rules as feather_random
 from tests.property import test_redpennon_rules as redpennon_random
 from tests.property import test_stitchd_lowering as stitchd_random
+from tests.property.flagd_interpreter import answer as flagd_answer
+from tests.property.flagd_random import Drawing
 from tests.unit.http_standins import make_services
 from tests.unit.ofrep_world import WorldSnapshot
 from tests.unit.redpennon_standins import FakeUsers
@@ -50,6 +52,7 @@ class Asked:
             for route in dialect.routes(services)
             for endpoint in route.methods.values()
         }
+        self.flags: dict[str, Any] = {}
         self.record = KeyRecord(id="k", environment="env", organisation="org", kind="server")
 
     def ask(self, api: str, endpoint: str, document: Any, tail: bytes = b"") -> Any:
@@ -324,9 +327,43 @@ def check_traffical(asked: Asked, context: dict[str, Any]) -> int:
     return checked
 
 
+# -- flagd, whose own API is OFREP: an interpreter of its definitions stands in for its evaluator
+
+
+def flagd_world(folder: Path, source: random.Random) -> World:
+    drawing = Drawing(source.getrandbits(32))
+    flags = {f"f{number}": drawing.flag() for number in range(6)}
+    (folder / "flags.json").write_text(json.dumps({"flags": flags, "metadata": {"fractional": "v2"}}))
+    asked = Asked(folder, {"sources": [{"format": "flagd", "path": "flags.json"}]})
+    asked.flags = flags
+
+    def context() -> dict[str, Any]:
+        key, attributes = drawing.context()
+        return attributes if key is None else {**attributes, "targetingKey": key}
+
+    return asked, context
+
+
+def check_flagd(asked: Asked, context: dict[str, Any]) -> int:
+    found = asked.through_ofrep(context)
+    for key, flag in found.items():
+        alone = asked.ask("ofrep", "flag", {"context": context}, key.encode())
+        assert alone == flag, "one flag and all flags are one answer"
+        reason, variant = flagd_answer(asked.flags[key], key, context)
+        if reason == "ERROR":
+            assert flag["errorCode"] == "GENERAL", (key, context)
+        else:
+            assert (flag["reason"], flag.get("variant"), flag.get("value")) == (reason, variant, variant), (
+                context
+            )
+            assert flag["metadata"] == {"source": "flagd", "fractional": "v2"}
+    return len(found)
+
+
 SOURCES: dict[str, tuple[Callable[[Path, random.Random], World], Callable[[Asked, dict[str, Any]], int]]] = {
     "native": (native_world, check_feather),
     "feather": (feather_world, check_feather),
+    "flagd": (flagd_world, check_flagd),
     "redpennon": (redpennon_world, check_redpennon),
     "stitchd": (stitchd_world, check_stitchd),
     "traffical": (traffical_world, check_traffical),

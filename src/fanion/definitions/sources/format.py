@@ -47,9 +47,10 @@ class SourceFormat(msgspec.Struct, frozen=True):
     `lower`, for each key: `Builder.taken` first (a clash is a problem), then a decision and `Builder.parameter`
     with this format's name as `source`; `lowering.rules.lower_flag` does the last two. Once: `Builder.flat_context`
     or `Builder.shapes`, else APIs with flat contexts don't see its flags. `recognises` without `placed`: such a
-    file is named as one that needs a reference. `placed` may look which files there are. `roles`: the further files
-    that a reference may, and those that it must, name. `changes` is given the documents that are served and those
-    that are to be, and answers what is odd about the change and what it means, or None."""
+    file needs a reference, or an environment that is named with it. `placed` may look which files there are.
+    `roles`: the further files that a reference may, and those that it must, name. `changes` is given the documents
+    that are served and those that are to be, and answers what is odd about the change and what it means, or None.
+    """
 
     name: str
     parse: Callable[[SourceFile, Report], Any]
