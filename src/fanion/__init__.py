@@ -16,6 +16,7 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     telemetry    metrics and logs
     config       every setting with its bounds; `config.loading` reads them
     clock        how far the wall clock is believed where something can't be taken back
+    inprocess    evaluating in a process of one's own, without a server; `openfeature` is a provider on top of it
     app          the composition root: what a server is built from, in which order, and how it stops; what a worker
                  is built from stands in `process.worker`
     cli          one module per verb
@@ -85,11 +86,27 @@ One event, from a request to whoever reads it:
                                              `_core.rows`; `journal.rows` says the same row by row
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fanion.inprocess.answers import Evaluation
+    from fanion.inprocess.evaluator import Evaluator
+
+__all__ = ["Evaluation", "Evaluator", "__version__"]
+
 __version__: str
 
 
-def __getattr__(name: str) -> str:
-    """`__version__`, looked up when it is asked for: that takes longer than everything else of a short command."""
+def __getattr__(name: str) -> Any:
+    """What is imported when it is asked for: the version takes longer than everything else of a short command."""
+    if name == "Evaluator":
+        from fanion.inprocess.evaluator import Evaluator
+
+        return Evaluator
+    if name == "Evaluation":
+        from fanion.inprocess.answers import Evaluation
+
+        return Evaluation
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version

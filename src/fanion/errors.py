@@ -6,8 +6,13 @@
     ├── ProgramError          a lowered program that the bundle format can't hold
     ├── BundleError           a bundle that does not verify
     │   └── BundleVersionError    ... written by a newer Fanion
+    ├── EvaluationError       a flag that can't be answered in process; `code` is OpenFeature's
+    │   ├── FlagNotFoundError     ... there is none of that key
+    │   ├── TargetingKeyError     ... without a targeting key
+    │   └── ContextError          ... by this context
     ├── StoreError            the store can't be opened, read or written
     │   ├── StoreMissingError     ... there is none in this directory
+    │   ├── EnvironmentMissingError   ... it doesn't hold this environment
     │   ├── StoreBusyError        ... not now, though nothing is wrong with its file
     │   │   └── StoreTwinError        ... by a process with this id, since another container's has it open
     │   └── StoreVersionError     ... written by another Fanion
@@ -65,12 +70,37 @@ class BundleVersionError(BundleError):
     """The bundle has a format that this version does not know. Start the newer server, or publish again."""
 
 
+class EvaluationError(FanionError):
+    """A flag can't be answered in process: an ambiguous key, a malformed definition. Use the flag's default."""
+
+    def __init__(self, key: str, code: str, message: str) -> None:
+        self.key = key
+        self.code = code
+        super().__init__(message)
+
+
+class FlagNotFoundError(EvaluationError):
+    """No source of the environment has a flag of this key."""
+
+
+class TargetingKeyError(EvaluationError):
+    """The flag is split by the targeting key, or reads what belongs to it, and the context has none."""
+
+
+class ContextError(EvaluationError):
+    """The context isn't one that flags can be asked with. The message names the member."""
+
+
 class StoreError(FanionError):
     """The store can't be opened, read or written. The message names the file and the system's reason."""
 
 
 class StoreMissingError(StoreError):
     """There is no store in the directory. Publish definitions first, or name the right directory."""
+
+
+class EnvironmentMissingError(StoreError):
+    """The store doesn't hold the environment that was asked for. The message lists those it has."""
 
 
 class StoreBusyError(StoreError):

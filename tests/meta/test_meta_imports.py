@@ -16,7 +16,7 @@ MODEL = {"errors", "model"}
 FOUNDATION = {*MODEL, "clock", "config", "telemetry"}
 NATIVE = {"_core", *FOUNDATION}
 MAY_IMPORT: dict[str, set[str]] = {
-    "fanion": set(),
+    "fanion": {"inprocess"},
     "errors": set(),
     "model": {"errors"},
     "clock": MODEL,
@@ -34,6 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "http": {*FOUNDATION, "auth", "dialects.wire"},
     "pipeline": {*NATIVE, "journal", "bundle", "store"},
     "process": {*NATIVE, "engine", "auth", "journal", "bundle", "store", "dialects.wire", "http"},
+    "inprocess": {*NATIVE, "engine", "store", "dialects", "dialects.wire"},
+    "openfeature": {*MODEL, "inprocess"},
 }
 """Room -> the rooms that it may import besides itself. `app`, `cli`, `__main__` may import everything. `dialects`
 is the list of the dialects; each is a room of its own, with the arrows of `DIALECT`; sources are rooms too, see

@@ -16,6 +16,7 @@ from fanion.model.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from fanion.dialects.wire.dialect import Dialect
+    from fanion.dialects.wire.flat import FlatDialect
 
 NAMES: Final = (
     "feather",
@@ -25,6 +26,9 @@ NAMES: Final = (
     "ofrep",
 )
 """The order decides shared paths, and the shape of a path of nobody."""
+
+FLAT: Final = "ofrep"
+"""The one whose answers a process reads that evaluates by itself."""
 
 
 @cache
@@ -43,3 +47,10 @@ def served() -> tuple[Dialect, ...]:
 def canonical_forms() -> dict[str, Canonical]:
     """Dialect -> how its events read, for the journal's readers."""
     return {name: import_module(f"{__name__}.{name}.canonical").CANONICAL for name in NAMES}
+
+
+@cache
+def flat() -> FlatDialect:
+    """The answers to flat contexts, for processes that evaluate by themselves."""
+    found: FlatDialect = import_module(f"{__name__}.{FLAT}.flat").FLAT
+    return found

@@ -8,6 +8,7 @@ publication   what is published at once
 store         what commands and the server's start do: publish, roll back, keys, copies
 lists         list segments in blocks; list_writer changes them, spool reads members before a lock is taken
 reload        a worker's side: following generations, the keys and views of one
+onlooker      one environment for a process that evaluates by itself; pins hold what it reads
 revocations   revoked keys beside the store, so that no older copy revives one
 signing       the keys of trace tokens
 verify        reading a store through; recovery puts its copy in place

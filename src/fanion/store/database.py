@@ -142,6 +142,16 @@ class Database:
             environment._holders += 1
             return environment
 
+    @classmethod
+    def opened(cls, directory: Path) -> Database | None:
+        """What this process has open of a resolved directory; the caller takes no share in it."""
+        found = cls._open.get(str(directory))
+        return found if found is not None and found._pid == os.getpid() else None
+
+    @property
+    def environment(self) -> lmdb.Environment:
+        return self._lmdb
+
     def give_back(self) -> None:
         """The last holder closes the environment; views made from it must be gone."""
         with self._opening:

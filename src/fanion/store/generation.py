@@ -112,6 +112,11 @@ def content_key(environment: str, publication: int) -> bytes:
     return environment.encode() + b"\0" + publication.to_bytes(8, "big")
 
 
+def publication_of(key: bytes) -> int:
+    """The publication in a `content_key`."""
+    return int.from_bytes(key[-8:], "big")
+
+
 def definition_key(publication: int, name: str) -> bytes:
     return publication.to_bytes(8, "big") + b"\0" + name.encode()
 

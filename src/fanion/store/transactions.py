@@ -15,10 +15,12 @@ import msgspec
 
 from fanion.errors import StoreError
 from fanion.store import generation as layout
-from fanion.store.database import Database
+from fanion.store.database import Database, store_path
 from fanion.store.generation import BUNDLE_ROOM_MIN, EMPTY, Manifest
 from fanion.store.handles import AnyTransaction, WriteTransaction
 from fanion.store.lists import sweep_lists
+from fanion.store.pins import Pinned
+from fanion.store.verify import DATA_FILE
 
 
 def padded(bundle: bytes) -> bytes:
@@ -65,8 +67,9 @@ class Transactions:
         return number
 
     def sweep(self) -> None:
-        """Removes what neither the current nor the previous generation names."""
-        with self.writing() as transaction:
+        """Removes what neither the current nor the previous generation names; bundles that are read stay."""
+        pinned = Pinned(store_path(self.directory) / DATA_FILE)
+        with pinned, self.writing() as transaction:
             manifests = [self.current(transaction)]
             manifests += filter(None, [layout.read_manifest(transaction, self.databases, b"previous")])
             entries = [
@@ -74,8 +77,12 @@ class Transactions:
             ]
             contents = {layout.content_key(name, entry.publication) for name, entry in entries}
             publications = {entry.publication.to_bytes(8, "big") for _, entry in entries}
-            for database in ("bundles", "key_sets"):
-                self.delete(transaction, database, lambda key: key not in contents)
+            self.delete(transaction, "key_sets", lambda key: key not in contents)
+            self.delete(
+                transaction,
+                "bundles",
+                lambda key: key not in contents and not pinned.holds(layout.publication_of(key)),
+            )
             self.delete(transaction, "definitions", lambda key: key[:8] not in publications)
             lists = {rows.number for _, entry in entries for rows in entry.lists.values()}
         sweep_lists(self.writing, self.databases["lists"], lists)

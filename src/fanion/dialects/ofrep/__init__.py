@@ -13,6 +13,7 @@ channels   addresses of event streams
 governed   governance in the protocol's words
 settings   what it adds to the settings
 envelope   heads of answers, errors
+flat       its answers without a server
 routes     endpoints, credentials
 canonical  it has no events
 """

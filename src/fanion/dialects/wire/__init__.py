@@ -9,6 +9,7 @@ dialect      a public API as the server sees it: routes, credentials, faults in 
 credentials  where a raw key stands
 bound        what a dialect has at hand of an environment, looked up
 path         names in a path
+flat         what a dialect gives to processes that evaluate by themselves
 conditional  whether the client has the answer already
 bodies       bodies in two shapes, closed and open
 json_bounds  nesting, members and number lengths of a body; where a decoder's refusal points

@@ -1,0 +1,71 @@
+"""This API's answers without a server, for `fanion.inprocess` (docs/in-process.md).
+
+Whoever opens the store sees every flag, as a server key does; governance counts requests, and there are none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fanion._core.evaluate import Bundle
+from fanion._core.flat import FlatPlan
+from fanion.dialects.ofrep.envelope import refuse
+from fanion.dialects.ofrep.evaluate import everything, one
+from fanion.dialects.ofrep.schema import OWN_MEMBER, who
+from fanion.dialects.ofrep.served import bind
+from fanion.dialects.ofrep.words import NAME
+from fanion.dialects.wire.fault import Fault
+from fanion.dialects.wire.flat import FlatDialect
+from fanion.model.json_value import JsonObject
+from fanion.model.shape import ContextShape
+
+PLANNED: Final = frozenset({"subject", "unit", "members", "types", "context_type", "keyed", "nested"})
+"""What a plan can say of a shape."""
+
+
+class OfrepAnswers:
+    """One environment."""
+
+    own = OWN_MEMBER
+
+    def __init__(self, bundle: Bundle) -> None:
+        at = bind(bundle)
+        assert at is not None
+        self._at = at
+        self.table = at.table
+
+    def one(self, key: str, context: JsonObject) -> bytes:
+        try:
+            return one(self._at, key, False, who(dict(context)))[1]
+        except Fault as fault:
+            return refuse(fault, key)[1]
+
+    def every(self, context: JsonObject) -> list[bytes]:
+        try:
+            return everything(self._at, False, who(dict(context)))
+        except Fault as fault:
+            return [refuse(fault)[1]]
+
+    def plan(self, key: str) -> FlatPlan | None:
+        sources, _, name = self._at.meant(key)
+        if name != key or not self._at.visible(name, False) or sources[0] in self._at.layered:
+            return None
+        shape = self._at.shape(sources[0])
+        if not is_planned(shape):
+            return None
+        members = tuple((one, member, shape.types.get(one)) for one, member in shape.members.items())
+        return FlatPlan(
+            name, shape.subject, shape.unit, members, shape.context_type, shape.keyed, shape.nested
+        )
+
+
+def is_planned(shape: ContextShape) -> bool:
+    """Whether a plan can say all that the shape does."""
+    plain = ContextShape()
+    return all(
+        field in PLANNED or getattr(shape, field) == getattr(plain, field)
+        for field in ContextShape.__struct_fields__
+    )
+
+
+FLAT: Final = FlatDialect(NAME, lambda bundle: OfrepAnswers(bundle) if bundle.table(NAME) >= 0 else None)

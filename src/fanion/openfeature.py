@@ -1,0 +1,209 @@
+"""An OpenFeature provider that evaluates in process (docs/in-process.md); needs the extra `fanion[openfeature]`.
+
+    api.set_provider(FanionProvider("/var/lib/fanion", "env_prod"))
+
+It answers as OFREP's provider does, without a server: five types that are kept apart, reasons, variants, metadata,
+errors by their codes, the caller's default where a flag has no value. A thread of its own looks at the store once
+a second, so that handlers are told of publishes (CONFIGURATION_CHANGED) and of a store that can't be read (STALE,
+then READY) and an idle process moves on too; after a fork the child has one of its own. `track` does nothing yet.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from datetime import date
+from os import PathLike
+from typing import Any, Final, TypeVar
+
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEventDetails
+from openfeature.exception import (
+    ErrorCode,
+    GeneralError,
+    OpenFeatureError,
+    ProviderNotReadyError,
+    TypeMismatchError,
+)
+from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
+from openfeature.provider import AbstractProvider, Metadata
+
+from fanion.errors import EvaluationError, FanionError
+from fanion.inprocess.evaluator import LOOK_EVERY_S, Evaluator
+
+T = TypeVar("T")
+ObjectValue = Sequence[FlagValueType] | Mapping[str, FlagValueType]
+
+PLAIN: Final = frozenset((str, int, float, bool, type(None)))
+CODES: Final = {code.value: code for code in ErrorCode}
+REASONS: Final = {reason.value: reason for reason in Reason}
+
+_watched: Final[weakref.WeakSet[FanionProvider]] = weakref.WeakSet()
+
+
+class FanionProvider(AbstractProvider):
+    """The flags of one environment of the store in the data directory `path`."""
+
+    def __init__(self, path: str | PathLike[str], environment: str) -> None:
+        super().__init__()
+        self._path = path
+        self._environment = environment
+        self._evaluator: Evaluator | None = None
+        self._changes = 0
+        self._stale = False
+        self._stop = threading.Event()
+
+    def get_metadata(self) -> Metadata:
+        return Metadata(name="fanion")
+
+    # -- life
+
+    def initialize(self, evaluation_context: EvaluationContext) -> None:
+        """Opens the store. Raises GeneralError where it can't be opened; it is tried again once a second then, and
+        handlers are told when it could."""
+        self.shutdown()
+        try:
+            self._open()
+        except FanionError as error:
+            raise GeneralError(str(error)) from error
+        finally:
+            self._stop = threading.Event()
+            _watched.add(self)
+            self._start()
+
+    def shutdown(self) -> None:
+        _watched.discard(self)
+        self._stop.set()
+        evaluator, self._evaluator = self._evaluator, None
+        if evaluator is not None:
+            evaluator.close()
+
+    def _open(self) -> None:
+        self._evaluator = Evaluator.open(self._path, self._environment)
+        self._changes, self._stale = 0, False
+
+    def _start(self) -> None:
+        threading.Thread(
+            target=_watch, args=(weakref.ref(self), self._stop), name="fanion-provider", daemon=True
+        ).start()
+
+    def _restart(self) -> None:
+        """In a child, which has the parent's memory but not its threads."""
+        self._stop = threading.Event()
+        self._start()
+
+    def _look(self) -> None:
+        """What the thread does once a second."""
+        evaluator = self._evaluator
+        try:
+            if evaluator is None:
+                self._open()
+                self.emit_provider_ready(ProviderEventDetails())
+                return
+            evaluator.refresh()
+        except FanionError:  # still not there, or shut down meanwhile
+            return
+        problem, changes = evaluator.problem, evaluator.changes
+        if problem and not self._stale:
+            self.emit_provider_stale(ProviderEventDetails(message=problem))
+        elif self._stale and not problem:
+            self.emit_provider_ready(ProviderEventDetails())
+        if changes != self._changes:
+            self.emit_provider_configuration_changed(ProviderEventDetails())
+        self._stale, self._changes = bool(problem), changes
+
+    # -- the five types
+
+    def resolve_boolean_details(
+        self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[bool]:
+        return self._resolve("boolean", flag_key, default_value, evaluation_context)
+
+    def resolve_string_details(
+        self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[str]:
+        return self._resolve("string", flag_key, default_value, evaluation_context)
+
+    def resolve_integer_details(
+        self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[int]:
+        return self._resolve("integer", flag_key, default_value, evaluation_context)
+
+    def resolve_float_details(
+        self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[float]:
+        return self._resolve("float", flag_key, default_value, evaluation_context)
+
+    def resolve_object_details(
+        self,
+        flag_key: str,
+        default_value: ObjectValue,
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[ObjectValue]:
+        return self._resolve("object", flag_key, default_value, evaluation_context)
+
+    def _resolve(
+        self, kind: str, key: str, default: T, context: EvaluationContext | None
+    ) -> FlagResolutionDetails[T]:
+        evaluator = self._evaluator
+        if evaluator is None:
+            raise ProviderNotReadyError("the store isn't open")
+        try:
+            found = evaluator.evaluate(key, flat_context(context))
+        except FanionError as error:
+            raise as_openfeature(error) from error
+        reason, value = REASONS.get(found.reason, found.reason), found.value
+        if found.type == kind:
+            return FlagResolutionDetails(value, None, None, reason, found.variant, found.metadata)
+        if value is None:
+            return FlagResolutionDetails(default, None, None, reason, None, found.metadata)
+        raise TypeMismatchError(f"flag {key!r} is {found.type}, and was asked for as {kind}")
+
+
+def flat_context(context: EvaluationContext | None) -> dict[str, Any]:
+    """What an evaluator is asked with: the attributes, and the targeting key where there is one."""
+    if context is None:
+        return {}
+    flat: dict[str, Any] = {"targetingKey": context.targeting_key} if context.targeting_key else {}
+    flat.update(context.attributes)
+    for name, value in flat.items():
+        if type(value) not in PLAIN:
+            flat[name] = plain(value)
+    return flat
+
+
+def plain(value: Any) -> Any:
+    """A value of JSON's types, as an SDK's context would be sent: dates as text, sequences as lists."""
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        return [plain(one) for one in value]
+    return value
+
+
+def as_openfeature(error: FanionError) -> OpenFeatureError:
+    code = CODES.get(error.code) if isinstance(error, EvaluationError) else None
+    return ErrorCode.to_exception(code or ErrorCode.GENERAL, str(error))
+
+
+def _watch(provider: weakref.ref[FanionProvider], stop: threading.Event) -> None:
+    while not stop.wait(LOOK_EVERY_S):
+        known = provider()
+        if known is None:
+            return
+        known._look()
+        del known
+
+
+def _restart_all() -> None:
+    for provider in list(_watched):
+        provider._restart()
+
+
+os.register_at_fork(after_in_child=_restart_all)
