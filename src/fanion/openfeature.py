@@ -168,10 +168,9 @@ def flat_context(context: EvaluationContext | None) -> dict[str, Any]:
         return {}
     flat: dict[str, Any] = {"targetingKey": context.targeting_key} if context.targeting_key else {}
     flat.update(context.attributes)
-    for name, value in flat.items():
-        if type(value) not in PLAIN:
-            flat[name] = plain(value)
-    return flat
+    if PLAIN.issuperset(map(type, flat.values())):
+        return flat
+    return {name: plain(value) for name, value in flat.items()}
 
 
 def plain(value: Any) -> Any:

@@ -506,3 +506,14 @@ def test_processes_of_other_containers_with_one_process_id_all_evaluate(data: Pa
             process.communicate("", timeout=30)
     with Pinned(data / "store" / "data.mdb") as pinned:
         assert not pinned.holds(1)
+
+
+def test_an_evaluator_that_is_forgotten_in_a_circle_is_collected_quietly(data: Path) -> None:
+    """The collector once took the word's map away from under the buffer that the core has of it."""
+    flags: Any = Evaluator.open(data, "env")
+    publication = flags._sight.entry.publication
+    flags.circle = flags
+    del flags
+    gc.collect()  # what can't be raised would be a warning, and so an error
+    with Pinned(data / "store" / "data.mdb") as pinned:
+        assert not pinned.holds(publication)

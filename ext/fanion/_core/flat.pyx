@@ -177,6 +177,7 @@ cdef class FlatReader:
         return made
 
 
+@cython.no_gc_clear  # a collector that cleared the buffer's owner would find it in use
 cdef class FlatFront:
     """The way in: the readers that are idle, while the generation word says what it said when they were made, and a
     second hasn't passed since anything was looked at. Everything else is the subclass's `ask_otherwise`."""

@@ -5,6 +5,7 @@ Whoever opens the store sees every flag, as a server key does; governance counts
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Final
 
 from fanion._core.evaluate import Bundle
@@ -19,8 +20,10 @@ from fanion.dialects.wire.flat import FlatDialect
 from fanion.model.json_value import JsonObject
 from fanion.model.shape import ContextShape
 
-PLANNED: Final = frozenset({"subject", "unit", "members", "types", "context_type", "keyed", "nested"})
-"""What a plan can say of a shape."""
+PLANNED: Final = frozenset(
+    {"subject", "unit", "members", "types", "context_type", "keyed", "nested", "keyless"}
+)
+"""What a plan can say of a shape; one without a targeting key isn't asked by plans, so `keyless` says nothing."""
 
 
 class OfrepAnswers:
@@ -42,7 +45,7 @@ class OfrepAnswers:
 
     def every(self, context: JsonObject) -> list[bytes]:
         try:
-            return everything(self._at, False, who(dict(context)))
+            return list(chain.from_iterable(everything(self._at, False, who(dict(context)))))
         except Fault as fault:
             return [refuse(fault)[1]]
 

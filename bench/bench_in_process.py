@@ -1,0 +1,22 @@
+"""What one flag takes in process: a regression here is paid by every evaluation of a Python program.
+
+The rows and their interleaved comparison are `bench.in_process`'s; here each is run by itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.in_process import INSTALL, ROWS, is_installed
+
+
+@pytest.mark.parametrize("name", ROWS)
+def bench_one_flag_in_process(benchmark: Any, tmp_path: Path, name: str) -> None:
+    row, needs = ROWS[name]
+    if not is_installed(needs):
+        pytest.skip(f"not installed: {INSTALL}")
+    with row(tmp_path) as ask:
+        assert isinstance(benchmark(ask), bool)
