@@ -508,6 +508,29 @@ def test_processes_of_other_containers_with_one_process_id_all_evaluate(data: Pa
         assert not pinned.holds(1)
 
 
+def test_a_server_with_this_process_id_in_another_container_is_no_hindrance(data: Path) -> None:
+    """LMDB tells readers apart by process ids, and the one that comes second isn't let in."""
+    root_or_skip()
+    hold = (
+        "import sys; from pathlib import Path; from fanion.store.store import Store; "
+        "store = Store.open(Path(sys.argv[1])); pinned = store.pin(); print('held', flush=True); sys.stdin.read()"
+    )
+    around = ["unshare", "-p", "-f", "--kill-child"]
+    holder = subprocess.Popen(
+        [*around, sys.executable, "-c", hold, str(data)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        told = shown(data, *around)
+        assert (told.stdout, told.stderr) == ("first\n", "")
+    finally:
+        holder.communicate("", timeout=30)
+
+
 def test_an_evaluator_that_is_forgotten_in_a_circle_is_collected_quietly(data: Path) -> None:
     """The collector once took the word's map away from under the buffer that the core has of it."""
     flags: Any = Evaluator.open(data, "env")

@@ -236,23 +236,23 @@ class Onlooker:
                 environment.close()
 
     def _open(self, path: Path, lock: bool) -> tuple[lmdb.Environment, Handles]:
-        environment = lmdb.open(
-            str(path),
-            max_dbs=len(DATABASES),
-            readonly=True,
-            lock=lock,
-            create=False,
-            max_spare_txns=0,
-        )
+        """With the lock if it can be had: not where all readers' places are taken, or this process id's is."""
+        environment = None
         try:
+            environment = lmdb.open(
+                str(path),
+                max_dbs=len(DATABASES),
+                readonly=True,
+                lock=lock,
+                create=False,
+                max_spare_txns=0,
+            )
             return environment, open_databases(environment, create=False)
-        except (lmdb.LockError, lmdb.ReadersFullError):
-            environment.close()
-            if not lock:
+        except BaseException as error:
+            if environment is not None:
+                environment.close()
+            if not lock or not isinstance(error, lmdb.LockError | lmdb.ReadersFullError):
                 raise
-        except BaseException:
-            environment.close()
-            raise
         return self._open(path, lock=False)
 
     def _unreadable(self, error: OSError | ValueError) -> StoreError:
