@@ -143,10 +143,20 @@ class Database:
             return environment
 
     @classmethod
-    def opened(cls, directory: Path) -> Database | None:
-        """What this process has open of a resolved directory; the caller takes no share in it."""
-        found = cls._open.get(str(directory))
-        return found if found is not None and found._pid == os.getpid() else None
+    @contextmanager
+    def beside(cls, directory: Path) -> Iterator[Database | None]:
+        """What this process has open of a resolved directory, which stays open meanwhile; None: nothing, and nobody
+        opens it meanwhile, since LMDB can't be open twice in one process."""
+        with cls._opening:
+            found = cls._open.get(str(directory))
+            if found is None or found._pid != os.getpid():
+                yield None
+                return
+            found._holders += 1
+        try:
+            yield found
+        finally:
+            found.give_back()
 
     @property
     def environment(self) -> lmdb.Environment:

@@ -215,25 +215,27 @@ class Onlooker:
     def _reading(self) -> Iterator[tuple[lmdb.Environment, Handles]]:
         """LMDB, open as long as this lasts; this process's own store, where it has that open."""
         path = store_path(self.directory)
-        opened = Database.opened(self.directory)
-        if opened is not None:
-            yield opened.environment, opened.databases
-            return
+        with Database.beside(self.directory) as opened:
+            try:
+                if opened is not None:
+                    yield opened.environment, opened.databases
+                    return
+                environment, databases = self._open(path, self._may_lock(path))
+                try:
+                    yield environment, databases
+                finally:
+                    environment.close()
+            except lmdb.Error as error:
+                raise translate(error, str(path)) from error
+
+    def _may_lock(self, path: Path) -> bool:
+        """Whether this process may write LMDB's lock file. Raises StoreError where it can't read the store's."""
         try:
             check_file(path)
         except StoreError as error:
-            cause = OSError(13, "Permission denied")
-            raise (self._unreadable(cause) if _is_denied(self.data_path) else error) from None
-        lock = os.access(path / "lock.mdb", os.R_OK | os.W_OK)
-        environment = None
-        try:
-            environment, databases = self._open(path, lock)
-            yield environment, databases
-        except lmdb.Error as error:
-            raise translate(error, str(path)) from error
-        finally:
-            if environment is not None:
-                environment.close()
+            denied = self._unreadable(PermissionError(13, "Permission denied"))
+            raise (denied if _is_denied(self.data_path) else error) from None
+        return os.access(path / "lock.mdb", os.R_OK | os.W_OK)
 
     def _open(self, path: Path, lock: bool) -> tuple[lmdb.Environment, Handles]:
         """With the lock if it can be had: not where all readers' places are taken, or this process id's is."""
