@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fanion.definitions.lowering.expressions import StepAssembler
@@ -132,6 +133,12 @@ class ExpressionMaker:
     def steps(self) -> Steps:
         self.code = StepAssembler()
         self.tree(self.r.randrange(5), Where())
+        return self.code.finish()
+
+    def heavy_steps(self) -> Steps:
+        """What passes a limit on a long list."""
+        self.code = StepAssembler()
+        self.heavy(1, Where())
         return self.code.finish()
 
     # -- values
@@ -274,6 +281,26 @@ class ExpressionMaker:
         self.tree(deep, where)
         self.code.place(end)
 
+    def heavy(self, deep: int, where: Where) -> None:
+        """What grows with the list: a loop in a loop, or a text that each turn makes longer."""
+        self.code.add(S.LOAD, LISTS % self.loads)
+        if self.r.random() < 0.5:
+            inner = Where(where.loops + 2, False, where.height)
+            body = functools.partial(self.tree, min(deep, 1), inner)
+            self.code.loop(S.MAP, lambda: self._loop_over_list(body))
+            return
+        self.code.constant(self.r.choice(["x", "x" * 60]))
+        self.code.loop(S.REDUCE, self._append_item)
+
+    def _loop_over_list(self, body: Callable[[], None]) -> None:
+        self.code.add(S.LOAD, LISTS % self.loads)
+        self.code.loop(self.r.choice([S.MAP, S.FILTER, S.ALL, S.SOME]), body)
+
+    def _append_item(self) -> None:
+        self.code.add(S.ACCUMULATOR)
+        self.code.add(S.ITEM)
+        self.code.add(S.CAT, 2)
+
     def loop(self, deep: int, where: Where) -> None:
         if where.loops == LOOPS_MAX:
             self.leaf(where)
@@ -313,7 +340,7 @@ def draw_attributes(r: random.Random) -> dict[str, Any]:
     found["deep"] = {"a": {"b": value()}, "list": [scalar(), scalar()], "length": scalar()}
     found["users"] = [{"name": r.choice(WORDS), "age": r.choice(EDGES)} for _ in range(r.randrange(4))]
     if r.random() < 0.1:
-        found[r.choice(["list", *NAMES[:6]])] = r.choice(LARGE)
+        found[r.choice(["list", "list", "list", *NAMES[:6]])] = r.choice(LARGE)
     for name in NAMES[:6]:
         if r.random() < 0.15:
             found.pop(name, None)
@@ -329,6 +356,9 @@ def nested_list(deep: int) -> list[Any]:
 
 LARGE: list[Any] = [
     list(range(1_000)),
+    list(range(1_000)),
+    list(range(150)),
+    ["ab"] * 100,
     [1] * 1_001,
     [{"name": "x"}] * 40,
     [list(range(40))] * 40,

@@ -9,16 +9,18 @@ import contextlib
 import os
 import random
 from collections import Counter
+from typing import Any, ClassVar
 
 import pytest
 
 from fanion._core.evaluate import Bundle
 from fanion.bundle.compiler import compile_bundle
 from fanion.definitions.lowering.builder import Builder
+from fanion.engine import expression
 from fanion.engine.reference import evaluate
 from fanion.model import program as p
 from fanion.model.context import EvaluationContext
-from fanion.model.expression import StepOp
+from fanion.model.expression import ARENA_BYTES_MAX, BUDGET, StepOp
 from fanion.model.parts import Piece, PieceKind
 from tests.property.expressions import NAMES, ExpressionMaker, draw_attributes
 
@@ -55,7 +57,7 @@ def a_program(source: random.Random) -> p.Lowered:
     builder.slot(p.Slot(p.Source.ATTRIBUTE, "deep.a.b", dotted=True))
     builder.slot(p.Slot(p.Source.ATTRIBUTE, "list.length", dotted=True))
     builder.slot(p.Slot(p.Source.CONTEXT_KEYS, ""))
-    computed: list[int] = []
+    computed = [builder.computed(ExpressionMaker(source, len(NAMES)).heavy_steps())]
     while len(computed) < SLOTS:
         make = ExpressionMaker(source, len(builder.slots) if source.random() < 0.3 else len(NAMES) + 4)
         with contextlib.suppress(ValueError):  # too high a stack, or loads too deep
@@ -65,22 +67,41 @@ def a_program(source: random.Random) -> p.Lowered:
     return builder.finish()
 
 
-def test_core_and_twin_compute_the_same_of_random_steps_and_contexts() -> None:
+class Counted(expression.Run):
+    """A run that is looked at afterwards."""
+
+    made: ClassVar[list[expression.Run]] = []
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.made.append(self)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240 + TREES // 500)
+def test_core_and_twin_compute_the_same_of_random_steps_and_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expression, "Run", Counted)
     met: Counter[StepOp] = Counter()
     kinds: Counter[int] = Counter()
+    passed: Counter[str] = Counter()
     for seed in range(SEED, SEED + -(-TREES // (SLOTS * CONTEXTS))):
         source = random.Random(seed)
         lowered = a_program(source)
         met.update(step.op for slot in lowered.slots for step in slot.steps)
         bundle = Bundle(compile_bundle(lowered, {}))
-        for _ in range(CONTEXTS):
+        for turn in range(CONTEXTS):
             attributes = draw_attributes(source)
+            if turn == 0:
+                attributes["list"] = source.choice([list(range(1_000)), ["é" * 300] * 200, [[1] * 999] * 40])
             members = draw_attributes(source) if source.random() < 0.2 else {"targetingKey": "u"}
             question = bundle.ask(members, attributes, ())
             context = EvaluationContext(members, attributes)
             for number in range(len(lowered.decisions)):
                 expected = evaluate(lowered, number, context)
                 kinds[expected.outcome] += 1
+                passed["budget"] += any(run.spent > BUDGET for run in Counted.made)
+                passed["arena"] += any(run.used > ARENA_BYTES_MAX for run in Counted.made)
+                Counted.made.clear()
                 found = question.evaluate(number)
                 if found != expected:
                     slot = lowered.decisions[number].nodes[1].slot  # type: ignore[union-attr]
@@ -91,3 +112,4 @@ def test_core_and_twin_compute_the_same_of_random_steps_and_contexts() -> None:
     if TREES >= 10_000:
         assert met.keys() == set(StepOp)
         assert kinds.keys() == {0, 2, 3, 4, 5, 6, 7, 8}, kinds
+        assert min(passed.values()) >= TREES // 2_500, passed
