@@ -154,7 +154,19 @@ def looks_below_nothing(rule: Any, context: Context) -> bool:
     return any(name in context[1] and not context[1][name] for name in below)
 
 
-EXCEPTIONS = (hashes_beyond_ascii, shares_are_computed, loops_over_no_list, looks_below_nothing)
+def defaults_for_null(rule: Any, context: Context) -> bool:
+    """Its two forms take a default for null in different places; here it always counts."""
+    given = [one for name, one in parts(rule) if name == "var" and isinstance(one, list) and len(one) > 1]
+    return any(found_by({"var": one}, context) is None for one in given)
+
+
+EXCEPTIONS = (
+    hashes_beyond_ascii,
+    shares_are_computed,
+    loops_over_no_list,
+    looks_below_nothing,
+    defaults_for_null,
+)
 """Where the published evaluator says otherwise than Fanion means to."""
 
 
