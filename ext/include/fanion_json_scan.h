@@ -5,12 +5,15 @@
  * unfinished string ends the pass: the decoder refuses that text.
  *
  * Decoders are slow at some numbers: where the usual arithmetic can't tell which double is nearest, 1e300 takes 10 us
- * and 1e23 half of one, 65 ns being usual. So a number with a large exponent counts as many tokens.
+ * and 1e23 half of one, 65 ns being usual. So a number with a large exponent counts as many tokens, and a long one as
+ * one for each FANION_JSON_TOKEN_DIGITS characters.
  *
  * `fanion_json_mend` writes U+FFFD over escapes that are half a surrogate pair, in place and in one pass.
  *
  * `fanion_json_cut` finds the items of the array that is the member `name` of the top-level object, by brackets and
  * commas alone, and refuses while counting. Of several members of that name it takes the first array.
+ *
+ * `fanion_json_condense` (in fanion_json_condense.h) makes a text that is mostly blanks or escapes shorter.
  *
  * Does not need the GIL. Reads only [text, text + length); takes no memory but the caller's.
  */
@@ -18,6 +21,7 @@
 #define FANION_JSON_SCAN_H
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +33,11 @@ enum {
     FANION_JSON_EXPONENT_HUGE = 100,   /* and from here on as FANION_JSON_HUGE_TOKENS */
     FANION_JSON_LARGE_TOKENS = 16,
     FANION_JSON_HUGE_TOKENS = 256,
+    FANION_JSON_TOKEN_DIGITS = 8, /* of a number longer than FANION_JSON_DIGITS_USUAL */
+    FANION_JSON_DIGITS_USUAL = 32, /* -1.7976931348623157e+308 has 24 characters */
 };
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first byte of a word is its lowest");
 
 typedef enum {
     FANION_JSON_WITHIN = 0,
@@ -49,13 +57,36 @@ typedef struct {
     uint64_t tokens_max; /* names, strings, numbers (see above), words and brackets of the whole text */
 } fanion_json_bounds;
 
+/* Eight bytes of a text, and which of them are `byte`: the lowest bit that is set belongs to the first. */
+static inline uint64_t fanion_json_word(const uint8_t *at) {
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+static inline uint64_t fanion_json_bytes_equal(uint64_t word, uint8_t byte) {
+    const uint64_t ones = UINT64_C(0x0101010101010101), other = word ^ (ones * byte);
+    return (other - ones) & ~other & (ones << 7);
+}
+
+/* The first quote or backslash in [at, end), else `end`. */
+static inline const uint8_t *fanion_json_plain_end(const uint8_t *at, const uint8_t *end) {
+    for (; end - at >= (ptrdiff_t)sizeof(uint64_t); at += sizeof(uint64_t)) {
+        const uint64_t word = fanion_json_word(at);
+        const uint64_t found = fanion_json_bytes_equal(word, '"') | fanion_json_bytes_equal(word, '\\');
+        if (found) return at + (__builtin_ctzll(found) >> 3);
+    }
+    while (at < end && *at != '"' && *at != '\\') at++;
+    return at;
+}
+
 /* The first byte behind the string that begins at `at` (its opening quote), NULL when it has no end. */
 static inline const uint8_t *fanion_json_string_end(const uint8_t *at, const uint8_t *end) {
     at++;
-    while (at < end) {
-        const uint8_t byte = *at;
-        if (byte == '"') return at + 1;
-        at += byte == '\\' ? 2 : 1;
+    while ((at = fanion_json_plain_end(at, end)) < end) {
+        if (*at == '"') return at + 1;
+        if (end - at < 2) return NULL;
+        at += 2;
     }
     return NULL;
 }
@@ -168,6 +199,7 @@ static inline fanion_json_verdict fanion_json_scan(
             if ((uint64_t)(at - first) > bounds->digits_max) return FANION_JSON_TOO_LONG_NUMBER;
             if (exponent && !fanion_json_is_finite(first, (size_t)(at - first))) return FANION_JSON_NOT_FINITE;
             if (exponent) tokens += fanion_json_exponent_tokens(first, at) - 1;
+            if (at - first > FANION_JSON_DIGITS_USUAL) tokens += (uint64_t)(at - first) / FANION_JSON_TOKEN_DIGITS - 1;
         } else if (byte >= 'a' && byte <= 'z') {
             do at++;
             while (at < end && *at >= 'a' && *at <= 'z');

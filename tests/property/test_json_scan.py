@@ -47,6 +47,8 @@ def plain_scan(body: bytes, depth_max: int, keys_max: int, digits_max: int, toke
                 if not is_finite(text):
                     return json_scan.NOT_FINITE
                 count += tokens_of(text) - 1
+            if len(text) > json_scan.DIGITS_USUAL:
+                count += len(text) // json_scan.TOKEN_DIGITS - 1
         if count > tokens_max:
             return json_scan.TOO_MANY_TOKENS
     return json_scan.WITHIN
@@ -122,6 +124,12 @@ SCRAPS = st.lists(
             "1e999",
             "-1.5E-3",
             "12345678901",
+            "7" * 33,
+            "7" * 40,
+            "\\u00e4",
+            "\\ud83d",
+            "\\ude00",
+            "  ",
             "null",
             '\\"',
             "é",
@@ -142,7 +150,9 @@ BODIES = st.one_of(
 )
 
 
-@given(BODIES, st.integers(1, 6), st.integers(0, 6), st.integers(1, 12), st.integers(1, 40))
+@given(
+    BODIES, st.integers(1, 6), st.integers(0, 6), st.integers(1, 12) | st.integers(30, 60), st.integers(1, 40)
+)
 @example(b'{"a":1', 4, 0, 9, 9)
 @example(b'"\\', 4, 4, 9, 9)
 @example(b"1" * 13, 4, 4, 12, 9)
@@ -252,3 +262,77 @@ def test_text_of_more_halves_than_any_cut_makes_is_left_as_it_is() -> None:
     assert json_scan.mend(rb"\ud83d" * json_scan.HALVES_MAX) == rb"\ufffd" * json_scan.HALVES_MAX
     assert json_scan.mend(rb"\ud83d" * (json_scan.HALVES_MAX + 1)) is None
     assert json_scan.mend(rb"\ud83d\ude00" * (json_scan.HALVES_MAX + 1)) is None
+
+
+ESCAPE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.", re.DOTALL
+)
+PARTS = re.compile(r'"(?:[^"\\]|\\.)*+"|"|[ \t\r\n]++', re.DOTALL)
+
+
+def plain_condense(body: bytes) -> bytes:
+    """The twin of what `json_scan.condense` makes of a text that is worth it."""
+
+    def unescaped(found: re.Match[str]) -> str:
+        text = found.group()
+        if text[1] != "u" or len(text) < 6:
+            return text
+        character = json.loads(f'"{text}"')
+        return (
+            text if character < " " or character in '"\\' or "\ud800" <= character <= "\udfff" else character
+        )
+
+    def shortened(found: re.Match[str]) -> str:
+        text = found.group()
+        return ESCAPE.sub(unescaped, text) if text[0] == '"' else text[0]
+
+    whole = body.decode("utf-8", "surrogateescape")
+    open_at = next((part.start() for part in PARTS.finditer(whole) if part.group() == '"'), len(whole))
+    tail = ESCAPE.sub(unescaped, whole[open_at:])
+    return (PARTS.sub(shortened, whole[:open_at]) + tail).encode("utf-8", "surrogateescape")
+
+
+FILL = " " * 64
+"""Put before a text so that it is worth condensing."""
+
+
+@given(BODIES)
+@example(b'"\\u0022\\u005c\\u001f\\u0020\\u00E4\\u20ac"')
+@example(b'"\\ud83d\\ude00\\ud83d\\ud83d\\ude00\\ude00"')
+@example(b'"\\ud83d\\u00e4"')
+@example(b'"\\\\u00e4"')
+@example(b'"\\u00e')
+@example(b'"\xc3\\u0080"')
+def test_a_condensed_text_is_what_the_plain_pass_makes_of_it_and_reads_the_same(body: bytes) -> None:
+    text = FILL.encode() * (1 + len(body) // 32) + body
+    condensed = json_scan.condense(text)
+    assert condensed == plain_condense(text)
+    assert json_scan.condense(condensed) is None
+    assert plain_condense(condensed) == condensed
+    assert read(condensed) == read(text)
+
+
+def read(text: bytes) -> Any:
+    """What the decoder makes of it; None where it refuses."""
+    try:
+        return repr(msgspec.json.decode(text))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def test_a_text_that_has_little_to_save_is_left_alone() -> None:
+    for text in (b"", b"{}", b'{"a": "b", "c": [1, 2, 3]}', rb'"\ud83d"' * 100, rb'"\n\n"' * 100):
+        assert json_scan.condense(text) is None
+
+
+def test_a_text_of_half_pairs_alone_is_left_as_it_is() -> None:
+    for count, worth in ((json_scan.HALVES_MAX, True), (json_scan.HALVES_MAX + 1, False)):
+        text = b'"' + rb"\ud83d" * count + rb"\u00e4" * count + b'"'
+        assert (json_scan.condense(text) is not None) == worth
+
+
+def test_long_numbers_count_as_many() -> None:
+    usual, long = b"7" * json_scan.DIGITS_USUAL, b"7" * 320
+    for number, tokens in ((usual, 1), (usual + b"7", 4), (long, 40)):
+        assert json_scan.scan(number, 64, 9, 400, tokens) == json_scan.WITHIN
+        assert json_scan.scan(number, 64, 9, 400, tokens - 1) == json_scan.TOO_MANY_TOKENS

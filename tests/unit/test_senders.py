@@ -70,6 +70,16 @@ def test_traffical_keeps_each_event_of_a_batch_with_text_cut_inside_an_emoji() -
     assert [one["unitKey"] for one in stored(asked)] == ["u", MEANT, "u"]
 
 
+def test_a_batch_that_is_mostly_blanks_and_escapes_is_kept_as_the_same_in_fewer_bytes() -> None:
+    asked = make_caller()
+    name = "\u00e4\U0001f600" * 5_000
+    body = json.dumps({"events": [TRACK, TRACK | {"unitKey": name}, TRACK | {"unitKey": CUT}]}).encode()
+    spaced = body.replace(b",", b"," + b" " * 5_000)
+    assert asked.call("POST", "/v1/events", spaced, key=KEY).body == b'{"accepted":3,"written":3}'
+    assert [one["unitKey"] for one in stored(asked)] == ["u", name, MEANT]
+    assert len(asked.parts.journal.records[0]["body"]) < len(body) // 2
+
+
 @pytest.mark.parametrize(
     ("path", "document"),
     [

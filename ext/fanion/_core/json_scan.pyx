@@ -14,6 +14,8 @@ cdef extern from "fanion_json_scan.h" nogil:
         FANION_JSON_EXPONENT_HUGE
         FANION_JSON_LARGE_TOKENS
         FANION_JSON_HUGE_TOKENS
+        FANION_JSON_TOKEN_DIGITS
+        FANION_JSON_DIGITS_USUAL
 
     ctypedef enum fanion_json_verdict:
         FANION_JSON_WITHIN
@@ -43,6 +45,10 @@ cdef extern from "fanion_json_scan.h" nogil:
         fanion_json_span *spans, fanion_json_array *array,
     )
 
+cdef extern from "fanion_json_condense.h" nogil:
+    uint64_t fanion_json_waste(const uint8_t *text, uint64_t length)
+    uint64_t fanion_json_condense(uint8_t *text, uint64_t length)
+
 
 WITHIN = FANION_JSON_WITHIN
 TOO_DEEP = FANION_JSON_TOO_DEEP
@@ -59,6 +65,11 @@ EXPONENT_LARGE = FANION_JSON_EXPONENT_LARGE
 EXPONENT_HUGE = FANION_JSON_EXPONENT_HUGE
 LARGE_TOKENS = FANION_JSON_LARGE_TOKENS
 HUGE_TOKENS = FANION_JSON_HUGE_TOKENS
+TOKEN_DIGITS = FANION_JSON_TOKEN_DIGITS
+DIGITS_USUAL = FANION_JSON_DIGITS_USUAL
+
+cdef enum:
+    WASTE_SHARE = 8  # of a text, one part of so many has to be waste before it is worth a pass
 
 
 def scan(bytes text not None, uint32_t depth_max, uint32_t keys_max, uint32_t digits_max, uint64_t tokens_max):
@@ -82,6 +93,16 @@ def mend(bytes text not None):
     HALVES_MAX."""
     cdef bytes copy = PyBytes_FromStringAndSize(<char *> text, len(text))  # not shared with anyone yet
     return copy if fanion_json_mend(<uint8_t *> <char *> copy, len(copy)) else None
+
+
+def condense(bytes text not None):
+    """The text in fewer bytes, by an eighth at least; None where there is too little to save, or nothing."""
+    cdef uint64_t length = len(text), most = length - length / WASTE_SHARE
+    if fanion_json_waste(<const uint8_t *> <char *> text, length) < length / WASTE_SHARE:
+        return None
+    cdef bytes copy = PyBytes_FromStringAndSize(<char *> text, len(text))  # not shared with anyone yet
+    cdef uint64_t shorter = fanion_json_condense(<uint8_t *> <char *> copy, length)
+    return copy[:shorter] if shorter < length and shorter <= most else None
 
 
 def cut(bytes text not None, bytes name not None, uint64_t items_max):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 
 from fanion.auth.guesses import KeyGuesses, parse_networks
@@ -25,7 +25,7 @@ from fanion.dialects.wire.bodies import mended
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, check_body
+from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, Condensed, check_body
 from fanion.dialects.wire.reply import HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import FanionError, StoreError
@@ -147,7 +147,7 @@ def make_handler(
                     if b"content-encoding" in headers:
                         body = await undo_encoding(headers, body, bytes_max, partial(watch.hold, task))
                     if len(body) > FREE_BYTES_MAX and endpoint.scan is not LATER:
-                        check_body(body, limits, batch=endpoint.scan is Scan.BATCH)
+                        body = check_body(body, limits, batch=endpoint.scan is Scan.BATCH)
                 later = current()
                 if later is not snapshot:
                     snapshot = later
@@ -161,6 +161,8 @@ def make_handler(
 
             try:
                 answer = endpoint.handler(snapshot, record, body, tail, headers)
+            except Condensed as condensed:
+                answer = _ask(endpoint, snapshot, record, condensed.body, tail, headers)
             except Fault as fault:
                 meant = _meant(fault, endpoint, body)
                 answer = endpoint.handler(snapshot, record, meant, tail, headers)
@@ -237,6 +239,17 @@ def _other_method(
         return preflight(dialect.cors, methods, headers)
     text = f"The method must be {' or '.join(methods)}."
     return dialect.refuse(Fault(FaultKind.METHOD_NOT_ALLOWED, text, allow=allow))
+
+
+def _ask(
+    endpoint: Endpoint, snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
+) -> Reply | Awaitable[Reply]:
+    """What the handler says of a body that was condensed."""
+    try:
+        return endpoint.handler(snapshot, record, body, tail, headers)
+    except Fault as fault:
+        meant = _meant(fault, endpoint, body)
+    return endpoint.handler(snapshot, record, meant, tail, headers)
 
 
 def _meant(fault: Fault, endpoint: Endpoint, body: bytes) -> bytes:

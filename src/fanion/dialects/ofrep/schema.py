@@ -10,7 +10,7 @@ import msgspec
 from fanion.config import Limits
 from fanion.dialects.wire.bodies import REFUSED, mended
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.json_bounds import check_bounds, place_of, read_all
+from fanion.dialects.wire.json_bounds import check_once, place_of, read_all
 from fanion.model.json_value import JsonObject
 
 TARGETING_KEY: Final = "targetingKey"
@@ -64,7 +64,7 @@ class Bodies:
             return self._read(meant)
 
     def _read(self, body: bytes) -> JsonObject:
-        check_bounds(body, self._limits)
+        check_once(body, self._limits)
         try:
             return self._decode(body).context
         except msgspec.ValidationError as error:

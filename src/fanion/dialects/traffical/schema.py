@@ -35,6 +35,7 @@ from fanion.dialects.wire.json_bounds import (
     UNSCANNED_BYTES_MAX,
     check_bounds,
     check_numbers,
+    check_once,
     check_slow_numbers,
     place_of,
     read_all,
@@ -218,11 +219,11 @@ class Schema:
 
     def check_batch(self, body: bytes) -> None:
         """The bounds of a batch, its events counted, before anything is built of it. Raises Fault INVALID_SHAPE,
-        INVALID_JSON."""
+        INVALID_JSON; Condensed."""
         if len(body) <= UNSCANNED_BYTES_MAX:
             check_slow_numbers(body, self._limits)
         else:
-            check_bounds(body, self._limits, batch=True)
+            check_once(body, self._limits, batch=True)
             cut = json_scan.cut(body, EVENTS_NAME, EVENTS_MAX)
             if cut is not None and cut[2] is None:
                 raise Fault(FaultKind.INVALID_SHAPE, NO_EVENTS)

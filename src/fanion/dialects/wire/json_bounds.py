@@ -29,8 +29,8 @@ with members that a typed decoder skipped, so that a number beyond a double is r
 def check_bounds(body: bytes, limits: Limits, *, batch: bool = False) -> None:
     """Refuse nesting above `json_depth_max`, objects of more than `json_keys_max` members, numbers of more than
     `json_integer_digits_max` digits or beyond a double, and more names and values in all than `json_tokens_max`
-    (`batch`: `ingest_json_tokens_max`), where a number with a large exponent counts as many. One native pass, 1 to
-    6 ns a byte, that ends at the first of them. Raises Fault INVALID_JSON.
+    (`batch`: `ingest_json_tokens_max`), where a number with a large exponent, or a long one, counts as many. One
+    native pass, 1 to 6 ns a byte, that ends at the first of them. Raises Fault INVALID_JSON.
 
     The decoder doesn't convert a number that it skips (see `read_all`)."""
     tokens_max = limits.ingest_json_tokens_max if batch else limits.json_tokens_max
@@ -56,17 +56,41 @@ FREE_BYTES_MAX = 512
 """And up to this size whatever is in it: 1 ms at most."""
 
 
-def check_body(body: bytes, limits: Limits, *, batch: bool = False) -> None:
+class Condensed(Exception):  # noqa: N818  # a turn on the way, no error
+    """A large body says the same in much fewer bytes, `body`: the handler is to be asked again with those. Raised
+    only where a body is read, when nothing was done for it yet; what is condensed is never condensed again."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self.body = body
+
+
+def check_body(body: bytes, limits: Limits, *, batch: bool = False) -> bytes:
     """The bounds of a body above `FREE_BYTES_MAX`, before a decoder builds anything of it: all of them where it is
-    large, else where it holds a number that a decoder may be slow at. Raises Fault INVALID_JSON."""
-    if len(body) > UNSCANNED_BYTES_MAX or json_scan.exponents(body, 0):
+    large, else where it holds a number that a decoder may be slow at. Raises Fault INVALID_JSON.
+
+    Returns what is to be read: of a large body that is mostly blanks or escapes the same in fewer bytes."""
+    if len(body) > UNSCANNED_BYTES_MAX:
+        body = json_scan.condense(body) or body
         check_bounds(body, limits, batch=batch)
+    elif json_scan.exponents(body, 0):
+        check_bounds(body, limits, batch=batch)
+    return body
+
+
+def check_once(body: bytes, limits: Limits, *, batch: bool = False) -> None:
+    """`check_bounds` for a handler that looks for the bounds itself. Raises Condensed where less is to be read."""
+    if len(body) > UNSCANNED_BYTES_MAX and (condensed := json_scan.condense(body)) is not None:
+        raise Condensed(condensed)
+    check_bounds(body, limits, batch=batch)
 
 
 def check_batch(body: bytes, limits: Limits) -> None:
-    """As `check_body`, for a batch that no quick check knew."""
-    if len(body) > FREE_BYTES_MAX:
-        check_body(body, limits, batch=True)
+    """As `check_body`, for a batch that no quick check knew. Raises Condensed too."""
+    if len(body) > UNSCANNED_BYTES_MAX:
+        check_once(body, limits, batch=True)
+    elif len(body) > FREE_BYTES_MAX and json_scan.exponents(body, 0):
+        check_bounds(body, limits, batch=True)
 
 
 def check_slow_numbers(body: bytes, limits: Limits) -> None:
