@@ -1,4 +1,4 @@
-"""Every scenario of flagd's evaluator kit, through the twin, the core and OFREP."""
+"""Every scenario of flagd's evaluator kit, through the twin, the core, OFREP and in process."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from fanion import Evaluator, app
 from fanion.bundle.compiler import compile_bundle
+from fanion.config import Config
 from fanion.definitions import load
 from fanion.dialects import vocabulary
 from fanion.dialects.ofrep.emit import REASONS
 from fanion.engine.evaluator import open_environment
 from fanion.engine.reference import evaluate
+from fanion.errors import EvaluationError
 from fanion.model.api_key import hash_key
 from fanion.model.program import Answer, Cause, Lowered, Resolution, Source
 from fanion.model.program import Test as Leaf
@@ -68,10 +71,12 @@ def details(answer: Answer, metadata: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module", params=["twin", "core", "ofrep"])
+@pytest.fixture(scope="module", params=["twin", "core", "ofrep", "in process"])
 def ask(request: pytest.FixtureRequest, lowered: Lowered, tmp_path_factory: pytest.TempPathFactory) -> Ask:
     if request.param == "ofrep":
         return through_ofrep(world(tmp_path_factory.mktemp("kit")))
+    if request.param == "in process":
+        return in_process(world(tmp_path_factory.mktemp("kit")))
     parameters = {one.key: one for one in lowered.parameters}
     told = json.loads(lowered.documents["metadata"])
     shape = lowered.shapes["flagd"]
@@ -103,6 +108,24 @@ def through_ofrep(path: Path) -> Ask:
         metadata = found.get("metadata", {})
         assert "errorCode" in found or metadata.pop("source") == "flagd"  # which OFREP says of every flag
         return found
+
+    return ask
+
+
+def in_process(path: Path) -> Ask:
+    data = path.with_name("data")
+    app.publish(data, load([path], vocabulary()), Config())
+    evaluator = Evaluator.open(data, ENVIRONMENT)
+
+    def ask(key: str, context: dict[str, Any]) -> dict[str, Any]:
+        try:
+            answer = evaluator.evaluate(key, context)
+        except EvaluationError as error:
+            return {"errorCode": error.code}
+        metadata = dict(answer.metadata)
+        assert metadata.pop("source") == "flagd"
+        found: dict[str, Any] = {"reason": answer.reason, "metadata": metadata}
+        return found if answer.value is None else found | {"value": answer.value, "variant": answer.variant}
 
     return ask
 
