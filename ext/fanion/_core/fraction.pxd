@@ -117,9 +117,8 @@ cdef inline int hash_of(run_state *r, int kind, const json_value *v, uint32_t *o
     else:
         if v.kind == VALUE_NULL or v.kind == VALUE_ROOT or is_list(v) != (kind == FANION_FRACTION_CBOR_LIST):
             return COMPUTED
-        if append_cbor(r, v, 0):
+        if append_cbor(r, v, 0) or close_text(r, start, &data):
             return BEYOND
-        close_text(r, start, &data)
     hashed[0] = True
     out[0] = fanion_hash_murmur3_32(data.content.place, data.length)
     return spend(r, data.length >> 8)

@@ -240,8 +240,7 @@ cdef inline int part(run_state *r, const json_value *v, size_t first, size_t las
         return BEYOND
     if found.half_behind and append(r, FANION_HALF, FANION_HALF_BYTES):
         return BEYOND
-    close_text(r, start, out)
-    return COMPUTED
+    return close_text(r, start, out)
 
 
 cdef inline int substr(run_state *r, const json_value *values, uint32_t count, json_value *out) except -1:
@@ -295,8 +294,7 @@ cdef inline int cat(run_state *r, const json_value *v, json_value *out) except -
     cdef uint32_t start = r.used
     if append_items(r, v, False, 0):
         return BEYOND
-    close_text(r, start, out)
-    return COMPUTED
+    return close_text(r, start, out)
 
 
 # -- lists

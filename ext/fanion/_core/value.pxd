@@ -87,13 +87,16 @@ cdef inline int append(run_state *r, const char *text, size_t length) noexcept n
     return COMPUTED
 
 
-cdef inline void close_text(run_state *r, uint32_t start, json_value *out) noexcept nogil:
-    """The text that was opened where `used` was `start`."""
+cdef inline int close_text(run_state *r, uint32_t start, json_value *out) noexcept nogil:
+    """The text that was opened where `used` was `start`. Its end takes a byte too, of an empty text as well."""
+    if r.used + 1 > FANION_ARENA_BYTES_MAX:
+        return BEYOND
     out.kind = VALUE_TEXT
     out.length = r.used - start
     out.content.place = r.arena + start
     r.arena[r.used] = 0
     r.used = start + ((out.length + 8) & ~(<uint32_t> 7))
+    return COMPUTED
 
 
 cdef inline json_value *make_list(run_state *r, uint64_t count) noexcept nogil:
@@ -312,8 +315,7 @@ cdef inline int text_of(run_state *r, const json_value *v, json_value *out) exce
     if v.kind == VALUE_NUMBER or is_list(v):
         if append_items(r, v, True, 0) if is_list(v) else append_value(r, v):
             return BEYOND
-        close_text(r, start, out)
-        return COMPUTED
+        return close_text(r, start, out)
     out.content.place = ready_text(v, &length)
     out.kind = VALUE_TEXT
     out.length = <uint32_t> length
