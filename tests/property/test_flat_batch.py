@@ -15,6 +15,7 @@ from fanion._core.flat_batch import CHOICE, MAP, OBJECT, TEXT, FlatBatch, FlatOb
 from fanion.config import Limits
 from fanion.dialects.feather.schema import Schema
 from fanion.dialects.wire.fault import Fault
+from fanion.dialects.wire.json_bounds import Condensed
 from tests.property.bending import bend
 
 OWN = b"org_01hx"
@@ -45,9 +46,12 @@ def quick(body: bytes) -> bool:
 
 
 def full(body: bytes) -> int | None:
-    """How many events are another organisation's, by the full decoder; None when it refuses the batch."""
+    """How many events are another organisation's, by the full decoder; None when it refuses the batch. A large body
+    that is mostly blanks is read in fewer bytes, as the application does."""
     try:
         events = SCHEMA.events.read(body).events
+    except Condensed as shorter:
+        return full(shorter.body)
     except Fault:
         return None
     return sum(event.orgId != OWN.decode() for event in events)
