@@ -120,6 +120,20 @@ def test_a_body_of_halves_alone_is_not_read_twice() -> None:
     assert Caller().call("POST", BULK, body).json()["error"]["code"] == "INVALID_JSON"
 
 
+@pytest.mark.parametrize(
+    ("blanks", "halves"), [(40_000, 2_000), (0, 9_000), (40_000, json_scan.HALVES_MAX + 1)]
+)
+def test_a_large_body_of_blanks_and_halves_is_read_or_refused_never_failed(blanks: int, halves: int) -> None:
+    user = {"id": "u1", "custom_data": {"title": "\ud83d" * halves}}
+    body = json.dumps({"keys": [], "user": user}).replace(" ", " " * (1 + blanks // 5)).encode()
+    told = World().caller.call("POST", "/v1/variables", body, {"x-api-key": PENNON_KEY}, key=None)
+    assert told.status == (400 if halves > json_scan.HALVES_MAX else 200)
+    context = {"targetingKey": "u1", "title": "\ud83d" * halves}
+    body = json.dumps({"context": context}).replace(" ", " " * (1 + blanks // 5)).encode()
+    told = Caller().call("POST", BULK, body.replace(b'"context"', b'"flags": ["open"], "context"'))
+    assert told.status < 500
+
+
 def test_a_body_with_a_byte_order_mark_is_read_without_it(caller: Caller) -> None:  # noqa: F811
     assert Caller().call("POST", EVENTS, MARK + json.dumps({"events": [event()]}).encode()).status == 202
     traffical = make_caller()

@@ -161,11 +161,8 @@ def make_handler(
 
             try:
                 answer = endpoint.handler(snapshot, record, body, tail, headers)
-            except Condensed as condensed:
-                answer = _ask(endpoint, snapshot, record, condensed.body, tail, headers)
-            except Fault as fault:
-                meant = _meant(fault, endpoint, body)
-                answer = endpoint.handler(snapshot, record, meant, tail, headers)
+            except (Condensed, Fault) as turn:
+                answer = _ask_again(turn, endpoint, snapshot, record, body, tail, headers)
             reply = answer if isinstance(answer, tuple) else await answer
         except BaseException as error:
             reply = _explain(error, services, router, watch, scope, headers, endpoint)
@@ -241,15 +238,30 @@ def _other_method(
     return dialect.refuse(Fault(FaultKind.METHOD_NOT_ALLOWED, text, allow=allow))
 
 
-def _ask(
-    endpoint: Endpoint, snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
+def _ask_again(
+    turn: Condensed | Fault,
+    endpoint: Endpoint,
+    snapshot: Snapshot,
+    record: KeyRecord,
+    body: bytes,
+    tail: bytes,
+    headers: Headers,
 ) -> Reply | Awaitable[Reply]:
-    """What the handler says of a body that was condensed."""
-    try:
-        return endpoint.handler(snapshot, record, body, tail, headers)
-    except Fault as fault:
-        meant = _meant(fault, endpoint, body)
-    return endpoint.handler(snapshot, record, meant, tail, headers)
+    """What the handler says of a body in other bytes: condensed, or with its halves of pairs mended, or both, in
+    either order. Raises the Fault of what can't be read either way."""
+    mended_once = False
+    while True:
+        if isinstance(turn, Condensed):  # by an eighth each time; halves that were mended may be, once more
+            body = turn.body
+        elif mended_once:
+            raise turn
+        else:
+            body = _meant(turn, endpoint, body)
+            mended_once = True
+        try:
+            return endpoint.handler(snapshot, record, body, tail, headers)
+        except (Condensed, Fault) as another:
+            turn = another
 
 
 def _meant(fault: Fault, endpoint: Endpoint, body: bytes) -> bytes:
