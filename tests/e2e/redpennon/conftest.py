@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.redpennon.asking import SMALL_WINDOWS
-from tests.e2e.redpennon_world import (
-    publish_world,
-)
+from tests.e2e.redpennon_world import publish_world
 from tests.e2e.server import Running, start
 
 

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,11 @@ import pytest
 from fanion.dialects import canonical_forms
 from fanion.journal.event import expand
 from fanion.journal.reader import JournalReader
-from tests.e2e.redpennon_world import OPEN, SUSPENDED, publish_world
-from tests.e2e.server import Running, start
+from tests.e2e.redpennon_world import OPEN, SUSPENDED
+from tests.e2e.server import Running
 
 DRIVER = Path(__file__).with_name("redpennon_sdk_driver.py")
 CANDIDATES = ("python3.12", "python3.13", "python3.14")
-SMALL_WINDOWS = {"FANION_JOURNAL_EVENT_IDS": "65536", "FANION_JOURNAL_USED_TRACES": "65536"}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("redpennon-sdk") / "data"
-    publish_world(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def pennon(data: Path) -> Iterator[Running]:
-    running = start(data.with_name("log"), "--workers", "2", data=data, environment=SMALL_WINDOWS)
-    yield running
-    assert running.stop() == 0
 
 
 def sdk_python() -> str:
