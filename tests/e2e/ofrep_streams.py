@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from fanion.store.store import Store
 from tests.e2e.server import Running
 
 FLAGS = "/ofrep/v1/evaluate/flags"
@@ -34,6 +35,16 @@ def write_world(folder: Path, value: str = "first", other: str = "first", **key:
     path = folder / "streams.json"
     path.write_text(json.dumps(document))
     return path
+
+
+def revoke_server_key(data: Path) -> None:
+    with Store.open(data, write=True) as store:
+        (id,) = {
+            key.record.id
+            for key in store.stored_keys()
+            if key.record.environment == "env_streams" and key.record.kind == "server"
+        }
+        store.revoke_key(id)
 
 
 def fetch(running: Running, key: str = CLIENT, **headers: str) -> tuple[int, dict[str, str], Any]:

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from fanion.store.store import Store
 from tests.e2e.browser import Page, PageError
 from tests.e2e.ofrep_streams import CLIENT as STREAM_CLIENT
 from tests.e2e.ofrep_streams import SERVER as STREAM_SERVER
-from tests.e2e.ofrep_streams import write_world
+from tests.e2e.ofrep_streams import revoke_server_key, write_world
 from tests.e2e.server import Running, publish, start, wait_until
 from tests.unit.ofrep_world import CLIENT, FOLDER, SERVER
 
@@ -251,13 +250,7 @@ def test_polling_goes_on_after_a_key_was_revoked_and_keeps_what_it_had(
     running = serve("--workers", "1", data=tmp_path / "data")
     polling = {"pollInterval": QUICK_MS, "changeDetection": "polling"}
     open_provider(page, running, STREAM_SERVER, **polling)
-    with Store.open(tmp_path / "data", write=True) as store:
-        (id,) = {
-            key.record.id
-            for key in store.stored_keys()
-            if key.record.environment == "env_streams" and key.record.kind == "server"
-        }
-        store.revoke_key(id)
+    revoke_server_key(tmp_path / "data")
     assert poll_until(page, lambda seen: seen.count(401) > 5)
     assert ["PROVIDER_STALE", []] in page.call("told")
     assert ask(page, ("String", "told", "")) == [("first", "TARGETING_MATCH", None)]

@@ -15,7 +15,16 @@ import pytest
 
 from fanion.store.list_writer import ListWriter
 from fanion.store.store import Store
-from tests.e2e.ofrep_streams import CLIENT, OTHER, SERVER, Follower, address, fetch, write_world
+from tests.e2e.ofrep_streams import (
+    CLIENT,
+    OTHER,
+    SERVER,
+    Follower,
+    address,
+    fetch,
+    revoke_server_key,
+    write_world,
+)
 from tests.e2e.server import Running, publish, wait_until
 
 Serve = Callable[..., Running]
@@ -114,13 +123,7 @@ def test_a_revoked_key_s_streams_end_and_its_address_opens_nothing(
     running = begin(tmp_path, serve)
     uri, other = address(running, SERVER), address(running)
     followers, stays = [follow(running, uri) for _ in range(STREAMS)], follow(running, other)
-    with Store.open(tmp_path / "data", write=True) as store:
-        (id,) = {
-            key.record.id
-            for key in store.stored_keys()
-            if key.record.environment == "env_streams" and key.record.kind == "server"
-        }
-        store.revoke_key(id)
+    revoke_server_key(tmp_path / "data")
     wait_until(lambda: all(one.ended_whole is not None for one in followers))
     assert all(one.ended_whole for one in followers)
     assert stays.ended_whole is None

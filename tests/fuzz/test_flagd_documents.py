@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import random
@@ -17,7 +16,7 @@ from fanion.definitions.sources.flagd.lowering import lower
 from fanion.definitions.sources.flagd.source import parse, recognises
 from fanion.definitions.sources.format import SourceFile
 from fanion.engine.reference import evaluate
-from tests.fuzz.test_stitchd_documents import places
+from tests.fuzz.document_mutants import mutate
 from tests.property.flagd_random import Drawing
 
 MUTANTS = int(os.environ.get("PROPERTY_PROGRAMS", "1000")) // 2
@@ -64,20 +63,6 @@ JUNK: list[Any] = [
 ]
 
 
-def mutate(chance: random.Random, document: Any) -> None:
-    container, key = chance.choice(places(document))
-    pick = chance.randrange(5)
-    if pick == 0 and isinstance(container, dict):
-        del container[key]
-    elif pick == 1 and isinstance(container, dict):
-        container[f"{key}x"] = container.pop(key)
-    elif pick == 2:
-        other, other_key = chance.choice(places(document))
-        container[key] = copy.deepcopy(other[other_key])
-    else:
-        container[key] = copy.deepcopy(chance.choice(JUNK))
-
-
 def answer_all(data: bytes, drawing: Drawing) -> None:
     report, builder = Report(), Builder("env")
     source = SourceFile("flags.json", data)
@@ -106,7 +91,7 @@ def test_mutated_flag_sets_are_refused_or_answer(source: random.Random) -> None:
     }
     document["flags"]["f0"]["targeting"] = {"if": [{"$ref": "one"}, "on"]}
     for _ in range(drawing.pick.randrange(1, 4)):
-        mutate(drawing.pick, document)
+        mutate(drawing.pick, document, JUNK)
     recognises(document)
     answer_all(json.dumps(document).encode(errors="surrogatepass"), drawing)
 

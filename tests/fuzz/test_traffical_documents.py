@@ -19,6 +19,7 @@ from fanion.dialects.traffical.routes import DIALECT
 from fanion.engine.evaluator import open_environment
 from fanion.errors import ProgramError
 from tests.e2e.traffical_world import EVENT_DEFINITIONS, golden
+from tests.fuzz.document_mutants import places
 
 MUTANTS = int(os.environ.get("FANION_DOCUMENT_MUTANTS", "300"))
 BUNDLE = golden("bundle_features.json") | {"eventDefinitions": EVENT_DEFINITIONS, "suggestedRefreshMs": 1}
@@ -45,17 +46,6 @@ ODD: list[Any] = [
     "running",
     "edge",
 ]
-
-
-def places(document: Any) -> list[tuple[Any, Any]]:
-    """Every (container, key) of a document."""
-    found: list[tuple[Any, Any]] = []
-    items: Any = document.items() if isinstance(document, dict) else enumerate(document)
-    for key, value in items:
-        found.append((document, key))
-        if isinstance(value, dict | list):
-            found += places(value)
-    return found
 
 
 def mutate(chance: random.Random, document: Any) -> None:

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.server import Running, start
-from tests.e2e.stitchd_world import (
-    publish_world,
-)
+from tests.e2e.stitchd_world import publish_world
 
 
 @pytest.fixture(scope="module")
