@@ -96,12 +96,11 @@ static inline bool fanion_flat_take(fanion_flat_cursor *c, uint8_t byte) {
     return true;
 }
 
-/* After the opening quote: the text up to the closing one, plain ASCII only. */
-static inline bool fanion_flat_text_rest(fanion_flat_cursor *c, fanion_flat_text *text) {
-    const uint8_t *p = c->at;
+/* The first byte of [p, end) that isn't plain: a quote, a backslash, a control character, not ASCII; else `end`. */
+static inline const uint8_t *fanion_flat_plain_end(const uint8_t *p, const uint8_t *end) {
 #ifdef __SSE2__
     const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1F);
-    while (c->end - p >= 16) {
+    while (end - p >= 16) {
         __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
         __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, control), x);
         __m128i ends = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, slash)), low);
@@ -113,7 +112,13 @@ static inline bool fanion_flat_text_rest(fanion_flat_cursor *c, fanion_flat_text
         p += 16;
     }
 #endif
-    while (p < c->end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\') p++;
+    while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\') p++;
+    return p;
+}
+
+/* After the opening quote: the text up to the closing one, plain ASCII only. */
+static inline bool fanion_flat_text_rest(fanion_flat_cursor *c, fanion_flat_text *text) {
+    const uint8_t *p = fanion_flat_plain_end(c->at, c->end);
     if (p >= c->end || *p != '"') return false;
     text->text = (const char *)c->at;
     text->length = (uint32_t)(p - c->at);

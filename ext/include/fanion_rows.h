@@ -89,21 +89,7 @@ static inline uint32_t fanion_rows_escape(const uint8_t *p, const uint8_t *end) 
 static inline bool fanion_rows_text_rest(fanion_flat_cursor *c, fanion_flat_text *text, bool escapes) {
     const uint8_t *p = c->at;
     for (;;) {
-#ifdef __SSE2__
-        const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), control = _mm_set1_epi8(0x1F);
-        while (c->end - p >= 16) {
-            __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-            __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(x, control), x);
-            __m128i ends = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, slash)), low);
-            uint32_t hit = (uint32_t)_mm_movemask_epi8(_mm_or_si128(ends, x)); /* x: the top bit of what isn't ASCII */
-            if (hit) {
-                p += __builtin_ctz(hit);
-                break;
-            }
-            p += 16;
-        }
-#endif
-        while (p < c->end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\') p++;
+        p = fanion_flat_plain_end(p, c->end);
         if (p >= c->end || *p < 0x20) return false;
         if (*p == '"') break;
         if (*p == '\\' && !escapes) return false;
