@@ -14,6 +14,7 @@ from fanion.definitions import load, load_stored
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.limits import TEXT_BYTES_MAX, VARIANTS_MAX
 from fanion.definitions.reading.report import Report
+from fanion.definitions.reading.values import shown
 from fanion.definitions.sources.flagd.files import KEY_CHARS_MAX, METADATA_MAX
 from fanion.definitions.sources.flagd.lowering import lower, lower_flag
 from fanion.definitions.sources.flagd.source import parse, recognises
@@ -95,6 +96,12 @@ def answered(document: Any, key: str, context: dict[str, Any] | None = None) -> 
         ),
         ({"flags": {}, "metadata": {"fractional": "v1"}}, ("metadata.fractional", "'v1'", "v2 or v3")),
         ({"flags": {}, "metadata": {"clientSafe": "no"}}, ("metadata.clientSafe", "'no'", "true or false")),
+        ({"flags": {}, "metadata": {"clientSafe": 0}}, ("metadata.clientSafe", "0", "true or false")),
+        ({"flags": {}, "metadata": {"clientSafe": 1.0}}, ("metadata.clientSafe", "1.0", "true or false")),
+        (
+            {"flags": {"f": flag(variants={"on": 1.5, "off": 10**309})}},
+            ("flags.f.variants.off", shown(10**309), "whole numbers of 64 bits"),
+        ),
         ({"flags": [flag()]}, ("flags[0]", "an object", "a key")),
         (
             {"flags": [flag(key="a"), flag(key="a")]},

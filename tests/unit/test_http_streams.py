@@ -108,7 +108,12 @@ class World:
         loop = asyncio.get_running_loop()
         self.streams = Streams(self.services, loop)
         endpoint = StreamEndpoint(
-            "stream", Head(200, SSE), self.listen, lambda state, retry: b"<%b>" % state, lambda s: b"!%b" % s
+            "stream",
+            Head(200, SSE),
+            self.listen,
+            lambda state, retry: b"<%b>" % state,
+            lambda state: b"!%b" % state,
+            scope="listen",
         )
         dialect = replace(DIALECT, routes=lambda services: [Route(b"/stream", {}, stream=endpoint)])
         watch = BodyWatch(loop, config.limits)
@@ -421,8 +426,13 @@ def test_what_opens_nothing_is_refused_in_the_dialect_s_shape(run: Run) -> None:
     run(story)
 
 
-@pytest.mark.parametrize(("members", "status"), [({"dialects": ("other",)}, 401), ({"scopes": ("x",)}, 200)])
-def test_a_key_for_other_apis_opens_no_stream(run: Run, members: dict[str, Any], status: int) -> None:
+@pytest.mark.parametrize(
+    ("members", "status"),
+    [({"dialects": ("other",)}, 401), ({"scopes": ("x",)}, 403), ({"scopes": ("x", "listen")}, 200)],
+)
+def test_a_key_without_the_api_or_the_scope_opens_no_stream(
+    run: Run, members: dict[str, Any], status: int
+) -> None:
     async def story(world: World) -> None:
         world.listener = world.listener._replace(record=record(**members))
         assert (await world.open()).status == status

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,7 +21,7 @@ from fanion.cli.publish import command as publish
 from fanion.clock.belief import Moment, begin
 from fanion.clock.keeper import clock_path, encode
 from fanion.dialects import canonical_forms
-from fanion.errors import JournalError, RowsError
+from fanion.errors import JournalError, RowsError, StoreBusyError
 from fanion.journal.log_segment import KIND_EVENTS, PAGE, SegmentHeader
 from fanion.journal.reader import JournalReader
 from fanion.journal.rows import expand_rows
@@ -26,6 +29,7 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.storage import Storage
 from fanion.pipeline import pipeline as module
 from fanion.pipeline.flags import Flags
+from fanion.pipeline.manifest import File
 from fanion.pipeline.pipeline import LEAVING_S, MERGED_MIN, Pipeline
 from fanion.pipeline.query import ask
 from tests.property.test_row_columns import payload_of
@@ -276,6 +280,48 @@ def test_segments_stay_until_their_rows_are_committed(journal: Journal) -> None:
         made.run_once()
         assert json.loads(checkpoint.read_text())["next_sequence"] == {"0": 2}
         assert made.manifest.place.next_sequence == {0: 2}
+
+
+def test_what_was_merged_is_written_again_only_when_as_much_has_come() -> None:
+    def sizes(*given: int) -> list[int]:
+        return [file.bytes for file in module._alike([File("f", "e", 1, 1, size) for size in given])]
+
+    assert sizes(*[10] * 8) == [10] * 8
+    assert sizes(1_000, *[10] * 8) == [10] * 8
+    assert sizes(1_000, 300, *[10] * 8) == [10] * 8
+    assert sizes(80, *[10] * 8) == [80, *[10] * 8]
+
+
+def test_a_store_that_cant_be_read_ends_a_run_and_no_row_is_without_its_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: Any, **__: Any) -> Any:
+        raise StoreBusyError("another process has it")
+
+    flags = Flags(tmp_path, 1 << 30, canonical_forms())
+    monkeypatch.setattr("fanion.store.store.Store.open", busy)
+    with pytest.raises(StoreBusyError):
+        flags("redpennon", "env_01hx", "checkout-flow")
+
+
+def test_what_a_killed_query_spilled_is_no_hindrance_and_leaves_in_time(journal: Journal) -> None:
+    rows = journal.directory / "rows"
+    pipeline(journal.directory).close()
+    for name, age_s in (("query-1-a", 90_000), ("query-2-b", 60)):
+        (rows / name).mkdir()
+        (rows / name / "spilled").touch()
+        os.utime(rows / name, (time.time() - age_s,) * 2)
+    pipeline(journal.directory).close()
+    assert [path.name for path in rows.glob("query-*")] == ["query-2-b"]
+
+
+def test_a_problem_is_told_once(journal: Journal) -> None:
+    with pipeline(journal.directory) as made:
+        made._expander.problems.append("a")
+        assert made.take_problems() == ["a"]
+        made._reader.defects.append(SimpleNamespace(path="p", what="b"))
+        made._expander.problems.append("c")
+        assert made.take_problems() == ["c", "p: b"]
 
 
 def test_sql_sees_what_counts(journal: Journal) -> None:

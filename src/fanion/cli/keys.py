@@ -120,7 +120,7 @@ def create(
 def list_(data: Path, environment: str | None) -> None:
     """Show all keys by their first characters: what keys of a kind begin with, and some of what follows.
 
-    "last use" is the hour (UTC) in which a server of this directory last let a request in by the key, noted within
+    "last use" is the hour (UTC) in which a server of this directory was last asked with the key, noted within
     seconds; empty: none is known of.
     """
     with open_store(data) as store:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,10 @@ def show(
     print_table(("environment", "list", "members"), cells, numbers=("members",))
 
 
-def changes_a_list(change: Change) -> Callable[..., None]:
+def changes_a_list(change: Change, *, says_before: bool = False) -> Callable[..., None]:
     """What the verbs that change a list have in common: how the list and the members are named, and that the
     store's copy follows. `change` gets the writer, the environment, the list's name and the members, and returns
-    the generation and what is printed of it."""
+    the generation and what is printed of it. `says_before`: how many members it had is printed too."""
 
     def verb(
         data: Path,
@@ -105,14 +106,15 @@ def changes_a_list(change: Change) -> Callable[..., None]:
             raise click.UsageError("name MEMBERS, or a --file of them (an empty file: none)")
         with open_store(data, write=True) as store:
             name = _name(store, environment, segment, context_type, exclude)
-            with _pinned(store) as pinned:
-                before = pinned.manifest.environments[environment].lists[name].count
+            had = ""
+            if says_before:
+                with _pinned(store) as pinned:
+                    had = f"; it had {pinned.manifest.environments[environment].lists[name].count:,}"
             generation, said = change(
                 ListWriter(store.transactions), environment, name, _given(members, file)
             )
             with standing(f"generation {generation}"):
                 _keep_copy(store, generation)
-                had = f"; it had {before:,}" if change.__name__ == "replace" else ""
                 click.echo(f"generation {generation}: {said}{had}")
 
     verb.__name__, verb.__doc__ = change.__name__, change.__doc__
@@ -138,7 +140,7 @@ def remove(writer: ListWriter, environment: str, name: str, members: Iterable[by
 
 
 @command.command()
-@changes_a_list
+@partial(changes_a_list, says_before=True)
 def replace(writer: ListWriter, environment: str, name: str, members: Iterable[bytes]) -> tuple[int, str]:
     """Replace all members of a list of SEGMENT.
 

@@ -12,7 +12,8 @@ from fanion.cli.common import configuration, data_option
 from fanion.dialects import canonical_forms
 from fanion.journal.settings import JournalSettings
 
-PAUSE_S = 1.0
+PAUSE_S = 2.0
+"""Between two runs that had less than a step to read: each is synced, and makes a file for each environment."""
 
 
 @click.command()
@@ -32,14 +33,13 @@ def command(data: Path, once: bool, keep_days: int) -> None:
     From the first run on the journal keeps what this command has not read: remove DATA/journal/readers/rows.json
     when it is not to run any more.
     """
-    from fanion.pipeline.pipeline import Pipeline
+    from fanion.pipeline.pipeline import STEP_ROWS, Pipeline
 
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     config = configuration(data)
     settings = JournalSettings.taken_from(config.journal)
-    told = 0
     with Pipeline(
         data,
         canonical_forms(),
@@ -49,10 +49,9 @@ def command(data: Path, once: bool, keep_days: int) -> None:
     ) as pipeline:
         while True:
             rows = pipeline.run_once(ending.is_set)
-            for problem in pipeline.problems[told:]:
+            for problem in pipeline.take_problems():
                 click.echo(f"fanion: {problem}", err=True)
-            told = len(pipeline.problems)
-            if once or ending.wait(0 if rows else PAUSE_S):
+            if once or ending.wait(0 if rows >= STEP_ROWS else PAUSE_S):
                 break
         manifest = pipeline.manifest
         click.echo(f"{manifest.rows:,} rows in {len(manifest.files):,} files")

@@ -45,6 +45,8 @@ def command(
     """
     if bool(paths) == bool(remove):
         raise click.UsageError("name either the PATHS to publish or environments to --remove")
+    if remove and environment is not None:
+        raise click.UsageError("--environment goes with PATHS; --remove names what it removes")
     config = configuration(data)
     if remove:
         with open_store(data, write=True) as store:

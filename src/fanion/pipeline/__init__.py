@@ -8,6 +8,7 @@ Files, in DIR/rows (0700, files 0600)
     STEP-N.parquet    rows (docs/rows.md) of one environment and day of receipt; zstd
     lock              its flock is the claim: one pipeline of a data directory at a time
     *.tmp             files being made
+    query-*           what a query spills, while it runs
 
 A step: the rows of what was read, as files, synced; their directory synced; then the manifest that names them and
 says how far they go, synced and renamed. Only then the journal's reader commits, so that retention never takes what

@@ -6,6 +6,7 @@ One at a time for a data directory. A kill at any moment leaves what the last ma
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -27,6 +28,10 @@ from fanion.pipeline.parquet import Writer
 
 DIRECTORY: Final = "rows"
 LOCK: Final = "lock"
+SPILLED: Final = "query-"
+"""What the name of a directory begins with to which a query spills."""
+SPILLED_S: Final = 86_400.0
+"""No query takes so long: what has stood longer was left by one that was killed."""
 READER: Final = "rows"
 STEP_ROWS: Final = 200_000
 """Rows of a step, but for those of one more batch: what a step holds in memory."""
@@ -65,6 +70,7 @@ class Pipeline:
         self._step_rows = step_rows
         self._now = now
         self._writer = Writer(self._storage, self._directory)
+        self._told: set[str] = set()
         JournalReader(directory, storage=self._storage)  # without a journal nothing is made
         self._storage.make_directory(self._directory)
         self._lock = self._storage.open(self._directory / LOCK, create=True)
@@ -93,10 +99,12 @@ class Pipeline:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def problems(self) -> list[str]:
-        """What could not be read since the start, some of it."""
-        return [*self._expander.problems, *(f"{d.path}: {d.what}" for d in self._reader.defects)]
+    def take_problems(self) -> list[str]:
+        """What could not be read since this was last asked, some of it."""
+        found = [*self._expander.problems, *(f"{d.path}: {d.what}" for d in self._reader.defects)]
+        fresh = [problem for problem in found if problem not in self._told]
+        self._told.update(fresh)
+        return fresh
 
     def run_once(self, ended: Callable[[], bool] = lambda: False) -> int:
         """All that can be read now, in as many steps as it takes; then merges and lets go. How many rows. `ended`:
@@ -142,17 +150,23 @@ class Pipeline:
         self._reader.commit()
 
     def _merge(self) -> None:
-        """A commit moves no place: nothing is read in between."""
+        """One commit, which moves no place: nothing is read in between."""
         groups: dict[tuple[str, int], list[File]] = defaultdict(list)
         for file in self.manifest.files:
             if file.bytes < SMALL_BYTES:
                 groups[file.environment, file.day].append(file)
+        merged: list[File] = []
+        replaced: set[str] = set()
         for small in groups.values():
-            chosen = small[:MERGED_MAX]
+            chosen = _alike(small[:MERGED_MAX])
             if len(chosen) >= MERGED_MIN:
-                merged = self._writer.merge(chosen, f"{self.manifest.step + 1:010}-0.parquet")
-                kept = [file for file in self.manifest.files if file not in chosen]
-                self._commit([*kept, merged], [file.name for file in chosen])
+                merged.append(
+                    self._writer.merge(chosen, f"{self.manifest.step + 1:010}-{len(merged)}.parquet")
+                )
+                replaced.update(file.name for file in chosen)
+        if merged:
+            kept = [file for file in self.manifest.files if file.name not in replaced]
+            self._commit([*kept, *merged], sorted(replaced))
 
     def _let_go(self) -> None:
         """Of days that are too old, and of files whose time is over."""
@@ -179,5 +193,21 @@ class Pipeline:
         named = {NAME, LOCK, *(file.name for file in self.manifest.files)}
         named |= {one.name for one in self.manifest.leaving}
         for name in self._storage.list_directory(self._directory):
-            if name not in named and name.endswith((".parquet", ".tmp")):
-                self._storage.unlink(self._directory / name)
+            path = self._directory / name
+            if name.startswith(SPILLED):
+                with contextlib.suppress(FileNotFoundError):
+                    if self._now() - path.stat().st_mtime > SPILLED_S:
+                        shutil.rmtree(path, ignore_errors=True)
+            elif name not in named and name.endswith((".parquet", ".tmp")):
+                self._storage.unlink(path)
+
+
+def _alike(files: list[File]) -> list[File]:
+    """Without any that is larger than all the others together: what was merged before is written again only once
+    as much has come, so that a row is written a few times and not with each merge."""
+    left = list(files)
+    while left and 2 * (largest := max(left, key=lambda file: file.bytes)).bytes > sum(
+        file.bytes for file in left
+    ):
+        left.remove(largest)
+    return left

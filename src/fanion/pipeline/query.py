@@ -5,6 +5,8 @@ The view is `rows` (docs/rows.md). A query sees the files of the manifest as it 
 
 from __future__ import annotations
 
+import os
+import shutil
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -15,10 +17,10 @@ from fanion.journal.columns import Expander
 from fanion.journal.storage import Storage
 from fanion.pipeline.manifest import load_manifest
 from fanion.pipeline.parquet import arrow
-from fanion.pipeline.pipeline import DIRECTORY
+from fanion.pipeline.pipeline import DIRECTORY, SPILLED
 
 MEMORY: Final = "2GB"
-"""Of a query; beyond it DuckDB spills to the rows' directory."""
+"""Of a query; beyond it DuckDB spills to a directory of the query's own, beside the rows."""
 
 
 def duckdb() -> ModuleType:
@@ -34,16 +36,19 @@ def ask(directory: Path, statement: str) -> tuple[list[str], list[tuple[Any, ...
     engine = duckdb()
     rows = directory / DIRECTORY
     files = [str(rows / file.name) for file in load_manifest(Storage(), rows).files]
-    with engine.connect() as connection:
-        connection.execute(f"SET memory_limit = '{MEMORY}'")
-        if files:
-            connection.execute("SET temp_directory = $1", [str(rows / "query.tmp")])
-            connection.read_parquet(files).create_view("rows")
-        else:
-            connection.register("rows", arrow().record_batch(Expander({}).take()))
-        try:
+    spilled = rows / f"{SPILLED}{os.getpid()}-{os.urandom(4).hex()}"  # made by DuckDB, when it needs it
+    try:
+        with engine.connect() as connection:
+            connection.execute(f"SET memory_limit = '{MEMORY}'")
+            connection.execute("SET temp_directory = $1", [str(spilled)])
+            if files:
+                connection.read_parquet(files).create_view("rows")
+            else:
+                connection.register("rows", arrow().record_batch(Expander({}).take()))
             answer = connection.execute(statement)
             names = [column[0] for column in answer.description or ()]
             return names, answer.fetchall()
-        except engine.Error as error:
-            raise RowsError(str(error)) from None
+    except engine.Error as error:
+        raise RowsError(str(error)) from None
+    finally:
+        shutil.rmtree(spilled, ignore_errors=True)

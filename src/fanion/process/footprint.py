@@ -47,12 +47,14 @@ class _Rule(NamedTuple):
 def footprint(directory: Path, config: Config, workers: int) -> list[Part]:
     """Every file of the directory in one part, in a fixed order. `workers`: as many as a server would start. Raises
     OSError where the directory can't be read."""
-    left = list(_files(directory))
-    lengths = {file.path: file.length for file in left}
+    found = list(_files(directory))
+    rules = _rules(config, workers, {file.path: file.length for file in found})
+    owned: list[list[_File]] = [[] for _ in rules]
+    for file in found:
+        fits = (any(fnmatchcase(file.path, pattern) for pattern in rule.patterns) for rule in rules)
+        owned[list(fits).index(True)].append(file)
     parts = []
-    for rule in _rules(config, workers, lengths):
-        own = [file for file in left if any(fnmatchcase(file.path, pattern) for pattern in rule.patterns)]
-        left = [file for file in left if file not in own]
+    for rule, own in zip(rules, owned, strict=True):
         taken = sum(file.taken for file in own)
         grows_to = None if rule.grows_to is None else max(rule.grows_to, taken)
         parts.append(Part(rule.what, len(own), taken, grows_to, rule.note))
@@ -72,10 +74,15 @@ def _rules(config: Config, workers: int, lengths: dict[str, int]) -> list[_Rule]
             "accepted events",
             ("journal/*.log", "journal/*.zst"),
             kept + ready if kept else None,
-            "journal.retention_bytes, and three segments a worker" if kept else "journal.retention_hours",
+            f"journal.retention_bytes, and {1 + journal.ready_segments} segments a worker"
+            if kept
+            else "journal.retention_hours",
         ),
         _Rule(
-            "segments to recycle", ("journal/*.free", "journal/*.tmp"), pool, "four of journal.segment_bytes"
+            "segments to recycle",
+            ("journal/*.free", "journal/*.tmp"),
+            pool,
+            f"{journal.pool_segments} of journal.segment_bytes",
         ),
         _Rule("rows of events", ("rows/*",), None, "`fanion pipeline`, where it runs; its own settings"),
         _Rule(

@@ -41,12 +41,14 @@ class HeadWatch:
         self._looks = math.ceil(timeout_s / self._interval_s)
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
         self.ended = 0
 
     def start(self) -> None:
         self._again()
 
     def stop(self) -> None:
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
 
@@ -61,7 +63,7 @@ class HeadWatch:
         looking.add_done_callback(self._looked)
 
     def _looked(self, looking: asyncio.Future[list[tuple[int, int, int]]]) -> None:
-        if looking.cancelled():
+        if looking.cancelled() or self._stopped:
             return
         if (error := looking.exception()) is not None:
             log.error("the connections can't be looked at", extra={"reason": str(error)})
@@ -78,8 +80,15 @@ class HeadWatch:
 
 def port_of(fd: int) -> int | None:
     """The port of a connection's other end; None where there is none any more."""
-    with suppress(OSError), socket.socket(fileno=os.dup(fd)) as duplicate:
-        return int(duplicate.getpeername()[1])
+    with suppress(OSError):
+        duplicate = os.dup(fd)
+        try:
+            with socket.socket(fileno=duplicate) as connection:
+                duplicate = -1
+                return int(connection.getpeername()[1])
+        finally:
+            if duplicate >= 0:  # it is another thing's by now
+                os.close(duplicate)
     return None
 
 

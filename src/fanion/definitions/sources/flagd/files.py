@@ -133,7 +133,7 @@ class FlagSetReader:
             else:
                 read[name] = value
         for name, allowed in ((HASHING, ("v2", "v3")), (CLIENT_SAFE, (True, False))):
-            if name in read and read[name] not in allowed:
+            if name in read and (read[name] not in allowed or type(read[name]) is not type(allowed[0])):
                 words = " or ".join(str(one).lower() for one in allowed)
                 self._refuse(join(path, name), shown(read.pop(name)), words)
         return read
@@ -187,6 +187,7 @@ class FlagSetReader:
             self._refuse(path, f"{len(given)} variants", f"at most {limits.VARIANTS_MAX}")
             return {}
         kind = TYPES.get(type(next(iter(given.values()))))
+        refused = False
         for name, value in given.items():
             place = join(path, name)
             own, defect = TYPES.get(type(value)), value_defect(value, None)
@@ -198,6 +199,9 @@ class FlagSetReader:
                 self._refuse(place, shown(value), f"a {kind}, as the first variant is")
             elif defect is not None:
                 self._refuse(place, *defect)
+                refused = True
+        if refused:
+            return {}
         if any(isinstance(value, float) for value in given.values()) and kind == "number":
             return {name: float(value) if _is_whole(value) else value for name, value in given.items()}
         return given
