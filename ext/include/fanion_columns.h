@@ -9,6 +9,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "fanion_siphash.h"
 
 #define FANION_TEXT_BYTES_MAX INT32_MAX /* offsets of texts are signed 32 bits in Arrow's format */
 
@@ -73,15 +76,26 @@ static inline void fanion_texts_free(fanion_texts *t) {
     fanion_bytes_free(&t->offsets);
 }
 
-/* Texts by number, each once, and a table of those numbers by hash; linear probing, at most half full. */
+/* Texts by number, each once, and a table of those numbers by hash; linear probing, at most half full. The quick hash
+ * can be met on purpose by whoever sends names; so from the first run of FANION_DICTIONARY_RUN_MAX taken slots on, which
+ * chance doesn't make, the table is one of a keyed hash. */
+enum { FANION_DICTIONARY_RUN_MAX = 96 };
+
 typedef struct {
     fanion_texts texts;
     int32_t *slots; /* -1: free */
     uint32_t mask, count;
     int32_t last;   /* the number that was found last; -1: none */
+    bool keyed;
+    fanion_siphash_key key;
 } fanion_dictionary;
 
-static inline uint64_t fanion_dictionary_hash(const char *text, uint64_t length) {
+static inline uint64_t fanion_dictionary_hash(const fanion_dictionary *d, const char *text, uint64_t length) {
+    if (d->keyed) {
+        uint64_t found;
+        fanion_siphash(d->key, text, length, 0, &found);
+        return found;
+    }
     uint64_t hash = length * 0x9E3779B97F4A7C15ull, word;
     for (; length >= 8; text += 8, length -= 8) {
         memcpy(&word, text, 8);
@@ -109,17 +123,18 @@ static inline bool fanion_dictionary_begin(fanion_dictionary *d) {
     memset(d->slots, 0xFF, (uint64_t)(d->mask + 1) * sizeof *d->slots);
     d->count = 0;
     d->last = -1;
+    d->keyed = false;
     return fanion_texts_begin(&d->texts);
 }
 
-static inline bool fanion_dictionary_widen(fanion_dictionary *d) {
-    const uint32_t mask = d->mask * 2 + 1;
+/* The table once more, of `mask` + 1 slots. */
+static inline bool fanion_dictionary_remake(fanion_dictionary *d, uint32_t mask) {
     int32_t *slots = malloc((uint64_t)(mask + 1) * sizeof *slots), ends[2];
     if (slots == NULL) return false;
     memset(slots, 0xFF, (uint64_t)(mask + 1) * sizeof *slots);
     for (uint32_t n = 0; n < d->count; n++) {
         memcpy(ends, d->texts.offsets.at + (uint64_t)n * sizeof ends[0], sizeof ends);
-        uint64_t at = fanion_dictionary_hash((const char *)d->texts.text.at + ends[0], (uint64_t)(ends[1] - ends[0]));
+        uint64_t at = fanion_dictionary_hash(d, (const char *)d->texts.text.at + ends[0], (uint64_t)(ends[1] - ends[0]));
         while (slots[at & mask] >= 0) at++;
         slots[at & mask] = (int32_t)n;
     }
@@ -132,13 +147,20 @@ static inline bool fanion_dictionary_widen(fanion_dictionary *d) {
 /* The text's number; -1: no memory. */
 static inline int32_t fanion_dictionary_number(fanion_dictionary *d, const char *text, uint64_t length) {
     if (d->last >= 0 && fanion_dictionary_is(d, d->last, text, length)) return d->last;
-    uint64_t at = fanion_dictionary_hash(text, length);
+    const uint64_t first = fanion_dictionary_hash(d, text, length);
+    uint64_t at = first;
     for (; d->slots[at & d->mask] >= 0; at++)
         if (fanion_dictionary_is(d, d->slots[at & d->mask], text, length)) return d->last = d->slots[at & d->mask];
+    if (at - first > FANION_DICTIONARY_RUN_MAX && !d->keyed) {
+        if (getentropy(&d->key, sizeof d->key) != 0) return -1;
+        d->keyed = true;
+        if (!fanion_dictionary_remake(d, d->mask)) return -1;
+        return fanion_dictionary_number(d, text, length);
+    }
     if (!fanion_texts_add(&d->texts, text, length)) return -1;
     d->slots[at & d->mask] = (int32_t)d->count;
     d->last = (int32_t)d->count++;
-    return d->count * 2 > d->mask && !fanion_dictionary_widen(d) ? -1 : d->last;
+    return d->count * 2 > d->mask && !fanion_dictionary_remake(d, d->mask * 2 + 1) ? -1 : d->last;
 }
 
 static inline void fanion_dictionary_free(fanion_dictionary *d) {

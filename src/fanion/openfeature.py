@@ -31,7 +31,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Re
 from openfeature.provider import AbstractProvider, Metadata
 
 from fanion.errors import EvaluationError, FanionError
-from fanion.inprocess.evaluator import LOOK_EVERY_S, Evaluator
+from fanion.inprocess.evaluator import Evaluator
 
 T = TypeVar("T")
 ObjectValue = Sequence[FlagValueType] | Mapping[str, FlagValueType]
@@ -39,6 +39,9 @@ ObjectValue = Sequence[FlagValueType] | Mapping[str, FlagValueType]
 PLAIN: Final = frozenset((str, int, float, bool, type(None)))
 CODES: Final = {code.value: code for code in ErrorCode}
 REASONS: Final = {reason.value: reason for reason in Reason}
+
+LOOK_EVERY_S: Final = 1.0
+"""How often handlers may hear of a change."""
 
 _watched: Final[weakref.WeakSet[FanionProvider]] = weakref.WeakSet()
 
@@ -54,6 +57,8 @@ class FanionProvider(AbstractProvider):
         self._changes = 0
         self._stale = False
         self._stop = threading.Event()
+        self._taking = threading.Lock()
+        """Held while it is decided whose an evaluator is."""
 
     def get_metadata(self) -> Metadata:
         return Metadata(name="fanion")
@@ -65,7 +70,7 @@ class FanionProvider(AbstractProvider):
         handlers are told when it could."""
         self.shutdown()
         try:
-            self._open()
+            self._take(Evaluator.open(self._path, self._environment))
         except FanionError as error:
             raise GeneralError(str(error)) from error
         finally:
@@ -75,13 +80,14 @@ class FanionProvider(AbstractProvider):
 
     def shutdown(self) -> None:
         _watched.discard(self)
-        self._stop.set()
-        evaluator, self._evaluator = self._evaluator, None
+        with self._taking:
+            self._stop.set()
+            evaluator, self._evaluator = self._evaluator, None
         if evaluator is not None:
             evaluator.close()
 
-    def _open(self) -> None:
-        self._evaluator = Evaluator.open(self._path, self._environment)
+    def _take(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
         self._changes, self._stale = 0, False
 
     def _start(self) -> None:
@@ -91,15 +97,21 @@ class FanionProvider(AbstractProvider):
 
     def _restart(self) -> None:
         """In a child, which has the parent's memory but not its threads."""
+        self._taking = threading.Lock()
         self._stop = threading.Event()
         self._start()
 
     def _look(self) -> None:
         """What the thread does once a second."""
-        evaluator = self._evaluator
+        evaluator, stop = self._evaluator, self._stop
         try:
             if evaluator is None:
-                self._open()
+                evaluator = Evaluator.open(self._path, self._environment)
+                with self._taking:
+                    if stop.is_set():
+                        evaluator.close()
+                        return
+                    self._take(evaluator)
                 self.emit_provider_ready(ProviderEventDetails())
                 return
             evaluator.refresh()

@@ -157,7 +157,7 @@ def test_handlers_are_told_of_a_publish_and_of_a_store_that_went_and_came_back(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.02)
-    monkeypatch.setattr("fanion.inprocess.evaluator.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("fanion.inprocess.evaluator.Evaluator.due", lambda self: True)
     publish(data, write_flag(data, "first"))
     told: list[ProviderEvent] = []
 

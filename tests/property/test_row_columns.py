@@ -306,3 +306,26 @@ def test_records_that_cant_be_read_are_counted_and_named() -> None:
     check(expander, batch_of([payload_of("feather", b"{", b"", True), payload_of("morse", b"[]", b"", True)]))
     assert expander.unreadable == 2
     assert "record 5/1 is not JSON" in expander.problems[0]
+
+
+def colliding_names(count: int) -> list[str]:
+    """Texts of 16 characters that the columns' quick hash (fanion_columns.h) doesn't tell apart."""
+    source, found, mask = random.Random(1), [], 2**64 - 1
+    allowed = [byte for byte in range(0x20, 0x7F) if byte not in b'"\\']
+    while len(found) < count:
+        first = bytes(source.choices(allowed, k=8))
+        state = (16 * 0x9E3779B97F4A7C15 & mask ^ int.from_bytes(first, "little")) * 0xFF51AFD7ED558CCD & mask
+        second = ((state ^ state >> 32) ^ 0x0123456789ABCDEF).to_bytes(8, "little")
+        if all(byte in allowed for byte in second):
+            found.append((first + second).decode())
+    return found
+
+
+def test_names_that_meet_in_the_quick_hash_are_numbered_all_the_same() -> None:
+    names = colliding_names(300)
+    events = b",".join(b'{"flagKey":"%b","value":true}' % name.encode() for name in names)
+    expander = Expander(canonical_forms())
+    for _ in range(2):
+        expander.add(batch_of([payload_of("feather", b"[%b]" % events, bytes(len(names)), False)]))
+        flag = list(Row.__struct_fields__).index("flag")
+        assert [row[flag] for row in expander.take().tuples()] == names

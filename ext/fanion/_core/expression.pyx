@@ -120,7 +120,7 @@ cdef int walk(
     cdef json_value found = v[0], text, next_one
     cdef size_t at = 0, _, names
     has[0] = True
-    if text_of(r, path, &text):
+    if text_of(r, path, &text) or spend(r, text.length >> 8):
         return BEYOND
     names = fanion_path_names(text_at(&text), text.length)
     for _ in range(names):
@@ -253,7 +253,7 @@ cdef int apply(run_state *r, Finder finder, const fanion_step *step, json_value 
             return BEYOND
         put_truth(v, holds)
     elif op == FANION_STEP_STARTS or op == FANION_STEP_ENDS:
-        starts_or_ends(op, v, v)
+        return starts_or_ends(r, op, v, v)
     elif op == FANION_STEP_SUBSTR:
         return substr(r, v, count, v)
     elif op == FANION_STEP_SEMVER:

@@ -179,8 +179,8 @@ cdef class FlatReader:
 
 @cython.no_gc_clear  # a collector that cleared the buffer's owner would find it in use
 cdef class FlatFront:
-    """The way in: the readers that are idle, while the generation word says what it said when they were made, and a
-    second hasn't passed since anything was looked at. Everything else is the subclass's `ask_otherwise`."""
+    """The way in: the readers that are idle, while the generation word says what it said when they were made, within
+    the second of the clock in which anything was looked at. Everything else is the subclass's `ask_otherwise`."""
 
     cdef Py_buffer word_buffer
     cdef const uint64_t *word      # NULL: everything goes the other way
@@ -206,9 +206,16 @@ cdef class FlatFront:
             PyObject_GetBuffer(word, &self.word_buffer, PyBUF_SIMPLE)
             self.word = <const uint64_t *> self.word_buffer.buf
 
-    def moved(self):
-        """Whether the word says another generation."""
-        return self.word != NULL and fanion_u64_load_acquire(self.word) != self.seen
+    cdef bint is_fresh(self) noexcept:
+        return (
+            self.word != NULL
+            and fanion_u64_load_acquire(self.word) == self.seen
+            and self.second == coarse_second()
+        )
+
+    def due(self):
+        """Whether something has to be looked at: the word says another generation, or another second has begun."""
+        return not self.is_fresh()
 
     def evaluate(self, key, context):
         """One flag's answer to a flat context. Raises EvaluationError, StoreError.
@@ -217,12 +224,7 @@ cdef class FlatFront:
         """
         cdef list idle = self.idle
         cdef FlatReader reader
-        if (
-            self.word != NULL
-            and fanion_u64_load_acquire(self.word) == self.seen
-            and self.second == coarse_second()
-            and idle
-        ):
+        if self.is_fresh() and idle:
             reader = <FlatReader> idle.pop()
             try:
                 answer = reader.answer(key, context)

@@ -38,12 +38,12 @@ ctypedef struct cell:
     uint8_t has_number   # ORDER_TEXT: `number` was readable
     uint32_t length      # of text, in bytes
     uint32_t count       # of strings
-    uint32_t capacity    # of strings
+    uint32_t capacity    # of strings; of a computed slot, which has none, of `buffer`
     const char *text     # text form; NULL: the value has none
     int64_t integer      # BOOL, INT64
     double number        # DOUBLE, INT64 as double, or the number in a text
     fanion_version version
-    char *buffer         # owned by the bundle; FANION_NUMBER_BYTES_MAX bytes, made on first use
+    char *buffer         # owned by the bundle, made on first use: FANION_NUMBER_BYTES_MAX bytes; computed: `capacity`
     slice *strings       # owned by the bundle; grown on demand, at most STRINGS_MAX
 
 

@@ -257,13 +257,15 @@ cdef inline int substr(run_state *r, const json_value *values, uint32_t count, j
     return part(r, &text, first, max(first, last), out)
 
 
-cdef inline int starts_or_ends(uint8_t op, const json_value *values, json_value *out) noexcept nogil:
+cdef inline int starts_or_ends(run_state *r, uint8_t op, const json_value *values, json_value *out) noexcept nogil:
     cdef const json_value *text = &values[0]
     cdef const json_value *other = &values[1]
     cdef size_t skip = 0
     if text.kind != VALUE_TEXT or other.kind != VALUE_TEXT:
         out.kind = VALUE_NULL
         return COMPUTED
+    if spend(r, min(text.length, other.length) >> 8):
+        return BEYOND
     if op == FANION_STEP_ENDS:
         skip = text.length - other.length
     put_truth(
@@ -277,7 +279,7 @@ cdef inline int semver(run_state *r, const json_value *values, json_value *out) 
     cdef json_value texts[3]
     cdef int n, satisfied
     for n in range(3):
-        if text_of(r, &values[n], &texts[n]):
+        if text_of(r, &values[n], &texts[n]) or spend(r, texts[n].length >> 8):
             return BEYOND
     satisfied = fanion_version_satisfies(
         text_at(&texts[0]), texts[0].length,

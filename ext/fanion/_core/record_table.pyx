@@ -84,8 +84,8 @@ def tabulate(
     cdef const fanion_events_header *events
     cdef uint64_t at, parts
     cdef uint32_t n = 0
-    if end > <uint64_t>data.shape[0] or <uint64_t>data.shape[0] > 0xFFFFFFFF:
-        raise ValueError("the region ends beyond the buffer, or the buffer beyond 4 GiB")
+    if not offset <= end <= <uint64_t>data.shape[0] or <uint64_t>data.shape[0] > 0xFFFFFFFF:
+        raise ValueError("the region ends before it begins or beyond the buffer, or the buffer beyond 4 GiB")
     if records > (end - offset) // sizeof(fanion_record_header):
         raise ValueError("the region is too short for so many records")
     table.sequence, table.received_ns = array.clone(WIDE, records, False), array.clone(WIDE, records, False)

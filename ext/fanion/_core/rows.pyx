@@ -477,7 +477,7 @@ cdef class RowBuilder:
         return self.put_text(VALUE_TEXT, row, "", 0, False)
 
     cdef int32_t flag(self, Known *known, int32_t parameter, flag_of, tuple names) except -2:
-        key = (known.environment_number, parameter)
+        key = (known.dialect, known.environment_number, parameter)
         found = self._flags.get(key)
         if found is None:
             text = flag_of(names[0], names[1], name_of(self._columns, PARAMETER, parameter))

@@ -147,9 +147,10 @@ class Run(Limits):
                 left, right = values
                 if not isinstance(left, str) or not isinstance(right, str):
                     return None
+                self.spend(min(len(left.encode()), len(right.encode())) >> 8)
                 return left.startswith(right) if op is StepOp.STARTS else left.endswith(right)
             case StepOp.SEMVER:
-                return satisfies_version(*[self.text(value) for value in values])
+                return satisfies_version(*[self.read_text(value) for value in values])
             case StepOp.MISSING:
                 return self.missing(*values)
             case StepOp.MISSING_SOME:
@@ -292,7 +293,7 @@ class Run(Limits):
         if path is None or path == "":
             return value
         found = value
-        for part in path_parts(self.text(path)):
+        for part in path_parts(self.read_text(path)):
             found = self.member(self.value(found), part, dynamic=True)
             if found is _ABSENT:
                 return _ABSENT
@@ -311,7 +312,7 @@ class Run(Limits):
 
     def has(self, scope: Any, key: Any) -> bool:
         found = scope
-        for part in path_parts(self.text(key)):
+        for part in path_parts(self.read_text(key)):
             if found == "" and isinstance(found, str):  # nothing is behind it, not even its length
                 return False
             found = self.member(found, part, dynamic=True)

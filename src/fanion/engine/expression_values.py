@@ -64,6 +64,11 @@ class Limits:
     def read(self, text: str) -> None:
         self.spend(len(text.encode()) >> 8)
 
+    def read_text(self, value: Any) -> str:
+        text = self.text(value)
+        self.read(text)
+        return text
+
     def value(self, found: Any) -> Any:
         """A value of the context, or of a constant, as steps see it."""
         if isinstance(found, bool) or found is None:

@@ -2,7 +2,8 @@
 
 The way in is `fanion._core.flat.FlatFront`: while the generation word stands still, an evaluation takes a reader
 that is idle, and a reader belongs to one thread until it is put back. All else is here: after a publish, and once a
-second in an evaluation, the store is looked at, under the lock that a fork waits for. A child goes on with what it
+second in an evaluation (another store may be in its place, or a publisher have died before it raised the word), the
+store is looked at, under the lock that a fork waits for. A child goes on with what it
 inherited (a read-only map, and the lock on the file that holds it) and follows publishes by itself.
 
 Invariants: an evaluation is answered from one generation, whole. A store that can't be read, or a bundle that
@@ -13,11 +14,10 @@ answered.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fanion import dialects
 from fanion._core.flat import FlatFront, FlatReader
@@ -28,10 +28,6 @@ from fanion.inprocess.answers import Evaluation, read_answer, read_ready
 from fanion.inprocess.texts import whole
 from fanion.model.json_value import JsonObject
 from fanion.store.onlooker import Onlooker, Sight, looking
-
-LOOK_EVERY_S: Final = 1.0
-"""How often the files are looked at besides the generation word: another store in their place, a publisher that
-died before it raised the word."""
 
 
 class _Kept(NamedTuple):
@@ -129,10 +125,11 @@ class Evaluator(FlatFront):
         return {one.key: one for one in found}
 
     def refresh(self) -> None:
-        """Looks at the store, if a publish was announced or a second has passed. An evaluation does so by itself;
-        a process that evaluates nothing for long keeps the publication that it read last until it calls this."""
+        """Looks at the store, if a publish was announced or another second has begun. An evaluation does so by
+        itself; a process that evaluates nothing for long keeps the publication that it read last until it calls
+        this."""
         self._require()
-        if not self.moved() and time.monotonic() - self._looked < LOOK_EVERY_S:
+        if not self.due():
             return
         with looking:
             self._require()
@@ -183,7 +180,7 @@ class Evaluator(FlatFront):
         """A reader that nobody else uses, and the list to put it back into."""
         idle, sight = self._idle, self._sight
         if self._gone is not None:
-            raise self._gone
+            raise self._gone.with_traceback(None)  # not on top of what it was raised with before
         try:
             return idle.pop(), idle
         except IndexError:
@@ -195,12 +192,11 @@ class Evaluator(FlatFront):
         return int.from_bytes(self._word[:8], sys.byteorder)
 
     def _watch(self) -> None:
-        self._looked = time.monotonic()
         self.watch(self._word, self._seen, self._idle)
 
     def _require(self) -> None:
         if self._closed and self._gone is not None:
-            raise self._gone
+            raise self._gone.with_traceback(None)
 
     def _look(self) -> None:
         """Moves to what is committed; on a fault, what was served stays."""
@@ -235,6 +231,9 @@ class Evaluator(FlatFront):
         if not replaced and sight.entry == before.entry and self._gone is None:
             before.generation = sight.generation
             return
-        self._idle = [_open_reader(sight, self.environment)]
-        self._sight = sight
+        idle = [_open_reader(sight, self.environment)]
+        self._sight = (
+            sight  # first: a reader that is opened meanwhile may be too new for its list, never too old
+        )
+        self._idle = idle
         self._changes += 1

@@ -122,7 +122,7 @@ def _enter(
         raise ValueError(f"step {at}: a loop to {step.operand}; {at + 2} to {end}")
     if len(loops) == LOOPS_MAX:
         raise ValueError(f"step {at}: a loop in {LOOPS_MAX} others; {LOOPS_MAX} deep at most")
-    if any(at < target < step.operand for target in heights):
+    if any(target in heights for target in range(at + 1, step.operand)):
         raise ValueError(f"step {at}: a jump into the loop from outside")
     below = _after(at, height, 2 if step.op is StepOp.REDUCE else 1, loops) - 1
     loops.append((step.operand, below, step.op in REDUCING))

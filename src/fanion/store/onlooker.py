@@ -227,6 +227,8 @@ class Onlooker:
                     environment.close()
             except lmdb.Error as error:
                 raise translate(error, str(path)) from error
+            except OSError as error:  # no descriptor left, no memory for a map
+                raise self._unreadable(error) from None
 
     def _may_lock(self, path: Path) -> bool:
         """Whether this process may write LMDB's lock file. Raises StoreError where it can't read the store's."""

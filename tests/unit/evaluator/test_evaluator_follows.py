@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import shutil
+import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,8 @@ from fanion import Evaluator
 from fanion.errors import (
     BundleError,
     EnvironmentMissingError,
+    StoreError,
 )
-from fanion.inprocess import evaluator as module
 from fanion.store.list_writer import ListWriter
 from fanion.store.pins import Pinned
 from fanion.store.store import Store
@@ -108,7 +111,7 @@ def test_a_bundle_that_does_not_verify_leaves_the_last_good_one(data: Path) -> N
 def test_a_store_that_was_replaced_is_followed_at_the_next_look(
     data: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(Evaluator, "due", lambda self: True)
     with Evaluator.open(data, "env") as flags:
         path = data / what
         old = path.with_name(f"{path.name}.old")
@@ -125,7 +128,7 @@ def test_a_store_that_was_replaced_is_followed_at_the_next_look(
 def test_a_publisher_that_died_before_it_raised_the_word_is_made_up_for(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(Evaluator, "due", lambda self: True)
     with Evaluator.open(data, "env") as flags:
         word = (data / "shared" / "generation").read_bytes()
         publish(data, small("second"))
@@ -144,3 +147,41 @@ def test_an_evaluator_that_is_forgotten_in_a_circle_is_collected_quietly(data: P
     gc.collect()  # what can't be raised would be a warning, and so an error
     with Pinned(data / "store" / "data.mdb") as pinned:
         assert not pinned.holds(publication)
+
+
+def test_a_process_without_a_descriptor_or_memory_left_serves_what_it_has(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> memoryview:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with Evaluator.open(data, "env") as flags:
+        monkeypatch.setattr("fanion.store.onlooker._map", refused)
+        publish(data, small("second"))
+        assert flags.evaluate("a", USER).value == "first"
+        assert "Too many open files" in flags.problem
+        monkeypatch.undo()
+        monkeypatch.setattr(Evaluator, "due", lambda self: True)
+        flags.refresh()
+        assert flags.evaluate("a", USER).value == "second"
+
+
+def test_the_store_is_looked_at_once_a_second_and_not_for_half_of_each(data: Path) -> None:
+    with Evaluator.open(data, "env") as flags:
+        due = 0
+        for _ in range(25):
+            flags.evaluate("a", USER)
+            due += flags.due()
+            time.sleep(0.06)
+        assert due <= 5, "only where a second began between the two calls"
+
+
+def test_an_error_that_is_raised_again_and_again_keeps_no_frames(data: Path) -> None:
+    flags = Evaluator.open(data, "env")
+    flags.close()
+    depths = []
+    for _ in range(3):
+        with pytest.raises(StoreError) as closed:
+            flags.evaluate("a", USER)
+        depths.append(len(list(traceback.walk_tb(closed.value.__traceback__))))
+    assert depths[0] == depths[2]
