@@ -22,6 +22,7 @@ from fanion.definitions.reading.structure import BROKEN, build
 from fanion.definitions.sources import formats
 from fanion.definitions.sources.format import SourceFile, SourceFormat
 from fanion.definitions.sources.native.checks import ProjectChecks
+from fanion.definitions.sources.native.experiments import check_experiments, lower_experiments
 from fanion.definitions.sources.native.files import hide_keys, identifiers, project_lists, references
 from fanion.definitions.sources.native.lowering import NativeLowering
 from fanion.definitions.sources.native.worlds import OrganisationWorld, Placed, ProjectWorld, gather
@@ -112,6 +113,7 @@ class _Loading:
             projects = [project for one in world.values() for project in one.projects.values()]
             for project in projects:
                 ProjectChecks(project, self.report).run()
+                check_experiments(project, self.report)
                 self.lists += project_lists(project, self.files, self.report)
             self.environment_ids(projects)
             parsed = [
@@ -308,6 +310,7 @@ class _Loading:
                     self.report.problem(source.name, path, f"{entry.file} can't be read", "a file of members")
                 self.lists.append(entry)
             builder.members.clear()
+        lower_experiments(project, name, builder, self.report)
         builder.source_order = tuple(project.environments[name].item.source_order)
         builder.warn_of_ambiguous(self.report)
         if builder.identifiers.keys() & self.vocabulary.literal_keys:

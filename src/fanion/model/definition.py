@@ -208,6 +208,57 @@ class Event(Strict, frozen=True, gc=False):
     description: Text = ""
 
 
+Share = Annotated[float, Meta(gt=0, le=1e9)]
+
+
+class Metric(Strict, frozen=True, gc=False):
+    """What is measured of a unit: events of one name after its first exposure (docs/results.md: Metrics).
+    `window_hours`: how long after it they count; left out, to the experiment's end. `mean`: of the events' values;
+    `ratio`: of a sum or count (`numerator`) to that of `denominator_event`. `cap`: the most that a unit's count or
+    sum comes to. `direction`: which way is better. Guardrails are to do no harm, and are corrected apart."""
+
+    event: Annotated[str, Meta(min_length=1, max_length=128)]
+    type: Literal["conversion", "count", "sum", "mean", "ratio"] = "conversion"
+    role: Literal["goal", "guardrail"] = "goal"
+    direction: Literal["increase", "decrease"] = "increase"
+    window_hours: Annotated[float, Meta(gt=0, le=8784)] | None = None
+    cap: Annotated[float, Meta(gt=0, le=1e15)] | None = None
+    numerator: Literal["count", "sum"] = "sum"
+    denominator: Literal["count", "sum"] = "count"
+    denominator_event: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    description: Text = ""
+
+
+class PlannedRun(Strict, frozen=True, gc=False):
+    """The shares that were changed to, and when (ISO 8601)."""
+
+    start: str
+    shares: dict[str, Share]
+
+
+class Experiment(Strict, frozen=True, gc=False):
+    """Whether variants of a flag, feature or policy differ from `control` (docs/results.md). `units`: kinds of
+    unit that have the same ids in all APIs; left out, every kind. `exposure`: what counts as having met a variant,
+    one source alone: an answer of this server (`served`), an SDK's own event (`sent`), what says who has which
+    variant (`assigned`). `shares`: the planned ones, by variant, and so which variants take part; `runs`: those
+    that they were changed to. `environments`: those of the project that it runs in (all, when left out).
+    `pre_period_hours`: how long before its exposure what a unit did makes its metrics more precise (0: not)."""
+
+    flag: Annotated[str, Meta(min_length=1, max_length=256)]
+    control: Annotated[str, Meta(min_length=1, max_length=256)]
+    exposure: Literal["served", "sent", "assigned"]
+    start: str
+    metrics: dict[FlagKey, Metric]
+    end: str | None = None
+    units: list[Annotated[str, Meta(min_length=1, max_length=1024)]] = []
+    shares: dict[str, Share] = {}
+    runs: list[PlannedRun] = []
+    environments: list[str] = []
+    pre_period_hours: Annotated[float, Meta(ge=0, le=8784)] = 0
+    name: Text = ""
+    description: Text = ""
+
+
 class Key(Strict, frozen=True, gc=False):
     """An API key. `key` is `sha256:` and 64 hex digits (of the raw key's UTF-8), or `env:NAME` to read the
     raw key from a variable at publish, or the raw key itself, which is warned about and never stored.
@@ -258,8 +309,8 @@ class Limits(Strict, frozen=True, gc=False):
 
 
 class Project(Strict, frozen=True, gc=False):
-    """Flags, features, segments and events belong to the project and are the same in every environment,
-    unless a flag or feature says otherwise for one."""
+    """Flags, features, segments, events and experiments belong to the project and are the same in every
+    environment, unless a flag or feature says otherwise for one."""
 
     name: Text = ""
     environments: dict[Identifier, Environment] = {}
@@ -267,6 +318,7 @@ class Project(Strict, frozen=True, gc=False):
     features: dict[FlagKey, Feature] = {}
     segments: dict[FlagKey, Segment] = {}
     events: dict[Annotated[str, Meta(min_length=1, max_length=128)], Event] = {}
+    experiments: dict[FlagKey, Experiment] = {}
 
 
 class Organisation(Strict, frozen=True, gc=False):

@@ -347,7 +347,8 @@ class Lowered(msgspec.Struct, frozen=True):
     `documents`: answers stored whole, and records that are needed at request time (JSON), by name. Sources and
     dialects share `organisation`, `events` (metrics by name), `segments` (names of rule segments), `descriptions`
     and `metadata` (of flags, by `source:key`; the latter scalars by name); the bundle's own is
-    `model.shape.DOCUMENT`; others begin with their source's name.
+    `model.shape.DOCUMENT`; `model.experiment.DOCUMENT` is for whoever computes results; others begin
+    with their source's name.
     `identifiers`: the environment's ids, one set per dialect, e.g. {"feather": {"environment": "env_01hx",
     "organisation": "org_01hx"}}. `lists`: names of list segments that LIST_MEMBER operands may use. `layers`:
     in the order in which they lay their values over the parameters. `shapes`: how each source reads a flat context.

@@ -49,6 +49,10 @@ class Builder:
         self.shapes: dict[str, ContextShape] = {}
         self.source_order: tuple[str, ...] = ()
         self.members: list[tuple[MemberList, str]] = []
+        self.policies: dict[str, tuple[str, ...]] = {}
+        """What an experiment may be about beside the groups of parameters, and its variants' names."""
+        self.metrics: set[str] = set()
+        """Names of events that are in no document."""
         self.tests: dict[tuple[str, str, str], Any] = {}
         """Lowered conditions by attribute, operator and text: the same ones come again and again."""
         self._slot_numbers: dict[Slot, int] = {}
@@ -158,6 +162,10 @@ class Builder:
         self.parameters.append(
             Parameter(key, group or key, decision, tuple(answers), client_safe, group_id, source, variants)
         )
+
+    def tried(self) -> set[str]:
+        """What an experiment may be about: flags, features and policies, by the name that events have for them."""
+        return {*self.policies, *(parameter.group for parameter in self.parameters)}
 
     def flat_context(self, source: str) -> None:
         """Say that a source reads a flat context as it is: the targeting key is the user's id."""

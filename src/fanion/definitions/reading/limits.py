@@ -74,3 +74,12 @@ MEMBER_BYTES_MAX: Final = 1_024
 
 SOURCES_MAX: Final = 100
 """Files of other formats that one environment refers to."""
+
+EXPERIMENTS_MAX: Final = 1_000
+"""Experiments of one project: each that runs is asked of all rows now and then."""
+
+METRICS_MAX: Final = 100
+"""Metrics of one experiment: the more there are, the less any of them finds."""
+
+RUNS_MAX: Final = 100
+"""Changes of an experiment's planned shares."""

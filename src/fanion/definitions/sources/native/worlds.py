@@ -15,6 +15,7 @@ from fanion.definitions.reading.structure import BROKEN
 from fanion.model.definition import (
     Environment,
     Event,
+    Experiment,
     Feature,
     File,
     Flag,
@@ -47,6 +48,7 @@ class ProjectWorld:
         self.features: dict[str, Placed[Feature]] = {}
         self.segments: dict[str, Placed[Segment]] = {}
         self.events: dict[str, Placed[Event]] = {}
+        self.experiments: dict[str, Placed[Experiment]] = {}
 
     def environment_id(self, name: str) -> str:
         """The environment's own id, else organisation/project/environment, which is unique by itself."""
@@ -108,7 +110,7 @@ def _gather_project(known: ProjectWorld, project: Project, file: str, path: str,
     if project.name and known.name not in ("", project.name):
         report.problem(file, f"{path}.name", shown(project.name), "another file says otherwise; say it once")
     known.name = known.name or project.name
-    for kind in ("environments", "flags", "features", "segments", "events"):
+    for kind in ("environments", "flags", "features", "segments", "events", "experiments"):
         have: dict[str, Placed[Any]] = getattr(known, kind)
         items: dict[str, msgspec.Struct] = getattr(project, kind)
         for key, item in items.items():

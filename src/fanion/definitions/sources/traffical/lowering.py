@@ -93,6 +93,10 @@ class TrafficalLowering:
         constant = self.constant()
         lowered = {layer.id: self.layer(layer) for layer in self.bundle.layers}
         self.parameters(file, report, constant, lowered)
+        for policy in (one for layer in self.bundle.layers for one in layer.policies):
+            self.builder.policies[policy.head.id] = tuple(one.identity for one in policy.allocations)
+        named = (event.get("name") for event in head.event_definitions or [])
+        self.builder.metrics |= {name for name in named if isinstance(name, str)}
         self.builder.documents[CONFIG] = config
         refresh = head.suggested_refresh_ms
         known = isinstance(refresh, int | float) and not isinstance(refresh, bool) and refresh > 0
