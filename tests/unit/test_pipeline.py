@@ -217,6 +217,22 @@ def test_small_files_of_a_day_become_one_and_leave_when_no_query_can_read_them(j
         assert kept(made, journal.directory) == journal.rows()
 
 
+def test_files_of_a_version_with_fewer_columns_are_read_and_merged(journal: Journal) -> None:
+    with pipeline(journal.directory) as made:
+        for n in range(MERGED_MIN):
+            journal.append()
+            if n:  # as the version before wrote it
+                old = journal.directory / "rows" / made.manifest.files[-1].name
+                table = pyarrow.parquet.read_table(old).drop_columns(["run", "generation", "attributes"])
+                pyarrow.parquet.write_table(table, old)
+                found = ask(journal.directory, "SELECT count(*), count(run) FROM rows")[1]
+                assert found == [(2 * n, 0)]
+            made.run_once()
+        assert len(made.manifest.files) == 1
+        assert kept(made, journal.directory) == journal.rows()
+        assert ask(journal.directory, "SELECT count(run) FROM rows")[1] == [(0,)]
+
+
 class Dated(Storage):
     """A wall clock of its own."""
 

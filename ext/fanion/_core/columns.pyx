@@ -51,7 +51,7 @@ NAMES = (
     b"machine", b"writer", b"epoch", b"sequence", b"index", b"part", b"received_at", b"event_at", b"time_from",
     b"sent_at", b"environment", b"dialect", b"kind", b"disposition", b"counts", b"verified", b"event_id",
     b"unit_kind", b"unit", b"unit_hashed", b"flag", b"parameter", b"variant", b"metric", b"value", b"value_text",
-    b"reason",
+    b"reason", b"run", b"generation", b"attributes",
 )
 cdef tuple HELD = NAMES  # the schemas' names point into these
 cdef const char *FORMATS[7]
@@ -62,6 +62,7 @@ cdef int[COLUMN_COUNT] TYPES = [
     NAME_TYPE, INTEGER_TYPE, LONG_TYPE, LONG_TYPE, INTEGER_TYPE, INTEGER_TYPE, TIME_TYPE, TIME_TYPE, NAME_TYPE,
     TIME_TYPE, NAME_TYPE, NAME_TYPE, NAME_TYPE, NAME_TYPE, BOOLEAN_TYPE, BOOLEAN_TYPE, TEXT_TYPE, NAME_TYPE,
     TEXT_TYPE, BOOLEAN_TYPE, NAME_TYPE, NAME_TYPE, NAME_TYPE, NAME_TYPE, DOUBLE_TYPE, TEXT_TYPE, NAME_TYPE,
+    NAME_TYPE, LONG_TYPE, TEXT_TYPE,
 ]
 
 

@@ -8,9 +8,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
 from fanion._core.columns cimport (
-    COUNTS, DIALECT, DISPOSITION, ENVIRONMENT, EPOCH, EVENT_AT, EVENT_ID, FLAG, INDEX, KIND, MACHINE, METRIC,
-    PARAMETER, PART, REASON, RECEIVED_AT, SENT_AT, SEQUENCE, TIME_FROM, UNIT, UNIT_HASHED, UNIT_KIND, VALUE,
-    VALUE_TEXT, VARIANT, VERIFIED, WRITER, Columns, fanion_dictionary_number, fanion_texts_add,
+    ATTRIBUTES, COUNTS, DIALECT, DISPOSITION, ENVIRONMENT, EPOCH, EVENT_AT, EVENT_ID, FLAG, GENERATION, INDEX, KIND,
+    MACHINE, METRIC, PARAMETER, PART, REASON, RECEIVED_AT, RUN, SENT_AT, SEQUENCE, TIME_FROM, UNIT, UNIT_HASHED,
+    UNIT_KIND, VALUE, VALUE_TEXT, VARIANT, VERIFIED, WRITER, Columns, fanion_dictionary_number, fanion_texts_add,
 )
 
 
@@ -390,6 +390,11 @@ cdef class RowBuilder:
         self.set_name(METRIC, row, self.find(shape, T_METRIC, without, part_values))
         self.set_name(REASON, row, self.find(shape, T_REASON, without, part_values))
         self.set_value(row, self.find(shape, T_VALUE, without, part_values))
+        # What only the server knows of an answer; no event says it.
+        (<int32_t *>columns.columns[RUN].data.at)[row] = -1
+        (<uint64_t *>columns.columns[GENERATION].data.at)[row] = 0
+        columns.columns[GENERATION].valid.at[row] = False
+        self.put_text(ATTRIBUTES, row, "", 0, False)
         columns.rows = row + 1
         return 0
 
@@ -499,10 +504,12 @@ cdef class RowBuilder:
             (MACHINE, row.machine), (TIME_FROM, row.time_from), (ENVIRONMENT, row.environment),
             (DIALECT, row.dialect), (KIND, row.kind), (DISPOSITION, row.disposition), (UNIT_KIND, row.unit_kind),
             (FLAG, row.flag), (PARAMETER, row.parameter), (VARIANT, row.variant), (METRIC, row.metric),
-            (REASON, row.reason),
+            (REASON, row.reason), (RUN, row.run),
         ):
             (<int32_t *>columns.columns[<int>place].data.at)[at] = -1 if text is None else self.number(place, text)
-        for place, text in ((EVENT_ID, row.event_id), (UNIT, row.unit), (VALUE_TEXT, row.value_text)):
+        for place, text in (
+            (EVENT_ID, row.event_id), (UNIT, row.unit), (VALUE_TEXT, row.value_text), (ATTRIBUTES, row.attributes),
+        ):
             raw = b"" if text is None else text.encode()
             self.put_text(place, at, raw, len(raw), text is not None)
         (<uint32_t *>columns.columns[WRITER].data.at)[at] = row.writer
@@ -520,6 +527,8 @@ cdef class RowBuilder:
         columns.columns[UNIT_HASHED].data.at[at] = row.unit_hashed
         (<double *>columns.columns[VALUE].data.at)[at] = 0 if row.value is None else row.value
         columns.columns[VALUE].valid.at[at] = row.value is not None
+        (<uint64_t *>columns.columns[GENERATION].data.at)[at] = 0 if row.generation is None else row.generation
+        columns.columns[GENERATION].valid.at[at] = row.generation is not None
         columns.rows = at + 1
         return 0
 

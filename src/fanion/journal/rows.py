@@ -70,6 +70,9 @@ class Row(msgspec.Struct, frozen=True):
     value: float | None
     value_text: str | None
     reason: str | None
+    run: str | None = None
+    generation: int | None = None
+    attributes: str | None = None
 
 
 def nobody(dialect: str, environment: str, parameter: str) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Final, NamedTuple, TypedDict
 
-KINDS: Final = ("evaluation", "exposure", "decision", "metric")
+KINDS: Final = ("evaluation", "exposure", "decision", "metric", "served", "assigned")
+"""The last two are the server's own: no event is of them."""
 
 
 class Reads(IntEnum):

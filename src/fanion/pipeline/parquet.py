@@ -63,17 +63,29 @@ class Writer:
         return files
 
     def merge(self, files: Sequence[File], name: str) -> File:
-        """Files of one environment and day as one; a row group of each is in memory at a time."""
-        first = files[0]
+        """Files of one environment and day as one; a row group of each is in memory at a time. Columns that a file
+        of an older version doesn't have are null of its rows."""
+        schemas = []
+        for file in files:
+            with self._arrow.parquet.ParquetFile(self._directory / file.name) as source:
+                schemas.append(source.schema_arrow)
+        schema = self._arrow.unify_schemas(schemas)
 
         def batches() -> Iterator[Any]:
             for file in files:
                 with self._arrow.parquet.ParquetFile(self._directory / file.name) as source:
-                    yield from source.iter_batches(ROW_GROUP_ROWS)
+                    for batch in source.iter_batches(ROW_GROUP_ROWS):
+                        yield self._widened(batch, schema)
 
-        with self._arrow.parquet.ParquetFile(self._directory / first.name) as source:
-            schema = source.schema_arrow
-        return self._write(name, first.environment, first.day, batches(), schema)
+        return self._write(name, files[0].environment, files[0].day, batches(), schema)
+
+    def _widened(self, batch: Any, schema: Any) -> Any:
+        held = set(batch.schema.names)
+        columns = [
+            batch.column(field.name) if field.name in held else self._arrow.nulls(batch.num_rows, field.type)
+            for field in schema
+        ]
+        return self._arrow.record_batch(columns, schema=schema)
 
     def _parts(self, batch: Any) -> Iterator[tuple[str, int, Any]]:
         """(environment, day, rows)."""

@@ -41,10 +41,9 @@ def ask(directory: Path, statement: str) -> tuple[list[str], list[tuple[Any, ...
         with engine.connect() as connection:
             connection.execute(f"SET memory_limit = '{MEMORY}'")
             connection.execute("SET temp_directory = $1", [str(spilled)])
-            if files:
-                connection.read_parquet(files).create_view("rows")
-            else:
-                connection.register("rows", arrow().record_batch(Expander({}).take()))
+            none = connection.from_arrow(arrow().table(arrow().record_batch(Expander({}).take())))
+            rows_of = _with_all(connection.read_parquet(files, union_by_name=True), none) if files else none
+            rows_of.create_view("rows")
             answer = connection.execute(statement)
             names = [column[0] for column in answer.description or ()]
             return names, answer.fetchall()
@@ -52,3 +51,13 @@ def ask(directory: Path, statement: str) -> tuple[list[str], list[tuple[Any, ...
         raise RowsError(str(error)) from None
     finally:
         shutil.rmtree(spilled, ignore_errors=True)
+
+
+def _with_all(rows: Any, none: Any) -> Any:
+    """With the columns that files of an older version don't have, as null."""
+    missing = [
+        f"NULL::{type} AS {name}"
+        for name, type in zip(none.columns, none.types, strict=True)
+        if name not in rows.columns
+    ]
+    return rows.project(", ".join(["*", *missing])) if missing else rows
