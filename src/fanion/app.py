@@ -21,7 +21,7 @@ import msgspec
 
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import MIB, Config
-from fanion.dialects import served, vocabulary
+from fanion.dialects import canonical_forms, served, vocabulary
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.program import Lowered, Table
 from fanion.process.directory import DirectoryLock, check_directory, remove_drafts
@@ -30,11 +30,20 @@ from fanion.store.publication import Publication
 from fanion.store.store import Store
 
 if TYPE_CHECKING:
+    import socket
+
     from fanion.definitions import Loaded
+    from fanion.pipeline.pace import Pace
+    from fanion.pipeline.pipeline import Pipeline
+    from fanion.process.aside import Beside
     from fanion.process.supervisor import Place
+    from fanion.telemetry.heartbeats import Heartbeat
 
 
 log = logging.getLogger("fanion.store")
+
+PIPELINE_STILL_S = 60.0
+"""How long the pipeline may stand still before it is killed: it runs behind everything else on a busy machine."""
 
 
 def renderers() -> dict[str, Callable[[Lowered], Table]]:
@@ -126,6 +135,47 @@ def upgrade_bundles(store: Store) -> int | None:
     return generation
 
 
+def make_pipeline(data: Path, config: Config, pace: Pace) -> Pipeline:
+    """Raises RowsError, JournalError."""
+    from fanion.journal.settings import JournalSettings
+    from fanion.pipeline.pipeline import Pipeline
+
+    return Pipeline(
+        data,
+        canonical_forms(),
+        map_bytes=config.store.map_bytes,
+        settings=JournalSettings.taken_from(config.journal),
+        keep_days=config.pipeline.keep_days,
+        pace=pace,
+    )
+
+
+def _pipeline_beside(data: Path, config: Config, row: Heartbeat, listening: socket.socket) -> list[Beside]:
+    """The process that makes rows; none, and said why, where its library is missing. `listening`: what the process
+    inherits and doesn't use."""
+    from fanion.pipeline import missing_library
+    from fanion.process.aside import Beside
+    from fanion.telemetry.heartbeats import Standing
+
+    if missing := missing_library():
+        reason = f"no rows are made: {missing} is not installed; pip install 'fanion[results]'"
+        print(f"warning: pipeline.enabled: {reason}", file=sys.stderr, flush=True)
+        row.say(Standing(reasons=(reason,)))
+        return []
+
+    def run() -> None:
+        from fanion.pipeline.service import Ending, Service  # Arrow is this process's alone
+        from fanion.telemetry.metrics import Metrics
+
+        ending = Ending()
+        listening.close()
+        metrics = Metrics.open(data, worker=False)
+        Service(lambda pace: make_pipeline(data, config, pace), row, metrics).run(ending)
+        metrics.close()
+
+    return [Beside("pipeline", run, still_s=PIPELINE_STILL_S, gentle=True)]
+
+
 def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str] = ()) -> None:
     """Runs the server until it is told to stop. Raises ServeError, StoreError.
 
@@ -134,6 +184,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     from fanion.auth.limiter import Limiter
     from fanion.journal.window import IDS, REPLAYS, EventWindow
     from fanion.process import operations
+    from fanion.process.aside import Beside
     from fanion.process.sockets import operations_socket, pick_port, url_host
     from fanion.process.supervisor import Supervisor
     from fanion.process.worker import Worker  # before the fork: workers share what is imported
@@ -166,15 +217,20 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         listening = operations_socket(config.server.operations_host, config.server.operations_port)
         operations_at = listening.getsockname()
         workers = config.server.workers or usable_cores()
-        heartbeats = Heartbeats(workers + 1)
+        heartbeats = Heartbeats(workers + 1 + config.pipeline.enabled)
+        rows, own, others = (
+            heartbeats.rows[:workers],
+            heartbeats.rows[workers],
+            heartbeats.rows[workers + 1 :],
+        )
 
         def make_application(place: Place) -> Any:
             listening.close()  # probes wait on it for nobody when the supervisor is gone
             return Worker(data, config, spoken, place, lock).application()
 
         def run_operations() -> None:
-            *rows, own = heartbeats.rows
-            asyncio.run(operations.run(listening, rows, own, data))
+            named = [("pipeline", row, PIPELINE_STILL_S / 4) for row in others]
+            asyncio.run(operations.run(listening, rows, named, own, data))
 
         def on_ready() -> None:
             print(f"fanion serves generation {generation} of {data} on {url}")
@@ -183,6 +239,9 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
             for line in notes:
                 print(line.replace("{url}", url), flush=True)
 
+        beside = [Beside("operations", run_operations)]
+        for row in others:
+            beside += _pipeline_beside(data, config, row, listening)
         gc.collect()
         gc.freeze()  # the collector's marks would copy pages that the workers share
         Supervisor(
@@ -194,7 +253,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
             make_application=make_application,
             on_ready=on_ready,
             heartbeats=heartbeats,
-            operations=run_operations,
+            beside=beside,
         ).run()
         keeper.close()
         listening.close()

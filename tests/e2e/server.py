@@ -25,6 +25,8 @@ from fanion.dialects import vocabulary
 READY = re.compile(r"on http://[^ ]*:(\d+)$")
 OPERATIONS = re.compile(r"^operations on http://[^ ]*:(\d+): ")
 START_TIMEOUT_S = 30.0
+BESIDE = ("fanion-operatio", "fanion-pipeline")
+"""Processes of a server that are no workers."""
 
 SERVER_KEY = "sk_e2e_server"
 CLIENT_KEY = "pk_e2e_client"
@@ -130,10 +132,16 @@ class Running:
 
     def workers(self) -> list[int]:
         """Process ids of the workers, oldest first."""
-        return [pid for pid in self._children() if not is_operations(pid)]
+        return [pid for pid in self._children() if name_of(pid) not in BESIDE]
 
     def operations_pid(self) -> int | None:
-        return next(filter(is_operations, self._children()), None)
+        return self._beside("fanion-operatio")
+
+    def pipeline_pid(self) -> int | None:
+        return self._beside("fanion-pipeline")
+
+    def _beside(self, name: str) -> int | None:
+        return next((pid for pid in self._children() if name_of(pid) == name), None)
 
     def _children(self) -> list[int]:
         pid = self.process.pid
@@ -151,10 +159,10 @@ class Running:
         return status
 
 
-def is_operations(pid: int) -> bool:
+def name_of(pid: int) -> str:
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "fanion-operatio"
-    return False
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 def read_all(connection: socket.socket) -> bytes:

@@ -11,10 +11,12 @@ import pytest
 
 from fanion.errors import JournalError
 from fanion.journal import window_rebuild
+from fanion.journal.gaps import Gaps, load_gaps
 from fanion.journal.inspection import summarise, verify_segments
+from fanion.journal.lag import lag_of
 from fanion.journal.log_segment import START, list_segments
 from fanion.journal.reader import JournalReader
-from fanion.journal.retention import run_pass
+from fanion.journal.retention import let_go_below, run_pass
 from fanion.journal.settings import JournalSettings
 from fanion.journal.stamps import read_stamps
 from tests.model.journal_world import BOTH_WAYS, DATA, JOURNAL, SETTINGS, Way, World, new_disk, read_all
@@ -190,6 +192,111 @@ def test_a_registered_reader_keeps_what_it_has_not_passed_unless_forced() -> Non
     assert next(iter(again.read())).sequence == 30
     forced = msgspec.structs.replace(settings, retention_forced=True)
     assert run_pass(storage, JOURNAL, forced).removed == 4  # type: ignore[union-attr]
+
+
+def yielding(storage: SimulatedStorage, records: int, name: str = "rows", yields: bool = True) -> None:
+    """A registered reader that has read so many."""
+    reader = JournalReader(DATA, storage=storage, name=name, yields=yields)
+    for _ in zip(range(records + 1), reader.read(), strict=False):
+        pass
+    reader.commit()
+
+
+def test_a_reader_that_yields_keeps_segments_only_while_the_disk_has_room(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    storage = build(8)
+    follow_time(storage)
+    yielding(storage, 15)
+    storage.clock += 2 * HOUR_NS
+    settings = msgspec.structs.replace(SETTINGS, retention_hours=1.0)
+    storage.disk.free = let_go_below(settings)
+    assert run_pass(storage, JOURNAL, settings).removed == 0  # type: ignore[union-attr]
+    assert load_gaps(storage, JOURNAL, "rows") == Gaps()
+    before = {s.path.name: s.header for s in list_segments(storage, JOURNAL)[0]}
+    storage.disk.free = let_go_below(settings) - 1
+    passed = run_pass(storage, JOURNAL, settings)
+    assert passed is not None
+    assert passed.removed > 1
+    left = {s.path.name: s.header for s in list_segments(storage, JOURNAL)[0]}
+    gaps = load_gaps(storage, JOURNAL, "rows")
+    assert [gap.segment for gap in gaps.last] == [name for name in before if name not in left]
+    assert gaps.segments == passed.removed
+    reader = JournalReader(DATA, storage=storage, name="rows", yields=True)
+    following = next(iter(reader.read())).sequence
+    assert gaps.last[0].sequence == 16
+    assert gaps.last[-1].end_sequence == following
+    assert gaps.records == following - 16
+    assert gaps.last[0].segment in capsys.readouterr().err
+    (defect,) = reader.defects
+    assert (defect.sequence, defect.next_sequence) == (16, following)
+
+
+def test_how_far_a_reader_is_behind_and_what_is_kept_for_it() -> None:
+    storage = build()
+    segments = [s for s in list_segments(storage, JOURNAL)[0] if s.header.started]
+    end = sequences(storage)[-1] + 1
+    reader = JournalReader(DATA, storage=storage, name="rows")
+    for record in reader.read():
+        behind = lag_of(reader, storage)
+        assert behind.records == end - record.sequence, "it counts as handed out when the next is asked for"
+        unread = sum(s.header.first_sequence > record.sequence for s in segments)
+        whole = [s for s in segments if s.header.first_sequence <= record.sequence][-1] is not segments[-1]
+        assert behind.held_bytes == (max(0, unread - 1) + whole) * SETTINGS.segment_bytes
+    assert lag_of(reader, storage) == (0, 0)
+
+
+def test_what_is_neither_old_nor_too_much_stays_on_a_full_disk() -> None:
+    storage = build()
+    follow_time(storage)
+    yielding(storage, 0)
+    storage.disk.free = 0
+    assert run_pass(storage, JOURNAL, SETTINGS).removed == 0  # type: ignore[union-attr]
+
+
+def test_a_full_disk_waits_for_a_reader_that_does_not_yield() -> None:
+    storage = build()
+    follow_time(storage)
+    yielding(storage, 0)
+    yielding(storage, 0, "own", yields=False)
+    storage.clock += 2 * HOUR_NS
+    settings = msgspec.structs.replace(SETTINGS, retention_hours=1.0)
+    storage.disk.free = 0
+    assert run_pass(storage, JOURNAL, settings).removed == 0  # type: ignore[union-attr]
+    forced = msgspec.structs.replace(settings, retention_forced=True)
+    assert run_pass(storage, JOURNAL, forced).removed == 5  # type: ignore[union-attr]
+    assert load_gaps(storage, JOURNAL, "own").segments == load_gaps(storage, JOURNAL, "rows").segments == 5
+
+
+def test_what_leaves_unread_is_written_down_before_and_once_wherever_the_pass_ends() -> None:
+    number = 0
+    settings = msgspec.structs.replace(SETTINGS, retention_hours=1.0)
+    while True:
+        number += 1
+        storage = build(4)
+        follow_time(storage)
+        yielding(storage, 5)
+        storage.clock += 2 * HOUR_NS
+        storage.disk.free = 0
+        last = sequences(storage)[-1]
+        storage.fail_at = storage.calls + number
+        try:
+            run_pass(storage, JOURNAL, settings)
+            ended = True
+        except OSError:
+            ended = False
+        storage.fail_at = -1
+        for after in (storage.power_off(number), storage.kill()):
+            after.disk.free = 0
+            missing = last - 5 - len([s for s in sequences(after) if s > 5])
+            assert load_gaps(after, JOURNAL, "rows").records >= missing, number
+        run_pass(after, JOURNAL, settings)
+        missing = last - 5 - len([s for s in sequences(after) if s > 5])
+        assert load_gaps(after, JOURNAL, "rows").records == missing > 0, number
+        storage.disk.close()
+        if ended:
+            break
+    assert number > 10
 
 
 @BOTH_WAYS

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fanion.errors import ServeError
-from fanion.telemetry import exposition
+from fanion.telemetry import exposition, journal, pipeline, windows
 from fanion.telemetry import metrics as module
 from fanion.telemetry.exposition import Exposition
 from fanion.telemetry.journal import COUNTERS, GAUGES, JournalNumbers
@@ -144,6 +144,23 @@ def test_series_beyond_the_room_are_counted_as_dropped(
     assert "fanion_metrics_dropped_total 27" in found
     metrics.add_counts(LATENCY, (1, 0, 0), 500, ("sync",))
     assert not any("test_seconds" in line for line in lines(metrics))
+
+
+def test_every_metric_of_a_catalogue_is_exposed() -> None:
+    made = {
+        thing.name
+        for room in (module, journal, pipeline, windows)
+        for name in dir(room)
+        for thing in ([getattr(room, name)] if isinstance(getattr(room, name), Metric) else [])
+    }
+    made |= {metric.name for room in (module, journal, pipeline) for metric in room.CATALOGUE}
+    assert made <= {metric.name for metric in exposition.CATALOGUE}
+
+
+def test_a_process_that_is_no_worker_counts_as_none(tmp_path: Path) -> None:
+    worker, beside = Metrics.open(tmp_path), Metrics.open(tmp_path, worker=False)
+    for either in (worker, beside):
+        assert {"fanion_workers 1", "fanion_worker_starts_total 1"} <= set(lines(either))
 
 
 def test_more_workers_than_rows_is_a_clear_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

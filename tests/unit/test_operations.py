@@ -22,6 +22,32 @@ def readiness(heartbeats: Heartbeats) -> tuple[int, Any]:
     return answer.status, json.loads(answer.body)
 
 
+def test_what_processes_beside_the_workers_say_is_a_note_and_stops_no_request() -> None:
+    heartbeats = Heartbeats(2)
+    worker, other = heartbeats.rows
+    worker.beat()
+    worker.say(Standing(7, (), ("the wall clock jumped",), 5))
+    operations = Operations([worker], lambda: b"", [("pipeline", other, 15.0)])
+
+    def notes() -> list[str]:
+        answer = operations.answer(b"GET", b"/readyz")
+        assert answer.status == 200
+        document = json.loads(answer.body)
+        assert document["reasons"] == []
+        assert len(document["workers"]) == 1
+        found: list[str] = document["notes"]
+        return found
+
+    assert notes() == ["the wall clock jumped", "pipeline: starting"]
+    other.beat()
+    other.say(Standing(8, ("the disk is full",), ("it is far behind",)))
+    assert notes()[1:] == ["pipeline: the disk is full", "pipeline: it is far behind"]
+    other.say(Standing(8, ()))
+    assert notes() == ["the wall clock jumped"]
+    other._beat[0] -= 16 * 10**9
+    assert notes()[1:] == ["pipeline: no heartbeat for 16 s"]
+
+
 def test_one_ready_worker_is_enough_and_the_others_are_named() -> None:
     heartbeats = Heartbeats(3)
     assert readiness(heartbeats) == (

@@ -29,7 +29,7 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.storage import Storage
 from fanion.pipeline import pipeline as module
 from fanion.pipeline.flags import Flags
-from fanion.pipeline.manifest import File
+from fanion.pipeline.manifest import File, load_manifest
 from fanion.pipeline.pipeline import LEAVING_S, MERGED_MIN, Pipeline
 from fanion.pipeline.query import ask
 from tests.property.test_row_columns import payload_of
@@ -296,6 +296,26 @@ def test_segments_stay_until_their_rows_are_committed(journal: Journal) -> None:
         made.run_once()
         assert json.loads(checkpoint.read_text())["next_sequence"] == {"0": 2}
         assert made.manifest.place.next_sequence == {0: 2}
+
+
+def test_a_pipeline_says_how_it_stands(journal: Journal) -> None:
+    now = [START_NS / 1e9]
+    with pipeline(journal.directory, now=lambda: now[0]) as made:
+        assert made.state()[:7] == (0, 0, 0, 0.0, 0.0, 0, 0)
+        made.run_once()
+        for _ in range(4):
+            journal.append(events=3)
+        now[0] += 10
+        assert made.state().lag_s == 10
+        made.run_once()
+        state = made.state()
+        assert (state.rows, state.unreadable, state.files) == (12, 0, 1)
+        assert state.fresh_unix_s == now[0]
+        assert state.lag_s == 10, "so old was what was no row, when the run ended"
+        now[0] += 1
+        made.run_once()
+        assert made.state().lag_s == 1
+        assert load_manifest(Storage(), journal.directory / "rows").fresh_us == (now[0] - 1) * 1e6
 
 
 def test_what_was_merged_is_written_again_only_when_as_much_has_come() -> None:

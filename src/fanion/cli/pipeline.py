@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 
 import click
 
 from fanion.cli.common import configuration, data_option
-from fanion.dialects import canonical_forms
-from fanion.journal.settings import JournalSettings
-
-PAUSE_S = 2.0
-"""Between two runs that had less than a step to read: each is synced, and makes a file for each environment."""
 
 
 @click.command()
@@ -22,36 +15,34 @@ PAUSE_S = 2.0
 @click.option(
     "--keep-days",
     type=click.IntRange(min=0),
-    default=0,
-    help="Remove rows that were received before so many days; 0: keep all [default: 0].",
+    help="Remove rows that were received before so many days; 0: keep all [default: pipeline.keep_days].",
 )
-def command(data: Path, once: bool, keep_days: int) -> None:
+def command(data: Path, once: bool, keep_days: int | None) -> None:
     """Make rows (docs/rows.md) of the journal's events, in DATA/rows, until SIGTERM or Ctrl-C.
 
-    May run beside a server. Each event is there once, whatever is killed when. Needs fanion[results].
+    A server does the same beside its workers where the setting pipeline.enabled says so; this may run beside a
+    server that doesn't. Each event is there once, whatever is killed when. Needs fanion[results].
 
-    From the first run on the journal keeps what this command has not read: remove DATA/journal/readers/rows.json
-    when it is not to run any more.
+    From the first run on the journal keeps what was not read, as long as the disk has room: remove
+    DATA/journal/readers/rows.json when rows are not to be made any more.
     """
-    from fanion.pipeline.pipeline import STEP_ROWS, Pipeline
+    from fanion.app import make_pipeline
+    from fanion.pipeline.pace import BYTES_PER_S, Pace, give_way
+    from fanion.pipeline.service import Ending, follow
 
-    ending = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
-    config = configuration(data)
-    settings = JournalSettings.taken_from(config.journal)
-    with Pipeline(
-        data,
-        canonical_forms(),
-        map_bytes=config.store.map_bytes,
-        settings=settings,
-        keep_days=keep_days,
-    ) as pipeline:
-        while True:
-            rows = pipeline.run_once(ending.is_set)
-            for problem in pipeline.take_problems():
-                click.echo(f"fanion: {problem}", err=True)
-            if once or ending.wait(0 if rows >= STEP_ROWS else PAUSE_S):
-                break
+    def tell(problems: list[str]) -> None:
+        for problem in problems:
+            click.echo(f"fanion: {problem}", err=True)
+
+    ending = Ending()
+    config = configuration(data, flags={"pipeline.keep_days": keep_days})
+    if not once:
+        give_way()
+    with make_pipeline(data, config, Pace(0 if once else BYTES_PER_S)) as pipeline:
+        if once:
+            pipeline.run_once(ending)
+            tell(pipeline.take_problems())
+        else:
+            follow(pipeline, ending, tell)
         manifest = pipeline.manifest
         click.echo(f"{manifest.rows:,} rows in {len(manifest.files):,} files")

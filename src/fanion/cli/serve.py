@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from fanion.cli.common import DATA, configuration
 from fanion.cli.settings import print_settings
+from fanion.pipeline import missing_library
 
 
 @click.command()
@@ -20,7 +22,16 @@ from fanion.cli.settings import print_settings
     type=click.Choice(["durable", "buffered"]),
     help="Answer events once they are on disk, or once no dead process loses them [default: durable].",
 )
-@click.option("--demo", is_flag=True, help="Use a temporary data directory with the demo definitions.")
+@click.option(
+    "--pipeline/--no-pipeline",
+    default=None,
+    help="Make rows of the journal's events in a process beside the workers; needs fanion[results] [default: no].",
+)
+@click.option(
+    "--demo",
+    is_flag=True,
+    help="Use a temporary data directory with the demo definitions; makes rows where that can be done.",
+)
 @click.option(
     "--config", "file", type=click.Path(path_type=Path), help="Settings file [default: DATA/fanion.toml]."
 )
@@ -38,6 +49,7 @@ def command(
     port: int | None,
     workers: int | None,
     ack: str | None,
+    pipeline: bool | None,
     demo: bool,
     file: Path | None,
 ) -> None:
@@ -50,10 +62,18 @@ def command(
         raise click.UsageError("--demo brings its own data directory; leave --data out")
     if not demo and data is None:
         raise click.UsageError("--data DIR is needed (or --demo to try it out)")
+    if demo and pipeline is None and "FANION_PIPELINE_ENABLED" not in os.environ:
+        pipeline = not missing_library()
     config = configuration(
         data,
         file=file,
-        flags={"server.host": host, "server.port": port, "server.workers": workers, "journal.ack": ack},
+        flags={
+            "server.host": host,
+            "server.port": port,
+            "server.workers": workers,
+            "journal.ack": ack,
+            "pipeline.enabled": pipeline,
+        },
     )
     from fanion import app  # the server's imports only once the settings are known to be right
 

@@ -285,6 +285,19 @@ class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1_048_576
 
 
+class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows of the journal's events, for SQL and results."""
+
+    enabled: Annotated[
+        bool,
+        Meta(description="make rows beside the workers, in a process of its own; needs fanion[results]"),
+    ] = False
+    keep_days: Annotated[
+        int,
+        Meta(ge=0, le=100_000, description="days after receipt that rows are kept; 0: for ever"),
+    ] = 0
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One JSON line an event, on standard error."""
 
@@ -302,6 +315,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limiter: Limiter = Limiter()
     store: Store = Store()
     journal: Journal = Journal()
+    pipeline: Pipeline = Pipeline()
     log: Log = Log()
     own: tuple[msgspec.Struct, ...] = ()
 

@@ -5,9 +5,9 @@ An answer under `ack = "durable"` means: the events are on the disk, fdatasync h
 
 Modules: `writer` (the event loop's handle) -> `steward` (a thread) -> `session` (one claim: `slot`, ring, native
 writer) -> `recovery`; `log_segment`, `files`, `seal`, `compression` (files); `reader`, `batch` -> `event`, `rows`,
-`columns`; `window`, `window_rebuild` (event ids); `retention` (a process), with `stamps` for time; `inspection`;
-`settings`; `storage` (every system call). "Writer NNN" is a slot, "the writer thread" is C, `JournalWriter` the
-event loop's.
+`columns`; `window`, `window_rebuild` (event ids); `retention` (a process), with `stamps` for time and `gaps` for
+what leaves unread; `lag` (how far a reader is behind); `inspection`; `settings`; `storage` (every system call).
+"Writer NNN" is a slot, "the writer thread" is C, `JournalWriter` the event loop's.
 
 Limits
     payload of a record     a quarter of the ring, less 64 bytes; never above 256 MiB
@@ -22,7 +22,7 @@ Files, in DIR/journal (0700, files 0600)
     NNN-ORDINAL.log         a log segment; .zst: compressed (compression.py). Found by header, not by name
     pool-*.free             segments to be recycled; NNN-*.tmp: files being made; removed-*.tmp: on their way out,
                             recycled-*.tmp: into the pool
-    readers/NAME.json       the checkpoint of a registered reader
+    readers/NAME.json       the checkpoint of a registered reader; NAME.gaps: what left before it was read
 
 A record's identity is (machine, writer, epoch, sequence). Sequences of a writer have no gaps and go on across
 epochs; claiming a slot raises and syncs the epoch.

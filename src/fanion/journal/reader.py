@@ -64,10 +64,12 @@ class Defect(NamedTuple):
 
 
 class Checkpoint(msgspec.Struct):
-    """Where a reader is: for each writer the first sequence that it has not seen."""
+    """Where a reader is: for each writer the first sequence that it has not seen. `yields`: what is too old or too
+    much may leave before this reader has seen it, where the disk has no more room (`retention`, `gaps`)."""
 
     machine: str = ""
     next_sequence: dict[int, int] = {}
+    yields: bool = False
 
 
 class _Position:
@@ -111,13 +113,14 @@ class JournalReader:
         storage: Storage | None = None,
         checkpoint: Checkpoint | None = None,
         name: str | None = None,
+        yields: bool = False,
         since_ns: int = 0,
     ) -> None:
         self._storage = storage or Storage()
         self._directory = directory / "journal"
         self._positions: dict[int, _Position] = {}
         self._since_ns = since_ns
-        self._name = name
+        self._yields = yields
         self._headers: dict[str, SegmentHeader] = {}
         self._dialects, self._environments = Names(), Names()
         self.defects: list[Defect] = []
@@ -144,9 +147,8 @@ class JournalReader:
     @property
     def checkpoint(self) -> Checkpoint:
         """What has been handed out so far."""
-        return Checkpoint(
-            self._machine, {writer: p.sequence for writer, p in sorted(self._positions.items())}
-        )
+        places = {writer: p.sequence for writer, p in sorted(self._positions.items())}
+        return Checkpoint(self._machine, places, self._yields)
 
     def commit(self) -> None:
         """Keeps the checkpoint of a registered reader, synced: what is before it may be removed."""

@@ -1,10 +1,11 @@
 """Retention and compression of finished segments, by a process of their own.
 
 One pass seals what a crash left unsealed, removes what is too old or too much, and compresses the rest. Segments
-leave from the oldest end of each writer's chain, and never before every registered reader has passed them (unless
-forced). A writer's last started segment always stays: recovery begins there. A plain file goes to the pool when its
-compressed twin is complete, and is recycled from there. Files that nobody needs lose their name first and their
-blocks here, in small steps.
+leave from the oldest end of each writer's chain, and never before every registered reader has passed them, unless
+forced: by the settings, or by a disk that is nearly full, of readers that yield. What leaves unread is written down
+first (`gaps`). A writer's last started segment always stays: recovery begins there. A plain file goes to the pool
+when its compressed twin is complete, and is recycled from there. Files that nobody needs lose their name first and
+their blocks here, in small steps.
 
 `Upkeep` is the steward's side: it starts the process when there is something to do. One process of a journal does
 a pass at a time, by a lock; it runs at the lowest priority, writes in small steps and ends with its parent.
@@ -27,8 +28,9 @@ import msgspec
 from fanion.errors import JournalError
 from fanion.journal.compression import compress_segment, is_draft_name, open_source
 from fanion.journal.files import SegmentMaker, is_recycled_name, is_removed_name, remove_segment, shrink
+from fanion.journal.gaps import Gap, Gaps, keep_gaps, load_gaps
 from fanion.journal.log_segment import SEQUENCE_END, Segment, list_segments
-from fanion.journal.reader import list_checkpoints, segment_limits
+from fanion.journal.reader import Checkpoint, list_checkpoints, segment_limits
 from fanion.journal.seal import Seal, read_seal, seal_segment
 from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import is_owned, read_slot
@@ -38,11 +40,21 @@ from fanion.journal.storage import Storage
 LOCK_NAME = "retention.lock"
 PASS_EVERY_NS = 600_000_000_000
 """A pass is made at least this often, for age; and as soon as a writer has finished segments."""
+LET_GO_EVERY_NS = 4_000_000_000
+"""While the disk is nearly full and a reader that yields may hold segments."""
 REST_NS = 30_000_000_000
 """Between a pass that failed and the next one."""
 FINISHED_WANTED = 2
+LET_GO_SEGMENTS = 8
+"""Free space above the reserve, in segments, below which readers that yield are waited for no more: well before the
+journal would take no events (2), with time for a pass to begin and to free blocks step by step."""
 COMPRESS_BYTES_PER_S = 128 * 1024 * 1024
 """Pace of compression, of plain bytes: above what a worker takes in for long, so that the pool is refilled."""
+
+
+def let_go_below(settings: JournalSettings) -> int:
+    """Free bytes of the disk below which segments leave that a reader which yields has not passed."""
+    return settings.reserve_bytes + LET_GO_SEGMENTS * settings.segment_bytes
 
 
 class Finished(NamedTuple):
@@ -94,6 +106,8 @@ def _run_locked(
     for each in kept if settings.compress else []:
         if each.segment.header.compressed or each.seal is None:
             continue
+        if compressed and storage.free_bytes(directory) < let_go_below(settings):
+            break  # the next pass looks first at what can leave
         target = compress_segment(storage, each.segment, each.seal, step)
         maker.recycle(each.segment.path, keep=settings.pool_segments)
         compressed += 1
@@ -162,25 +176,62 @@ def _remove(
     stamps: Stamps,
 ) -> list[Finished]:
     """Removes by age, then by size, from the oldest on; a writer's chain only from its beginning."""
-    checkpoints = {} if settings.retention_forced else list_checkpoints(storage, directory)
+    readers = list_checkpoints(storage, directory)
     oldest = stamps.deletable_before(settings.retention_hours or math.inf)
+    free = storage.free_bytes(directory)
+    floor = let_go_below(settings)
+    if free < floor:
+        floor += LET_GO_SEGMENTS * settings.segment_bytes  # once it has to be, room for a while
     kept_writers: set[int] = set()
     removed: list[Finished] = []
     for each in finished:
         writer = each.segment.header.writer
         empty = each.end_sequence <= each.segment.header.first_sequence
         too_much = settings.retention_bytes and total > settings.retention_bytes
-        passed = all(c.next_sequence.get(writer, 0) >= each.end_sequence for c in checkpoints.values())
+        behind = {} if empty else _behind(readers, each)
+        full = free < floor
+        passed = settings.retention_forced or all(full and reader.yields for reader in behind.values())
         if not (empty or (passed and (each.latest < oldest or too_much))) or writer in kept_writers:
             kept_writers.add(writer)
             continue
-        if each.segment.header.compressed:
+        _note(storage, directory, behind, each)
+        if each.segment.header.compressed or full:
             remove_segment(storage, each.segment.path)
         else:
             maker.recycle(each.segment.path, keep=settings.pool_segments)
         total -= each.disk_bytes
+        free += each.disk_bytes
         removed.append(each)
     return removed
+
+
+def _behind(readers: dict[str, Checkpoint], finished: Finished) -> dict[str, Checkpoint]:
+    """Those that have not passed a segment."""
+    writer = finished.segment.header.writer
+    return {
+        name: reader
+        for name, reader in readers.items()
+        if reader.next_sequence.get(writer, 0) < finished.end_sequence
+    }
+
+
+def _note(storage: Storage, directory: Path, behind: dict[str, Checkpoint], finished: Finished) -> None:
+    """Before a segment leaves that these have not passed."""
+    header, name = finished.segment.header, finished.segment.path.name
+    for reader, checkpoint in behind.items():
+        try:
+            gaps = load_gaps(storage, directory, reader)
+        except JournalError:
+            gaps = Gaps()
+        sequence = max(header.first_sequence, checkpoint.next_sequence.get(header.writer, 0))
+        gap = Gap(name, header.writer, sequence, finished.end_sequence, storage.wall() / 1e9)
+        gaps.add(gap)
+        keep_gaps(storage, directory, reader, gaps)
+        print(
+            f"fanion: journal retention: {name} leaves before the reader {reader!r} has read it: "
+            f"{gap.end_sequence - gap.sequence} requests of writer {gap.writer}, from {gap.sequence} on",
+            file=sys.stderr,
+        )
 
 
 def _drop_twins(storage: Storage, directory: Path, maker: SegmentMaker, settings: JournalSettings) -> None:
@@ -219,7 +270,8 @@ class Upkeep:
         if self._process is not None and self._process.returncode:
             self._rest_until = now + REST_NS
         self._process = None
-        due = now - self._last_ns > PASS_EVERY_NS
+        rested = now - self._last_ns
+        due = rested > PASS_EVERY_NS or (rested > LET_GO_EVERY_NS and self._has_to_let_go())
         if self._storage.table is not None or now < self._rest_until or not (due or self._has_work()):
             return
         self._last_ns = now
@@ -232,6 +284,16 @@ class Upkeep:
             self._process.terminate()
             self._process.wait()
             self._process = None
+
+    def _has_to_let_go(self) -> bool:
+        """Whether the disk is nearly full while a reader that yields may hold segments."""
+        if self._storage.free_bytes(self._directory) >= let_go_below(self._settings):
+            return False
+        try:
+            readers = list_checkpoints(self._storage, self._directory)
+        except (OSError, JournalError):
+            return False
+        return any(reader.yields for reader in readers.values())
 
     def _has_work(self) -> bool:
         """Whether files wait for being removed, or finished segments for being compressed."""

@@ -39,7 +39,8 @@ class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reserve_bytes: int = 256 * MIB
     """Free bytes that the journal leaves on its disk; below reserve + 2 segments it takes nothing new."""
     retention_hours: float = 7 * 24.0
-    """Sealed segments older than this are removed once every registered reader has passed them; 0: never."""
+    """Sealed segments older than this are removed once every registered reader has passed them, or has to yield; 0:
+    never."""
     retention_bytes: int = 64 * 1024 * MIB
     """Total size above which the oldest sealed segments are removed under the same condition; 0: no limit."""
     retention_forced: bool = False

@@ -1,7 +1,8 @@
 """The journal's events as Parquet: each row once, whatever is killed. This is the format document.
 
-Modules: `pipeline` (reads the journal on, commits steps) -> `parquet` (writes and merges files), `manifest` (what
-counts); `flags` (whose parameter); `query` (SQL over the rows).
+Modules: `service` (the loop, and the process under a server) -> `pipeline` (reads the journal on, commits steps) ->
+`parquet` (writes and merges files), `manifest` (what counts); `pace` (how it gives way); `flags` (whose parameter);
+`query` (SQL over the rows).
 
 Files, in DIR/rows (0700, files 0600)
     manifest.json     which files count, and how far the journal has been read; renamed into place
@@ -22,4 +23,16 @@ Decisions
     2026-11  One manifest with files and place together, and not a place committed beside the files: two commits
              can't be one step, and then a kill between them loses or repeats rows.
     2026-11  Days are those of receipt, not of the event: then a day that is over gets no more rows.
+    2026-11  Under a server it is a process that the supervisor forks, and off by default: Arrow takes some 100 MB,
+             and who asks for no rows pays nothing. Where it is asked for and the extra is missing, the server
+             serves all else and says so.
+    2026-11  It holds log segments back as long as the disk has room, and no longer: events that come are worth more
+             than rows of those that came. What leaves unread is written down first, by segment (`journal.gaps`).
 """
+
+from importlib.util import find_spec
+
+
+def missing_library() -> str:
+    """What the extra would bring and isn't there, for rows to be made; "" where nothing is missing."""
+    return "" if find_spec("pyarrow") else "pyarrow"

@@ -35,7 +35,8 @@ class Leaving(msgspec.Struct, frozen=True):
 
 class Manifest(msgspec.Struct):
     """`step`: how many were committed; names of files begin with it. `place`: how far the journal was read.
-    `unreadable`: records that could not be read, over all steps."""
+    `unreadable`: records that could not be read, over all steps. `fresh_us`: every event that was durable before
+    this time of the wall clock is a row; 0: not known yet."""
 
     version: int = VERSION
     step: int = 0
@@ -43,6 +44,7 @@ class Manifest(msgspec.Struct):
     files: list[File] = []
     leaving: list[Leaving] = []
     unreadable: int = 0
+    fresh_us: int = 0
 
     @property
     def rows(self) -> int:

@@ -16,6 +16,7 @@ from fanion._core.columns import Columns
 from fanion.errors import RowsError
 from fanion.journal.storage import Storage
 from fanion.pipeline.manifest import File
+from fanion.pipeline.pace import Pace, PacedFile
 
 DAY_US: Final = 86_400_000_000
 ROW_GROUP_ROWS: Final = 131_072
@@ -48,9 +49,10 @@ def arrow() -> ModuleType:
 class Writer:
     """Writes files of the rows' directory."""
 
-    def __init__(self, storage: Storage, directory: Path) -> None:
+    def __init__(self, storage: Storage, directory: Path, pace: Pace | None = None) -> None:
         self._storage = storage
         self._directory = directory
+        self._pace = pace or Pace()
         self._arrow = arrow()
 
     def write(self, columns: Columns, prefix: str) -> list[File]:
@@ -74,7 +76,8 @@ class Writer:
         def batches() -> Iterator[Any]:
             for file in files:
                 with self._arrow.parquet.ParquetFile(self._directory / file.name) as source:
-                    for batch in source.iter_batches(ROW_GROUP_ROWS):
+                    for batch in source.iter_batches(ROW_GROUP_ROWS, use_threads=False):
+                        self._pace.turn()
                         yield self._widened(batch, schema)
 
         return self._write(name, files[0].environment, files[0].day, batches(), schema)
@@ -104,20 +107,19 @@ class Writer:
         draft = path.with_name(f"{name}.tmp")
         dictionaries = [field.name for field in schema if field.name not in PLAIN_COLUMNS]
         rows = 0
-        writer = self._arrow.parquet.ParquetWriter(
-            draft, schema, compression="zstd", compression_level=LEVEL, use_dictionary=dictionaries
-        )
-        with writer:
-            for batch in batches:
-                writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
-                rows += batch.num_rows
-        storage = self._storage
-        draft.chmod(0o600)
-        fd = storage.open(draft)
-        try:
-            storage.fdatasync(fd)
-            size = storage.size(fd)
-        finally:
-            storage.close(fd)
-        storage.rename(draft, path)
+        with PacedFile(self._storage, draft, self._pace) as file:
+            writer = self._arrow.parquet.ParquetWriter(
+                self._arrow.PythonFile(file, mode="w"),
+                schema,
+                compression="zstd",
+                compression_level=LEVEL,
+                use_dictionary=dictionaries,
+            )
+            with writer:
+                for batch in batches:
+                    writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
+                    rows += batch.num_rows
+            file.sync()
+            size = file.size
+        self._storage.rename(draft, path)
         return File(name, environment, day, rows, size)

@@ -17,14 +17,19 @@ import msgspec
 
 from fanion.errors import RowsError
 from fanion.journal.columns import Expander
+from fanion.journal.gaps import Gaps, load_gaps
+from fanion.journal.lag import lag_of
 from fanion.journal.reader import JournalReader
+from fanion.journal.retention import let_go_below
 from fanion.journal.settings import JournalSettings
 from fanion.journal.stamps import read_stamps
 from fanion.journal.storage import Storage
 from fanion.model.canonical import Canonical
 from fanion.pipeline.flags import Flags
 from fanion.pipeline.manifest import NAME, File, Leaving, Manifest, commit_manifest, load_manifest
+from fanion.pipeline.pace import Pace
 from fanion.pipeline.parquet import Writer
+from fanion.telemetry.pipeline import PipelineState
 
 DIRECTORY: Final = "rows"
 LOCK: Final = "lock"
@@ -58,6 +63,7 @@ class Pipeline:
         map_bytes: int,
         settings: JournalSettings,
         keep_days: int = 0,
+        pace: Pace | None = None,
         storage: Storage | None = None,
         step_rows: int = STEP_ROWS,
         now: Callable[[], float] = time.time,
@@ -69,7 +75,9 @@ class Pipeline:
         self._keep_days = keep_days
         self._step_rows = step_rows
         self._now = now
-        self._writer = Writer(self._storage, self._directory)
+        self._pace = pace or Pace()
+        self._writer = Writer(self._storage, self._directory, self._pace)
+        self._rows = self._steps = self._unreadable = self._records = 0
         self._told: set[str] = set()
         JournalReader(directory, storage=self._storage)  # without a journal nothing is made
         self._storage.make_directory(self._directory)
@@ -82,11 +90,13 @@ class Pipeline:
             self._remove_unnamed()
             # At the manifest's place, which may be before or behind what the reader committed.
             self._reader = JournalReader(
-                directory, storage=self._storage, name=READER, checkpoint=self.manifest.place
+                directory, storage=self._storage, name=READER, checkpoint=self.manifest.place, yields=True
             )
         except BaseException:
             self.close()
             raise
+        self._waited_s = 0.0
+        self._fresh_us = self._begun_us = self.manifest.fresh_us
         self._flags = Flags(directory, map_bytes, canonical)
         self._expander = Expander(canonical, self._flags)
 
@@ -106,19 +116,51 @@ class Pipeline:
         self._told.update(fresh)
         return fresh
 
+    def state(self) -> PipelineState:
+        """Between two runs, or in one that is at its end of a step."""
+        storage, journal = self._storage, self._data / "journal"
+        lag = lag_of(self._reader, storage)
+        room = max(0, storage.free_bytes(journal) - let_go_below(self._settings))
+        since_s = (self._fresh_us or self._begun_us) / 1e6
+        return PipelineState(
+            rows=self._rows,
+            steps=self._steps,
+            unreadable=self._unreadable,
+            fresh_unix_s=self._fresh_us / 1e6,
+            lag_s=max(self._waited_s, self._now() - since_s) if since_s else 0.0,
+            lag_records=lag.records,
+            lag_events=round(lag.records * self._rows / self._records) if self._rows else lag.records,
+            held_bytes=lag.held_bytes,
+            held_ratio=lag.held_bytes / (lag.held_bytes + room) if lag.held_bytes else 0.0,
+            files=len(self.manifest.files),
+            gap_records=self.gaps().records,
+        )
+
+    def gaps(self) -> Gaps:
+        """What left the journal before it was read."""
+        return load_gaps(self._storage, self._data / "journal", READER)
+
     def run_once(self, ended: Callable[[], bool] = lambda: False) -> int:
         """All that can be read now, in as many steps as it takes; then merges and lets go. How many rows. `ended`:
         whether to stop with what was read so far."""
         before = self.manifest.step
+        began_us = int(self._now() * 1e6)
         self._flags.refresh()
         rows = 0
         for batch in self._reader.read_batches():
+            self._pace.turn()
             # Here all batches before this one are counted as handed out, and this one is not.
             if self._expander.rows >= self._step_rows or self._expander.text_bytes >= STEP_TEXT_BYTES:
                 rows += self._commit_rows()
             if ended():
                 break
+            self._begun_us = self._begun_us or batch.table.received_ns[0] // 1000
+            self._records += len(batch.table)
             self._expander.add(batch)
+        else:
+            since_us = self._fresh_us or self._begun_us
+            self._waited_s = max(0.0, self._now() - since_us / 1e6) if since_us else 0.0
+            self._fresh_us = began_us  # the reader begins with what is durable when it is asked
         rows += self._commit_rows()
         if self.manifest.step == before and self._reader.checkpoint != self.manifest.place:
             self._commit(self.manifest.files, [])
@@ -132,6 +174,7 @@ class Pipeline:
             return 0
         files = self._writer.write(self._expander.take(), f"{self.manifest.step + 1:010}")
         self._commit([*self.manifest.files, *files], [])
+        self._rows += count
         return count
 
     def _commit(self, files: list[File], left: list[str]) -> None:
@@ -143,9 +186,12 @@ class Pipeline:
             files=files,
             leaving=[*self.manifest.leaving, *(Leaving(name, now) for name in left)],
             unreadable=self.manifest.unreadable + self._expander.unreadable,
+            fresh_us=self._fresh_us,
         )
         commit_manifest(self._storage, self._directory, manifest)
         self.manifest = manifest
+        self._steps += 1
+        self._unreadable += self._expander.unreadable
         self._expander.unreadable = 0
         self._reader.commit()
 

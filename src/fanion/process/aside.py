@@ -1,6 +1,7 @@
 """A process that the supervisor keeps beside its workers: forked like them, started again when it ends, ended last.
 
-It keeps nothing, so SIGKILL ends it: from the supervisor, and from the kernel when the supervisor dies. SIGINT and
+SIGKILL may end it at any time: from the supervisor, and from the kernel when the supervisor dies. One that is
+`gentle` is asked by SIGTERM before, when the server stops, and has until the workers' own time is over. SIGINT and
 SIGHUP, which a terminal sends to all, are the supervisor's to answer.
 """
 
@@ -14,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from typing import NamedTuple
 
 from fanion.telemetry.heartbeats import Heartbeat, Standing
 
@@ -33,15 +35,25 @@ def end_with_parent(number: int, supervisor_pid: int) -> None:
         os._exit(1)
 
 
-class Aside:
-    """`target` runs in the process; `row` is its heartbeat."""
+class Beside(NamedTuple):
+    """What such a process is: `run` is its work."""
 
-    def __init__(
-        self, name: str, row: Heartbeat, target: Callable[[], None], respawn_interval_s: float
-    ) -> None:
-        self.name = name
+    name: str
+    run: Callable[[], None]
+    still_s: float | None = None
+    """How long its beat may stand still before it is killed; None: as long as a worker's."""
+    gentle: bool = False
+    """It ends by itself at SIGTERM."""
+
+
+class Aside:
+    """`row`: the process's heartbeat."""
+
+    def __init__(self, beside: Beside, row: Heartbeat, respawn_interval_s: float) -> None:
+        self.name = beside.name
+        self.still_s = beside.still_s
         self.row = row
-        self._target = target
+        self._beside = beside
         self._interval_s = respawn_interval_s
         self._process: BaseProcess | None = None
         self._supervisor_pid = os.getpid()
@@ -67,9 +79,10 @@ class Aside:
             self._due = now + min(self._interval_s * 2**self._failed, RESPAWN_DELAY_MAX_S)
             log.error("the %s process ended", self.name, extra={"status": self._process.exitcode})
             self._process = None
+            self.row.clear(Standing(reasons=("it ended and is started again",)))
         if self._process is not None or now < self._due:
             return
-        self.row.clear(Standing())
+        self.row.clear(Standing(reasons=("starting",)))
         self._begun = now
         process = multiprocessing.get_context("fork").Process(target=self._run, name=self.name)
         try:
@@ -80,8 +93,16 @@ class Aside:
             return
         self._process = process
 
-    def kill(self) -> None:
+    def ask(self) -> None:
+        """To end, where it can be asked."""
+        if self._beside.gentle and self._process is not None:
+            self._process.terminate()
+
+    def kill(self, deadline: float) -> None:
+        """`deadline`: until when one that was asked is waited for, by the monotonic clock."""
         if self._process is not None:
+            if self._beside.gentle:
+                self._process.join(max(0.0, deadline - time.monotonic()))
             self._process.kill()
             self._process.join()
             self._process = None
@@ -92,4 +113,4 @@ class Aside:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         end_with_parent(signal.SIGKILL, self._supervisor_pid)
         ctypes.CDLL(None).prctl(PR_SET_NAME, f"fanion-{self.name}".encode()[:15], 0, 0, 0)
-        self._target()
+        self._beside.run()

@@ -4,7 +4,8 @@ It runs beside the workers under the supervisor and asks none of them anything, 
 probe. It has no store and no journal open, and ends with the supervisor at once.
 
 /healthz: this process lives. /readyz: every worker, with its reasons where it isn't ready and its notes; 503 when
-none is ready. A worker whose last heartbeat is older than `STALE_S` is not. /metrics: Prometheus text, summed.
+none is ready. A worker whose last heartbeat is older than `STALE_S` is not. What other processes beside the workers
+say is a note: no request needs them. /metrics: Prometheus text, summed.
 
 HTTP/1, one request a connection, `CONNECTIONS_MAX` at a time (the oldest gives way), a head of `HEAD_BYTES_MAX`,
 `EXCHANGE_TIMEOUT_S` from the first byte to the last.
@@ -45,12 +46,19 @@ class Answer(NamedTuple):
     body: bytes
 
 
+Others = Sequence[tuple[str, Heartbeat, float]]
+"""Processes beside the workers: the name, its row, and after how many seconds without a heartbeat that is said."""
+
+
 class Operations:
     """What is answered. `workers`: their rows, by number."""
 
-    def __init__(self, workers: Sequence[Heartbeat], metrics_text: Callable[[], bytes]) -> None:
+    def __init__(
+        self, workers: Sequence[Heartbeat], metrics_text: Callable[[], bytes], others: Others = ()
+    ) -> None:
         self._workers = workers
         self._metrics_text = metrics_text
+        self._others = others
 
     def answer(self, method: bytes, path: bytes) -> Answer:
         if path not in (b"/healthz", b"/readyz", b"/metrics"):
@@ -74,7 +82,10 @@ class Operations:
         document = {
             "ready": ready,
             "reasons": [f"worker {worker.worker}: {text}" for worker in workers for text in worker.reasons],
-            "notes": list(dict.fromkeys(note for worker in workers for note in worker.notes)),
+            "notes": [
+                *dict.fromkeys(note for worker in workers for note in worker.notes),
+                *(note for other in self._others for note in _notes(*other, now_ns)),
+            ],
             "workers": workers,
         }
         return Answer(200 if ready else 503, JSON, msgspec.json.encode(document))
@@ -89,6 +100,16 @@ class Description(msgspec.Struct):
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
     generation: int
+
+
+def _notes(name: str, row: Heartbeat, stale_s: float, now_ns: int) -> list[str]:
+    """What a process says that is no worker."""
+    standing = row.standing() or UNREADABLE
+    texts = [*standing.reasons, *standing.notes]
+    silent_s = (now_ns - row.beat_ns) / 1e9
+    if row.beat_ns and silent_s > stale_s:
+        texts.append(f"no heartbeat for {silent_s:.0f} s")
+    return [f"{name}: {text}" for text in texts]
 
 
 def _describe(number: int, row: Heartbeat, now_ns: int) -> Description:
@@ -143,11 +164,11 @@ class Listener:
 
 
 async def run(
-    listening: socket.socket, workers: Sequence[Heartbeat], own: Heartbeat, directory: Path
+    listening: socket.socket, workers: Sequence[Heartbeat], others: Others, own: Heartbeat, directory: Path
 ) -> None:
     """Answers until the process ends; `own` is its row."""
     exposition = Exposition(directory)
-    await Listener(Operations(workers, exposition.text)).start(listening)
+    await Listener(Operations(workers, exposition.text, others)).start(listening)
     while True:
         own.beat()
         await asyncio.sleep(BEAT_INTERVAL_S)

@@ -12,8 +12,8 @@ peer that takes one byte now and then keeps its answer).
 
 A worker that no longer turns its event loop keeps its share of the connections. So the supervisor looks once a
 second at every heartbeat, and kills a process whose beat stood still for `server.heartbeat_timeout_s`: counted in
-looks, not in time, since a machine or a container may have stood still as a whole. The operations process
-is started after the workers, watched like them, and is the last to end.
+looks, not in time, since a machine or a container may have stood still as a whole. Processes beside the workers
+(`process.aside`) are started after them, watched like them, and end last, in the reverse order.
 
 A worker asks for SIGTERM at its parent's death; `end_with_parent` covers the moment before it asked.
 
@@ -33,7 +33,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -45,7 +45,7 @@ from granian.server.mp import MPServer
 
 from fanion.config import Server
 from fanion.errors import ServeError
-from fanion.process.aside import RESPAWN_DELAY_MAX_S, STEADY_S, Aside, end_with_parent
+from fanion.process.aside import RESPAWN_DELAY_MAX_S, STEADY_S, Aside, Beside, end_with_parent
 from fanion.process.sockets import bound_socket
 from fanion.telemetry.heartbeats import Heartbeat, Heartbeats, Standing
 from fanion.telemetry.logs import logging_config
@@ -125,7 +125,7 @@ class Watched:
 
 class Supervisor(MPServer):
     """Serves until SIGTERM or SIGINT. `make_application` runs in each worker, after the fork. `heartbeats`: a row
-    for each worker, and for the operations process the last, whose work `operations` is."""
+    for each worker, then for each of `beside`."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class Supervisor(MPServer):
         make_application: Callable[[Place], Any],
         on_ready: Callable[[], None],
         heartbeats: Heartbeats,
-        operations: Callable[[], None] | None = None,
+        beside: Sequence[Beside] = (),
     ) -> None:
         # A worker inherits the data directory's lock and the notice pipe; only fork passes them on.
         multiprocessing.set_start_method("fork", force=True)
@@ -180,9 +180,10 @@ class Supervisor(MPServer):
         self._watched = [Watched() for _ in self._rows]
         self._look_at = 0.0
         self._aside = [
-            Aside("operations", self._rows[-1], run, settings.respawn_interval_s)
-            for run in ([operations] if operations else [])
+            Aside(each, row, settings.respawn_interval_s)
+            for each, row in zip(beside, self._rows[workers:], strict=False)
         ]
+        self._stopped_by = 0.0
         self._starting = 0
         self._socket: socket.socket
         self._shd: Any
@@ -223,8 +224,8 @@ class Supervisor(MPServer):
             with contextlib.suppress(SystemExit):
                 self.serve(target_loader=load, wrap_loader=False)
         finally:
-            for aside in self._aside:
-                aside.kill()
+            for aside in reversed(self._aside):
+                aside.kill(self._stopped_by)
             os.close(self._notices)
             os.close(self._notice_writer)
             signal.alarm(0)
@@ -277,6 +278,12 @@ class Supervisor(MPServer):
             for aside in self._aside:
                 aside.keep()
 
+    def _stop_workers(self) -> None:
+        self._stopped_by = time.monotonic() + self._settings.stop_timeout_s
+        for aside in self._aside:
+            aside.ask()
+        super()._stop_workers()  # type: ignore[no-untyped-call]
+
     def _wait(self) -> None:
         """Until a signal, a process's end or a notice, or a short while."""
         sentinels = [aside.sentinel for aside in self._aside if aside.sentinel is not None]
@@ -291,11 +298,14 @@ class Supervisor(MPServer):
         if now < self._look_at:
             return
         self._look_at = now + LOOK_INTERVAL_S
-        pids = [(self.wrks[number].inner.pid, f"worker {number}") for number in range(self.workers)]
-        pids += [(aside.pid, aside.name) for aside in self._aside]
-        for row, watched, (pid, name) in zip(self._rows, self._watched, pids, strict=False):
+        still_s = self._settings.heartbeat_timeout_s
+        watching = [
+            (self.wrks[number].inner.pid, f"worker {number}", still_s) for number in range(self.workers)
+        ]
+        watching += [(aside.pid, aside.name, aside.still_s or still_s) for aside in self._aside]
+        for row, watched, (pid, name, allowed_s) in zip(self._rows, self._watched, watching, strict=False):
             looks = watched.look(row.beat_ns)
-            if looks * LOOK_INTERVAL_S < self._settings.heartbeat_timeout_s or pid is None:
+            if looks * LOOK_INTERVAL_S < allowed_s or pid is None:
                 continue
             log.error("a process stands still and is killed", extra={"worker": name, "seconds": looks})
             with contextlib.suppress(ProcessLookupError):

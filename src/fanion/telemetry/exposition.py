@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanion._core.counters import MetricFile
-from fanion.telemetry import journal, metrics, windows
+from fanion.telemetry import journal, metrics, pipeline, windows
 from fanion.telemetry.metrics import Metric, label_text
 
-CATALOGUE: tuple[Metric, ...] = (*metrics.CATALOGUE, *journal.CATALOGUE, *windows.GAUGES.values())
+CATALOGUE: tuple[Metric, ...] = (
+    *metrics.CATALOGUE,
+    *journal.CATALOGUE,
+    *windows.GAUGES.values(),
+    windows.REACH,
+    *pipeline.CATALOGUE,
+)
 """What /metrics knows, in its order; a series of another name is left out."""
 
 

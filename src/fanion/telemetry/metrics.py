@@ -91,7 +91,7 @@ CATALOGUE: tuple[Metric, ...] = (
 class Metrics:
     """This worker's row."""
 
-    def __init__(self, file: MetricFile, row: MetricSlot) -> None:
+    def __init__(self, file: MetricFile, row: MetricSlot, *, worker: bool = True) -> None:
         self._file = file
         self._row = row
         self._closed = False
@@ -101,12 +101,13 @@ class Metrics:
         self._dropped = file.series(DROPPED.name)
         self.know(CATALOGUE)
         self._clear_gauges()
-        self.set(WORKERS, 1)
-        self.add(WORKER_STARTS)
+        if worker:
+            self.set(WORKERS, 1)
+            self.add(WORKER_STARTS)
 
     @classmethod
-    def open(cls, directory: Path) -> Metrics:
-        """Opens or makes DIR/shared/metrics and claims a row. Raises ServeError."""
+    def open(cls, directory: Path, *, worker: bool = True) -> Metrics:
+        """Opens or makes DIR/shared/metrics and claims a row; `worker`: and counts one. Raises ServeError."""
         folder = directory / "shared"
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -119,7 +120,7 @@ class Metrics:
             raise ServeError(
                 f"{folder / 'metrics'}: all {SLOTS} rows are taken; are other servers running here?"
             )
-        return cls(file, row)
+        return cls(file, row, worker=worker)
 
     @classmethod
     def prepare(cls, directory: Path) -> None:
