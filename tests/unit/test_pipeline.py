@@ -374,6 +374,9 @@ def test_sql_sees_what_counts(journal: Journal) -> None:
     assert ask(journal.directory, statement)[1] == [("f0", 3), ("f1", 3)]
     with pytest.raises(RowsError, match="no_such"):
         ask(journal.directory, "SELECT no_such FROM rows")
+    for nothing in ("", " ; ", "-- nothing"):
+        with pytest.raises(RowsError, match="asks for nothing"):
+            ask(journal.directory, nothing)
 
 
 @pytest.mark.parametrize("library", ["pyarrow", "duckdb"])

@@ -32,7 +32,7 @@ def duckdb() -> ModuleType:
 
 
 def ask(directory: Path, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """The names and rows of the answer. RowsError for a statement that DuckDB refuses."""
+    """The names and rows of the answer. RowsError for a statement that DuckDB refuses or that is empty."""
     engine = duckdb()
     rows = directory / DIRECTORY
     files = [str(rows / file.name) for file in load_manifest(Storage(), rows).files]
@@ -45,6 +45,8 @@ def ask(directory: Path, statement: str) -> tuple[list[str], list[tuple[Any, ...
             rows_of = _with_all(connection.read_parquet(files, union_by_name=True), none) if files else none
             rows_of.create_view("rows")
             answer = connection.execute(statement)
+            if answer is None:  # blanks and comments
+                raise RowsError("the statement asks for nothing")
             names = [column[0] for column in answer.description or ()]
             return names, answer.fetchall()
     except engine.Error as error:
