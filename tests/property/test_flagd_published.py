@@ -162,12 +162,24 @@ def defaults_for_null(rule: Any, context: Context) -> bool:
     return any(found_by({"var": one}, context) is None for one in given)
 
 
+def takes_a_list_for_operands(rule: Any, context: Context) -> bool:
+    """Its `!` and `!!` of a computed list look at the first item: one form always, both where nothing is read; here
+    a list is true that holds something."""
+    given = [
+        one[0] if isinstance(one, list) and one else one for name, one in parts(rule) if name in ("!", "!!")
+    ]
+    return any(
+        isinstance(one, dict) and not one.keys().isdisjoint(("merge", "map", "filter")) for one in given
+    )
+
+
 EXCEPTIONS = (
     hashes_beyond_ascii,
     shares_are_computed,
     loops_over_no_list,
     looks_below_nothing,
     defaults_for_null,
+    takes_a_list_for_operands,
 )
 """Where the published evaluator says otherwise than Fanion means to."""
 
@@ -175,12 +187,14 @@ EXCEPTIONS = (
 @pytest.mark.skipif(MODULES is None or NODE is None, reason="FLAGD_NODE_MODULES names no folder, or no node")
 @pytest.mark.timeout(120 + TREES // 100)
 def test_rules_come_to_what_the_published_evaluator_makes_of_them() -> None:
-    asked = sum(hold(list(drawn(first))) for first in range(SEED, SEED + TREES, AT_ONCE))
+    differing: list[str] = []
+    asked = sum(hold(list(drawn(first)), differing) for first in range(SEED, SEED + TREES, AT_ONCE))
+    assert not differing, "\n".join(differing[:20])
     assert asked > TREES * CONTEXTS // 2, "the published evaluator says something most times"
 
 
-def hold(cases: list[Case]) -> int:
-    """Holds ours to the published answers. Returns how many there were."""
+def hold(cases: list[Case], differing: list[str]) -> int:
+    """Holds ours to the published answers, and adds what differs. Returns how many there were."""
     asked = 0
     for (seed, rule, contexts), answers in zip(cases, published(cases), strict=True):
         own = ours(rule, contexts)
@@ -188,8 +202,7 @@ def hold(cases: list[Case]) -> int:
             if compiled == RAISED or not same(compiled, interpreted):
                 continue
             asked += 1
-            told = (
-                f"FLAGD_SEED={seed}: {json.dumps(rule)} of {json.dumps(context)}: {compiled!r}, not {found!r}"
-            )
-            assert same(compiled, found) or any(one(rule, context) for one in EXCEPTIONS), told
+            if not same(compiled, found) and not any(one(rule, context) for one in EXCEPTIONS):
+                asked_of = f"FLAGD_SEED={seed}: {json.dumps(rule)} of {json.dumps(context)}"
+                differing.append(f"{asked_of}: {compiled!r}, not {found!r}")
     return asked
