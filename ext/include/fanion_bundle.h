@@ -12,7 +12,7 @@
 #include "fanion_sections.h"
 
 #define FANION_BUNDLE_MAGIC 0x0A4E4F494E414689ULL /* "\x89" "FANION" "\n" */
-#define FANION_BUNDLE_VERSION 3u
+#define FANION_BUNDLE_VERSION 4u
 #define FANION_NONE 0xFFFFFFFFu
 #define FANION_DEPTH_MAX 32
 
@@ -104,7 +104,8 @@ typedef struct {
     uint8_t type, resolution, cause, reserved; /* cause: for people and renderers, no run reads it */
     int32_t variant, rule;
     uint32_t number;
-    uint32_t reserved2[4];
+    uint32_t reached_first, reached_count; /* the splits at which a run that ends here drew lots */
+    uint32_t reserved2[2];
 } fanion_outcome;
 
 typedef union {
@@ -274,6 +275,19 @@ typedef struct {
     } content;
 } fanion_constant;
 
+/* Where lots are drawn whose outcome is recorded. */
+typedef struct {
+    fanion_text flag, run;
+    fanion_text unit; /* its kind, empty: the unit that the request is about */
+    uint32_t slot;    /* the unit's text, FANION_NONE: as above */
+    uint32_t reserved;
+} fanion_split;
+
+typedef struct {
+    uint32_t split, inside; /* inside: in one of the split's shares, not beside them */
+    fanion_text variant;    /* what was served; offset FANION_NONE: it has no name */
+} fanion_reached;
+
 /* A mapped bundle: where each section begins, and its count of records by the section's number. */
 #define FANION_SECTION_MEMBER(NAME, member, type) const type *member;
 typedef struct {
@@ -328,5 +342,7 @@ static_assert(sizeof(fanion_patch) == 8, "on disk");
 static_assert(sizeof(fanion_expression) == 16, "on disk");
 static_assert(sizeof(fanion_step) == 8, "on disk");
 static_assert(sizeof(fanion_constant) == 16, "on disk");
+static_assert(sizeof(fanion_split) == 32, "on disk");
+static_assert(sizeof(fanion_reached) == 16, "on disk");
 
 #endif

@@ -16,14 +16,14 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the journal's integers are little-endian");
 
 #define FANION_SEGMENT_MAGIC 0x31474F4C4E414E46ull /* "FNANLOG1" */
-#define FANION_SEGMENT_VERSION 1u
+#define FANION_SEGMENT_VERSION 2u
 #define FANION_PAGE_BYTES 4096u
 #define FANION_RECORD_ALIGN 32u
 #define FANION_SEGMENT_START 8192u /* page 0: header and its copy, page 1: seal; then records */
 #define FANION_SEQUENCE_MAX 0x7FFFFFFFFFFFFFFEull /* one below 2^63-1, so that "next" is still a sequence */
 #define FANION_RECORD_LENGTH_MAX (256u * 1024u * 1024u)
 
-enum { FANION_KIND_EVENTS = 1, FANION_KIND_PADDING = 2, FANION_KIND_INDEX = 3 };
+enum { FANION_KIND_EVENTS = 1, FANION_KIND_PADDING = 2, FANION_KIND_INDEX = 3, FANION_KIND_EXPOSURES = 4 };
 
 /* At offset 0 of a segment and again at FANION_HEADER_COPY; 128 bytes, within one 512-byte sector each. */
 typedef struct {
@@ -58,7 +58,7 @@ typedef struct {
 
 _Static_assert(sizeof(fanion_record_header) == 32, "on-disk size");
 
-/* First bytes of an event record's payload. Then dialect, environment, dispositions, ids, body, in this order. */
+/* First bytes of the payload of events, and of exposures, which have no dispositions and ids. Then dialect, environment, dispositions, ids, body, in this order. */
 typedef struct {
     uint16_t dialect_bytes;
     uint16_t environment_bytes;

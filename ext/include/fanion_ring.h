@@ -145,7 +145,7 @@ static inline uint8_t *fanion_ring_reserve(fanion_ring *ring, uint64_t length) {
 }
 
 /* Producer only, after reserve: stamps the record and makes it visible. Returns its sequence. */
-static inline uint64_t fanion_ring_publish(fanion_ring *ring, uint64_t received_ns, uint32_t ticks) {
+static inline uint64_t fanion_ring_publish(fanion_ring *ring, uint32_t kind, uint64_t received_ns, uint32_t ticks) {
     if (ring->reserved_padding) {
         fanion_record_header *pad = (fanion_record_header *)(ring->data + ring->head % ring->capacity);
         memset(pad, 0, sizeof *pad);
@@ -157,7 +157,7 @@ static inline uint64_t fanion_ring_publish(fanion_ring *ring, uint64_t received_
     fanion_record_header *record = (fanion_record_header *)(ring->data + ring->head % ring->capacity);
     FANION_ASSERT(ring->reserved_span != 0 && fanion_record_span(record->length) == ring->reserved_span);
     FANION_ASSERT(ring->head % ring->capacity + ring->reserved_span <= ring->capacity);
-    record->kind_pending = FANION_KIND_EVENTS | (ticks << 8);
+    record->kind_pending = kind | (ticks << 8);
     record->sequence = ring->next_sequence;
     record->received_ns = received_ns;
     fanion_record_stamp(record, ring->salt);

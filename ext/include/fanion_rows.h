@@ -73,6 +73,15 @@ static inline uint32_t fanion_rows_sequence(const uint8_t *p, const uint8_t *end
     return length;
 }
 
+static inline bool fanion_rows_is_utf8(const uint8_t *p, uint64_t length) {
+    for (const uint8_t *end = p + length; p < end;) {
+        const uint32_t step = *p < 0x80 ? 1 : fanion_rows_sequence(p, end);
+        if (step == 0) return false;
+        p += step;
+    }
+    return true;
+}
+
 /* The escape at a backslash; 0: it is none. */
 static inline uint32_t fanion_rows_escape(const uint8_t *p, const uint8_t *end) {
     if (end - p < 2) return 0;

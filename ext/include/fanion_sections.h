@@ -41,7 +41,9 @@
     X(PATCHES, patches, fanion_patch) \
     X(EXPRESSIONS, expressions, fanion_expression) \
     X(STEPS, steps, fanion_step) \
-    X(CONSTANTS, constants, fanion_constant)
+    X(CONSTANTS, constants, fanion_constant) \
+    X(SPLITS, splits, fanion_split) \
+    X(REACHED, reached, fanion_reached)
 /* clang-format on */
 
 #define FANION_SECTION_NUMBER(NAME, member, type) FANION_SECTION_##NAME,

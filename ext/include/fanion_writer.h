@@ -225,7 +225,7 @@ static inline int64_t fanion_writer_collect(fanion_writer *w, uint64_t head, boo
         fanion_record_header *copy = (fanion_record_header *)(w->staging + staged);
         memcpy(copy, record, span);
         uint64_t pending = record->sequence - w->started_sequence;
-        copy->kind_pending = FANION_KIND_EVENTS | (uint32_t)((pending < 0xFFFFFF ? pending : 0xFFFFFF) << 8);
+        copy->kind_pending = (record->kind_pending & 0xFF) | (uint32_t)((pending < 0xFFFFFF ? pending : 0xFFFFFF) << 8);
         fanion_record_stamp(copy, salt);
         staged += span;
         w->read_position += span;
@@ -246,9 +246,11 @@ static inline void fanion_writer_release(fanion_writer *w, uint64_t from, uint64
             from += fanion_record_span(record->length);
             continue;
         }
-        uint64_t us = (uint64_t)((now - (record->kind_pending >> 8)) & 0xFFFFFF) * 16;
-        fanion_u64_count_relaxed(&counters->receipt_to_durable[fanion_histogram_bucket(us)], 1);
-        fanion_u64_count_relaxed(&counters->latency_us, us);
+        if ((record->kind_pending & 0xFF) == FANION_KIND_EVENTS) { /* nobody waits for others, nor is the writer woken */
+            uint64_t us = (uint64_t)((now - (record->kind_pending >> 8)) & 0xFFFFFF) * 16;
+            fanion_u64_count_relaxed(&counters->receipt_to_durable[fanion_histogram_bucket(us)], 1);
+            fanion_u64_count_relaxed(&counters->latency_us, us);
+        }
         from += fanion_record_span(record->length);
     }
     uint64_t complete = w->durable_offset & ~(uint64_t)(FANION_PAGE_BYTES - 1);

@@ -52,7 +52,7 @@ def places() -> list[tuple[int, int]]:
     header = list_segments(storage, JOURNAL)[0][0].header
     _, end, *_ = journal_format.walk(data, START, 1, header.salt)
     found = journal_format.list_records(data, START, end)
-    begins = [start - journal_format.RECORD_HEADER_BYTES for _, _, start, _ in found]
+    begins = [start - journal_format.RECORD_HEADER_BYTES for *_, start, _ in found]
     return list(zip(begins, [*begins[1:], end], strict=True))
 
 
@@ -195,7 +195,7 @@ def test_a_body_that_holds_a_copied_record_is_never_taken_apart() -> None:
     assert total == 33
     data, header = bytes(file.cache), list_segments(storage, JOURNAL)[0][-1].header
     _, end, *_ = journal_format.walk(data, START, 1, header.salt)
-    for _, _, start, _ in journal_format.list_records(data, START, end)[1:]:
+    for *_, start, _ in journal_format.list_records(data, START, end)[1:]:
         file.cache = bytearray(whole)
         file.cache[start - 28] ^= 0xFF
         records, reader = read_all(storage)

@@ -10,6 +10,7 @@ import random
 from typing import Any
 
 from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.lowering.spread import spread
 from fanion.model.choice import Alternative, KeyedWeights, NumberTerm, Scores, TextTerm, Vector
 from fanion.model.context import EvaluationContext, TypedContext
 from fanion.model.parts import Piece, PieceKind
@@ -32,6 +33,7 @@ from fanion.model.program import (
     Resolution,
     Slot,
     Source,
+    Split,
     Test,
     Version,
     Weights,
@@ -266,7 +268,20 @@ class Maker:
         decisions: list[Decision] = []
         for number in range(self.r.randrange(1, 6)):
             decisions.append(self.decision(f"d{number}", len(slots), decisions))
-        return Lowered("env", slots, tuple(decisions))
+        splits = tuple(Split(f"f{n}", f"{n:032x}", slot=n - 1) for n in range(self.r.randrange(2)))
+        if splits:
+            decisions = [self.spread(decision) for decision in decisions]
+        return Lowered("env", slots, tuple(decisions), splits=splits)
+
+    def draws(self, decision: Decision) -> list[int]:
+        """The nodes that draw lots."""
+        kinds = (Ranges, Weights, Scores, KeyedWeights)
+        return [number for number, node in enumerate(decision.nodes) if isinstance(node, kinds)]
+
+    def spread(self, decision: Decision) -> Decision:
+        """With some of its draws told apart, as lowering does for splits that are recorded."""
+        marks = {number: 0 for number in self.draws(decision) if self.r.random() < 0.7}
+        return Decision(decision.key, tuple(spread(list(decision.nodes), marks).nodes))
 
 
 def answer_external(op: int, operand: str, text: str) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,7 +21,8 @@ from fanion.dialects import canonical_forms
 from fanion.errors import JournalError
 from fanion.journal.batch import RecordBatch
 from fanion.journal.columns import Expander
-from fanion.journal.log_segment import KIND_EVENTS
+from fanion.journal.exposures import ATTRIBUTES, DIGEST_BYTES, FORM, HEAD, RUN_BYTES, SAME_UNIT, VARIANT
+from fanion.journal.log_segment import KIND_EVENTS, KIND_EXPOSURES
 from fanion.journal.reader import EVENTS_HEADER
 from fanion.journal.rows import Row, expand_rows
 from fanion.model.canonical import iso_from_ns
@@ -169,10 +171,32 @@ def payload_of(dialect: str, body: bytes, dispositions: bytes, whole: bool) -> b
     return head + dialect.encode() + b"prod" + dispositions + body
 
 
-def batch_of(payloads: list[bytes]) -> RecordBatch:
+def packed(text: str) -> bytes:
+    return struct.pack("<H", len(text.encode())) + text.encode()
+
+
+def exposures_of(draw: Draw, count: int) -> bytes:
+    body = HEAD.pack(FORM, count, draw.choice([0, 7, 2**63]))
+    for number in range(count):
+        bits = draw.randrange(32) & (15 if number == 0 else 31)
+        body += bytes([bits])
+        if not bits & SAME_UNIT:
+            body += packed(draw.choice(["userId", "", "é"])) + draw.randbytes(DIGEST_BYTES)
+        body += draw.randbytes(RUN_BYTES) + packed(text_of(draw))
+        body += packed(draw.choice(["on", "", "日本語"])) if bits & VARIANT else b""
+        body += packed(draw.choice(['{"plan":"pro"}', "{}"])) if bits & ATTRIBUTES else b""
+    return body
+
+
+class Exposures(bytes):
+    """A payload of a record of exposures."""
+
+
+def batch_of(payloads: Sequence[bytes]) -> RecordBatch:
     data = bytearray()
     for sequence, payload in enumerate(payloads, 1):
-        data += journal_format.make_record(payload, KIND_EVENTS, sequence, RECEIVED_NS, SALT)
+        kind = KIND_EXPOSURES if isinstance(payload, Exposures) else KIND_EVENTS
+        data += journal_format.make_record(payload, kind, sequence, RECEIVED_NS, SALT)
     dialects, environments = record_table.Names(), record_table.Names()
     table = record_table.tabulate(data, 0, len(data), len(payloads), 0, 0, dialects, environments)
     return RecordBatch(MACHINE, 5, 2, data, table, dialects.texts, environments.texts)
@@ -223,6 +247,10 @@ def test_columns_hold_the_plain_expansions_rows(bent: bool) -> None:
                 body = bend(draw, body)
             dispositions = bytes(draw.choices([0, 1, 2, 9], k=draw.choice([0, count, count])))
             payloads.append(payload_of(dialect, body, dispositions, whole))
+            if draw.random() < 0.2:
+                body = exposures_of(draw, count)
+                body = bend(draw, body) if bent else body
+                payloads.append(Exposures(payload_of(dialect, body, b"", False)))
             done += count
         check(expander, batch_of(payloads))
 
@@ -241,6 +269,8 @@ def test_what_clients_send_is_read_without_the_plain_expansion(monkeypatch: pyte
         body = json.dumps({"events": [make(draw) for _ in range(100)]}, ensure_ascii=False).encode()
         batch = batch_of([payload_of(dialect, body, b"", True)])
         assert len(check(Expander(canonical_forms(), flag_of), batch)) >= 100
+    batch = batch_of([Exposures(payload_of("feather", exposures_of(draw, 100), b"", False))])
+    assert len(check(Expander(canonical_forms(), flag_of), batch)) == 100
 
 
 def test_a_part_beyond_the_native_bound_is_a_row_too() -> None:

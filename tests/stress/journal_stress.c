@@ -59,7 +59,7 @@ static void *produce(void *argument) {
             continue;
         }
         memset(payload, (int)(n & 0xFF), length);
-        fanion_ring_publish(&ring, n, 0);
+        fanion_ring_publish(&ring, FANION_KIND_EVENTS, n, 0);
         if (fanion_ring_sleeping(&ring)) fanion_writer_signal(writer.wake_fd);
         n++;
     }

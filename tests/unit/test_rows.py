@@ -12,6 +12,9 @@ from fanion.dialects import NAMES, canonical_forms
 from fanion.dialects.redpennon.emit import CATALOGUE, Catalogue
 from fanion.errors import JournalError
 from fanion.journal.batch import Record
+from fanion.journal.event import expand
+from fanion.journal.exposures import ASSIGNED, ATTRIBUTES, FORM, HEAD, INSIDE, SAME_UNIT, VARIANT
+from fanion.journal.log_segment import KIND_EXPOSURES
 from fanion.journal.rows import SENT_AGE_MAX_US, SENT_AHEAD_MAX_US, Row, expand_rows
 from fanion.model.canonical import iso_from_ns
 
@@ -235,3 +238,37 @@ def test_every_dialects_shape_fits_the_columns_that_are_made_natively() -> None:
     for form in canonical_forms().values():
         assert len(form.rows.members) <= MEMBERS_MAX
         assert len(form.rows.part_members) <= PART_MEMBERS_MAX
+
+
+def test_an_exposure_of_the_servers_is_a_row_and_an_event() -> None:
+    body = HEAD.pack(FORM, 2, 9) + bytes([INSIDE | VARIANT | ATTRIBUTES]) + b"\6\0userId" + bytes(32)
+    body += bytes(16) + b"\2\0ab" + b"\2\0on" + b'\7\0{"a":1}'
+    body += bytes([ASSIGNED | SAME_UNIT]) + bytes(16) + b"\1\0c"
+    record = Record(1, 2, 3, 5_000, "feather", "prod", b"", b"", False, body, KIND_EXPOSURES)
+    first, second = expand_rows(record, "m", canonical_forms())
+    assert (first.kind, first.unit_kind, first.unit, first.unit_hashed) == (
+        "served",
+        "userId",
+        "00" * 32,
+        True,
+    )
+    assert (first.flag, first.variant, first.reason, first.run) == ("ab", "on", "in", "00" * 16)
+    assert (first.generation, first.attributes, first.received_at, first.counts) == (9, '{"a":1}', 5, True)
+    assert (second.kind, second.index, second.unit, second.flag) == ("assigned", 1, first.unit, "c")
+    assert (second.variant, second.reason, second.attributes) == (None, "out", None)
+    told = [one.event for one in expand(record, canonical_forms())]
+    assert [(one.kind, one.unit, one.flag_key, one.variant) for one in told] == [
+        ("served", first.unit, "ab", "on"),
+        ("assigned", first.unit, "c", None),
+    ]
+    assert told[0].source["attributes"] == {"a": 1}
+
+
+@pytest.mark.parametrize("cut", [0, 3, 15, 16, 17, 24, 60, 72, 74, 78])
+def test_exposures_that_end_early_or_go_on_are_refused(cut: int) -> None:
+    body = HEAD.pack(FORM, 1, 9) + bytes([VARIANT]) + b"\6\0userId" + bytes(48) + b"\2\0ab" + b"\2\0on"
+    record = Record(1, 2, 3, 5_000, "feather", "prod", b"", b"", False, body, KIND_EXPOSURES)
+    assert len(list(expand_rows(record, "m", canonical_forms()))) == 1
+    for other in (body[:cut], body + b"x"):
+        with pytest.raises(JournalError, match="exposures of record 1/3"):
+            list(expand_rows(record._replace(body=other), "m", canonical_forms()))

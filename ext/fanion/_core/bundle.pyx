@@ -117,6 +117,7 @@ cdef class _Verifier:
         self.constants()
         self.expressions()
         self.vectors()
+        self.splits()
         self.decisions()
         self.fragments()
         self.tables()
@@ -277,8 +278,33 @@ cdef class _Verifier:
         elif node.type == FANION_KEYED:
             self.target(n, one, at, node.branch.on_none)
             self.keyed(n, one, at, node.branch.first)
-        elif node.type != FANION_OUTCOME:
+        elif node.type == FANION_OUTCOME:
+            self.span(FANION_SECTION_REACHED, node.outcome.reached_first, node.outcome.reached_count, b"decision")
+        else:
             raise Refused(f"decision {n} has a node of type {node.type}")
+        return 0
+
+    cdef int splits(self) except -1:
+        cdef uint32_t n
+        cdef const fanion_split *split
+        cdef const fanion_reached *reached
+        for n in range(self.s.counts[FANION_SECTION_SPLITS]):
+            self.current = n
+            split = &self.s.splits[n]
+            self.place(split.flag, b"split")
+            self.place(split.run, b"split")
+            self.place(split.unit, b"split")
+            if split.slot != FANION_NONE and (
+                split.slot >= self.view.slot_count or not self.s.slots[split.slot].needs & FANION_NEEDS_TEXT
+            ):
+                raise Refused(f"split {n} reads no text in slot {split.slot}")
+        for n in range(self.s.counts[FANION_SECTION_REACHED]):
+            self.current = n
+            reached = &self.s.reached[n]
+            if reached.split >= self.s.counts[FANION_SECTION_SPLITS] or reached.inside > 1:
+                raise Refused(f"reached {n} names split {reached.split}")
+            if reached.variant.offset != FANION_NONE:
+                self.place(reached.variant, b"reached")
         return 0
 
     cdef int pieces(self, uint32_t n, uint32_t first, uint32_t count) except -1:

@@ -14,6 +14,9 @@ cdef extern from "fanion_journal_format.h" nogil:
         uint64_t sequence, received_ns
     ctypedef struct fanion_walk_state:
         uint64_t offset, sequence, durable, first_ns, last_ns, records
+    enum:
+        FANION_KIND_EVENTS
+        FANION_KIND_EXPOSURES
     uint32_t fanion_crc32c(uint32_t seed, const void* data, size_t length)
     uint64_t fanion_record_span(uint64_t length)
     int fanion_record_verify(const uint8_t* data, uint64_t available, uint64_t salt)
@@ -80,20 +83,21 @@ def read_record(const uint8_t[::1] data not None, uint64_t offset, uint64_t salt
 
 
 def list_records(const uint8_t[::1] data not None, uint64_t offset, uint64_t end):
-    """[(sequence, received_ns, payload start, payload length)] of a region that `walk` has taken."""
+    """[(kind, sequence, received_ns, payload start, payload length)] of a region that `walk` has taken."""
     cdef const fanion_record_header* record
     result = []
     if end > <uint64_t>data.shape[0]:
         raise ValueError("the region ends beyond the buffer")
     while offset + sizeof(fanion_record_header) <= end:
         record = <const fanion_record_header*>&data[offset]
-        result.append((record.sequence, record.received_ns, offset + sizeof(fanion_record_header), record.length))
+        start = offset + sizeof(fanion_record_header)
+        result.append((record.kind_pending & 0xFF, record.sequence, record.received_ns, start, record.length))
         offset += fanion_record_span(record.length)
     return result
 
 
 def scan_ring(const uint8_t[::1] data not None, uint64_t salt, uint64_t above = 0):
-    """{sequence: (offset, span)} of every valid event record above a sequence in a ring's data, wherever it lies."""
+    """{sequence: (offset, span)} of every valid record of events or exposures above a sequence in a ring's data, wherever it lies."""
     cdef uint64_t available = data.shape[0], offset = 0
     cdef const fanion_record_header* record
     result = {}
@@ -103,7 +107,7 @@ def scan_ring(const uint8_t[::1] data not None, uint64_t salt, uint64_t above = 
         if offset >= available:
             break
         record = <const fanion_record_header*>&data[offset]
-        if record.kind_pending & 0xFF == 1:
+        if record.kind_pending & 0xFF in (FANION_KIND_EVENTS, FANION_KIND_EXPOSURES):
             result[record.sequence] = (offset, fanion_record_span(record.length))
         offset += fanion_record_span(record.length)
     return result

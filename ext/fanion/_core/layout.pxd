@@ -51,6 +51,8 @@ cdef extern from "fanion_bundle.h" nogil:
         FANION_SECTION_EXPRESSIONS
         FANION_SECTION_STEPS
         FANION_SECTION_CONSTANTS
+        FANION_SECTION_SPLITS
+        FANION_SECTION_REACHED
         FANION_TEST
         FANION_HASH
         FANION_RANGES
@@ -124,7 +126,7 @@ cdef extern from "fanion_bundle.h" nogil:
     ctypedef struct fanion_outcome:
         uint8_t type, resolution, cause
         int32_t variant, rule
-        uint32_t number
+        uint32_t number, reached_first, reached_count
 
     ctypedef union fanion_node:
         uint8_t type
@@ -231,6 +233,14 @@ cdef extern from "fanion_bundle.h" nogil:
         uint32_t kind, count
         fanion_constant_content content
 
+    ctypedef struct fanion_split:
+        fanion_text flag, run, unit
+        uint32_t slot
+
+    ctypedef struct fanion_reached:
+        uint32_t split, inside
+        fanion_text variant
+
     # All borrowed from the buffer of the BundleView that holds this struct, until it is closed.
     ctypedef struct fanion_sections:
         const char *blob
@@ -267,6 +277,8 @@ cdef extern from "fanion_bundle.h" nogil:
         const fanion_expression *expressions
         const fanion_step *steps
         const fanion_constant *constants
+        const fanion_split *splits
+        const fanion_reached *reached
         uint32_t counts[FANION_SECTION_COUNT]  # records per section, by section number
 
     const uint32_t *fanion_record_sizes

@@ -55,14 +55,14 @@ cdef class Names:
 
 cdef class RecordTable:
     """A row for each record: `sequence`, `received_ns`; `dialect`, `environment` (numbers in the names);
-    `dispositions`, `ids`, `body` (where they begin), `disposition_count`, `id_count`, `body_bytes`; `whole`.
+    `dispositions`, `ids`, `body` (where they begin), `disposition_count`, `id_count`, `body_bytes`; `whole`; `kind`.
 
     `end`: where the record behind the last row begins, which is not the region's end if its payload is none.
     """
 
     cdef readonly array.array sequence, received_ns
     cdef readonly array.array dialect, environment
-    cdef readonly array.array dispositions, disposition_count, ids, id_count, body, body_bytes, whole
+    cdef readonly array.array dispositions, disposition_count, ids, id_count, body, body_bytes, whole, kind
     cdef readonly uint32_t count
     cdef readonly uint64_t end
 
@@ -79,7 +79,7 @@ def tabulate(
     cdef RecordTable table = RecordTable.__new__(RecordTable)
     cdef uint64_t[::1] sequence, received_ns
     cdef uint32_t[::1] dialect, environment, dispositions, disposition_count, ids, id_count, body, body_bytes
-    cdef uint8_t[::1] whole
+    cdef uint8_t[::1] whole, kind
     cdef const fanion_record_header *record
     cdef const fanion_events_header *events
     cdef uint64_t at, parts
@@ -94,13 +94,13 @@ def tabulate(
     table.disposition_count = array.clone(NUMBERS, records, False)
     table.ids, table.id_count = array.clone(NUMBERS, records, False), array.clone(NUMBERS, records, False)
     table.body, table.body_bytes = array.clone(NUMBERS, records, False), array.clone(NUMBERS, records, False)
-    table.whole = array.clone(BYTES, records, False)
+    table.whole, table.kind = array.clone(BYTES, records, False), array.clone(BYTES, records, False)
     sequence, received_ns, dialect, environment = (
         table.sequence, table.received_ns, table.dialect, table.environment
     )
     dispositions, disposition_count = table.dispositions, table.disposition_count
     ids, id_count = table.ids, table.id_count
-    body, body_bytes, whole = table.body, table.body_bytes, table.whole
+    body, body_bytes, whole, kind = table.body, table.body_bytes, table.whole, table.kind
     while offset + sizeof(fanion_record_header) <= end and n < records:
         record = <const fanion_record_header *>&data[offset]
         if offset + fanion_record_span(record.length) > end:
@@ -128,7 +128,7 @@ def tabulate(
             ids[n], id_count[n] = <uint32_t>at, events.ids
             at += <uint64_t>events.ids * 16
             body[n], body_bytes[n] = <uint32_t>at, <uint32_t>(record.length - parts)
-            whole[n] = events.whole != 0
+            whole[n], kind[n] = events.whole != 0, record.kind_pending & 0xFF
             n += 1
         offset += fanion_record_span(record.length)
     table.count, table.end = n, offset

@@ -19,11 +19,12 @@ cdef extern from "fanion_ring.h" nogil:
     ctypedef struct fanion_events_header:
         pass
     int FANION_RING_DATA
+    uint32_t FANION_KIND_EVENTS, FANION_KIND_EXPOSURES
     int FANION_HISTOGRAM_BUCKETS
     void fanion_ring_attach(fanion_ring* ring, uint8_t* map, uint64_t capacity, uint64_t salt)
     uint64_t fanion_ring_used(const fanion_ring* ring)
     uint8_t* fanion_ring_reserve(fanion_ring* ring, uint64_t length)
-    uint64_t fanion_ring_publish(fanion_ring* ring, uint64_t received_ns, uint32_t ticks)
+    uint64_t fanion_ring_publish(fanion_ring* ring, uint32_t kind, uint64_t received_ns, uint32_t ticks)
     bint fanion_ring_sleeping(fanion_ring* ring)
     uint64_t fanion_histogram_bound(uint32_t bucket)
     uint32_t fanion_receipt_ticks(uint64_t monotonic_ns)
@@ -42,3 +43,4 @@ cdef class Ring:
     cdef public int wake_fd     # eventfd of the writer thread, -1: none; set by who starts the writer
 
     cdef void wake(self) noexcept
+    cdef int64_t put(self, uint32_t kind, const uint8_t *payload, uint64_t length, uint64_t received_ns) noexcept

@@ -6,7 +6,7 @@ thread or process. After fork: reopen. Copying happens under the GIL; it is one 
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
@@ -110,23 +110,31 @@ cdef class Ring:
         if age > <uint64_t>RECEIPT_AGE_MAX_S * 1000000000:
             age = 0
         sequence = fanion_ring_publish(
-            &self.ring, received_ns, fanion_receipt_ticks(nanoseconds(CLOCK_MONOTONIC) - age)
+            &self.ring, FANION_KIND_EVENTS, received_ns,
+            fanion_receipt_ticks(nanoseconds(CLOCK_MONOTONIC) - age),
         )
         if fanion_ring_sleeping(&self.ring):
             self.wake()
         return sequence
 
-    def append_payload(self, const uint8_t[::1] payload not None, uint64_t received_ns):
-        """One record whose payload is complete already; as `append`."""
+    def append_payload(self, const uint8_t[::1] payload not None, uint64_t received_ns, uint32_t kind = 1):
+        """One record whose payload is complete already, whatever is to be refused; else as `append`, but the writer
+        isn't woken for it: it looks by itself, 5 times a second."""
+        return self.put(kind, &payload[0] if payload.shape[0] else NULL, payload.shape[0], received_ns)
+
+    cdef int64_t put(self, uint32_t kind, const uint8_t *payload, uint64_t length, uint64_t received_ns) noexcept:
+        """As `append_payload`."""
         cdef uint8_t* at
-        if <uint64_t>payload.shape[0] > self.record_max:
+        if length > self.record_max:
             return -1
-        at = fanion_ring_reserve(&self.ring, payload.shape[0])
+        at = fanion_ring_reserve(&self.ring, length)
         if at == NULL:
             return 0
-        if payload.shape[0]:
-            memcpy(at, &payload[0], payload.shape[0])
-        return fanion_ring_publish(&self.ring, received_ns, fanion_receipt_ticks(nanoseconds(CLOCK_MONOTONIC)))
+        if length:
+            memcpy(at, payload, length)
+        return <int64_t>fanion_ring_publish(
+            &self.ring, kind, received_ns, fanion_receipt_ticks(nanoseconds(CLOCK_MONOTONIC))
+        )
 
     cdef void wake(self) noexcept:
         cdef uint64_t one = 1

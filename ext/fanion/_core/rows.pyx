@@ -5,7 +5,7 @@ What can't be read exactly is asked of `plain`, event by event or record by reco
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from fanion._core.columns cimport (
     ATTRIBUTES, COUNTS, DIALECT, DISPOSITION, ENVIRONMENT, EPOCH, EVENT_AT, EVENT_ID, FLAG, GENERATION, INDEX, KIND,
@@ -63,6 +63,12 @@ cdef extern from "fanion_rows.h" nogil:
     int fanion_rows_begin(fanion_flat_cursor *c, bint whole)
     bint fanion_rows_end(fanion_flat_cursor *c, bint whole)
     bint fanion_flat_take(fanion_flat_cursor *c, uint8_t byte)
+    bint fanion_rows_is_utf8(const uint8_t *p, uint64_t length)
+
+
+cdef extern from "fanion_journal_format.h" nogil:
+    enum:
+        FANION_KIND_EXPOSURES
 
 MEMBERS_MAX = FANION_ROWS_FIELDS_MAX
 PART_MEMBERS_MAX = FANION_ROWS_PART_SLOTS
@@ -82,6 +88,16 @@ cdef enum:
     KEPT = 0
     VERIFIED_CODE = 1
     DUPLICATE = 2
+    # Exposures, as `fanion.journal.exposures` has them.
+    EXPOSURE_HEAD = 16
+    EXPOSURE_FORM = 1
+    ASSIGNED = 1
+    INSIDE = 2
+    HAS_VARIANT = 4
+    HAS_ATTRIBUTES = 8
+    SAME_UNIT = 16
+    DIGEST_BYTES = 32
+    RUN_BYTES = 16
 
 
 # The slots of the members for each column, in their order.
@@ -217,6 +233,67 @@ cdef struct Known:
     uint32_t environment_number  # the reader's
 
 
+# One exposure's parts, as they stand in the body; a text of NULL: it has none.
+cdef struct Said:
+    uint8_t bits
+    uint64_t generation
+    const uint8_t *unit
+    const uint8_t *run
+    fanion_flat_text unit_kind, flag, variant, attributes
+
+
+cdef struct Reading:
+    const uint8_t *at
+    const uint8_t *end
+
+
+cdef const uint8_t *take(Reading *reading, uint64_t size) noexcept:
+    cdef const uint8_t *at = reading.at
+    if <uint64_t>(reading.end - at) < size:
+        return NULL
+    reading.at += size
+    return at
+
+
+cdef bint take_text(Reading *reading, fanion_flat_text *text) noexcept:
+    cdef const uint8_t *length = take(reading, 2)
+    if length == NULL:
+        return False
+    text.length = length[0] | <uint32_t>length[1] << 8
+    text.text = <const char *>take(reading, text.length)
+    return text.text != NULL and fanion_rows_is_utf8(<const uint8_t *>text.text, text.length)
+
+
+cdef bint read_exposure(Reading *reading, Said *said) noexcept:
+    """False: it is none, or ends beyond the body."""
+    cdef const uint8_t *bits = take(reading, 1)
+    if bits == NULL:
+        return False
+    said.bits = bits[0]
+    if not said.bits & SAME_UNIT:
+        if not take_text(reading, &said.unit_kind):
+            return False
+        said.unit = take(reading, DIGEST_BYTES)
+    said.run = take(reading, RUN_BYTES)
+    said.variant.text = said.attributes.text = NULL
+    said.variant.length = said.attributes.length = 0
+    if said.unit == NULL or said.run == NULL or not take_text(reading, &said.flag):
+        return False
+    if said.bits & HAS_VARIANT and not take_text(reading, &said.variant):
+        return False
+    return not said.bits & HAS_ATTRIBUTES or take_text(reading, &said.attributes)
+
+
+cdef const char *HEXADECIMAL = "0123456789abcdef"
+
+
+cdef void hexadecimal(const uint8_t *bytes, uint32_t count, char *digits) noexcept:
+    cdef uint32_t n
+    for n in range(count):
+        digits[2 * n] = HEXADECIMAL[bytes[n] >> 4]
+        digits[2 * n + 1] = HEXADECIMAL[bytes[n] & 15]
+
+
 cdef class RowBuilder:
     """Fills `Columns`, batch after batch, until they are taken.
 
@@ -228,6 +305,7 @@ cdef class RowBuilder:
     cdef fanion_rows_event _event
     cdef tuple _kinds, _dispositions, _times
     cdef int64_t _age_max_us, _ahead_max_us
+    cdef int32_t _served, _assigned  # numbers of kinds
     cdef dict _flags  # (environment's number, parameter's) -> the flag's
     cdef int32_t _machine
     cdef uint32_t _writer
@@ -235,6 +313,7 @@ cdef class RowBuilder:
 
     def __init__(self, *, tuple kinds, tuple dispositions, tuple times, int64_t age_max_us, int64_t ahead_max_us):
         self._kinds, self._dispositions, self._times = kinds, dispositions, times
+        self._served, self._assigned = kinds.index("served"), kinds.index("assigned")
         self._age_max_us, self._ahead_max_us = age_max_us, ahead_max_us
         self.begin()
 
@@ -286,7 +365,7 @@ cdef class RowBuilder:
         cdef uint32_t[::1] dialect = table.dialect, environment = table.environment
         cdef uint32_t[::1] dispositions = table.dispositions, disposition_count = table.disposition_count
         cdef uint32_t[::1] body = table.body, body_bytes = table.body_bytes
-        cdef uint8_t[::1] whole = table.whole
+        cdef uint8_t[::1] whole = table.whole, kind = table.kind
         cdef uint64_t available = <uint64_t>buffer.shape[0]
         cdef uint32_t row, count = table.count
         cdef Known known
@@ -298,20 +377,94 @@ cdef class RowBuilder:
                 continue
             if <uint64_t>dispositions[row] + disposition_count[row] > available:
                 raise ValueError("the table is of another buffer")
-            shape = shapes.get(dialects[dialect[row]])
-            if shape is None:
-                self.add_all(plain(row, -1))
-                continue
+            shape = None
+            if kind[row] != FANION_KIND_EXPOSURES:
+                shape = shapes.get(dialects[dialect[row]])
+                if shape is None:
+                    self.add_all(plain(row, -1))
+                    continue
             known.dialect = self.number(DIALECT, dialects[dialect[row]])
             known.environment = self.number(ENVIRONMENT, environments[environment[row]])
             known.environment_number = environment[row]
             known.sequence, known.received_us = sequences[row], <int64_t>(received[row] // 1000)
             known.dispositions = &buffer[0] + dispositions[row]
             known.disposition_count = disposition_count[row]
+            if shape is None:
+                self.exposures(&known, &buffer[0] + body[row], body_bytes[row], row, plain)
+                continue
             self.record(
                 shape, &known, &buffer[0] + body[row], body_bytes[row], whole[row] != 0, row, plain, flag_of,
                 (dialects[dialect[row]], environments[environment[row]]),
             )
+
+    cdef int exposures(self, Known *known, const uint8_t *body, uint64_t length, uint32_t row, plain) except -1:
+        cdef Reading reading
+        cdef Said said
+        cdef uint64_t before = self._columns.rows
+        cdef uint32_t index = 0, count = 0
+        reading.at, reading.end = body, body + length
+        memset(&said, 0, sizeof(said))
+        if length >= EXPOSURE_HEAD and body[0] == EXPOSURE_FORM:
+            count = body[2] | <uint32_t>body[3] << 8
+            memcpy(&said.generation, body + 8, 8)
+            reading.at += EXPOSURE_HEAD
+            while index < count and read_exposure(&reading, &said):
+                self.add_exposure(known, index, &said)
+                index += 1
+            if index == count and reading.at == reading.end:
+                return 0
+        self._columns.cut(before)
+        return self.add_all(plain(row, -1))
+
+    cdef int add_exposure(self, Known *known, uint32_t index, const Said *said) except -1:
+        cdef Columns columns = self._columns
+        cdef uint64_t row = columns.rows
+        cdef char[2 * DIGEST_BYTES] digits
+        cdef int place
+        if row == columns.room:
+            columns.make_room()
+        (<int32_t *>columns.columns[MACHINE].data.at)[row] = self._machine
+        (<uint32_t *>columns.columns[WRITER].data.at)[row] = self._writer
+        (<uint64_t *>columns.columns[EPOCH].data.at)[row] = self._epoch
+        (<uint64_t *>columns.columns[SEQUENCE].data.at)[row] = known.sequence
+        (<uint32_t *>columns.columns[INDEX].data.at)[row] = index
+        (<uint32_t *>columns.columns[PART].data.at)[row] = 0
+        (<int32_t *>columns.columns[ENVIRONMENT].data.at)[row] = known.environment
+        (<int32_t *>columns.columns[DIALECT].data.at)[row] = known.dialect
+        (<int32_t *>columns.columns[KIND].data.at)[row] = self._assigned if said.bits & ASSIGNED else self._served
+        (<int32_t *>columns.columns[DISPOSITION].data.at)[row] = KEPT
+        columns.columns[COUNTS].data.at[row] = True
+        columns.columns[VERIFIED].data.at[row] = columns.columns[VERIFIED].valid.at[row] = False
+        columns.columns[UNIT_HASHED].data.at[row] = True
+        self.set_time(row, known.received_us, NULL)
+        for place in (PARAMETER, METRIC):
+            (<int32_t *>columns.columns[place].data.at)[row] = -1
+        self.put_text(EVENT_ID, row, "", 0, False)
+        self.set_value(row, NULL)
+        self.set_number(UNIT_KIND, row, &said.unit_kind)
+        hexadecimal(said.unit, DIGEST_BYTES, digits)
+        self.put_text(UNIT, row, digits, 2 * DIGEST_BYTES, True)
+        self.set_number(FLAG, row, &said.flag)
+        self.set_number(VARIANT, row, &said.variant)
+        (<int32_t *>columns.columns[REASON].data.at)[row] = (
+            self.number_of(REASON, "in", 2) if said.bits & INSIDE else self.number_of(REASON, "out", 3)
+        )
+        hexadecimal(said.run, RUN_BYTES, digits)
+        (<int32_t *>columns.columns[RUN].data.at)[row] = self.number_of(RUN, digits, 2 * RUN_BYTES)
+        (<uint64_t *>columns.columns[GENERATION].data.at)[row] = said.generation
+        columns.columns[GENERATION].valid.at[row] = True
+        self.put_text(
+            ATTRIBUTES, row, said.attributes.text, said.attributes.length, said.attributes.text != NULL
+        )
+        columns.rows = row + 1
+        return 0
+
+    cdef int set_number(self, int place, uint64_t row, const fanion_flat_text *text) except -1:
+        cdef int32_t number = -1
+        if text.text != NULL:
+            number = self.number_of(place, text.text, text.length)
+        (<int32_t *>self._columns.columns[place].data.at)[row] = number
+        return 0
 
     cdef int record(
         self, Shape shape, Known *known, const uint8_t *body, uint64_t length, bint whole, uint32_t row, plain,

@@ -22,6 +22,7 @@ class RecordTable:
     body: array[int]
     body_bytes: array[int]
     whole: array[int]
+    kind: array[int]
     count: int
     end: int
     def __len__(self) -> int: ...

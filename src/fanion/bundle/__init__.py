@@ -7,12 +7,12 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
 
     offset  size  member
          0     8  magic       89 46 41 4E 49 4F 4E 0A  ("\\x89FANION\\n")
-         8     4  version     of the format: 3
-        12     4  sections    how many entries the table below has: 34
+         8     4  version     of the format: 4
+        12     4  sections    how many entries the table below has: 36
         16     8  total size  of the bundle in bytes; the value in the store is exactly this long
         24     8  checksum    xxh64, seed 0, of bytes 32 .. total size
-        32    16  section 0   {u64 offset, u32 count, u32 record size}; then sections 1 .. 33
-       576     -  the sections themselves, in the order of the table
+        32    16  section 0   {u64 offset, u32 count, u32 record size}; then sections 1 .. 35
+       608     -  the sections themselves, in the order of the table
 
     section         record  what it holds
      0 blob              1  every text, literal, fragment piece and document, back to back, equal ones once
@@ -49,10 +49,12 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
     31 expressions      16  slot, steps, how deep it loads others; by slot, ascending
     32 steps             8  operation and operand; a jump leads to a later step of the expression
     33 constants        16  null, truth values, numbers, texts, lists of constants before them
+    34 splits           32  flag, run, the unit's kind and slot where it isn't the request's
+    35 reached          16  split, whether in its shares, variant: what an outcome is recorded as
 
 Modules. `format` has the structs and limits; `sections` is how they grow and how they are read; `operands`,
-`nodes`, `choices`, `expressions`, `tables` and `overlays` write and read back one kind of record each; `compiler`
-and `reader` are the two ways through them, `describe` is for people.
+`nodes`, `choices`, `expressions`, `splits`, `tables` and `overlays` write and read back one kind of record each;
+`compiler` and `reader` are the two ways through them, `describe` is for people.
 
 Reading. A bundle is verified whole, once, when it is mapped: magic, version, size, checksum, then every
 offset, count, target and number against its range. After that the kernel uses them without a check. A bundle
@@ -62,6 +64,7 @@ Versioning. `version` moves when any struct changes; there is no in-place migrat
 validated definitions, so a server that knows another format recompiles them when it starts.
     2           an outcome's cause; the context shapes of the sources (a document)
     3           computed slots: sections 31 to 33, a slot's expression
+    4           splits that are recorded: sections 34 and 35, an outcome's splits
 
 Decisions written here
     2026-11-21  Targets only point forward. Options: a step budget in the kernel, or an order that makes a

@@ -15,6 +15,7 @@ from fanion.bundle.expressions import ExpressionWriter
 from fanion.bundle.format import Section
 from fanion.bundle.nodes import write_decision
 from fanion.bundle.sections import SectionWriter
+from fanion.bundle.splits import ReachedWriter, write_splits
 from fanion.bundle.tables import write_table
 from fanion.model.program import Lowered, Source, Table
 from fanion.model.shape import DOCUMENT, SourceRecord
@@ -29,8 +30,10 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
     decision and the node.
     """
     writer = SectionWriter(lowered.environment, len(lowered.slots))
+    reached = ReachedWriter(writer, lowered)
     for decision in lowered.decisions:
-        write_decision(writer, decision)
+        write_decision(writer, decision, reached)
+    write_splits(writer, lowered.splits)
     documents = dict(lowered.documents)
     if lowered.shapes:
         flags = ((parameter.source, parameter.key) for parameter in lowered.parameters)

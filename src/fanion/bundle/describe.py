@@ -114,4 +114,5 @@ def _describe_node(node: Node, slots: tuple[Slot, ...]) -> str:
         case Outcome():
             rule = "" if node.rule < 0 else f", rule {node.rule}"
             cause = "" if node.cause is Cause.NONE else f" by {node.cause.name}"
-            return f"outcome {node.resolution.name}{cause}, variant {node.variant}{rule}"
+            ways = "".join(f", {'in' if one.inside else 'out of'} split {one.split}" for one in node.reached)
+            return f"outcome {node.resolution.name}{cause}, variant {node.variant}{rule}{ways}"

@@ -9,7 +9,7 @@ import enum
 from struct import Struct
 
 MAGIC = 0x0A4E4F494E414689
-VERSION = 3
+VERSION = 4
 NONE = 0xFFFFFFFF
 
 TOTAL_BYTES_MAX = 2**31
@@ -71,6 +71,8 @@ class Section(enum.IntEnum):
     EXPRESSIONS = 31
     STEPS = 32
     CONSTANTS = 33
+    SPLITS = 34
+    REACHED = 35
 
 
 class ConstantKind(enum.IntEnum):
@@ -101,7 +103,7 @@ DECISION = Struct("<IIIIIIII")
 TEST = Struct("<BBBBIIIII8s")
 HASH = Struct("<BBBBIIIIIQ")
 BRANCH = Struct("<B3xIII16x")
-OUTCOME = Struct("<BBBxiiI16x")
+OUTCOME = Struct("<BBBxiiIII8x")
 PIECE = Struct("<IIII")
 RANGE = Struct("<qqII")
 WEIGHT = Struct("<dII")
@@ -130,6 +132,8 @@ PATCH = Struct("<II")
 EXPRESSION = Struct("<IIII")
 STEP = Struct("<B3xi")
 CONSTANT = Struct("<II8s")
+SPLIT = Struct("<IIIIIIII")
+REACHED = Struct("<IIII")
 
 TERM_NUMBER = 0
 TERM_TEXT = 1
@@ -174,4 +178,6 @@ RECORD_SIZES = {
     Section.EXPRESSIONS: EXPRESSION.size,
     Section.STEPS: STEP.size,
     Section.CONSTANTS: CONSTANT.size,
+    Section.SPLITS: SPLIT.size,
+    Section.REACHED: REACHED.size,
 }

@@ -11,6 +11,7 @@ from fanion.bundle.choices import read_keyed, read_scores, write_keyed, write_sc
 from fanion.bundle.format import NodeType, Section
 from fanion.bundle.operands import read_operand, write_operand
 from fanion.bundle.sections import SectionReader, SectionWriter
+from fanion.bundle.splits import ReachedWriter, read_reached
 from fanion.model.choice import KeyedWeights, Scores
 from fanion.model.program import (
     DECISION_DEPTH_MAX,
@@ -62,7 +63,7 @@ _NEEDS = [
 ]
 
 
-def write_decision(writer: SectionWriter, decision: Decision) -> None:
+def write_decision(writer: SectionWriter, decision: Decision, reached: ReachedWriter) -> None:
     """Appends the decision and its nodes. Raises ProgramError with the node that breaks a rule."""
     index = len(writer.depths)
     writer.where = ("decision", decision.key)
@@ -80,9 +81,9 @@ def write_decision(writer: SectionWriter, decision: Decision) -> None:
                     asked = _ask(writer, node.operand.decision, index)
                     depth = max(depth, 1 + writer.depths[asked])
             case Outcome():
-                row = f.OUTCOME.pack(
-                    NodeType.OUTCOME, node.resolution, node.cause, node.variant, node.rule, outcomes
-                )
+                span = reached.write(index, outcomes, node.reached) if node.reached else (0, 0)
+                said = (node.resolution, node.cause, node.variant, node.rule, outcomes)
+                row = f.OUTCOME.pack(NodeType.OUTCOME, *said, *span)
                 outcomes += 1
             case Hash():
                 row = _hash(writer, node, number, count)
@@ -211,8 +212,9 @@ def _read_node(reader: SectionReader, number: int) -> Node:
             _, first, _, on_none = reader.row(Section.NODES, f.BRANCH, number)
             return read_keyed(reader, first, on_none)
         case NodeType.OUTCOME:
-            _, resolution, cause, variant, rule, _ = reader.row(Section.NODES, f.OUTCOME, number)
-            return Outcome(Resolution(resolution), variant, rule, Cause(cause))
+            _, resolution, cause, variant, rule, _, *span = reader.row(Section.NODES, f.OUTCOME, number)
+            reached = read_reached(reader, *span)
+            return Outcome(Resolution(resolution), variant, rule, Cause(cause), reached)
 
 
 def _read_test(reader: SectionReader, number: int) -> Test:

@@ -15,6 +15,7 @@ from fanion.bundle.expressions import read_expression
 from fanion.bundle.format import Section
 from fanion.bundle.nodes import read_decision
 from fanion.bundle.sections import SectionReader
+from fanion.bundle.splits import read_splits
 from fanion.bundle.tables import read_keys, read_tables
 from fanion.model.program import Lowered, Profile, Slot, Source, Table
 
@@ -39,6 +40,7 @@ class BundleReader(SectionReader):
             documents=dict(self.documents()),
             identifiers=self.identifiers,
             lists=self.lists,
+            splits=read_splits(self),
         )
 
     def documents(self) -> Iterator[tuple[str, bytes]]:

@@ -23,6 +23,7 @@ from fanion.definitions.sources import formats
 from fanion.definitions.sources.format import SourceFile, SourceFormat
 from fanion.definitions.sources.native.checks import ProjectChecks
 from fanion.definitions.sources.native.experiments import check_experiments, lower_experiments
+from fanion.definitions.sources.native.exposures import check_exposures, lower_exposures, recording_of
 from fanion.definitions.sources.native.files import hide_keys, identifiers, project_lists, references
 from fanion.definitions.sources.native.lowering import NativeLowering
 from fanion.definitions.sources.native.worlds import OrganisationWorld, Placed, ProjectWorld, gather
@@ -114,6 +115,7 @@ class _Loading:
             for project in projects:
                 ProjectChecks(project, self.report).run()
                 check_experiments(project, self.report)
+                check_exposures(project, self.report)
                 self.lists += project_lists(project, self.files, self.report)
             self.environment_ids(projects)
             parsed = [
@@ -302,6 +304,7 @@ class _Loading:
         id = project.environment_id(name)
         by_name = {api.name: api.named_environment for api in self.vocabulary.apis}
         builder = Builder(id, identifiers(project, name, by_name), name)
+        builder.recording = recording_of(project, name)
         NativeLowering(project, name, builder, self.report).run()
         for known, source, parsed in sources:
             known.lower(parsed, source, builder, self.report)
@@ -311,6 +314,7 @@ class _Loading:
                 self.lists.append(entry)
             builder.members.clear()
         lower_experiments(project, name, builder, self.report)
+        lower_exposures(project, name, builder, self.report)
         builder.source_order = tuple(project.environments[name].item.source_order)
         builder.warn_of_ambiguous(self.report)
         if builder.identifiers.keys() & self.vocabulary.literal_keys:

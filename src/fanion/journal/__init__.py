@@ -4,10 +4,10 @@ An answer under `ack = "durable"` means: the events are on the disk, fdatasync h
 `ack = "buffered"` means: the events are in memory that survives the death of any process, not that of the machine.
 
 Modules: `writer` (the event loop's handle) -> `steward` (a thread) -> `session` (one claim: `slot`, ring, native
-writer) -> `recovery`; `log_segment`, `files`, `seal`, `compression` (files); `reader`, `batch` -> `event`, `rows`,
-`columns`; `window`, `window_rebuild` (event ids); `retention` (a process), with `stamps` for time and `gaps` for
-what leaves unread; `lag` (how far a reader is behind); `inspection`; `settings`; `storage` (every system call).
-"Writer NNN" is a slot, "the writer thread" is C, `JournalWriter` the event loop's.
+writer) -> `recovery`; `log_segment`, `files`, `seal`, `compression` (files); `reader`, `batch` -> `event`,
+`exposures`, `rows`, `columns`; `window`, `window_rebuild` (event ids); `retention` (a process), with `stamps` for
+time and `gaps` for what leaves unread; `lag` (how far a reader is behind); `inspection`; `settings`; `storage`
+(every system call). "Writer NNN" is a slot, "the writer thread" is C, `JournalWriter` the event loop's.
 
 Limits
     payload of a record     a quarter of the ring, less 64 bytes; never above 256 MiB
@@ -37,7 +37,7 @@ Record: fanion_record_header, 32 bytes, then the payload, zero bytes up to a mul
     0   marker        low half of the salt, never 0: zeros are the end of the log
     4   checksum      CRC-32C seeded with the salt's high half, from byte 8 to the padded end
     8   length        of the payload
-    12  kind          1 events, 3 index footer (2, padding, only in rings)
+    12  kind          1 events, 3 index footer, 4 exposures (2, padding, only in rings)
     13  pending       24 bits: how many sequences before this one were not durable when it was written
     16  sequence
     24  received_ns   wall clock
@@ -45,6 +45,7 @@ Record: fanion_record_header, 32 bytes, then the payload, zero bytes up to a mul
     dialect, environment, a byte per event (0 kept, 1 verified, 2 duplicate; none: all kept), 16 bytes per event id
     (zeros: none, or a duplicate) and behind them per used token (`window`),
     body. whole: the body as received, `{"events": [...]}` or one event object; else a JSON array of events.
+    Payload of kind 4: the same, without dispositions and ids; its body is `exposures`'. Nobody waits for it.
     Worked bytes, salt 0x11111111_2222BEEF, sequence 7, dialect "feather", environment "p", body "[]":
     EFBE2222 cccccccc 1A000000 01000000 0700000000000000 ................ 0700 0100 00000000 00000000 00 000000
     "feather" "p" "[]" and six zero bytes: 64 in all.
@@ -73,7 +74,7 @@ Order of writing
 States after a crash, as a reader and recovery find them. "Expected" is the sequence that must come next, "limit"
 the least first sequence of any later segment of the writer, or the writer's durable end. Each case matches one row.
     1  expected >= limit: the end; what stands here does not exist (given up, or torn).
-    2  a valid record of kind 1 with the expected sequence: a record.
+    2  a valid record of kind 1 or 4 with the expected sequence: a record.
     3  a valid record of kind 3 with the expected sequence: the end of a sealed segment.
     Else the expected record is not here. Was it durable? It was if the limit, the seal, the slot, the ring's
     durable word or a later record's pending count says so.
@@ -88,6 +89,7 @@ the least first sequence of any later segment of the writer, or the writer's dur
 
 How the version moves: a reader refuses a header of a higher version by name. Fields are only changed with a new
 version; a server that writes version n reads n - 1 as well, so segments need no conversion.
+    2  records of kind 4, in segments and rings
 
 Decisions
     2026-11  CRC-32C with a random seed per file life, not a digest: 8 GB/s by instruction; damage is found to

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fanion._core.record_table import RecordTable
+from fanion.journal.log_segment import KIND_EVENTS
 from fanion.journal.storage import Buffer
 
 
 class Record(NamedTuple):
-    """One accepted request. `body`: the request's (`whole`) or a JSON array of events."""
+    """One accepted request. `body`: the request's (`whole`) or a JSON array of events; of exposures (`kind`) their
+    own bytes (`exposures`)."""
 
     writer: int
     epoch: int
@@ -24,6 +26,7 @@ class Record(NamedTuple):
     ids: bytes
     whole: bool
     body: bytes
+    kind: int = KIND_EVENTS
 
 
 class RecordBatch(NamedTuple):
@@ -56,4 +59,5 @@ class RecordBatch(NamedTuple):
             bytes(buffer[ids : ids + table.id_count[row] * 16]),
             bool(table.whole[row]),
             bytes(buffer[body : body + table.body_bytes[row]]),
+            table.kind[row],
         )

@@ -16,6 +16,8 @@ import msgspec
 
 from fanion.errors import JournalError
 from fanion.journal.batch import Record
+from fanion.journal.exposures import parse_exposures
+from fanion.journal.log_segment import KIND_EXPOSURES
 from fanion.model.canonical import DISPOSITIONS, VERIFIED, Canonical, Fields, iso_from_ns
 
 
@@ -23,7 +25,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """One event. Times are ISO 8601 in UTC with microseconds; `sent_at` is the client's word, None where it is no
     time, `received_at` the server's."""
 
-    kind: Literal["evaluation", "exposure", "decision", "metric"]
+    kind: Literal["evaluation", "exposure", "decision", "metric", "served", "assigned"]
     environment: str
     received_at: str
     sent_at: str | None = None
@@ -79,6 +81,9 @@ def split_events(record: Record) -> list[Any]:
 def expand(record: Record, canonical: Mapping[str, Canonical]) -> Iterator[Expanded]:
     """The record's events, in the order of the request. `canonical`: dialect -> how its events read. JournalError
     for a dialect that is not among them."""
+    if record.kind == KIND_EXPOSURES:
+        yield from _exposures(record)
+        return
     form = canonical.get(record.dialect)
     if form is None:
         known = ", ".join(canonical)
@@ -99,5 +104,30 @@ def expand(record: Record, canonical: Mapping[str, Canonical]) -> Iterator[Expan
             disposition=DISPOSITIONS[code] if code < len(DISPOSITIONS) else str(code),
             source=sent,
             **fields,
+        )
+        yield Expanded(record.writer, record.epoch, record.sequence, index, event)
+
+
+def _exposures(record: Record) -> Iterator[Expanded]:
+    """The server's own; what was served came of no client, so the source is what the record says."""
+    generation, exposures = parse_exposures(record)
+    for index, said in enumerate(exposures):
+        source: dict[str, Any] = {
+            "unit_kind": said.unit_kind,
+            "run": said.run.hex(),
+            "generation": generation,
+        }
+        if said.attributes is not None:
+            source["attributes"] = _decoded(said.attributes.encode())
+        event = Event(
+            kind="assigned" if said.kind == "assigned" else "served",
+            environment=record.environment,
+            received_at=iso_from_ns(record.received_ns),
+            unit=said.unit.hex(),
+            flag_key=said.flag,
+            variant=said.variant,
+            reason="in" if said.inside else "out",
+            dialect=record.dialect,
+            source=source,
         )
         yield Expanded(record.writer, record.epoch, record.sequence, index, event)

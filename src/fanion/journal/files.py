@@ -21,7 +21,8 @@ from fanion.journal.storage import Storage, read_file, write_all
 
 RING_IDENTITY = struct.Struct("<8sII16sQQQII")
 RING_MAGIC = b"FNANRNG1"
-RING_VERSION = 1
+RING_VERSION = 2
+RING_READS = frozenset({1, 2})
 CONTROL_OFFSET = 4096
 CONTROL_SPACING = 128
 CONTROL_WORDS = ("head", "head_sequence", "freed", "freed_sequence", "durable")
@@ -334,7 +335,7 @@ def parse_ring_identity(data: bytes) -> RingIdentity | None:
     )
     if checksum != checksum_around(data[: RING_IDENTITY.size]):
         return None
-    if version != RING_VERSION:
+    if version not in RING_READS:
         raise JournalError(f"a ring of format version {version}; this server reads {RING_VERSION}")
     return RingIdentity(machine, salt, epoch, capacity, writer)
 

@@ -23,7 +23,9 @@ START = 8192
 HEADER_COPY = 3584
 HEADER = struct.Struct("<QII16sQQQQQQII40x")
 SEGMENT_MAGIC = int.from_bytes(b"FNANLOG1", "little")
-VERSION = 1
+VERSION = 2
+READS = frozenset({1, 2})
+"""Version 1 had no exposures."""
 FLAG_COMPRESSED = 1
 SEQUENCE_END = 2**64 - 1
 WINDOW_BYTES = 1 << 20
@@ -33,7 +35,7 @@ MOVED_MAX = 100
 PENDING_UNKNOWN = 0xFFFFFF
 """A record's pending count that says only "this many or more"."""
 
-KIND_EVENTS, KIND_PADDING, KIND_INDEX = 1, 2, 3
+KIND_EVENTS, KIND_PADDING, KIND_INDEX, KIND_EXPOSURES = 1, 2, 3, 4
 
 
 def checksum_around(packed: bytes, seed: int = 0) -> int:
@@ -91,7 +93,7 @@ def parse_header(page: bytes) -> SegmentHeader | None:
         magic, version, checksum, *fields = HEADER.unpack(part)
         if magic != SEGMENT_MAGIC or checksum != checksum_around(part):
             continue
-        if version != VERSION:
+        if version not in READS:
             raise JournalError(f"a log segment of format version {version}; this server reads {VERSION}")
         found.append(SegmentHeader(*fields))
     return max(found, key=lambda header: (header.life, header.first_sequence), default=None)

@@ -195,14 +195,15 @@ class JournalReader:
 
     def _records(self, stretches: Iterator[_Stretch]) -> Iterator[Record]:
         for header, position, run in stretches:
-            for sequence, received_ns, start, length in journal_format.list_records(
+            for kind, sequence, received_ns, start, length in journal_format.list_records(
                 run.buffer, run.start, run.end
             ):
                 if sequence < position.sequence:
                     continue
                 if received_ns >= self._since_ns:
                     payload = run.buffer[start : start + length]
-                    yield Record(header.writer, header.epoch, sequence, received_ns, *parse_payload(payload))
+                    parts = parse_payload(payload)
+                    yield Record(header.writer, header.epoch, sequence, received_ns, *parts, kind)
                 behind = run.base + start - RECORD_HEADER_BYTES + journal_format.record_span(length)
                 position.move(sequence + 1, header.ordinal, behind)
 
@@ -216,7 +217,8 @@ class JournalReader:
                 yield RecordBatch(header.machine, header.writer, header.epoch, buffer, table, *texts)
             next_sequence = run.next_sequence
             if table.end < run.end:
-                next_sequence, _, start, length = journal_format.list_records(buffer, table.end, run.end)[0]
+                at = table.end
+                _, next_sequence, _, start, length = journal_format.list_records(buffer, at, run.end)[0]
             if position.sequence < next_sequence:
                 position.move(next_sequence, header.ordinal, run.base + table.end)
             if table.end < run.end:

@@ -16,6 +16,8 @@ import msgspec
 from fanion.errors import JournalError
 from fanion.journal.batch import Record
 from fanion.journal.event import split_events
+from fanion.journal.exposures import Exposure, parse_exposures
+from fanion.journal.log_segment import KIND_EXPOSURES
 from fanion.model.canonical import (
     DISPOSITIONS,
     DUPLICATE,
@@ -35,6 +37,8 @@ INSTANT_US_MIN, INSTANT_US_MAX = -62_135_596_800_000_000, 253_402_300_799_999_99
 UNIT: Final = frozenset({"unit", "unit_kind"})
 """Both are the part's or both are the event's."""
 SENT, RECEIVED, IMPLAUSIBLE = "sent", "received", "implausible"
+IN, OUT = "in", "out"
+"""Reasons of exposures: in one of the split's shares, or beside them."""
 
 FlagOf = Callable[[str, str, str], str | None]
 """(dialect, environment, parameter) -> the flag that the parameter belongs to, None where nobody knows."""
@@ -84,6 +88,11 @@ def expand_rows(
 ) -> Iterator[Row]:
     """The record's rows, in the order of the request. JournalError for a dialect that is not in `canonical` and a
     body that is no JSON."""
+    if record.kind == KIND_EXPOSURES:
+        generation, exposures = parse_exposures(record)
+        for index, exposure in enumerate(exposures):
+            yield exposure_row(record, machine, index, exposure, generation)
+        return
     form = canonical.get(record.dialect)
     if form is None:
         known = ", ".join(canonical)
@@ -142,6 +151,42 @@ def row_of(
         value=fields.get("value"),
         value_text=clean(fields.get("value_text")),
         reason=clean(fields.get("reason")),
+    )
+
+
+def exposure_row(record: Record, machine: str, index: int, said: Exposure, generation: int) -> Row:
+    received_us = record.received_ns // 1000
+    return Row(
+        machine=machine,
+        writer=record.writer,
+        epoch=record.epoch,
+        sequence=record.sequence,
+        index=index,
+        part=0,
+        received_at=received_us,
+        event_at=received_us,
+        time_from=RECEIVED,
+        sent_at=None,
+        environment=record.environment,
+        dialect=record.dialect,
+        kind=said.kind,
+        disposition=DISPOSITIONS[0],
+        counts=True,
+        verified=None,
+        event_id=None,
+        unit_kind=said.unit_kind,
+        unit=said.unit.hex(),
+        unit_hashed=True,
+        flag=said.flag,
+        parameter=None,
+        variant=said.variant,
+        metric=None,
+        value=None,
+        value_text=None,
+        reason=IN if said.inside else OUT,
+        run=said.run.hex(),
+        generation=generation,
+        attributes=said.attributes,
     )
 
 

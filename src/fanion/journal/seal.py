@@ -93,7 +93,9 @@ def build_index(source: Source, header: SegmentHeader, limit: int) -> tuple[Seal
         if isinstance(part, Damage):
             return None
         assert isinstance(part, Run)
-        for sequence, received_ns, start, _ in journal_format.list_records(part.buffer, part.start, part.end):
+        for _, sequence, received_ns, start, _ in journal_format.list_records(
+            part.buffer, part.start, part.end
+        ):
             offset = part.base + start - journal_format.RECORD_HEADER_BYTES
             if offset >= next_entry:
                 entries.append(Entry(offset, sequence, latest))

@@ -74,7 +74,7 @@ class Steward:
         self.health = Health(False, "the journal is being opened")
         self._recovered = self._placed = False
         self._loop_thread = 0
-        self._carried: list[tuple[int, bytes]] = []
+        self._carried: list[tuple[int, int, bytes]] = []
         self._open_at = self._adopt_at = self._retain_at = self._make_at = 0
         self._retry_ns = RETRY_FIRST_NS
         self._failing_since = self._failures_seen = self._looked_at = self._still_ns = 0
@@ -115,8 +115,8 @@ class Steward:
             self._retry_ns = min(self._retry_ns * 2, RETRY_LAST_NS)
             return
         self._retry_ns = RETRY_FIRST_NS
-        for received_ns, payload in self._carried:
-            session.ring.append_payload(payload, received_ns)
+        for kind, received_ns, payload in self._carried:
+            session.ring.append_payload(payload, received_ns, kind)
         self._carried = []
         with contextlib.suppress(OSError):
             session.offer_segment(zeroed=False)
@@ -309,7 +309,7 @@ class Steward:
             if sequence > freed:
                 record = journal_format.read_record(data, found[sequence][0], session.ring.salt)
                 assert record is not None
-                self._carried.append((record[3], data[record[4] : record[4] + record[5]]))
+                self._carried.append((record[0], record[3], data[record[4] : record[4] + record[5]]))
         session.abandon()
         self.session = None
         self._open_at = 0

@@ -283,6 +283,21 @@ class SourceReference(Strict, frozen=True, gc=False):
     files: dict[str, str] = {}
 
 
+class Exposures(Strict, frozen=True, gc=False):
+    """Which evaluations are recorded as exposures (docs/exposures.md). `record`: of flags that an experiment of the
+    environment is about, of every flag with a split, or none; `flags` says otherwise of some. `attributes`: those
+    of the context that travel along. `assigned`: answers that return everything too. `anonymous`: also of units
+    that are only known by an anonymous id."""
+
+    record: Literal["off", "experiments", "splits"] = "experiments"
+    flags: dict[Annotated[str, Meta(min_length=1, max_length=1024)], Literal["off", "splits"]] = {}
+    attributes: dict[
+        Annotated[str, Meta(min_length=1, max_length=128)], Literal["text", "number", "boolean"]
+    ] = {}
+    assigned: bool = False
+    anonymous: bool = False
+
+
 class Environment(Strict, frozen=True, gc=False):
     """`id` names the environment everywhere; without it, organisation/project/environment. `identifiers`
     holds the ids that a dialect uses instead; `dialects` those that are served (all, when left out).
@@ -295,6 +310,7 @@ class Environment(Strict, frozen=True, gc=False):
     keys: list[Key] = []
     sources: list[SourceReference] = []
     source_order: list[str] = []
+    exposures: Exposures = Exposures()
 
 
 class Limits(Strict, frozen=True, gc=False):

@@ -292,14 +292,23 @@ class Cause(enum.IntEnum):
     """An error: its rules can't be read."""
 
 
+class Reached(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Every way to an outcome leads through this split of `Lowered.splits`; `inside`: the draw put it into one of
+    the split's shares, not beside them."""
+
+    split: int
+    inside: bool
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False, tag="outcome"):
     """The end of a run. `variant`: a number that DECISION_IS compares. `rule`: index of the rule in the
-    source, for people (-1: none)."""
+    source, for people (-1: none). `reached`: the splits that a run that ends here drew lots at, by their number."""
 
     resolution: Resolution
     variant: int = -1
     rule: int = -1
     cause: Cause = Cause.NONE
+    reached: tuple[Reached, ...] = ()
 
 
 Node = Test | Hash | Ranges | Weights | Scores | KeyedWeights | Outcome
@@ -341,18 +350,29 @@ class Parameter(msgspec.Struct, frozen=True, gc=False):
     variants: tuple[str, ...] = ()
 
 
+class Split(msgspec.Struct, frozen=True, gc=False):
+    """Where lots are drawn whose outcome is to be recorded. `flag`: the flag, feature or policy. `run`: a digest of
+    what decides the draw; another one is another run. `unit`, `slot`: what kind of unit draws and where its text
+    stands, where that isn't the unit that the request is about ("", -1)."""
+
+    flag: str
+    run: str
+    unit: str = ""
+    slot: int = -1
+
+
 class Lowered(msgspec.Struct, frozen=True):
     """Everything the bundle of one environment is compiled from.
 
     `documents`: answers stored whole, and records that are needed at request time (JSON), by name. Sources and
     dialects share `organisation`, `events` (metrics by name), `segments` (names of rule segments), `descriptions`
     and `metadata` (of flags, by `source:key`; the latter scalars by name); the bundle's own is
-    `model.shape.DOCUMENT`; `model.experiment.DOCUMENT` is for whoever computes results; others begin
-    with their source's name.
+    `model.shape.DOCUMENT`; `model.experiment.DOCUMENT` is for whoever computes results, `model.exposure.DOCUMENT`
+    for whoever records exposures; others begin with their source's name.
     `identifiers`: the environment's ids, one set per dialect, e.g. {"feather": {"environment": "env_01hx",
     "organisation": "org_01hx"}}. `lists`: names of list segments that LIST_MEMBER operands may use. `layers`:
     in the order in which they lay their values over the parameters. `shapes`: how each source reads a flat context.
-    `source_order`: which source counts where several have a key.
+    `source_order`: which source counts where several have a key. `splits`: those whose exposures are recorded.
     """
 
     environment: str
@@ -365,6 +385,7 @@ class Lowered(msgspec.Struct, frozen=True):
     layers: tuple[Layer, ...] = ()
     shapes: dict[str, ContextShape] = {}
     source_order: tuple[str, ...] = ()
+    splits: tuple[Split, ...] = ()
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -4,6 +4,9 @@ A label is made first, named by any number of exits, and placed once: on the nod
 in the order in which they are added, so a label has to be placed behind whatever names it; one that is named and
 never placed fails in `finish`. Each outcome has a meaning beside it, the caller's own, so that what an outcome
 answers is said where the outcome is made: the n-th meaning belongs to outcome n.
+
+A branch may be said to draw lots for a split that is recorded; outcomes that such a branch leads to are told apart
+from those that it doesn't when the decision is finished (`spread`).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from fanion.definitions.lowering.spread import Crowded, spread
 from fanion.model.choice import Alternative, KeyedWeights, NumberTerm, Scores, TextTerm, Vector
 from fanion.model.parts import Piece
 from fanion.model.program import (
@@ -62,6 +66,9 @@ class Assembler(Generic[M]):
         self._made: list[Outcome | tuple[Callable[..., Node], tuple[Any, ...]]] = []
         """Each outcome, and what makes each other node once all labels are placed, and of what."""
         self._meanings: list[M] = []
+        self._splits: dict[int, int] = {}
+        self.dropped: list[int] = []
+        """Splits that can't be told apart from others: they aren't recorded."""
 
     def label(self) -> Label:
         return Label()
@@ -94,8 +101,9 @@ class Assembler(Generic[M]):
         """Without `missing`, a slot without a text form counts as empty text."""
         self._made.append((_hash, (kind, pieces, reduction, modulus, done, missing)))
 
-    def ranges(self, ranges: Sequence[tuple[int, int, Label]], none: Label) -> None:
-        """Each is first bucket, last bucket, target."""
+    def ranges(self, ranges: Sequence[tuple[int, int, Label]], none: Label, *, split: int = -1) -> None:
+        """Each is first bucket, last bucket, target. `split`: the recorded one that this draws for."""
+        self._draws(split)
         self._made.append((_ranges, (ranges, none)))
 
     def scores(
@@ -103,8 +111,11 @@ class Assembler(Generic[M]):
         alternatives: Sequence[tuple[float, tuple[NumberTerm | TextTerm, ...], Label]],
         gamma: float,
         floor: float,
+        *,
+        split: int = -1,
     ) -> None:
         """Each alternative is base, terms, target."""
+        self._draws(split)
         self._made.append((_scores, (alternatives, gamma, floor)))
 
     def keyed_weights(
@@ -117,7 +128,9 @@ class Assembler(Generic[M]):
         *,
         count_slot: int = -1,
         count_max: int = 0,
+        split: int = -1,
     ) -> None:
+        self._draws(split)
         made = (pieces, vectors, fallback, targets, none, count_slot, count_max)
         self._made.append((_keyed_weights, made))
 
@@ -136,7 +149,24 @@ class Assembler(Generic[M]):
     def finish(self) -> tuple[list[Node], list[M]]:
         """The nodes, and the outcomes' meanings."""
         nodes = [made if isinstance(made, Outcome) else made[0](*made[1]) for made in self._made]
-        return nodes, self._meanings
+        return (nodes, self._meanings) if not self._splits else self._spread(nodes)
+
+    def _draws(self, split: int) -> None:
+        if split >= 0:
+            self._splits[len(self._made)] = split
+
+    def _spread(self, nodes: list[Node]) -> tuple[list[Node], list[M]]:
+        while True:
+            try:
+                made, origins = spread(nodes, self._splits)
+                break
+            except Crowded:
+                last = max(self._splits.values())
+                self.dropped.append(last)
+                self._splits = {node: split for node, split in self._splits.items() if split != last}
+        meant = iter(self._meanings)
+        meaning = {number: next(meant) for number, node in enumerate(nodes) if isinstance(node, Outcome)}
+        return made, [meaning[number] for number in origins if number in meaning]
 
 
 def _test(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from fanion.definitions.lowering.recording import Recording, run_of
 from fanion.definitions.reading.members import MemberList
 from fanion.definitions.reading.report import Report, shown
 from fanion.model.expression import Steps
 from fanion.model.expression_proof import depth_of
 from fanion.model.layers import Layer
 from fanion.model.parts import Piece, PieceKind
-from fanion.model.program import Answer, Decision, Lowered, Node, Parameter, Slot, Source
+from fanion.model.program import Answer, Decision, Lowered, Node, Parameter, Slot, Source, Split
 from fanion.model.shape import NATIVE, ContextShape
 
 USER: Final = "userId"
@@ -51,6 +52,9 @@ class Builder:
         self.members: list[tuple[MemberList, str]] = []
         self.policies: dict[str, tuple[str, ...]] = {}
         """What an experiment may be about beside the groups of parameters, and its variants' names."""
+        self.recording = Recording()
+        """Which splits leave exposures."""
+        self.splits: list[Split] = []
         self.metrics: set[str] = set()
         """Names of events that are in no document."""
         self.tests: dict[tuple[str, str, str], Any] = {}
@@ -146,6 +150,14 @@ class Builder:
                     meaning = "a client that puts it into a path as it is asks for another flag"
                     report.warning(file, place, f"the key {shown(key)}", meaning)
 
+    def split(self, source: str, flag: str, basis: Any, unit: str = "", slot: int = -1) -> int:
+        """The number of the split that a flag's, feature's or policy's draws are recorded as; -1: they aren't.
+        `basis`: what decides the draw (`recording.run_of`). `unit`, `slot`: see `model.program.Split`."""
+        if not self.recording.takes(flag):
+            return -1
+        self.splits.append(Split(flag, run_of(source, flag, basis), unit, slot))
+        return len(self.splits) - 1
+
     def parameter(
         self,
         key: str,
@@ -183,4 +195,5 @@ class Builder:
             tuple(self.layers),
             self.shapes,
             self.source_order,
+            tuple(self.splits),
         )

@@ -58,9 +58,16 @@ def rollout_limit(percentage: float) -> int:
 
 
 def lower_rules(
-    builder: Builder, key: str, rules: list[Serving], default: Choice, number: Callable[[Choice], int]
+    builder: Builder,
+    key: str,
+    rules: list[Serving],
+    default: Choice,
+    number: Callable[[Choice], int],
+    *,
+    split: int = -1,
 ) -> tuple[list[Node], list[End]]:
-    """The nodes and the outcomes' meanings. `number` gives the variant number of a choice."""
+    """The nodes and the outcomes' meanings. `number` gives the variant number of a choice. `split`: the recorded
+    one that its draws are of."""
     code: Assembler[End] = Assembler()
     for rule in rules:
         when, percentage, parts = rule.when, rule.percentage, rule.parts
@@ -86,7 +93,7 @@ def lower_rules(
         else:
             targets = [(width, code.label()) for width, _ in parts]
             salt = f"{key}:{rule.rule_id}:"
-            emit_split(code, _TEXT_IN, builder.subject(), salt, targets, following)
+            emit_split(code, _TEXT_IN, builder.subject(), salt, targets, following, split=split)
             for (_, target), (_, choice) in zip(targets, parts, strict=True):
                 code.place(target)
                 end = End(_SPLIT, choice, rule.rule_id, _ROLLOUT)
@@ -112,6 +119,8 @@ def emit_split(
     salt: str,
     shares: Sequence[tuple[int, Label]],
     nobody: Label,
+    *,
+    split: int = -1,
 ) -> None:
     """XXH64 of the salt and the first identity that is not empty, mod 10000, to the shares' targets. A bucket
     of none, and someone without an identity, goes to `nobody`. `op` says which values are an identity."""
@@ -125,7 +134,7 @@ def emit_split(
         if instead is not nobody:
             code.place(instead)
     code.place(drawn)
-    code.ranges(spans(shares, BUCKETS), nobody)
+    code.ranges(spans(shares, BUCKETS), nobody, split=split)
 
 
 def lower_flag(
@@ -139,11 +148,14 @@ def lower_flag(
     client_safe: bool,
     flag_id: str | None,
     source: str,
+    basis: Any = None,
 ) -> tuple[int, Numbers]:
-    """A flag of one value: its decision and its parameter. Returns the decision and the values' numbers."""
+    """A flag of one value: its decision and its parameter. Returns the decision and the values' numbers. `basis`:
+    what decides its draws, as the definitions say it; None: they are never recorded."""
     numbers = Numbers()
     if enabled:
-        nodes, ends = lower_rules(builder, key, rules, default, numbers.of)
+        split = -1 if basis is None else builder.split(source, key, basis)
+        nodes, ends = lower_rules(builder, key, rules, default, numbers.of, split=split)
     else:
         nodes, ends = lower_off(default, numbers.of)
     answers = [

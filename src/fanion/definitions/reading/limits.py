@@ -75,6 +75,9 @@ MEMBER_BYTES_MAX: Final = 1_024
 SOURCES_MAX: Final = 100
 """Files of other formats that one environment refers to."""
 
+EXPOSED_ATTRIBUTES_MAX: Final = 8
+"""Attributes that travel along with an exposure: they are written again for each."""
+
 EXPERIMENTS_MAX: Final = 1_000
 """Experiments of one project: each that runs is asked of all rows now and then."""
 

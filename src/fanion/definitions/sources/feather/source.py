@@ -274,6 +274,7 @@ def lower(entries: dict[str, Entry], source: SourceFile, builder: Builder, repor
                 client_safe=entry.client_safe is True,
                 flag_id=entry.flag_id,
                 source=NAME,
+                basis=entry.rules,
             )
         else:
             value = None if entry.default_value is None else value_text(entry.default_value)

@@ -57,13 +57,17 @@ class Goal(Protocol):
 class Branches:
     """Makes the nodes of one flag's targeting."""
 
-    def __init__(self, builder: Builder, graph: Graph, writer: StepWriter, key: str, failed: int) -> None:
+    def __init__(
+        self, builder: Builder, graph: Graph, writer: StepWriter, key: str, failed: int, split: int = -1
+    ) -> None:
         self.builder = builder
         self.graph = graph
         self.writer = writer
         self.key = key
         self.failed = failed
         """The node where a limit of computing was passed."""
+        self.split = split
+        """The recorded one that draws are of."""
 
     def lead(self, rule: Rule, goal: Goal) -> int:
         """The node at which the rule's way begins."""
@@ -280,7 +284,7 @@ class Branches:
             for part in parts
         )
         shares = [(width, goal.constant(name)) for width, name in zip(widths, values[::2], strict=True)]
-        node = self.graph.draw(pieces, total, shares, null)
+        node = self.graph.draw(pieces, total, shares, null, split=self.split)
         if given is None:
             key = self.builder.slot(Slot(Source.MEMBER, TARGETING_KEY))
             return self.graph.test(Op.STRING_IN, key, ("",), Led(null, node, null, null))

@@ -77,10 +77,16 @@ class Graph:
         return self._add(f"test {op} {slot} {operand!r} {relation} {any_element} {led}", led, lay)
 
     def draw(
-        self, pieces: tuple[Piece, ...], total: int, shares: Sequence[tuple[int, int]], none: int
+        self,
+        pieces: tuple[Piece, ...],
+        total: int,
+        shares: Sequence[tuple[int, int]],
+        none: int,
+        *,
+        split: int = -1,
     ) -> int:
         """MurmurHash3 of the pieces, scaled to `total` buckets; each share is so many of them, and where it
-        leads."""
+        leads. `split`: the recorded one that this draws for."""
         low = 0
         spans: list[tuple[int, int, int]] = []
         for width, target in shares:
@@ -89,7 +95,8 @@ class Graph:
             low += width
 
         def lay_ranges(code: Assembler[End], labels: Sequence[Label]) -> None:
-            code.ranges([(first, last, labels[target]) for first, last, target in spans], labels[none])
+            found = [(first, last, labels[target]) for first, last, target in spans]
+            code.ranges(found, labels[none], split=split)
 
         ranges = self._add(f"ranges {spans} {none}", (*[target for _, _, target in spans], none), lay_ranges)
 

@@ -63,13 +63,16 @@ def lower_flag(builder: Builder, flag: Flag, *, plain: bool = True) -> tuple[lis
     that is more than can be."""
     if plain:
         try:
-            return _lower_flag(builder, flag, plain=True)
+            split = builder.split(NAME, flag.key, [flag.hashing, flag.rule]) if flag.rule is not None else -1
+            return _lower_flag(builder, flag, plain=True, split=split)
         except Overgrown:
             pass
     return _lower_flag(builder, flag, plain=False)
 
 
-def _lower_flag(builder: Builder, flag: Flag, *, plain: bool) -> tuple[list[Node], list[Answer]]:
+def _lower_flag(
+    builder: Builder, flag: Flag, *, plain: bool, split: int = -1
+) -> tuple[list[Node], list[Answer]]:
     graph = Graph()
     ends = Ends(graph, flag)
     first = kept = ends.default
@@ -81,7 +84,7 @@ def _lower_flag(builder: Builder, flag: Flag, *, plain: bool) -> tuple[list[Node
         writer = StepWriter(builder, flag.key, flag.hashing)
         goal = Answered(graph, ends, writer)
         if plain:
-            first = Branches(builder, graph, writer, flag.key, ends.failed).lead(flag.rule, goal)
+            first = Branches(builder, graph, writer, flag.key, ends.failed, split).lead(flag.rule, goal)
         else:
             first = goal.computed(flag.rule)
     nodes, found = graph.finish(first, kept)

@@ -103,6 +103,7 @@ class NativeLowering:
             client_safe=flag.client_safe,
             flag_id=flag.flag_id,
             source=NATIVE,
+            basis=rules,
         )
         return made
 
@@ -117,7 +118,9 @@ class NativeLowering:
         variations = {slug: number for number, slug in enumerate(feature.variations)}
         if enabled:
             servings = self.servings(rules, "variation")
-            nodes, ends = lower_rules(self.builder, key, servings, default, variations.__getitem__)
+            split = self.builder.split(NATIVE, key, rules)
+            number = variations.__getitem__
+            nodes, ends = lower_rules(self.builder, key, servings, default, number, split=split)
         else:
             nodes, ends = lower_off(default, variations.__getitem__)
         decision = self.builder.decision(key, nodes)

@@ -207,6 +207,7 @@ class _FeatureRun:
         self.slug = slug
         self.variations = variations
         self.code: Assembler[End] = Assembler()
+        self.recorded = -1
 
     def lower(self, feature: Feature, targeting: Targeting | None) -> tuple[list[Node], list[End]]:
         if feature.status == "deleted":
@@ -222,6 +223,8 @@ class _FeatureRun:
             if targeting.targeting == "off":
                 self.end(DISABLED)
             else:
+                basis = [self.lowering.environment_id, targeting.rules]
+                self.recorded = self.lowering.builder.split(NAME, self.slug, basis)
                 self.rules(targeting.rules, targeting.default_variation)
         return self.code.finish()
 
@@ -277,7 +280,7 @@ class _FeatureRun:
         targets = [(round(share.weight * 100), code.label()) for share in shares]
         nobody = code.label()
         salt = f"{lowering.environment_id}:{self.slug}:"
-        emit_split(code, Op.STRING_IN, identities, salt, targets, nobody)
+        emit_split(code, Op.STRING_IN, identities, salt, targets, nobody, split=self.recorded)
         for (_, target), share in zip(targets, shares, strict=True):
             code.place(target)
             self.end(End(Resolution.SPLIT, Cause.ROLLOUT, share.variation), rule)

@@ -9,7 +9,7 @@ values are plain objects here; `stitchd_conditions` reads the former.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from fanion.model.definition import Text
 
+NAME: Final = "stitchd"
 BASIS_POINTS = 10_000
 
 Id = Annotated[str, Meta(min_length=1, max_length=255)]

@@ -13,7 +13,7 @@ from fanion.definitions.lowering.assembler import Assembler, Exits
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Place, Report, shown
 from fanion.definitions.sources.stitchd.conditions import ConditionReader, Ready, Tree, emit
-from fanion.definitions.sources.stitchd.files import Flag
+from fanion.definitions.sources.stitchd.files import NAME, Flag
 from fanion.definitions.sources.stitchd.rollouts import Placing, Rollouts, emit_end, variant_number
 from fanion.model.program import Answer, Cause, DecisionVariant, Node, Op, Resolution
 
@@ -44,6 +44,7 @@ class FlagLowering:
         self.rollouts = Rollouts(others.builder, others.environment, flag, self.place)
         self.code: Assembler[Answer] = Assembler()
         self.default = self.find_default()
+        self.split = -1
 
     def find_default(self) -> int | None:
         flag, name, path = self.flag, self.flag.default_variant, "default_variant"
@@ -66,12 +67,14 @@ class FlagLowering:
             self.problem(path, " and ".join(given) or "nothing", f"exactly one of {', '.join(names)}")
 
     def run(self) -> tuple[list[Node], list[Answer]]:
-        flag = self.flag
+        flag, others = self.flag, self.others
         self.check_rest()
         rules = [self.rule(number) for number in range(len(flag.rules))]
         if not flag.enabled:
             emit_end(self.code, flag, Resolution.OFF, self.default)
         elif self.prerequisites():
+            basis = [others.environment, flag.rules, flag.default_rule, flag.default_rule_distribution]
+            self.split = others.builder.split(NAME, flag.key, basis)
             for rule in rules:
                 if rule is not None and self.emit_rule(*rule):
                     break
@@ -172,7 +175,7 @@ class FlagLowering:
         matched, following = code.label(), code.label()
         emit(self.others.builder, code, when, Exits(matched, following, following, following))
         code.place(matched)
-        placing.emit(code, self.flag, self.default, following, number)
+        placing.emit(code, self.flag, self.default, following, number, self.split)
         code.place(following)
         return when is True and placing.always
 
@@ -187,7 +190,7 @@ class FlagLowering:
             placing = self.rollouts.flat(rollout, path, Resolution.DEFAULT)
         if placing is not None:
             following = self.code.label()
-            placing.emit(self.code, flag, self.default, following, -1)
+            placing.emit(self.code, flag, self.default, following, -1, self.split)
             if placing.always:
                 return
             self.code.place(following)

@@ -42,6 +42,7 @@ from fanion.definitions.sources.stitchd.conditions import (
     ready_not,
 )
 from fanion.definitions.sources.stitchd.files import (
+    NAME,
     ListSegment,
     Members,
     RuleSegment,
@@ -64,7 +65,6 @@ from fanion.model.program import (
 )
 from fanion.model.shape import ContextShape
 
-NAME: Final = "stitchd"
 USER_CONTEXT: Final = "user"
 
 

@@ -52,9 +52,16 @@ class Placing(msgspec.Struct, frozen=True):
         return self.gate is None
 
     def emit(
-        self, code: Assembler[Answer], flag: Flag, default: int | None, following: Label, rule: int
+        self,
+        code: Assembler[Answer],
+        flag: Flag,
+        default: int | None,
+        following: Label,
+        rule: int,
+        split: int = -1,
     ) -> None:
-        """Who the gate doesn't admit goes to `following`."""
+        """Who the gate doesn't admit goes to `following`. `split`: the recorded one that the percentage draws for;
+        the gate's own draw is none."""
         if self.gate is not None:
             salt, key, low, high = self.gate
             drawn, admitted = code.label(), code.label()
@@ -70,7 +77,7 @@ class Placing(msgspec.Struct, frozen=True):
         _hash(code, self.pieces, drawn)
         code.place(drawn)
         widths = (width for width, _ in self.shares)
-        code.ranges(spans(zip(widths, labels, strict=True), BASIS_POINTS), uncovered)
+        code.ranges(spans(zip(widths, labels, strict=True), BASIS_POINTS), uncovered, split=split)
         for label, (_, variant) in zip(labels, self.shares, strict=True):
             code.place(label)
             if variant is not None:

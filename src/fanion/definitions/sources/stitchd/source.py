@@ -30,6 +30,7 @@ from fanion.definitions.reading.values import value_defect
 from fanion.definitions.sources.format import Exists, SourceFile, SourceFormat
 from fanion.definitions.sources.stitchd.files import (
     BASIS_POINTS,
+    NAME,
     EventFile,
     Flag,
     FlagFile,
@@ -39,7 +40,7 @@ from fanion.definitions.sources.stitchd.files import (
     World,
     environment_text,
 )
-from fanion.definitions.sources.stitchd.lowering import NAME, StitchdLowering
+from fanion.definitions.sources.stitchd.lowering import StitchdLowering
 from fanion.model.definition import Environment, File, Organisation, Project, SourceReference
 
 SEGMENTS: Final = "segments"

@@ -17,6 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from fanion.definitions.reading import limits
 from fanion.definitions.reading.report import Report, join, reason, shown
 
+NAME: Final = "traffical"
 BUCKET_COUNT_MAX: Final = 2**31 - 1
 LAYERS_MAX: Final = 10_000
 POLICIES_MAX: Final = 1_000

@@ -14,6 +14,7 @@ from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.lowering.conditions import emit, join_trees
 from fanion.definitions.sources.traffical.conditions import lower_condition, top_slot
 from fanion.definitions.sources.traffical.files import (
+    NAME,
     Allocation,
     ContextualModel,
     Layer,
@@ -79,6 +80,7 @@ class LayerLowering:
         self.slot = slot
         self.code: Assembler[Arm] = Assembler()
         self.bucket_count = whole.bucket_count
+        self.split = -1
 
     def run(self) -> tuple[list[Node], list[Arm]]:
         """The nodes, and an arm for each outcome."""
@@ -115,6 +117,7 @@ class LayerLowering:
         following = self.code.label()
         matches = self.guards(policy, following)
         if matches:
+            self.split = self.recorded(policy)
             if head.contextual_model is not None and policy.allocations:
                 self.contextual(policy, head.contextual_model, number)
             elif policy.mode == "bundle":
@@ -124,6 +127,22 @@ class LayerLowering:
             else:
                 self.by_bucket(policy, number, following)
         self.code.place(following)
+
+    def recorded(self, policy: Policy) -> int:
+        """The number of the policy's split, -1 where it isn't recorded: dynamic allocations have no variants. What
+        a model or weights have learnt is no new run."""
+        head, config = policy.head, policy.head.entity_config
+        if config is not None and config.dynamic_allocations is not None:
+            return -1
+        ranges = [(one.identity, one.bucket_range) for one in policy.allocations]
+        basis = [
+            *(self.layer.id, self.bucket_count, self.builder.slots[self.slot].name, head.kind),
+            *(head.eligible_bucket_range, policy.conditions, ranges, policy.mode),
+            *(None if config is None else config.entity_keys, head.contextual_model is not None),
+        ]
+        slot = self.whole.project_slot if policy.mode == "edge" else self.slot
+        own = self.layer.unit_key if slot != self.whole.project_slot else None
+        return self.builder.split(NAME, head.id, basis, own or "", slot)
 
     def guards(self, policy: Policy, following: Label) -> bool:
         """Eligibility and conditions; False where they can never hold."""
@@ -163,6 +182,7 @@ class LayerLowering:
         code.ranges(
             [(*span, label) for span, label in zip(spans, labels, strict=True)],
             following,
+            split=self.split,
         )
         for allocation, label in zip(policy.allocations, labels, strict=True):
             low, high = allocation.bucket_range
@@ -184,7 +204,7 @@ class LayerLowering:
         code.hash(HashKind.SHA256, pieces, Reduction.UNIT53, 0, scored)
         code.place(scored)
         alternatives = [(base, parts, label) for (base, parts), label in zip(terms, labels, strict=True)]
-        code.scores(alternatives, model.gamma, model.action_probability_floor)
+        code.scores(alternatives, model.gamma, model.action_probability_floor, split=self.split)
         version = model.generated_at or model.model_version or None
         for allocation, label in zip(policy.allocations, labels, strict=True):
             code.place(label)
@@ -234,7 +254,8 @@ class LayerLowering:
         labels = [code.label() for _ in choices]
         count = -1 if dynamic is None else top_slot(self.builder, dynamic.count_key)
         most = 0 if dynamic is None else DYNAMIC_MAX
-        code.keyed_weights(tuple(key), known, fallback, labels, following, count_slot=count, count_max=most)
+        counted = {"count_slot": count, "count_max": most}
+        code.keyed_weights(tuple(key), known, fallback, labels, following, **counted, split=self.split)
         for choice, label in zip(choices, labels, strict=True):
             code.place(label)
             arm = self.arm(policy, choice, drawn=drawn)

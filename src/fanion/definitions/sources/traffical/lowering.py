@@ -17,7 +17,7 @@ from fanion.definitions.lowering.assembler import Assembler, Exits
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report, shown
 from fanion.definitions.sources.traffical.conditions import top_slot
-from fanion.definitions.sources.traffical.files import Bundle, Layer, Policy, PolicyState
+from fanion.definitions.sources.traffical.files import NAME, Bundle, Layer, Policy, PolicyState
 from fanion.definitions.sources.traffical.layers import (
     DYNAMIC_MAX,
     LITERAL,
@@ -32,7 +32,6 @@ from fanion.model.parts import Piece, PieceKind
 from fanion.model.program import Answer, Cause, HashKind, Op, Profile, Reduction, Resolution, Slot, Source
 from fanion.model.shape import ContextShape
 
-NAME: Final = "traffical"
 CONFIG: Final = "traffical.config"
 """Document: the bundle as `GET /v1/config` answers it."""
 RECORD: Final = "traffical"
@@ -78,6 +77,8 @@ class TrafficalLowering:
         self.builder = builder
         self.weights = EntityWeights(states)
         self.project_slot = top_slot(builder, bundle.head.hashing.unit_key)
+        self.dropped: list[str] = []
+        """Policies whose splits can't be recorded."""
         self.surroundings = Surroundings(
             builder, bundle.head.hashing.bucket_count, self.project_slot, self.weights, edge_results
         )
@@ -92,6 +93,9 @@ class TrafficalLowering:
         self.builder.shapes[NAME] = ContextShape(unit=head.hashing.unit_key)
         constant = self.constant()
         lowered = {layer.id: self.layer(layer) for layer in self.bundle.layers}
+        for name in self.dropped:
+            found = f"the policy {shown(name)} behind many others"
+            report.warning(file, "layers", found, "its exposures aren't recorded")
         self.parameters(file, report, constant, lowered)
         for policy in (one for layer in self.bundle.layers for one in layer.policies):
             self.builder.policies[policy.head.id] = tuple(one.identity for one in policy.allocations)
@@ -140,7 +144,9 @@ class TrafficalLowering:
             code.outcome(Arm(), Resolution.DEFAULT, 0, cause=Cause.DEFAULT)
             nodes, arms = code.finish()
         else:
-            nodes, arms = LayerLowering(self.surroundings, layer, slot).run()
+            lowering = LayerLowering(self.surroundings, layer, slot)
+            nodes, arms = lowering.run()
+            self.dropped += [self.builder.splits[split].flag for split in lowering.code.dropped]
         decision = self.builder.decision(layer.id, nodes)
         self.builder.layers.append(LoweredLayer(layer.id, decision, tuple(arms), unit, slot, NAME))
         return decision, arms

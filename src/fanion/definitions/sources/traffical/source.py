@@ -31,8 +31,8 @@ from fanion.definitions.reading.report import Report, join, shown
 from fanion.definitions.sources.format import Exists, SourceFile, SourceFormat
 from fanion.definitions.sources.traffical.conditions import check_condition
 from fanion.definitions.sources.traffical.events import read_events
-from fanion.definitions.sources.traffical.files import Bundle, Layer, Policy, PolicyState, Reader
-from fanion.definitions.sources.traffical.lowering import CONFIG, NAME, TrafficalLowering
+from fanion.definitions.sources.traffical.files import NAME, Bundle, Layer, Policy, PolicyState, Reader
+from fanion.definitions.sources.traffical.lowering import CONFIG, TrafficalLowering
 from fanion.model.definition import Environment, File, Organisation, Project, SourceReference
 
 WEIGHTS: Final = "weights"
