@@ -298,6 +298,15 @@ class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
 
 
+class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is asked of the rows about experiments."""
+
+    lead_s: Annotated[
+        float,
+        Meta(ge=0, le=3_600, description="seconds before its exposure that a unit's events count from"),
+    ] = 5.0
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One JSON line an event, on standard error."""
 
@@ -316,6 +325,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: Store = Store()
     journal: Journal = Journal()
     pipeline: Pipeline = Pipeline()
+    results: Results = Results()
     log: Log = Log()
     own: tuple[msgspec.Struct, ...] = ()
 

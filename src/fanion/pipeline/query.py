@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +17,7 @@ from typing import Any, Final
 from fanion.errors import RowsError
 from fanion.journal.columns import Expander
 from fanion.journal.storage import Storage
-from fanion.pipeline.manifest import load_manifest
+from fanion.pipeline.manifest import File, load_manifest
 from fanion.pipeline.parquet import arrow
 from fanion.pipeline.pipeline import DIRECTORY, SPILLED
 
@@ -33,9 +35,20 @@ def duckdb() -> ModuleType:
 
 def ask(directory: Path, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """The names and rows of the answer. RowsError for a statement that DuckDB refuses or that is empty."""
+    with open_rows(directory) as connection:
+        answer = connection.execute(statement)
+        if answer is None:  # blanks and comments
+            raise RowsError("the statement asks for nothing")
+        names = [column[0] for column in answer.description or ()]
+        return names, answer.fetchall()
+
+
+@contextmanager
+def open_rows(directory: Path, chosen: Callable[[File], bool] = lambda _: True) -> Iterator[Any]:
+    """A connection with the view `rows` over the files that are `chosen`. RowsError for what DuckDB refuses."""
     engine = duckdb()
     rows = directory / DIRECTORY
-    files = [str(rows / file.name) for file in load_manifest(Storage(), rows).files]
+    files = [str(rows / file.name) for file in load_manifest(Storage(), rows).files if chosen(file)]
     spilled = rows / f"{SPILLED}{os.getpid()}-{os.urandom(4).hex()}"  # made by DuckDB, when it needs it
     try:
         with engine.connect() as connection:
@@ -44,11 +57,7 @@ def ask(directory: Path, statement: str) -> tuple[list[str], list[tuple[Any, ...
             none = connection.from_arrow(arrow().table(arrow().record_batch(Expander({}).take())))
             rows_of = _with_all(connection.read_parquet(files, union_by_name=True), none) if files else none
             rows_of.create_view("rows")
-            answer = connection.execute(statement)
-            if answer is None:  # blanks and comments
-                raise RowsError("the statement asks for nothing")
-            names = [column[0] for column in answer.description or ()]
-            return names, answer.fetchall()
+            yield connection
     except engine.Error as error:
         raise RowsError(str(error)) from None
     finally:
