@@ -12,7 +12,7 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     pipeline     rows of the journal's events as Parquet files, each once, and SQL over them
     results      what the rows say of experiments: differences, and how sure they are
     dialects     `dialects.<name>` speaks one public API; `dialects.wire` is what all of them are made from
-    http         the ASGI app: routing, bodies, the order of checks; it knows no API's word
+    http         ASGI or RSGI: routing, bodies, the order of checks; it knows no API's word
     process      supervisor, worker, what operators ask, data directory
     telemetry    metrics and logs
     config       every setting with its bounds; `config.loading` reads them

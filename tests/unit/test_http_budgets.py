@@ -126,10 +126,9 @@ def test_an_answer_above_the_budget_is_sent_when_it_is_the_only_one() -> None:
 def test_a_peer_that_leaves_gets_no_more_pieces_and_frees_its_share() -> None:
     async def run() -> None:
         peer, outgoing = Peer(reads=False), Outgoing(MIB)
-        start: Any = {"type": "http.response.start", "status": 200, "headers": []}
         payload = bytes(10 * PIECE_BYTES)
         assert outgoing.take(len(payload))
-        sending = asyncio.ensure_future(outgoing.send(start, payload, peer.receive, peer.send))
+        sending = asyncio.ensure_future(outgoing.send(Head(200, []), payload, peer.receive, peer.send))
         await asyncio.sleep(0)
         assert outgoing.bytes_held == 10 * PIECE_BYTES
         peer.left.set()

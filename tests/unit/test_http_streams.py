@@ -60,6 +60,7 @@ class Peer:
         self.reading = asyncio.Event()
         self.reading.set()
         self.left = asyncio.Event()
+        self.full = False
         self.sent: list[dict[str, Any]] = []
         self.messages: list[dict[str, Any]] = []
 
@@ -69,9 +70,10 @@ class Peer:
         await self.left.wait()
         return {"type": "http.disconnect"}
 
-    async def send(self, message: Any) -> None:
+    async def send(self, message: Any) -> bool:
         self.sent.append(message)
         await self.reading.wait()
+        return self.full
 
     @property
     def status(self) -> int:
@@ -369,6 +371,18 @@ def test_a_peer_that_does_not_even_take_the_end_is_dropped(run: Run) -> None:
         assert len(world.streams) == 0
 
     run(story, write_timeout_s=10)
+
+
+def test_a_stream_that_its_server_takes_no_more_of_ends(run: Run) -> None:
+    async def story(world: World) -> None:
+        peer, other = await world.open(), await world.open()
+        peer.full = True
+        world.snapshot = Snapshot(2, production=b"two")
+        await world.look()
+        assert len(world.streams) == 1
+        assert other.text == "<one>!two"
+
+    run(story)
 
 
 @pytest.mark.parametrize(("server", "most"), [({"streams_max": 3}, 3), ({"backpressure": 4}, 2)])

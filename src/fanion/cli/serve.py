@@ -18,6 +18,11 @@ from fanion.pipeline import missing_library
 @click.option("--port", type=int, help="Port of the public API; 0: a free one [default: 8080].")
 @click.option("--workers", type=int, help="Worker processes [default: one per core].")
 @click.option(
+    "--interface",
+    type=click.Choice(["asgi", "rsgi"]),
+    help="Between HTTP server and application; rsgi costs less a request [default: asgi].",
+)
+@click.option(
     "--ack",
     type=click.Choice(["durable", "buffered"]),
     help="Answer events once they are on disk, or once no dead process loses them [default: durable].",
@@ -48,6 +53,7 @@ def command(
     host: str | None,
     port: int | None,
     workers: int | None,
+    interface: str | None,
     ack: str | None,
     pipeline: bool | None,
     demo: bool,
@@ -71,6 +77,7 @@ def command(
             "server.host": host,
             "server.port": port,
             "server.workers": workers,
+            "server.interface": interface,
             "journal.ack": ack,
             "pipeline.enabled": pipeline,
         },

@@ -29,6 +29,18 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=0, le=256, description="worker processes; 0: one per core that the process may use"),
     ] = 0
+    interface: Annotated[
+        Literal["asgi", "rsgi"],
+        Meta(description="asgi, or rsgi: less CPU a request; how they differ: docs/interfaces.md"),
+    ] = "asgi"
+    runtime_mode: Annotated[
+        Literal["auto", "mt", "st"],
+        Meta(description="mt: one for all runtime_threads, st: one for each; auto: st for rsgi's only one"),
+    ] = "auto"
+    runtime_threads: Annotated[
+        int,
+        Meta(ge=1, le=64, description="of the HTTP server in each worker; Python has one beside them"),
+    ] = 1
     operations_host: Annotated[
         str,
         Meta(min_length=1, description="address of /healthz, /readyz, /metrics; whoever reaches it may ask"),

@@ -15,8 +15,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from fanion.dialects.wire.reply import StartMessage
-from fanion.http.asgi import Receive, Send
+from fanion.dialects.wire.reply import Head
+from fanion.http.asgi import Receive, Send, start_of
 
 PIECE_BYTES: Final = 65_536
 MESSAGES_MAX = 3
@@ -37,11 +37,11 @@ class Outgoing:
         self.bytes_held += size
         return True
 
-    async def send(self, start: StartMessage, payload: bytes, receive: Receive, send: Send) -> None:
+    async def send(self, head: Head, payload: bytes, receive: Receive, send: Send) -> None:
         """An answer that there was room for."""
         gone = asyncio.get_running_loop().create_task(_left(receive))
         try:
-            await send(start)
+            await send(start_of(head))
             for at in range(0, len(payload), PIECE_BYTES):
                 if gone.done() and gone.result():
                     return

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 from fanion.auth.guesses import KeyGuesses, parse_networks
@@ -26,7 +26,7 @@ from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, Condensed, check_body
-from fanion.dialects.wire.reply import HeaderList, Headers, Reply
+from fanion.dialects.wire.reply import Head, HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import FanionError, StoreError
 from fanion.http import health
@@ -59,10 +59,16 @@ NO_ENDPOINT = "none"
 
 
 def make_handler(
-    services: Services, dialects: Sequence[Dialect], watch: BodyWatch, streams: Streams | None = None
+    services: Services,
+    dialects: Sequence[Dialect],
+    watch: BodyWatch,
+    streams: Streams | None = None,
+    *,
+    outgoing: Outgoing | None = None,
+    at_once: Callable[[Send, Head, bytes], None] | None = None,
 ) -> Handle:
     """The function that answers every HTTP request of this worker. Event loop only. `streams`: None where no path
-    stays open.
+    stays open. `outgoing` and `at_once`: how another interface than ASGI sends large answers and all others.
 
     Long: what every request goes through stands in one piece, as a call costs more than most of its steps.
     """
@@ -83,7 +89,8 @@ def make_handler(
     current_task = asyncio.current_task
     limits = config.limits
     body_timeout_s = limits.body_timeout_s
-    outgoing = Outgoing(limits.answers_bytes_max)
+    if outgoing is None:
+        outgoing = Outgoing(limits.answers_bytes_max)
 
     async def handle(scope: AsgiScope, receive: Receive, send: Send) -> None:
         pairs: HeaderList = scope["headers"]
@@ -171,12 +178,15 @@ def make_handler(
             if len(payload) > PIECE_BYTES:
                 if outgoing.take(len(payload)):
                     answered(target.dialect.name, endpoint.name, head.status)
-                    await outgoing.send(head.start or start_of(head), payload, receive, send)
+                    await outgoing.send(head, payload, receive, send)
                     return
                 head, payload = target.dialect.refuse(
                     Fault(FaultKind.OVERLOADED, "Too many large answers wait to be read.", retry_after_s=1)
                 )
             answered(target.dialect.name, endpoint.name, head.status)
+        if at_once is not None:
+            at_once(send, head, payload)
+            return
         await send(head.start or start_of(head))
         await send({"type": "http.response.body", "body": payload})
 

@@ -28,7 +28,8 @@ class BodyMessage(TypedDict, total=False):
 
 
 Receive: TypeAlias = Callable[[], Awaitable[BodyMessage]]
-Send: TypeAlias = Callable[[StartMessage], Awaitable[None]]
+Send: TypeAlias = Callable[[StartMessage], Awaitable[object]]
+"""What it gives is true where the server takes no more of this answer."""
 Handle: TypeAlias = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 

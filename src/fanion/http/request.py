@@ -165,6 +165,9 @@ def check_transfer(headers: HeaderList) -> int:
     return -1
 
 
+UNREADABLE = b""
+"""In the place of the name, twice: a header that the HTTP server did not hand over. The value is its name."""
+
 HTTP_1_0 = frozenset({"1", "1.0"})
 """The version in which Host is optional, as Granian and as ASGI write it."""
 
@@ -173,7 +176,9 @@ def check_headers(headers: HeaderList, http_version: str, single: Set[bytes] = S
     """Exactly one Host, and one at most of the headers that decide whose request this is and where it ends, which
     are `single`: `SINGLE`, and those that a dialect's keys come in."""
     seen: set[bytes] = set()
-    for name, _ in headers:
+    for name, value in headers:
+        if name == UNREADABLE:
+            raise Fault(FaultKind.BAD_REQUEST, f"The header {value.decode()} has bytes beyond ASCII.")
         if name in seen and name in single:
             raise Fault(FaultKind.BAD_REQUEST, f"The header {name.decode()} was sent more than once.")
         seen.add(name)

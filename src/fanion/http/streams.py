@@ -265,8 +265,9 @@ class Streams:
     async def _put(self, stream: Stream, piece: bytes, *, more: bool = True) -> None:
         """`piece`, and the notice that came up meanwhile."""
         while True:
-            await stream.send({"type": "http.response.body", "body": piece, "more_body": more})
-            if not more:
+            full = await stream.send({"type": "http.response.body", "body": piece, "more_body": more})
+            if full or not more:
+                stream.ended = True
                 stream.task.cancel()
                 return
             stream.busy_since = 0.0

@@ -104,8 +104,9 @@ def ports_served(loop: asyncio.AbstractEventLoop) -> set[int | None]:
             if frame is None:
                 break
             scope = frame.f_locals.get("scope")
-            if isinstance(scope, dict) and scope.get("client"):
-                found.add(int(scope["client"][1]))
-                break
+            if isinstance(scope, dict):
+                with suppress(KeyError):
+                    found.add(int(scope["client"][1]))
+                    break
             waiting = waiting.cr_await  # the server's own coroutine awaits the application's
     return found

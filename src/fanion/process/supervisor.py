@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from granian._granian import SocketHolder
-from granian.constants import HTTPModes, Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
@@ -146,13 +146,15 @@ class Supervisor(MPServer):
             target="fanion",
             address=host,
             port=port,
-            interface=Interfaces.ASGI,
+            interface=Interfaces(settings.interface),
             workers=workers,
             loop=Loops.uvloop,
             http=HTTPModes.http1,
             websockets=False,
             backlog=settings.backlog,
-            backpressure=settings.backpressure,
+            runtime_mode=RuntimeModes(settings.runtime_mode),
+            runtime_threads=settings.runtime_threads,
+            backpressure=connections_max(settings),
             http1_settings=HTTP1Settings(
                 # One timer for heads and idle connections; slow heads are ended by the worker (`process.heads`).
                 header_read_timeout=int(max(settings.idle_timeout_s, settings.header_timeout_s) * 1000),
@@ -368,6 +370,12 @@ class Supervisor(MPServer):
                 self._respawn_at[number] = now + RESPAWN_DELAY_MAX_S
                 continue
             del self._respawn_at[number]
+
+
+def connections_max(settings: Server) -> int:
+    """What Granian is told of `server.backpressure`: each of its runtimes of one thread counts for itself."""
+    runtimes = settings.runtime_threads if settings.runtime_mode == "st" else 1
+    return max(1, settings.backpressure // runtimes)
 
 
 def _reachable(host: str) -> str:

@@ -1,4 +1,4 @@
-"""One worker process: an ASGI application whose lifespan builds and takes down everything else.
+"""One worker process: an application whose beginning and end build and take down everything else.
 
 Start: counters -> store -> reloader -> limiter -> windows -> journal -> application, with clock, pulse and body
 watch beside; closed in the reverse order, once no request is left. All of it is opened here, after the fork, and
@@ -18,6 +18,7 @@ import logging
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.services import Services
 from fanion.engine.evaluator import open_environment
 from fanion.errors import FanionError, JournalError
+from fanion.http import rsgi
 from fanion.http.app import make_handler
 from fanion.http.request import BodyWatch
 from fanion.http.streams import Streams
@@ -143,13 +145,38 @@ class Worker:
         self._timer: asyncio.TimerHandle | None = None
 
     def application(self) -> Callable[..., Awaitable[None]]:
-        def application(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
-            return self._handle(scope, receive, send)
+        """As `server.interface` says."""
 
+        def application(*request: Any) -> Awaitable[None]:
+            return self._handle(*request)
+
+        if self._config.server.interface == "rsgi":
+            made: Any = application  # the server looks for what begins and ends it among its attributes
+            made.__rsgi_init__, made.__rsgi_del__ = self._begin_rsgi, self._end_rsgi
         return application
 
     async def _lifespan(self, scope: Any, receive: Any, send: Any) -> None:
+        """ASGI's own way to begin and to end."""
         await receive()
+        if reason := await self._begin():
+            await send({"type": "lifespan.startup.failed", "message": reason})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        self._place.notify(Notice(os.getpid()))
+        await receive()
+        await self._end()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _begin_rsgi(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop.run_until_complete(self._begin()):
+            sys.exit(1)
+        self._place.notify(Notice(os.getpid()))
+
+    def _end_rsgi(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.run_until_complete(self._end())
+
+    async def _begin(self) -> str:
+        """Why it can't serve, which the supervisor was told; or nothing."""
         try:
             await self._start()
             self._place.listen()
@@ -160,15 +187,13 @@ class Worker:
             self._stop()
             reason = str(error) or type(error).__name__
             self._place.notify(Notice(os.getpid(), reason))
-            await send({"type": "lifespan.startup.failed", "message": reason})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        self._place.notify(Notice(os.getpid()))
-        await receive()
+            return reason
+        return ""
+
+    async def _end(self) -> None:
         self._stop()
         for _ in range(LAST_TURNS):
             await asyncio.sleep(0)
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _start(self) -> None:
         config, loop = self._config, asyncio.get_running_loop()
@@ -228,7 +253,14 @@ class Worker:
         metrics.add_collector(lambda: metrics.set(STREAMS, len(streams)))
         loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch, streams)
         self._tick(loop, reloader, journal, os.getppid())
-        self._handle = make_handler(services, self._dialects, watch, streams)
+        if config.server.interface == "rsgi":
+            held = rsgi.Held(config.limits.answers_bytes_max)
+            handle = make_handler(
+                services, self._dialects, watch, streams, outgoing=held, at_once=rsgi.at_once
+            )
+            self._handle = rsgi.make_application(handle)
+        else:
+            self._handle = make_handler(services, self._dialects, watch, streams)
         gc.collect()
         gc.freeze()  # what exists now stays; the collector needn't walk it under load
 

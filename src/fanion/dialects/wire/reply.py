@@ -15,6 +15,7 @@ from fanion.dialects.wire.fault import Fault
 
 Headers: TypeAlias = Mapping[bytes, bytes]
 HeaderList: TypeAlias = list[tuple[bytes, bytes]]
+TextHeaders: TypeAlias = list[tuple[str, str]]
 StartMessage: TypeAlias = dict[str, object]
 
 NO_STORE: HeaderList = [(b"cache-control", b"no-store")]
@@ -24,13 +25,15 @@ JSON_NO_STORE: HeaderList = [(b"content-type", b"application/json"), *NO_STORE]
 class Head:
     """Status and headers. Nothing of it changes once a reply has carried it."""
 
-    __slots__ = ("headers", "start", "status")
+    __slots__ = ("headers", "start", "status", "text")
 
     def __init__(self, status: int, headers: HeaderList) -> None:
         self.status = status
         self.headers = headers
         self.start: StartMessage | None = None
         """ASGI's first message; the application makes it with the first answer and keeps it here."""
+        self.text: TextHeaders | None = None
+        """The headers as RSGI takes them, kept likewise."""
 
 
 Reply: TypeAlias = tuple[Head, bytes]
