@@ -2,6 +2,7 @@
 
     python -m bench.gate                    measures every row and compares it with figures.json
     python -m bench.gate --update           writes figures.json anew, on purpose; commit it with what changed it
+    python -m bench.gate --add              adds rows that have no figures yet, and leaves those of the others
     python -m bench.gate --groups core      only the rows of these groups
     python -m bench.gate --against FILE     compares with figures that were kept elsewhere, as of an older commit
 

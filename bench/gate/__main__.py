@@ -24,15 +24,20 @@ from bench.gate.comparison import (
 )
 
 
-def run(groups: tuple[str, ...], figures: Path, *, update: bool, whole: bool) -> None:
+def run(groups: tuple[str, ...], figures: Path, *, update: bool, add: bool, whole: bool) -> None:
     check_tools()
     build(TREE, whole=False)
     found = measure(TREE, groups)
     if update:
         write_figures(found)
     kept = json.loads(figures.read_text())
-    rows = {name: row for name, row in kept["rows"].items() if whole or name in found}
     differing = other_tools(kept["versions"], versions())
+    if add:
+        if differing:
+            raise GateError("\n".join(["the figures are of other tools, none can be added:", *differing]))
+        write_figures(found | kept["rows"])
+        kept = json.loads(figures.read_text())
+    rows = {name: row for name, row in kept["rows"].items() if whole or name in found}
     if differing:
         print("the figures were written by other tools:", *differing, sep="\n  ")
         print("its commit is measured beside", flush=True)
@@ -45,6 +50,7 @@ def run(groups: tuple[str, ...], figures: Path, *, update: bool, whole: bool) ->
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.gate", description=__doc__)
     parser.add_argument("--update", action="store_true", help="write figures.json anew, of every row")
+    parser.add_argument("--add", action="store_true", help="add the figures of rows that have none")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="only these rows")
     parser.add_argument("--against", type=Path, default=FIGURES, help="other figures, of the same tools")
     options = parser.parse_args()
@@ -53,7 +59,7 @@ def main() -> None:
         parser.error("figures are written of every row at once, by one set of tools")
     started = time.monotonic()
     try:
-        run(tuple(options.groups), options.against, update=options.update, whole=whole)
+        run(tuple(options.groups), options.against, update=options.update, add=options.add, whole=whole)
     except GateError as error:
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -18,8 +18,9 @@ from fanion.auth.limiter import Limiter
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config, Store
 from fanion.definitions import load
-from fanion.dialects import served, vocabulary
+from fanion.dialects import canonical_forms, served, vocabulary
 from fanion.engine.evaluator import Bundle, open_environment
+from fanion.journal.columns import Expander
 from fanion.journal.reader import JournalReader
 from fanion.journal.session import adopt
 from fanion.journal.settings import JournalSettings
@@ -178,17 +179,17 @@ class Served:
 class Log:
     """A journal of `records` batches as an unclean end leaves it."""
 
-    def __init__(self, folder: Path, records: int, body: bytes) -> None:
+    def __init__(self, folder: Path, records: int, body: bytes, dialect: str = "feather") -> None:
         self.storage = Storage()
         self.settings = JournalSettings(compress=False, raise_priority=False, reserve_bytes=0)
-        asyncio.run(self.fill(folder, records, body))
+        asyncio.run(self.fill(folder, records, body, dialect))
         self.directory = folder / "left"
         self.slot = (self.directory / "journal" / "000.slot").read_bytes()
 
-    async def fill(self, folder: Path, records: int, body: bytes) -> None:
+    async def fill(self, folder: Path, records: int, body: bytes, dialect: str) -> None:
         (folder / "written").mkdir()
         journal = JournalWriter.open(folder / "written", self.settings, asyncio.get_running_loop())
-        member = {"dialect": "feather", "environment": "env_gate", "whole": True}
+        member = {"dialect": dialect, "environment": "env_gate", "whole": True}
         for _ in range(records):
             sequence = journal.append(received_ns=time.time_ns(), body=body, **member)
             if sequence % 100 == 0:
@@ -199,6 +200,15 @@ class Log:
 
     def read(self) -> int:
         return sum(1 for _ in JournalReader(self.directory).read())
+
+    def columns(self) -> int:
+        """Every event as a row, in columns."""
+        expander = Expander(canonical_forms())
+        for batch in JournalReader(self.directory).read_batches():
+            expander.add(batch)
+        rows = expander.rows
+        expander.take()
+        return rows
 
     def recover(self) -> int:
         """What a server does with a writer's log after a kill. The slot's state is put back first."""

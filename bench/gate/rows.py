@@ -16,6 +16,7 @@ Row = Callable[[int], Run]
 Rows = dict[str, Row]
 
 RECORDS = 1_000
+BATCHES = 100
 
 
 def repeated(call: Callable[[], Any], count: int) -> Run:
@@ -95,6 +96,21 @@ def journal() -> Iterator[Rows]:
         }
 
 
+@contextmanager
+def columns() -> Iterator[Rows]:
+    """A hundred batches of each API's events as columns of rows."""
+    bodies = {one.name: fresh(one.body, 1)[0] for one in worlds.requests() if one.name.endswith(" events")}
+    with tempfile.TemporaryDirectory() as name:
+        rows: Rows = {}
+        for request, body in bodies.items():
+            dialect = request.split()[0]
+            (Path(name) / dialect).mkdir()
+            log = Log(Path(name) / dialect, BATCHES, body, dialect)
+            assert log.columns() == BATCHES * worlds.EVENTS
+            rows[f"rows of {request}"] = partial(repeated, log.columns)
+        yield rows
+
+
 GROUPS = {
     "core": core,
     "feather": partial(endpoints, "feather"),
@@ -103,5 +119,6 @@ GROUPS = {
     "stitchd": partial(endpoints, "stitchd"),
     "ofrep": partial(endpoints, "ofrep"),
     "journal": journal,
+    "rows": columns,
 }
 """A process each."""

@@ -372,6 +372,7 @@ def test_sql_sees_what_counts(journal: Journal) -> None:
     (journal.directory / "rows" / "stray.parquet").write_bytes(b"no row")
     statement = "SELECT flag, count(*) FROM rows WHERE counts GROUP BY flag ORDER BY flag"
     assert ask(journal.directory, statement)[1] == [("f0", 3), ("f1", 3)]
+    assert ask(journal.directory, "SELECT current_setting('enable_progress_bar')")[1] == [(False,)]
     with pytest.raises(RowsError, match="no_such"):
         ask(journal.directory, "SELECT no_such FROM rows")
     for nothing in ("", " ; ", "-- nothing"):

@@ -32,7 +32,7 @@ from fanion.journal.gaps import Gap, Gaps, keep_gaps, load_gaps
 from fanion.journal.log_segment import SEQUENCE_END, Segment, list_segments
 from fanion.journal.reader import Checkpoint, list_checkpoints, segment_limits
 from fanion.journal.seal import Seal, read_seal, seal_segment
-from fanion.journal.settings import JournalSettings
+from fanion.journal.settings import MIB, JournalSettings
 from fanion.journal.slot import is_owned, read_slot
 from fanion.journal.stamps import Stamps, read_stamps
 from fanion.journal.storage import Storage
@@ -45,16 +45,20 @@ LET_GO_EVERY_NS = 4_000_000_000
 REST_NS = 30_000_000_000
 """Between a pass that failed and the next one."""
 FINISHED_WANTED = 2
-LET_GO_SEGMENTS = 8
-"""Free space above the reserve, in segments, below which readers that yield are waited for no more: well before the
-journal would take no events (2), with time for a pass to begin and to free blocks step by step."""
+LET_GO_SEGMENTS, LET_GO_BYTES = 8, 64 * MIB
+"""Free space above the reserve, the larger of both, below which readers that yield are waited for no more: well
+before the journal would take no events (2 segments), with time for a pass to begin and to free blocks in steps."""
 COMPRESS_BYTES_PER_S = 128 * 1024 * 1024
 """Pace of compression, of plain bytes: above what a worker takes in for long, so that the pool is refilled."""
 
 
 def let_go_below(settings: JournalSettings) -> int:
     """Free bytes of the disk below which segments leave that a reader which yields has not passed."""
-    return settings.reserve_bytes + LET_GO_SEGMENTS * settings.segment_bytes
+    return settings.reserve_bytes + _let_go_bytes(settings)
+
+
+def _let_go_bytes(settings: JournalSettings) -> int:
+    return max(LET_GO_SEGMENTS * settings.segment_bytes, LET_GO_BYTES)
 
 
 class Finished(NamedTuple):
@@ -181,7 +185,7 @@ def _remove(
     free = storage.free_bytes(directory)
     floor = let_go_below(settings)
     if free < floor:
-        floor += LET_GO_SEGMENTS * settings.segment_bytes  # once it has to be, room for a while
+        floor += _let_go_bytes(settings)  # once it has to be, room for a while
     kept_writers: set[int] = set()
     removed: list[Finished] = []
     for each in finished:

@@ -52,8 +52,8 @@ MERGED_MAX: Final = 64
 
 class Pipeline:
     """Of the data directory `directory`. `keep_days`: rows that were received before leave, by the
-    directory's last good time, as segments of the journal do; 0: never. Raises RowsError, and
-    JournalError where there is no journal."""
+    directory's last good time, as segments of the journal do; 0: never. `step_rows`: 0: `STEP_ROWS`.
+    Raises RowsError, and JournalError where there is no journal."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Pipeline:
         keep_days: int = 0,
         pace: Pace | None = None,
         storage: Storage | None = None,
-        step_rows: int = STEP_ROWS,
+        step_rows: int = 0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._storage = storage or Storage()
@@ -73,7 +73,7 @@ class Pipeline:
         self._settings = settings
         self._directory = directory / DIRECTORY
         self._keep_days = keep_days
-        self._step_rows = step_rows
+        self._step_rows = step_rows or STEP_ROWS
         self._now = now
         self._pace = pace or Pace()
         self._writer = Writer(self._storage, self._directory, self._pace)
