@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tests.unit.native_files import flag
@@ -35,7 +35,7 @@ METRICS: dict[str, Any] = {
 }
 
 
-def project() -> dict[str, Any]:
+def project(metrics: Iterable[str] = METRICS) -> dict[str, Any]:
     """Its definitions, members of a native project."""
 
     def experiment(key: str) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def project() -> dict[str, Any]:
             "shares": SHARES[0],
             "runs": [{"start": "2026-03-08T00:00:00Z", "shares": SHARES[1]}],
             "pre_period_hours": 48,
-            "metrics": METRICS,
+            "metrics": {name: METRICS[name] for name in metrics},
         }
 
     flags = {key: flag(type="string", default_value="a", variants=VARIANTS) for key in LIFT}

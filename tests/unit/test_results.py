@@ -394,6 +394,25 @@ def test_the_command_says_it_as_a_table_as_json_and_as_csv(
     assert picture.read_text().count("<polygon") == sum(one.role == "goal" for one in found["copy"].metrics)
 
 
+def test_the_readme_shows_what_the_demo_comes_to(found: dict[str, Result]) -> None:
+    """The example there leaves out columns and fractions of seconds."""
+    root = Path(__file__).parents[2]
+    readme = (root / "README.md").read_text()
+    result = found["copy"]
+    paid = result.metrics[0]
+    (one,) = paid.comparisons
+    around = f"{one.always_valid.lower * 100:+.2f} to {one.always_valid.upper * 100:+.2f}"
+    for side in paid.variants:
+        assert f"{side.units:,}  {side.mean:.2%}" in readme
+    assert f"{one.difference * 100:+.2f}   {around}" in readme
+    assert f"{one.lift:+.1%}" in readme
+    for run in result.runs:
+        units = ", ".join(f"{variant} {count:,}" for variant, count in run.units.items())
+        shown = f"run {run.run} since {run.first_exposure[:10]}: {units}; sample ratio p = {run.sample_ratio_p:.3g}"
+        assert shown in readme
+    assert (root / "docs" / "results.svg").read_text().count("<polygon") == 2
+
+
 def test_an_experiment_that_is_not_there_is_refused_by_name(world: Path) -> None:
     plans = read_plans(world / "data", CONFIG.store.map_bytes)
     with pytest.raises(RowsError, match=r"no experiment 'coppy'; there are banner, copy"):

@@ -119,6 +119,8 @@ def _comparison(one: Pending, p: float) -> Comparison:
     return Comparison(
         variant=one.variant,
         finding=finding,
+        control_mean=found.means[0],
+        variant_mean=found.means[1],
         difference=found.effect,
         always_valid=Bounds(one.always.lower, one.always.upper),
         p=one.always.p,
@@ -139,13 +141,17 @@ def _words(one: Pending, finding: Finding, detectable: float, needed: int | None
         return (
             f"not enough yet: it takes {UNITS_MIN} units of each variant, {ACTIVE_MIN} of them with a number"
         )
-    sides = f"{shown(one.always.lower)} to {shown(one.always.upper)}"
     if finding != "none":
+        sides = f"{shown(one.always.lower)} to {shown(one.always.upper)}"
         return f"{finding}: {shown(one.found.effect)} ({sides})"
-    more = f"; about {needed:,} units would show one as large as now" if needed is not None else ""
-    return (
-        f"no difference found ({sides}); one of {shown(detectable, signed=False)} would be, most likely{more}"
-    )
+    more = "" if needed is None else f"; one as large as now takes about {_rounded(needed):,} units"
+    return f"no difference found; {shown(detectable, signed=False)} would most likely show by now{more}"
+
+
+def _rounded(units: int) -> int:
+    """To two digits, upwards."""
+    scale: int = 10 ** max(len(str(units)) - 2, 0)
+    return -(-units // scale) * scale
 
 
 def amount(metric: MetricPlan, value: float, *, signed: bool = True) -> str:

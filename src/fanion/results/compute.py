@@ -194,6 +194,10 @@ class _Experiment:
             found.append(
                 f"{trust.bare:,} events have no id: what a client sent again after a failure may count twice"
             )
+        if len(self.runs) > 1:
+            found.append(
+                f"means are of all {len(self.runs)} runs together; differences and lifts are those within runs"
+            )
         if any(not run.shares for run in self.plan.runs):
             found.append("no shares are planned, so the sample ratio isn't tested")
         return found

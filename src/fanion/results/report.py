@@ -20,12 +20,15 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """A variant beside the control. `p`: of the always-valid test; `p_corrected`: among all of its family.
+    """A variant beside the control. `control_mean`, `variant_mean`: as they are compared, within runs and by what
+    was before; `difference` is theirs. `p`: of the always-valid test; `p_corrected`: among all of its family.
     `detectable`: the difference that these units would show in 80 of 100 cases; `units_needed`: of both variants,
     until one as large as `difference` would be."""
 
     variant: str
     finding: Finding
+    control_mean: float
+    variant_mean: float
     difference: float
     always_valid: Bounds
     p: float
