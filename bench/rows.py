@@ -63,7 +63,22 @@ def samples(first: int) -> dict[str, list[dict[str, object]]]:
         | {"timestamp_ms": 1_795_861_800_123}
         for n in numbers
     ]
-    return {"feather": feather, "redpennon": redpennon, "traffical": traffical, "stitchd": stitchd}
+    units = [
+        {"kind": "userId"} | ({"id": f"user_{n}"} if n % 4 else {"sha256": f"{n:064x}"}) for n in numbers
+    ]
+    neutral = [
+        {"type": "exposure", "id": f"ev_{n}", "time": NOW, "unit": unit, "flag": "checkout", "variant": "on"}
+        if n % 2
+        else {"type": "metric", "id": f"ev_{n}", "time": NOW, "unit": unit, "metric": "buy", "value": n + 0.5}
+        for n, unit in zip(numbers, units, strict=True)
+    ]
+    return {
+        "feather": feather,
+        "redpennon": redpennon,
+        "traffical": traffical,
+        "stitchd": stitchd,
+        "neutral": neutral,
+    }
 
 
 def fill(directory: Path, events: int) -> None:
@@ -97,9 +112,9 @@ def read(directory: Path) -> int:
 
 
 def plain(directory: Path) -> int:
-    forms, count = canonical_forms(), 0
+    forms, count, apis = canonical_forms(), 0, len(samples(0))
     for number, record in enumerate(JournalReader(directory).read()):
-        if number // 4 % PLAIN_SHARE == 0:  # of all APIs in turn
+        if number // apis % PLAIN_SHARE == 0:  # of all APIs in turn
             count += sum(1 for _ in expand_rows(record, "", forms))
     return count
 

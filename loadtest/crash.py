@@ -1,8 +1,9 @@
 """kill -9 under load against the real server: `python -m loadtest.crash --rounds 100`.
 
-Starts `fanion serve` on a data directory of its own with clients that send telemetry batches, each event under a
-fresh marker. Each round kills a random worker, or the whole process group, at a random moment. At the end the
-journal is read: every acknowledged event must be there exactly once; an unacknowledged one once or not at all.
+Starts `fanion serve` on a data directory of its own with clients that send batches, each event under a fresh
+marker: half of them telemetry, half events with ids, which they send again until they are answered. Each round
+kills a random worker, or the whole process group, at a random moment. At the end the journal is read: every
+acknowledged event must be there exactly once; an unacknowledged one once or not at all.
 `--publish` publishes definitions all the time as well. `--clock-share` of the rounds set the wall clock instead: an
 hour or a year ahead, an hour behind, to 1972, or right; it is believed after seconds, and segments are small, so
 that retention has something to delete. `--stop-share` of them stop a worker, or a command that writes the store,
@@ -31,6 +32,7 @@ from pathlib import Path
 
 from fanion.journal.event import split_events
 from fanion.journal.reader import JournalReader
+from fanion.model.canonical import DUPLICATE
 from loadtest.faults import fill_readers, replace_store, stop_for_a_moment, stop_writing_command
 from loadtest.smoke import free_port
 from loadtest.wall_clock import WallClock
@@ -138,6 +140,7 @@ class Client(threading.Thread):
         self._server = server
         self._number = number
         self._ending = ending
+        self._with_ids = number % 2 == 1
         self.acknowledged: list[str] = []
         self.sent = 0
         self.statuses: Counter[int | str] = Counter()
@@ -148,19 +151,27 @@ class Client(threading.Thread):
             if self._ending.is_set():
                 return
             markers = [f"c{self._number}-{attempt}-{n}" for n in range(rng.choice((1, 1, 5, 100)))]
-            body = json.dumps({"events": [event(marker) for marker in markers]}).encode()
+            make = event_with_id if self._with_ids else event
+            body = json.dumps({"events": [make(marker) for marker in markers]}).encode()
             self.sent += len(markers)
-            try:
-                status = ask(self._server.port, "POST", "/v1/telemetry/events", body)
-            except (OSError, http.client.HTTPException) as error:
-                self.statuses[type(error).__name__] += 1
+            while not self._send(body, markers):
                 time.sleep(0.005)
-                continue
-            self.statuses[status] += 1
-            if status == 202:
-                self.acknowledged += markers
-            else:
-                time.sleep(0.005)
+                if not self._with_ids or self._ending.is_set():
+                    break
+
+    def _send(self, body: bytes, markers: list[str]) -> bool:
+        """Whether it was acknowledged."""
+        path = "/fanion/v1/events" if self._with_ids else "/v1/telemetry/events"
+        try:
+            status = ask(self._server.port, "POST", path, body)
+        except (OSError, http.client.HTTPException) as error:
+            self.statuses[type(error).__name__] += 1
+            return False
+        self.statuses[status] += 1
+        if status != (200 if self._with_ids else 202):
+            return False
+        self.acknowledged += markers
+        return True
 
 
 def event(marker: str) -> dict[str, object]:
@@ -178,6 +189,10 @@ def event(marker: str) -> dict[str, object]:
     }
 
 
+def event_with_id(marker: str) -> dict[str, object]:
+    return {"type": "metric", "id": marker, "unit": {"kind": "userId", "id": "u"}, "metric": "crash"}
+
+
 def publishing(data: Path, world: Path) -> list[str]:
     return [sys.executable, "-m", "fanion", "publish", str(world), "--data", str(data)]
 
@@ -193,11 +208,13 @@ def keep_publishing(data: Path, world: Path, ending: threading.Event, statuses: 
 
 
 def count(data: Path) -> tuple[Counter[str], int]:
-    """Every marker in the journal, and the number of defects."""
+    """Every marker in the journal that counts, and the number of defects."""
     reader = JournalReader(data)
     found: Counter[str] = Counter()
     for record in reader.read():
-        found.update(sent["ruleId"] for sent in split_events(record))
+        for index, sent in enumerate(split_events(record)):
+            if index >= len(record.dispositions) or record.dispositions[index] != DUPLICATE:
+                found[sent["ruleId"] if "ruleId" in sent else sent["id"]] += 1
     return found, len(reader.defects)
 
 

@@ -50,6 +50,20 @@ class People:
             "evaluatedAt": now,
         }
 
+    def neutral_events(self, count: int) -> dict[str, Any]:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"events": [self._neutral_event(now) for _ in range(count)]}
+
+    def _neutral_event(self, now: str) -> dict[str, Any]:
+        sent = {
+            "id": f"{self.r.getrandbits(128):032x}",
+            "time": now,
+            "unit": {"kind": "userId", "id": self.user()},
+        }
+        if self.r.random() < 0.5:
+            return {"type": "exposure", **sent, "flag": "checkout-copy", "variant": self.r.choice(["a", "b"])}
+        return {"type": "metric", **sent, "metric": "purchase", "value": round(self.r.random() * 100, 2)}
+
     def traffical_events(self, count: int) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {"events": [self._traffical_event(now) for _ in range(count)]}

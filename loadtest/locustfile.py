@@ -99,6 +99,21 @@ class TrafficalSdk(FastHttpUser):
         self.client.post("/v1/events/batch", json=self.people.traffical_events(10))
 
 
+class Tracker(FastHttpUser):
+    """A page that tells what its user saw and did."""
+
+    weight = 2
+    default_headers: ClassVar = {"Authorization": "Bearer neutral_demo_client"}
+    wait_time = between(0.02, 0.2)
+
+    def on_start(self) -> None:
+        self.people = People(next(_seeds))
+
+    @task
+    def events(self) -> None:
+        self.client.post("/fanion/v1/events", json=self.people.neutral_events(10))
+
+
 class RedPennonSdk(FastHttpUser):
     """A thin client: one variable at a time, the trace sent back with an event now and then."""
 

@@ -48,7 +48,7 @@ PIPELINE_STILL_S = 60.0
 
 def renderers() -> dict[str, Callable[[Lowered], Table]]:
     """For the bundle compiler: dialect -> its rendering of an environment."""
-    return {dialect.name: dialect.render for dialect in served()}
+    return {dialect.name: dialect.render for dialect in served() if dialect.render is not None}
 
 
 def shown(dialect: str, fragment: bytes, user: Mapping[str, Any] | None = None) -> str:

@@ -43,7 +43,7 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("part", ["/ofrep/v1/evaluate/flags/", "/v1/evaluate/bulk"])
+@pytest.mark.parametrize("part", ["/ofrep/v1/evaluate/flags/", "/v1/evaluate/bulk", "/fanion/v1/events"])
 def test_curl_prints_the_answer_that_is_shown(demo: Running, tmp_path: Path, part: str) -> None:
     command, shown = re.split(r"(?<=[^\\])\n", example("console", part, demo), maxsplit=1)
     answer = run(["bash", "-c", command.removeprefix("$ ")], tmp_path)

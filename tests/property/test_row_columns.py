@@ -146,7 +146,32 @@ def stitchd(draw: Draw) -> dict[str, Any]:
     }
 
 
-EVENTS_OF = {"feather": feather, "redpennon": redpennon, "traffical": traffical, "stitchd": stitchd}
+def neutral(draw: Draw) -> dict[str, Any]:
+    unit = {"kind": maybe_odd(draw, text_of), draw.choice(["id", "sha256"]): maybe_odd(draw, text_of)}
+    if draw.random() < 0.05:
+        unit["id"] = maybe_odd(draw, text_of)
+    sent: dict[str, Any] = {
+        "type": maybe_odd(draw, lambda d: d.choice(["metric", "exposure", "page"])),
+        "id": maybe_odd(draw, text_of),
+        "unit": maybe_odd(draw, lambda d: unit),
+        "value": maybe_odd(draw, scalar),
+        "properties": {"a": odd(draw)},
+    }
+    for name in ("flag", "variant", "metric", "reason"):
+        if draw.random() < 0.6:
+            sent[name] = maybe_odd(draw, text_of)
+    if draw.random() < 0.7:
+        sent["time"] = odd_time(draw) if draw.random() < 0.1 else time_of(draw)
+    return sent
+
+
+EVENTS_OF = {
+    "feather": feather,
+    "redpennon": redpennon,
+    "traffical": traffical,
+    "stitchd": stitchd,
+    "neutral": neutral,
+}
 
 
 def body_of(draw: Draw, dialect: str, count: int) -> tuple[bytes, bool]:

@@ -160,7 +160,7 @@ def test_stitchd_single_events_are_the_bare_object() -> None:
 
 
 @pytest.mark.parametrize("sent", [1, "x", None, [], {"layers": 5, "type": []}, {"user": "u", "flagKey": 3}])
-@pytest.mark.parametrize("dialect", ["feather", "redpennon", "traffical", "stitchd"])
+@pytest.mark.parametrize("dialect", ["feather", "redpennon", "traffical", "stitchd", "neutral"])
 def test_events_of_no_sensible_shape_are_kept_as_they_were_sent(dialect: str, sent: Any) -> None:
     (event,) = events(dialect, [sent])
     assert event.source == sent

@@ -11,6 +11,7 @@ from fanion._core import json_scan
 from fanion.config import Limits
 from fanion.dialects import served as dialects
 from fanion.dialects.feather.schema import Schema as Feather
+from fanion.dialects.neutral.schema import Schema as Neutral
 from fanion.dialects.redpennon.schema import Bodies as RedPennon
 from fanion.dialects.stitchd.schema import Bodies as Stitchd
 from fanion.dialects.traffical.envelope import EVENTS_MAX, NO_EVENTS
@@ -28,6 +29,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "redpennon": RedPennon(LIMITS).decode_batch,
     "stitchd": Stitchd(LIMITS).batch,
     "traffical": Traffical(LIMITS).check_batch,
+    "neutral": Neutral(LIMITS).check,
 }
 
 
@@ -117,5 +119,5 @@ def test_only_event_batches_and_ofrep_bound_their_bodies_by_themselves() -> None
         for endpoint in route.methods.values()
         if endpoint.scan is Scan.LATER
     }
-    events = {(name, "events") for name in ("feather", "redpennon", "stitchd", "traffical")}
+    events = {(name, "events") for name in ("feather", "neutral", "redpennon", "stitchd", "traffical")}
     assert later == events | {("stitchd", "event"), ("ofrep", "flag"), ("ofrep", "flags")}

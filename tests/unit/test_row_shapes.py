@@ -13,8 +13,8 @@ OTHER = (None, "metric", frozenset[str](), False)
 FOUR = ("unit", "flag", "variant", "metric", "reason", "event_id")
 
 
-def members(count: int) -> list[tuple[str, str, int, str | None]]:
-    return [(f"m{n}", FOUR[n // 4], 0, None) for n in range(count)]
+def members(count: int) -> list[tuple[str, str, int, str | None, bool]]:
+    return [(f"m{n}", FOUR[n // 4], 0, None, False) for n in range(count)]
 
 
 def shape(
@@ -29,24 +29,27 @@ def test_shapes_are_taken_up_to_their_bounds() -> None:
     shape(members(MEMBERS_MAX))
     shape(members(MEMBERS_MAX - 2), tag="type", parts=members(PART_MEMBERS_MAX))
     shape([], [*((f"t{n}", "metric", frozenset[str](), False) for n in range(7)), OTHER], tag="type")
-    shape([("a.x", "unit", 0, None), ("b.x", "flag", 0, None), ("a.y", "unit", 0, "kind")])
+    shape(
+        [("a.x", "unit", 0, None, False), ("b.x", "flag", 0, None, False), ("a.y", "unit", 0, "kind", True)]
+    )
 
 
 @pytest.mark.parametrize(
     ("sent", "more"),
     [
-        ([*members(MEMBERS_MAX), ("last", "parameter", 0, None)], {}),
+        ([*members(MEMBERS_MAX), ("last", "parameter", 0, None, False)], {}),
         (members(MEMBERS_MAX), {"tag": "type"}),
         (members(MEMBERS_MAX), {"parts": members(1)}),
         ([], {"parts": members(PART_MEMBERS_MAX + 1)}),
-        ([], {"parts": [("a.b", "flag", 0, None)]}),
-        ([], {"parts": [("a", "unit", 0, "kind")]}),
+        ([], {"parts": [("a.b", "flag", 0, None, False)]}),
+        ([], {"parts": [("a", "unit", 0, "kind", False)]}),
+        ([], {"parts": [("a", "unit", 0, None, True)]}),
         ([], {"variants": [*((f"t{n}", "metric", frozenset(), False) for n in range(8)), OTHER]}),
         ([], {"variants": [(None, "metric", frozenset({"unit"}), False)]}),
         ([], {"variants": [(None, "nothing", frozenset(), False)]}),
-        ([(f"m{n}", "flag", 0, None) for n in range(5)], {}),
-        ([(f"{n}.x", "flag", 0, None) for n in range(3)], {}),
-        ([("a", "no column", 0, None)], {}),
+        ([(f"m{n}", "flag", 0, None, False) for n in range(5)], {}),
+        ([(f"{n}.x", "flag", 0, None, False) for n in range(3)], {}),
+        ([("a", "no column", 0, None, False)], {}),
     ],
 )
 def test_shapes_beyond_them_are_refused(sent: list[Any], more: dict[str, Any]) -> None:

@@ -141,6 +141,47 @@ def test_redpennon_variables_resolve_to_their_feature_in_any_case() -> None:
     assert flags_of({}.get)("price") is None
 
 
+def test_neutral_events_fill_the_columns_of_their_names() -> None:
+    unit = {"kind": "userId", "id": "u1"}
+    digest = {"kind": "userId", "sha256": "a0" * 32}
+    metric, exposure, other = rows(
+        "neutral",
+        [
+            {
+                "type": "metric",
+                "id": "m",
+                "unit": unit,
+                "metric": "buy",
+                "value": 2,
+                "time": "2026-01-01T00:00:00Z",
+            },
+            {"type": "exposure", "id": "x", "unit": digest, "flag": "f", "variant": "on", "reason": "SPLIT"},
+            {"type": "exposure", "unit": {"kind": "userId", "sha256": ""}, "metric": "none", "value": True},
+        ],
+    )
+    assert (metric.kind, metric.time_from, metric.unit_hashed) == ("metric", "sent", False)
+    assert said(metric) == {
+        "event_id": "m",
+        "unit_kind": "userId",
+        "unit": "u1",
+        "metric": "buy",
+        "value": 2.0,
+    }
+    assert (exposure.kind, exposure.time_from, exposure.unit_hashed) == ("exposure", "received", True)
+    assert said(exposure) == {
+        "event_id": "x",
+        "unit_kind": "userId",
+        "unit": "a0" * 32,
+        "flag": "f",
+        "variant": "on",
+        "reason": "SPLIT",
+    }
+    assert (other.unit_hashed, said(other)) == (
+        False,
+        {"unit_kind": "userId", "value": 1.0, "value_text": "true"},
+    )
+
+
 def test_traffical_exposures_are_a_row_a_layer() -> None:
     layers = [
         {"layerId": "1", "policyId": "p", "policyKey": "k", "allocationKey": "a", "allocationName": "A"},

@@ -109,7 +109,7 @@ cdef struct Sources:
 cdef class Shape:
     """`fanion.model.rows.RowShape`, compiled. ValueError where it holds more than fits.
 
-    `members`, `parts`: (path, column, reads, kind of unit or None). `variants`: (tag or None for all others, kind,
+    `members`, `parts`: (path, column, reads, kind of unit or None, whether a unit is hashed). `variants`: (tag or None for all others, kind,
     columns left out, whether parts make rows), the one of all others last.
     """
 
@@ -123,6 +123,7 @@ cdef class Shape:
     cdef const char *tags[VARIANTS_MAX]
     cdef uint32_t tag_lengths[VARIANTS_MAX]
     cdef int32_t kinds[VARIANTS_MAX]  # numbers of kinds
+    cdef uint32_t hashed  # a bit for each slot of the event
     cdef uint32_t without[VARIANTS_MAX]
     cdef bint with_parts[VARIANTS_MAX]
     cdef bint units_hashed, traced, resolves
@@ -143,10 +144,12 @@ cdef class Shape:
             raise ValueError(f"{FANION_ROWS_FIELDS_MAX} members and {FANION_ROWS_PART_SLOTS} of parts are allowed")
         if not 0 < len(variants) <= VARIANTS_MAX:
             raise ValueError(f"{len(variants)} variants; 1 to {VARIANTS_MAX} are allowed")
-        for n, (path, column, reads, unit_kind) in enumerate(members):
+        self.hashed = 0
+        for n, (path, column, reads, unit_kind, hashed) in enumerate(members):
             self.add(&self.event, &self.of_event, n, path, column, reads, unit_kind)
-        for n, (path, column, reads, unit_kind) in enumerate(part_members):
-            if "." in path or unit_kind is not None:
+            self.hashed |= <uint32_t>bool(hashed) << n
+        for n, (path, column, reads, unit_kind, hashed) in enumerate(part_members):
+            if "." in path or unit_kind is not None or hashed:
                 raise ValueError(f"{path}: a part's members are plain")
             self.add(&self.part, &self.of_part, n, path, column, reads, None)
         self.tag_slot = NO_SLOT
@@ -531,7 +534,6 @@ cdef class RowBuilder:
         columns.columns[COUNTS].data.at[row] = code != DUPLICATE
         columns.columns[VERIFIED].data.at[row] = code == VERIFIED_CODE
         columns.columns[VERIFIED].valid.at[row] = shape.traced
-        columns.columns[UNIT_HASHED].data.at[row] = shape.units_hashed
         self.set_time(row, known.received_us, self.find(shape, T_SENT, without, part_values))
         self.set_unit(shape, row, part_values)
         self.set_text(EVENT_ID, row, self.find(shape, T_EVENT_ID, without, part_values))
@@ -590,6 +592,9 @@ cdef class RowBuilder:
             unit = pick(&shape.of_event, T_UNIT, self._event.values)
             slot = unit - self._event.values if unit != NULL else -1
         self.set_text(UNIT, row, unit)
+        self._columns.columns[UNIT_HASHED].data.at[row] = shape.units_hashed or (
+            slot >= 0 and shape.hashed >> <uint32_t>slot & 1
+        )
         if slot >= 0 and shape.unit_kinds[slot] != NULL:
             number = self.number_of(UNIT_KIND, shape.unit_kinds[slot], shape.unit_kind_lengths[slot])
             (<int32_t *>self._columns.columns[UNIT_KIND].data.at)[row] = number

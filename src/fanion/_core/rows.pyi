@@ -14,11 +14,11 @@ TARGETS: tuple[str, ...]
 class Shape:
     def __init__(
         self,
-        members: list[tuple[str, str, int, str | None]],
+        members: list[tuple[str, str, int, str | None, bool]],
         tag: str,
         variants: list[tuple[str | None, str, frozenset[str], bool]],
         parts: str,
-        part_members: list[tuple[str, str, int, str | None]],
+        part_members: list[tuple[str, str, int, str | None, bool]],
         kinds: tuple[str, ...],
         *,
         units_hashed: bool,

@@ -24,6 +24,7 @@ NAMES: Final = (
     "traffical",
     "stitchd",
     "ofrep",
+    "neutral",
 )
 """The order decides shared paths, and the shape of a path of nobody."""
 

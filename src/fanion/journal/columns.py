@@ -144,8 +144,8 @@ def _shape(form: Canonical) -> Shape:
     )
 
 
-def _member(member: Member) -> tuple[str, str, int, str | None]:
-    return member.path, member.column, int(member.reads), member.unit_kind
+def _member(member: Member) -> tuple[str, str, int, str | None, bool]:
+    return member.path, member.column, int(member.reads), member.unit_kind, member.hashed
 
 
 def _variant(variant: Variant) -> tuple[str, frozenset[str], bool]:

@@ -143,7 +143,7 @@ def row_of(
         event_id=clean(fields.get("event_id")),
         unit_kind=clean(fields.get("unit_kind")),
         unit=clean(fields.get("unit")),
-        unit_hashed=form.rows.units_hashed,
+        unit_hashed=form.rows.units_hashed or fields.get("unit_hashed", False),
         flag=flag,
         parameter=parameter,
         variant=clean(fields.get("variant")),
@@ -227,6 +227,8 @@ def _fill(row: RowFields, member: Member, holder: dict[str, object]) -> None:
                 row[column] = said  # type: ignore[literal-required]
                 if member.unit_kind is not None:
                     row["unit_kind"] = member.unit_kind
+                if member.hashed:
+                    row["unit_hashed"] = True
         case Reads.INSTANT:
             sent = microseconds(value)
             if sent is not None:

@@ -40,6 +40,8 @@ class Member(NamedTuple):
     reads: Reads = Reads.TEXT
     unit_kind: str | None = None
     """Of a unit: what kind it is by that."""
+    hashed: bool = False
+    """Of a unit: whether it is the SHA-256 of the id. Not of a part's."""
 
 
 class Variant(NamedTuple):
@@ -67,7 +69,7 @@ class RowShape(NamedTuple):
     part_members: tuple[Member, ...] = ()
     """At most 8; what a part says comes before what its event says."""
     units_hashed: bool = False
-    """Whether its units are SHA-256 digests of ids."""
+    """Whether all of its units are SHA-256 digests of ids."""
     flags_of: Callable[[Callable[[str], bytes | None]], Callable[[str], str | None]] | None = None
     """Where events name a parameter and not its flag: from an environment's documents, by their names, to a look-up
     of the flag."""
@@ -81,6 +83,7 @@ class RowFields(TypedDict, total=False):
     event_id: str
     unit_kind: str
     unit: str
+    unit_hashed: bool
     flag: str
     parameter: str
     variant: str

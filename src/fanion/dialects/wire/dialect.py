@@ -49,9 +49,9 @@ class Dialect:
     bind: what the dialect wants to have at hand of a mapped bundle, made once per environment and generation; None
     where the bundle has no table of it, as the environment is served through other APIs only.
     routes: made once per worker. cors: None, no preflights.
-    render: its table, when definitions are published: a `model.program.Entry` for each key that it serves, with a
-    fragment for each answer. A fragment is the inside of an object, without braces, unless `whole` and the handlers
-    write it otherwise.
+    render: None where it answers no flags; else its table, when definitions are published: a `model.program.Entry`
+    for each key that it serves, with a fragment for each answer. A fragment is the inside of an object, without
+    braces, unless `whole` and the handlers write it otherwise.
     whole: a fragment as one JSON value, as commands show it; what a request adds is left out or, where a member
     would be cut short, stands as `...`. Its second argument is the context's members, None where no one asks.
     demo: a shell line that asks the demo world something; `{url}` stands for the server's address.
@@ -64,8 +64,8 @@ class Dialect:
     recognises: Callable[[Headers], bool]
     refuse: Callable[[Fault], Reply]
     routes: Callable[[Services], list[Route]]
-    render: Callable[[Lowered], Table]
     bind: Callable[[Bundle], object]
+    render: Callable[[Lowered], Table] | None = None
     limiter: Callable[[Services], Callable[[KeyRecord], float] | None] = lambda services: None
     cors: Cors | None = None
     whole: Callable[[bytes, Mapping[str, Json] | None], bytes] = in_braces
