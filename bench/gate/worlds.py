@@ -184,6 +184,11 @@ def stitchd(name: str, rest: str, document: Any) -> Request:
     return Request(f"stitchd {name}", "POST", path, headers, text(document))
 
 
+def neutral(name: str, document: Any) -> Request:
+    headers = {"authorization": f"Bearer {FEATHER}", "content-type": "application/json"}
+    return Request(f"neutral {name}", "POST", "/fanion/v1/events", headers, text(document))
+
+
 def requests() -> Iterator[Request]:
     """One of each endpoint of each API; ingest with a batch."""
     context = {"userId": "user_123", "attributes": {"country": "DE", "plan": "pro"}}
@@ -228,6 +233,10 @@ def requests() -> Iterator[Request]:
     yield ofrep("flags, 50", "", person | named)
     yield ofrep("flags, known", "", person, if_none_match="*")
 
+    for name, event in (("metrics", NEUTRAL_METRIC), ("exposures", NEUTRAL_EXPOSURE)):
+        yield neutral(name, {"events": [event] * EVENTS})
+    yield neutral("event", {"events": [NEUTRAL_METRIC]})
+
 
 FEATHER_EVENT = {
     "flagKey": "flag-1",
@@ -253,4 +262,21 @@ TRAFFICAL_EVENT = {
     "timestamp": "2026-11-21T03:45:56.611Z",
     "assignments": {"p0.k0": "t"},
     "layers": [{"layerId": "layer_0", "bucket": 893, "policyId": "policy_0", "allocationName": "treatment"}],
+}
+NEUTRAL_METRIC = {
+    "type": "metric",
+    "id": f"order-{ID.decode()}",
+    "time": "2026-11-21T03:45:56.611Z",
+    "unit": {"kind": "userId", "id": "user_123"},
+    "metric": "purchase",
+    "value": 9.5,
+}
+NEUTRAL_EXPOSURE = {
+    "type": "exposure",
+    "id": f"seen-{ID.decode()}",
+    "time": "2026-11-21T03:45:56.611Z",
+    "unit": {"kind": "userId", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+    "flag": "flag-1",
+    "variant": "on",
+    "reason": "SPLIT",
 }

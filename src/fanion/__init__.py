@@ -17,7 +17,8 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     telemetry    metrics and logs
     config       every setting with its bounds; `config.loading` reads them
     clock        how far the wall clock is believed where something can't be taken back
-    inprocess    evaluating in a process of one's own, without a server; `openfeature` is a provider on top of it
+    inprocess    evaluating in a process of one's own, without a server; `openfeature` is a provider on top of it,
+                 and `tracking` sends its events to a server
     app          the composition root: what a server is built from, in which order, and how it stops; what a worker
                  is built from stands in `process.worker`
     cli          one module per verb

@@ -10,13 +10,15 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.server import Answer, Running, publish, run, start
+from tests.e2e.browser import Page
+from tests.e2e.server import Answer, Running, publish, run, start, wait_until
 from tests.unit.neutral_standins import CASES, EXPOSURE, METRIC, PATH, ROOT, check_answer, is_batch
 
 WRITER, FEATHER, EVALUATOR, LAPSED = "neutral_e2e", "sk_neutral_feather", "sk_evaluates", "sk_lapsed"
@@ -140,3 +142,63 @@ def test_conversions_meet_feathers_exposures_by_digest(server: Running, data: Pa
     asked = run(["sql", "--json", "--data", str(data), example("sql", "served AS")])
     (row,) = [json.loads(line) for line in asked.stdout.splitlines()]
     assert (row["variant"], row["units"], round(float(row["value"]), 6)) == ("b", 1, 50.0), asked.stderr
+
+
+HOOKED = "OpenFeature.addHooks(exposures('http://localhost:{port}', 'neutral_demo_client'));"
+README = ROOT.joinpath("README.md").read_text()
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Running]:
+    running = start(tmp_path / "log", "--demo", "--workers", "1", data=None)
+    yield running
+    assert running.stop() == 0
+
+
+def hooked(running: Running, package: str) -> str:
+    """README's example with the hook of the document in it."""
+    blocks = re.findall(r"^```js\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (found,) = [block for block in blocks if package in block]
+    imports, rest = found.split("\n\n", 1)
+    hook = example("js", "exposures = ").replace("export const", "const")
+    parts = (imports, hook, HOOKED.replace("{port}", str(running.port)), rest)
+    return "\n".join(parts).replace("localhost:8080", f"localhost:{running.port}")
+
+
+def check_told(running: Running) -> None:
+    def told() -> bool:
+        taken = 'fanion_http_responses_total{dialect="neutral",endpoint="events",status="200"}'
+        return any(
+            line.startswith(taken) and float(line.split()[-1]) >= 1
+            for line in running.operations("/metrics").body.decode().splitlines()
+        )
+
+    wait_until(told)
+
+
+def test_the_hook_sends_exposures_from_node(demo: Running, tmp_path: Path, node_modules: str) -> None:
+    tmp_path.joinpath("node_modules").symlink_to(node_modules)
+    tmp_path.joinpath("hooked.mjs").write_text(hooked(demo, "@openfeature/server-sdk"))
+    done = subprocess.run(["node", "hooked.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "variant-b\n", done.stderr
+    check_told(demo)
+
+
+def test_the_hook_sends_exposures_from_a_browser(
+    demo: Running, tmp_path: Path, node_modules: str, browser_program: str
+) -> None:
+    says = "console.log = (value) => fetch('/said', { method: 'POST', body: JSON.stringify({ value }) });"
+    module = f"{says}\n{hooked(demo, '@openfeature/web-sdk')}"
+    with closing(Page(browser_program, tmp_path, node_modules, module)) as page:
+        assert page.hear() == "variant-b"
+        check_told(demo)
+
+
+def test_the_hook_throws_nothing_where_nobody_listens(tmp_path: Path, node_modules: str) -> None:
+    hook = example("js", "exposures = ")
+    assert len(hook.splitlines()) <= 10
+    context, details = "{ context: { targetingKey: 'u' } }", "{ flagKey: 'f', variant: 'v' }"
+    asked = f"exposures('http://127.0.0.1:1', 'k').after({context}, {details});"
+    tmp_path.joinpath("nowhere.mjs").write_text(f"{hook}\n{asked}\nconsole.log('fine');")
+    done = subprocess.run(["node", "nowhere.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr

@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": {*NATIVE, "journal", "bundle", "store", "pipeline"},
     "process": {*NATIVE, "engine", "auth", "journal", "bundle", "store", "dialects.wire", "http"},
     "inprocess": {*NATIVE, "engine", "store", "dialects", "dialects.wire"},
-    "openfeature": {*MODEL, "inprocess"},
+    "tracking": set(),
+    "openfeature": {*MODEL, "inprocess", "tracking"},
 }
 """Room -> the rooms that it may import besides itself. `app`, `cli`, `__main__` may import everything. `dialects`
 is the list of the dialects; each is a room of its own, with the arrows of `DIALECT`; sources are rooms too, see
