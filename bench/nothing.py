@@ -1,7 +1,8 @@
-"""The do-nothing ASGI app that targets are measured against: reads the body, sends fixed bytes. With `--stream` the
-answer stays open after them, until the peer leaves.
+"""The do-nothing app that targets are measured against: reads the body, sends fixed bytes. With `--stream` the
+answer stays open after them, until the peer leaves. It speaks what `server.interface` says.
 
-It runs on Granian with the very settings of `fanion serve`, so a ratio to it is what our own code costs.
+It runs on Granian with the very settings of `fanion serve`, also those of FANION_ variables, so a ratio to
+it is what our own code costs.
 `python -m bench.nothing --port P --answer FILE [--workers N]` prints `ready` once it listens.
 """
 
@@ -14,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from fanion.config import Config
+from fanion.config.loading import load_config
+from fanion.dialects import vocabulary
 from fanion.process.sockets import pick_port
 from fanion.process.supervisor import Notice, Place, Supervisor
 from fanion.telemetry.heartbeats import Heartbeats
@@ -46,6 +48,17 @@ def make_application(answer: bytes, status: int, stream: bool = False) -> Callab
     return application
 
 
+def make_rsgi(answer: bytes, status: int) -> Callable[..., Awaitable[None]]:
+    """The same for RSGI."""
+    headers = [(name.decode(), value.decode()) for name, value in HEADERS]
+
+    async def application(scope: Any, proto: Any) -> None:
+        await proto()
+        proto.response_bytes(status, headers, answer)
+
+    return application
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
@@ -55,16 +68,19 @@ def main() -> None:
     parser.add_argument("--stream", action="store_true", help="leave each answer open")
     arguments = parser.parse_args()
     answer = arguments.answer.read_bytes()
+    settings = load_config(vocabulary()).server
     keeper, port = pick_port("127.0.0.1", arguments.port)
 
     def load(place: Place) -> Any:
         place.listen()
         threading.Timer(0.2, place.notify, [Notice(os.getpid())]).start()
+        if settings.interface == "rsgi":
+            return make_rsgi(answer, arguments.status)
         return make_application(answer, arguments.status, arguments.stream)
 
     with keeper:
         Supervisor(
-            Config().server,
+            settings,
             host="127.0.0.1",
             port=port,
             workers=arguments.workers,

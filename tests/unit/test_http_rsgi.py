@@ -86,7 +86,9 @@ def ask(
         services = make_services()
         watch = BodyWatch(asyncio.get_running_loop(), services.config.limits)
         held = Held(MIB)
-        handle = make_handler(services, [DIALECT], watch, outgoing=held, at_once=rsgi.at_once)
+        handle = make_handler(
+            services, [DIALECT], watch, outgoing=held, first_piece=rsgi.first_piece, at_once=rsgi.at_once
+        )
         headers = Headers({"host": "a", "authorization": f"Bearer {SERVER_KEY.decode()}", **more})
         headers.unreadable = unreadable
         for name in unreadable:
@@ -140,7 +142,7 @@ def test_a_large_answer_counts_until_the_server_lets_go_of_it() -> None:
         exchange = Exchange(proto)
         payload = bytes(3 * PIECE_BYTES + 1)
         assert held.take(len(payload))
-        sending = asyncio.ensure_future(held.send(Head(200, []), payload, exchange.receive, exchange))
+        sending = asyncio.ensure_future(held.send(Head(200, []), payload, exchange, exchange))
         while not sending.done() and b"" not in proto.sent:
             await asyncio.sleep(0)
         assert proto.answer == (200, [("content-length", str(len(payload)))], b"")
@@ -159,7 +161,7 @@ def test_a_large_answer_to_a_peer_that_has_left_frees_its_share() -> None:
         proto.over = True
         assert held.take(PIECE_BYTES + 1)
         exchange = Exchange(proto)
-        await held.send(Head(200, []), bytes(PIECE_BYTES + 1), exchange.receive, exchange)
+        await held.send(Head(200, []), bytes(PIECE_BYTES + 1), exchange, exchange)
         assert held.bytes_held == 0
 
     asyncio.run(run())

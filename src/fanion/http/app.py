@@ -65,10 +65,12 @@ def make_handler(
     streams: Streams | None = None,
     *,
     outgoing: Outgoing | None = None,
+    first_piece: Callable[[Receive], Awaitable[bytes]] | None = None,
     at_once: Callable[[Send, Head, bytes], None] | None = None,
 ) -> Handle:
     """The function that answers every HTTP request of this worker. Event loop only. `streams`: None where no path
-    stays open. `outgoing` and `at_once`: how another interface than ASGI sends large answers and all others.
+    stays open. The rest is how another interface than ASGI sends large answers, reads
+    what came first of a body of declared length, and sends all other answers.
 
     Long: what every request goes through stands in one piece, as a call costs more than most of its steps.
     """
@@ -143,12 +145,16 @@ def make_handler(
                     assert task is not None
                     waiting[task] = watch.now
                     try:
-                        message = await receive()
+                        if first_piece is not None and length > 0:
+                            message = None
+                            body = await first_piece(receive)
+                        else:
+                            message = await receive()
+                            body = message.get("body", b"")
                     finally:
                         del waiting[task]
-                    body = message.get("body", b"")
-                    if len(body) != length and message.get("more_body", True):
-                        if message["type"] != "http.request":
+                    if len(body) != length and (message is None or message.get("more_body", True)):
+                        if not body if message is None else message["type"] != "http.request":
                             raise Fault(FaultKind.BAD_REQUEST, BROKEN_TEXT)
                         body = await read_rest(receive, body, watch, task, bytes_max, body_timeout_s)
                     if b"content-encoding" in headers:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, overload
 
 from granian._granian import RSGIProtocolClosed as ProtocolClosed
 
@@ -89,24 +89,32 @@ class Line(dict[str, Any]):
 
 
 class Exchange:
-    """A request's body and its answer, as the handler asks for them: `receive`, and the object itself as `send`."""
+    """A request's body and its answer, as the handler asks for them: called without a message it is `receive`, with
+    one it is `send`. Most requests need neither: `first_piece` and `at_once` serve them."""
 
-    __slots__ = ("_over", "_reading", "_sent", "_start", "_transport", "proto")
+    reading = False
+    _over = False
+    _start: StartMessage
+    _transport: Transport | None = None
+    _sent = 0
 
     def __init__(self, proto: Proto) -> None:
         self.proto = proto
-        self._reading = self._over = False
-        self._start: StartMessage
-        self._transport: Transport | None = None
-        self._sent = 0
 
-    async def receive(self) -> BodyMessage:
+    @overload
+    def __call__(self) -> Awaitable[BodyMessage]: ...
+    @overload
+    def __call__(self, message: StartMessage) -> Awaitable[bool]: ...
+    def __call__(self, message: StartMessage | None = None) -> Awaitable[BodyMessage] | Awaitable[bool]:
+        return self._receive() if message is None else self._send(message)
+
+    async def _receive(self) -> BodyMessage:
         proto = self.proto
         if self._over:
             await proto.client_disconnect()
             return GONE
-        if not self._reading:
-            self._reading = True
+        if not self.reading:
+            self.reading = True
             proto.__aiter__()
         piece = await proto.__anext__()
         if piece:
@@ -118,7 +126,7 @@ class Exchange:
             return END
         return GONE  # the empty piece was no end: the body is shorter than declared, or a chunk is broken
 
-    async def __call__(self, message: StartMessage) -> bool:
+    async def _send(self, message: StartMessage) -> bool:
         """Whether this was the last that will be taken."""
         if message["type"] == "http.response.start":
             self._start = message
@@ -148,10 +156,7 @@ class Held(Outgoing):
         left."""
         assert isinstance(send, Exchange)
         try:
-            length = (
-                "content-length",
-                str(len(payload)),
-            )  # so that the server knows when it has had all of it
+            length = "content-length", str(len(payload))  # by which the server knows that it has had all
             transport = send.proto.response_stream(head.status, [*text_of(head), length])
             delay_s, delay_s_max = LOOK_S
             try:
@@ -167,10 +172,18 @@ class Held(Outgoing):
             self.bytes_held -= len(payload)
 
 
+def first_piece(receive: Receive) -> Awaitable[bytes]:
+    """Of a body of declared length; nothing where it broke off. `receive` is an Exchange that wasn't asked yet."""
+    exchange: Exchange = receive  # type: ignore[assignment]
+    exchange.reading = True
+    exchange.proto.__aiter__()
+    return exchange.proto.__anext__()
+
+
 def at_once(send: Send, head: Head, payload: bytes) -> None:
     """Sends a whole answer; `send` is an Exchange."""
-    proto: Proto = send.proto  # type: ignore[attr-defined]
-    proto.response_bytes(head.status, head.text or text_of(head), payload)
+    exchange: Exchange = send  # type: ignore[assignment]
+    exchange.proto.response_bytes(head.status, head.text or text_of(head), payload)
 
 
 def make_application(handle: Handle) -> Application:
@@ -180,14 +193,16 @@ def make_application(handle: Handle) -> Application:
         named = scope.headers
         items = named.items()
         headers: HeaderList = [(name.encode(), value.encode()) for name, value in items]
-        if len(dict(items)) != len(named):
+        if len(dict(items)) != len(
+            named
+        ):  # one that is not handed over, and another twice, are as many items
             headers += unreadable(named, dict(items))
         path = scope.path.encode()
         if b"%" in path:
             path = path.replace(b"%", b"%25")  # whoever reads a name out of the path decodes it
         exchange = Exchange(proto)
         line: Any = Line(raw_path=path, method=scope.method, headers=headers, scope=scope)
-        return handle(line, exchange.receive, exchange)
+        return handle(line, exchange, exchange)
 
     return application
 

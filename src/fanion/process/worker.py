@@ -147,13 +147,17 @@ class Worker:
     def application(self) -> Callable[..., Awaitable[None]]:
         """As `server.interface` says."""
 
-        def application(*request: Any) -> Awaitable[None]:
-            return self._handle(*request)
+        def by_asgi(scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+            return self._handle(scope, receive, send)
 
-        if self._config.server.interface == "rsgi":
-            made: Any = application  # the server looks for what begins and ends it among its attributes
-            made.__rsgi_init__, made.__rsgi_del__ = self._begin_rsgi, self._end_rsgi
-        return application
+        def by_rsgi(scope: Any, proto: Any) -> Awaitable[None]:
+            return self._handle(scope, proto)
+
+        if self._config.server.interface == "asgi":
+            return by_asgi
+        made: Any = by_rsgi  # the server looks for what begins and ends it among its attributes
+        made.__rsgi_init__, made.__rsgi_del__ = self._begin_rsgi, self._end_rsgi
+        return by_rsgi
 
     async def _lifespan(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI's own way to begin and to end."""
@@ -256,7 +260,13 @@ class Worker:
         if config.server.interface == "rsgi":
             held = rsgi.Held(config.limits.answers_bytes_max)
             handle = make_handler(
-                services, self._dialects, watch, streams, outgoing=held, at_once=rsgi.at_once
+                services,
+                self._dialects,
+                watch,
+                streams,
+                outgoing=held,
+                first_piece=rsgi.first_piece,
+                at_once=rsgi.at_once,
             )
             self._handle = rsgi.make_application(handle)
         else:

@@ -1,0 +1,191 @@
+"""ASGI, RSGI and Node beside each other, interleaved on one machine: requests a second, CPU a request.
+
+`python -m bench.interfaces [--rounds 3] [--seconds 2] [--threads 2]` needs `wrk`, `node` and FLAGD_NODE_MODULES, a
+folder in which npm installed `@openfeature/flagd-core`. Fanion and the do-nothing app run once for each interface,
+with one worker each; `--threads 2` adds both once more with `runtime_mode = "st"` and that many threads. OFREP's
+cases are `bench.ofrep_ratio`'s, where Node answers the same; Feather's are `bench.http_ratio`'s bulks, beside
+which Node answers one flag of OFREP. Each round drives all in turn. First servers and wrk share the cores, then
+(`pinned`) the servers have core 0 and wrk core 1. CPU is what all processes and threads of a server took.
+
+What it can't show: more than one worker, clients that keep no connection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.http_ratio import (
+    Case,
+    bulk,
+    drive,
+    fanion,
+    free_port,
+    nothing,
+    post,
+    post_script,
+    publish_world,
+    running,
+)
+from bench.ofrep_ratio import BODY, FLAGS, KEY, WARM_UP_S, Side, agreed, cpu_s, headers, publish, tag
+from bench.ofrep_ratio import CASES as OFREP_CASES
+
+ONE = OFREP_CASES[0]
+CASES = [
+    Case("bulk, 2 flags", 0, "/v1/evaluate/bulk", bulk(2)),
+    Case("bulk, 100 flags", 0, "/v1/evaluate/bulk", bulk(100)),
+    *OFREP_CASES,
+]
+
+
+class Program(NamedTuple):
+    """`fanion`, `nothing` or `node`, by an interface; `threads`: 0 as the settings have it."""
+
+    kind: str
+    interface: str = ""
+    threads: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.interface}{f' st {self.threads}' if self.threads else ''}".strip()
+
+
+class World(NamedTuple):
+    """A published data directory, and what a request to it has to say."""
+
+    data: Path
+    headers: dict[str, str]
+
+
+def programs(threads: int) -> list[Program]:
+    counts = (0, threads) if threads else (0,)
+    ours = [
+        Program(kind, interface, count)
+        for count in counts
+        for kind in ("fanion", "nothing")
+        for interface in ("asgi", "rsgi")
+    ]
+    return [*ours, Program("node")]
+
+
+def command(program: Program, case: Case, world: World, port: int, work: Path, status: int) -> list[str]:
+    if program.kind == "node":
+        node = str(Path(__file__).with_name("ofrep_node.mjs"))
+        return ["node", node, str(port), str(work / "flags.flagd.json"), KEY]
+    settings = {"FANION_SERVER_INTERFACE": program.interface}
+    if program.threads:
+        settings |= {
+            "FANION_SERVER_RUNTIME_MODE": "st",
+            "FANION_SERVER_RUNTIME_THREADS": str(program.threads),
+        }
+    if program.kind == "fanion":  # one server a directory
+        own = work / f"data-{port}"
+        subprocess.run(["cp", "-r", "--sparse=always", str(world.data), str(own)], check=True)
+        made = fanion(own, port, case.ack)
+    else:
+        made = nothing(port, work / "answer", status)
+    return ["env", *(f"{name}={value}" for name, value in settings.items()), *made]
+
+
+def measure(
+    case: Case, world: World, work: Path, every: list[Program], *, rounds: int, seconds: int, pinned: bool
+) -> dict[Program, list[Side]]:
+    """Each program's rounds. The case 304 sends each server its own tag; beside Feather's, Node answers a flag."""
+    ports = {program: free_port() for program in every}
+    unchanged, feather = case.name == "304", case.path not in (FLAGS, ONE.path)
+    asked = {program: ONE if feather and program.kind == "node" else case for program in every}
+    urls = {program: f"http://127.0.0.1:{ports[program]}{asked[program].path}" for program in every}
+    asgi = every[0]
+    status, pids = 200, {}
+    with ExitStack() as up:
+        for program in sorted(every, key=lambda program: program.kind == "nothing"):
+            if program.kind == "nothing" and not (work / "answer").exists():
+                if feather:
+                    status, answer = post(ports[asgi], case, world.headers)
+                else:
+                    status, answer = agreed(case, {"fanion": ports[asgi], "node": ports[every[-1]]})
+                status = 304 if unchanged else status
+                (work / "answer").write_bytes(b"" if unchanged else answer)
+            made = command(program, case, world, ports[program], work, status)
+            pids[program] = up.enter_context(running(made, urls[program], pinned=pinned))
+        (work / "answer").unlink()
+        scripts = {}
+        for number, program in enumerate(every):
+            sent = headers() if program.kind == "node" else world.headers
+            if unchanged:
+                sent = headers(tag(ports[asgi if program.kind == "nothing" else program]))
+            scripts[program] = work / f"{number}.lua"
+            scripts[program].write_text(post_script(asked[program].body, sent))
+
+        def drive_one(program: Program, length: int) -> Side:
+            before = cpu_s(pids[program])
+            driven = drive(program.name, urls[program], scripts[program], length, pinned=pinned)
+            return Side(driven.rate, (cpu_s(pids[program]) - before) / (driven.rate * length) * 1e6)
+
+        for program in every:
+            drive_one(program, WARM_UP_S)
+        sides: dict[Program, list[Side]] = {program: [] for program in every}
+        for _ in range(rounds):
+            for program in every:
+                sides[program].append(drive_one(program, seconds))
+        return sides
+
+
+def ratio(sides: dict[Program, list[Side]], one: Program, other: Program) -> float:
+    return statistics.median(a.rate / b.rate for a, b in zip(sides[one], sides[other], strict=True))
+
+
+def print_case(case: Case, sides: dict[Program, list[Side]]) -> None:
+    for program in sides:
+        rate = statistics.median(side.rate for side in sides[program])
+        cpu = statistics.median(side.cpu_us for side in sides[program])
+        line = f"{case.name:16}{program.name:18}{rate:10,.0f}{cpu:9.1f}"
+        if program.kind == "fanion":
+            beside = program._replace(kind="nothing")
+            above = statistics.median(
+                a.cpu_us - b.cpu_us for a, b in zip(sides[program], sides[beside], strict=True)
+            )
+            figures = [ratio(sides, program, other) for other in (beside, next(iter(sides)), Program("node"))]
+            line += f"{above:9.1f}" + "".join(f"{figure:9.2f}" for figure in figures)
+        print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument(
+        "--threads", type=int, default=0, help="add both interfaces with st and so many threads"
+    )
+    parser.add_argument("--cases", nargs="+", choices=[case.name for case in CASES], help="only these")
+    parser.add_argument("--only", choices=["pinned", "shared"])
+    arguments = parser.parse_args()
+    if shutil.which("wrk") is None or shutil.which("node") is None or "FLAGD_NODE_MODULES" not in os.environ:
+        raise SystemExit("this needs wrk and node on the PATH, and FLAGD_NODE_MODULES")
+    every = programs(arguments.threads)
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory)
+        (work / "feather").mkdir()
+        feather = World(*publish_world(work / "feather", 1_000))
+        ofrep = World(publish(work, 50), headers())
+        for pinned in [name == "pinned" for name in ("shared", "pinned") if arguments.only in (None, name)]:
+            print("pinned: a core each" if pinned else "both cores shared")
+            print(
+                f"{'case':16}{'':18}{'/s':>10}{'CPU us':>9}{'above':>9}{'/nothing':>9}{'/asgi':>9}{'/node':>9}"
+            )
+            for case in CASES:
+                if arguments.cases is None or case.name in arguments.cases:
+                    world = ofrep if case.body is BODY else feather
+                    times = {"rounds": arguments.rounds, "seconds": arguments.seconds}
+                    print_case(case, measure(case, world, work, every, pinned=pinned, **times))
+
+
+if __name__ == "__main__":
+    main()
