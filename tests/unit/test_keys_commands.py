@@ -143,6 +143,11 @@ def test_environment_is_removed_by_name_only(data: Path) -> None:
         (("publish", "--data", "{data}"), 2, "name either the PATHS"),
         (("publish", "{data}/no.yaml", "--data", "{data}"), 1, "nothing was stored"),
         (("publish", str(DEMO), "--data", "{data}/store/use.lock"), 2, "is a file."),
+        (("publish", str(DEMO), "--data", ""), 2, "'--data' (env var: 'FANION_DATA'): an empty path"),
+        (("publish", "", "--data", "{data}"), 2, "an empty path"),
+        (("check", ""), 2, "an empty path"),
+        (("serve", "--data", "{data}", "--config", ""), 2, "an empty path"),
+        (("lists", "add", "env_01hx", "beta-users", "--file", "", "--data", "{data}"), 2, "an empty path"),
         (("publish", str(DEMO), "--data", "{data}/store/use.lock/x"), 1, "can't be made: Not a directory"),
     ],
 )
@@ -166,6 +171,16 @@ def test_the_variable_names_the_data_directory_for_every_verb(
     done = fanion(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert ("new-checkout" if len(arguments) > 1 else "env_01hx") in done.stdout
+
+
+@pytest.mark.parametrize("verb", [("publish", str(DEMO)), ("keys", "list"), ("serve",), ("journal", "stats")])
+def test_directory_whose_name_is_not_text_is_refused_where_a_variable_names_it(
+    data: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FANION_DATA", f"{data}\udcff")
+    done = fanion(*verb)
+    assert done.returncode == 2
+    assert "is not UTF-8" in done.stderr
 
 
 @pytest.mark.parametrize("columns", [None, "40"])

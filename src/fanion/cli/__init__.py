@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import click
 
+from fanion.cli.text import echo, is_text
 from fanion.errors import FanionError, StoreTwinError
 
 PROCESSES_MAX = 20
@@ -93,7 +94,7 @@ def main() -> None:
 def end(message: str) -> NoReturn:
     """Prints what went wrong, as far as that can be printed, and ends the process."""
     with suppress(OSError):
-        click.echo(f"fanion: {message}", err=True)
+        echo(f"fanion: {message}", err=True)
     drop_output()
     sys.exit(1)
 
@@ -101,11 +102,9 @@ def end(message: str) -> NoReturn:
 def check_text() -> None:
     """Names of environments, keys and files are text. Ends the process where an argument is none."""
     for number, argument in enumerate(sys.argv[1:], 1):
-        try:
-            argument.encode()
-        except UnicodeEncodeError:
+        if not is_text(argument):
             shown = os.fsencode(argument).decode(errors="backslashreplace")
-            click.echo(f"fanion: argument {number} is not UTF-8: {shown}", err=True)
+            echo(f"fanion: argument {number} is not UTF-8: {shown}", err=True)
             sys.exit(2)
 
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import click
-
 from fanion.bundle.reader import BundleReader
+from fanion.cli.text import echo
 from fanion.clock.keeper import look_at
 from fanion.config import Config
 from fanion.definitions import Loaded, formats
@@ -71,7 +70,7 @@ class Review:
             for source in formats().values():
                 odd = source.changes(served, lowered.documents)
                 if odd is not None:
-                    click.echo(f"warning: {lowered.environment}: {odd[0]}; {odd[1]}", err=True)
+                    echo(f"warning: {lowered.environment}: {odd[0]}; {odd[1]}", err=True)
 
     def _compare_environments(self, pinned: PinnedGeneration) -> None:
         """Those that the same files, or files of the same directories, named when they were published last."""
@@ -153,7 +152,7 @@ class Review:
             allowed = "more than a quarter needs --yes; nothing was stored"
             self._too_much.append(Problem(str(self._data), where, found, allowed))
         else:
-            click.echo(f"warning: {where}: {found}", err=True)
+            echo(f"warning: {where}: {found}", err=True)
 
 
 def _file_name(stored: str) -> str:

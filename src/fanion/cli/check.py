@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from fanion.cli.common import NamedPath
+from fanion.cli.text import echo
 from fanion.definitions import Loaded, load
 from fanion.definitions.reading.members import survey
 from fanion.dialects import vocabulary
@@ -22,14 +24,14 @@ environment_option = click.option(
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=NamedPath(path_type=Path))
 @environment_option
 def command(paths: tuple[Path, ...], environment: str | None) -> None:
     """Check definition files and directories. Prints every problem with its file and path, and exits 1 if
     there is one; warnings alone don't."""
     loaded = load_or_exit(paths, environment)
     for line in summary(loaded):
-        click.echo(line)
+        echo(line)
 
 
 def load_or_exit(paths: Sequence[Path], environment: str | None, consequence: str = "") -> Loaded:
@@ -38,11 +40,11 @@ def load_or_exit(paths: Sequence[Path], environment: str | None, consequence: st
         loaded = load(paths, vocabulary(), environment=environment)
     except DefinitionError as error:
         for problem in error.problems:
-            click.echo(str(problem), err=True)
-        click.echo(_count(len(error.problems), "problem") + consequence, err=True)
+            echo(str(problem), err=True)
+        echo(_count(len(error.problems), "problem") + consequence, err=True)
         sys.exit(1)
     for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        echo(f"warning: {warning}", err=True)
     for entry in loaded.lists:
         warn_of_cut(entry.file)
     return loaded
@@ -51,7 +53,7 @@ def load_or_exit(paths: Sequence[Path], environment: str | None, consequence: st
 def warn_of_cut(file: str | None) -> None:
     """Names a file of members whose last line has no end while all others have one. Raises DefinitionError."""
     if file is not None and not survey(Path(file)).whole:
-        click.echo(f"warning: {file}: the last line has no line end; was the file cut off?", err=True)
+        echo(f"warning: {file}: the last line has no line end; was the file cut off?", err=True)
 
 
 def counts(loaded: Loaded) -> Iterator[tuple[str, int, int, int]]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,8 +19,10 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from fanion.cli import drop_output
+from fanion.cli.text import echo, is_text, printable
 from fanion.config import Config
 from fanion.config.loading import find_file, load_config
 from fanion.dialects import vocabulary
@@ -35,8 +36,21 @@ UNTOLD_STATUS = 3
 UNBROKEN_WIDTH = 10_000
 """Columns when no one looks: a script needs every cell in one piece."""
 
+
+class NamedPath(click.Path):
+    """A path that is text and says something: an empty one, of a variable that nobody set, would be the current
+    directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty path; name a file or a directory, '.' for the current one", param, ctx)
+        if isinstance(value, str) and not is_text(value):
+            self.fail(f"{value!r} is not UTF-8", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 DATA: Final[dict[str, Any]] = {
-    "type": click.Path(path_type=Path, file_okay=False, readable=False),
+    "type": NamedPath(path_type=Path, file_okay=False, readable=False),
     "envvar": "FANION_DATA",
     "show_envvar": True,
     "help": "The data directory.",
@@ -56,9 +70,7 @@ def keep_copy(store: Store, generation: int) -> None:
     try:
         store.keep_copy()
     except StoreError as error:
-        click.echo(
-            f"warning: generation {generation} stands, but the store's copy is older: {error}", err=True
-        )
+        echo(f"warning: generation {generation} stands, but the store's copy is older: {error}", err=True)
 
 
 @contextmanager
@@ -70,7 +82,7 @@ def standing(change: str) -> Iterator[None]:
     except OSError as error:
         drop_output()
         with suppress(OSError):
-            click.echo(f"fanion: {change} stands; its output can't be written: {error.strerror}", err=True)
+            echo(f"fanion: {change} stands; its output can't be written: {error.strerror}", err=True)
         sys.exit(UNTOLD_STATUS)
 
 
@@ -79,15 +91,20 @@ def print_table(
 ) -> None:
     """A table on standard output whose cells are whole: folded on a terminal that is narrower, elsewhere one line
     a row, whatever COLUMNS says. `numbers`: the columns that are set to the right."""
-    table = Table(title=escape(title) or None)
+    table = Table(title=_cell(title) if title else None)
     for name in columns:
-        table.add_column(name, overflow="fold", justify="right" if name in numbers else "left")
+        table.add_column(_cell(name), overflow="fold", justify="right" if name in numbers else "left")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(_cell, row))
     console = Console(width=None if sys.stdout.isatty() else UNBROKEN_WIDTH)
     with console.capture() as drawn:
         console.print(table)
     click.echo(drawn.get(), nl=False)  # a pipe that nobody reads would end the process in `console.print`
+
+
+def _cell(text: str) -> Text:
+    """As it is, in one line: without markup, emoji codes and what a terminal obeys."""
+    return Text(printable(text).replace("\n", "\\n"))
 
 
 def progress_bars() -> Progress:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fanion.cli.common import configuration, data_option, print_table
+from fanion.cli.text import echo
 from fanion.config import MIB
 
 
@@ -42,9 +43,7 @@ def command(data: Path) -> None:
     print_table(("what", "files", "MiB", "up to MiB", "bound"), rows, numbers=("files", "MiB", "up to MiB"))
     free = shutil.disk_usage(data).free
     needed = config.journal.reserve_bytes + 2 * config.journal.segment_bytes
-    click.echo(
-        f"{_mib(free)} MiB are free; below {_mib(needed)} MiB no events are taken (journal.reserve_bytes)"
-    )
+    echo(f"{_mib(free)} MiB are free; below {_mib(needed)} MiB no events are taken (journal.reserve_bytes)")
 
 
 def _mib(count: int) -> str:

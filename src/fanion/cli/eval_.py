@@ -13,6 +13,7 @@ from fanion.bundle.describe import describe, patching
 from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, open_store
 from fanion.cli.inspect import find_bundle
+from fanion.cli.text import echo
 from fanion.dialects import vocabulary
 from fanion.dialects.wire.bodies import mended
 from fanion.engine.evaluator import Bundle, laid_over, open_environment
@@ -57,7 +58,7 @@ def command(data: Path, environment: str, flag: str, context_json: str) -> None:
             def is_member(name: str, member: str) -> bool:
                 return pinned.member(environment, name, member.encode())
 
-            click.echo(explain(environment, buffer, flag, context, make_external(is_member)))
+            echo(explain(environment, buffer, flag, context, make_external(is_member)))
         finally:
             pinned.release()
 

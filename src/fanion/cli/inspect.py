@@ -10,6 +10,7 @@ from fanion.bundle.describe import by_row, describe
 from fanion.bundle.format import Section
 from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, open_store, print_table
+from fanion.cli.text import echo
 from fanion.engine.evaluator import open_environment
 from fanion.errors import StoreError
 from fanion.model.program import DecisionVariant, Test
@@ -62,7 +63,7 @@ def _show_bundle(reader: BundleReader, size: int) -> None:
         shown = ", ".join(entry.key for entry in table.entries[:20])
         more = f", and {len(table.entries) - 20:,} more" if len(table.entries) > 20 else ""
         count = f"{len(table.entries):,} key{'' if len(table.entries) == 1 else 's'}"
-        click.echo(f"{name}: {count}: {shown}{more}")
+        echo(f"{name}: {count}: {shown}{more}")
 
 
 def _show_flag(reader: BundleReader, flag: str) -> None:
@@ -86,9 +87,9 @@ def _show_flag(reader: BundleReader, flag: str) -> None:
                 continue
             seen.add(asked)
             decision = program.decisions[asked]
-            click.echo(f"decision {asked}: {decision.key}")
+            echo(f"decision {asked}: {decision.key}")
             for line in describe(decision, program.slots):
-                click.echo(line)
+                echo(line)
             for node in decision.nodes:
                 if isinstance(node, Test) and isinstance(node.operand, DecisionVariant):
                     wanted.append(node.operand.decision)
@@ -97,4 +98,4 @@ def _show_flag(reader: BundleReader, flag: str) -> None:
             if entry.key == flag:
                 for outcome, fragment in enumerate(entry.fragments):
                     text = b"".join(piece for piece in fragment if isinstance(piece, bytes))
-                    click.echo(f"{name} outcome {outcome}: {app.shown(name, text)}")
+                    echo(f"{name} outcome {outcome}: {app.shown(name, text)}")

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from fanion.cli.common import data_option, print_table
+from fanion.cli.text import echo, printable_json
 from fanion.clock.keeper import describe, look_at, trust_wall
 from fanion.dialects import NAMES, canonical_forms
 from fanion.errors import JournalError
@@ -122,10 +123,8 @@ def verify(data: Path) -> None:
     for defect in report.defects:
         lost = defect.next_sequence - defect.sequence
         place = f"{defect.path}: bytes {defect.offset}-{defect.end_offset}"
-        click.echo(
-            f"{place}: {defect.what}; {lost} records lost ({defect.sequence}-{defect.next_sequence - 1})"
-        )
-    click.echo(f"{records} records in {report.total} segments, {len(report.defects)} defects")
+        echo(f"{place}: {defect.what}; {lost} records lost ({defect.sequence}-{defect.next_sequence - 1})")
+    echo(f"{records} records in {report.total} segments, {len(report.defects)} defects")
     if report.defects:
         sys.exit(1)
 
@@ -136,11 +135,11 @@ def verify(data: Path) -> None:
 def stats(data: Path, as_json: bool) -> None:
     summaries = summarise(data)
     if as_json:
-        click.echo(msgspec.json.encode(summaries).decode())
+        echo(msgspec.json.encode(summaries).decode())
         return
     print_table(COLUMNS, map(_cells, summaries), numbers=NUMBERS)
     mebibytes = count_disk_bytes(data) / 2**20
-    click.echo(f"{mebibytes:,.0f} MiB on disk with rings, segments made ready and those to be recycled")
+    echo(f"{mebibytes:,.0f} MiB on disk with rings, segments made ready and those to be recycled")
 
 
 @command.command(name="trust-clock", help="Believe the wall clock at once after it jumped.")
@@ -153,7 +152,7 @@ def trust_clock(data: Path) -> None:
     before = look_at(data)
     after = trust_wall(data)
     was = describe(before) or "The wall clock was believed already."
-    click.echo(f"{was}\nFrom now on the time is {iso_from_ns(int(after.wall * 1e9))}.")
+    echo(f"{was}\nFrom now on the time is {iso_from_ns(int(after.wall * 1e9))}.")
 
 
 def _cells(line: Summary) -> list[str]:
@@ -191,7 +190,7 @@ class Chosen:
             return
         if len(self._seen) < ENVIRONMENTS_SHOWN_MAX:
             there = ", ".join(sorted(self._seen)) or "none"
-            click.echo(
+            echo(
                 f"fanion: no events of environment {self._environment!r}; there are some of: {there}",
                 err=True,
             )
@@ -204,9 +203,9 @@ def _print(records: Iterable[Record]) -> None:
     for record in records:
         try:
             for expanded in expand(record, canonical):
-                out.write(encode(_line(expanded)) + b"\n")
+                out.write(printable_json(encode(_line(expanded))) + b"\n")
         except JournalError as error:
-            click.echo(f"fanion: {error}", err=True)
+            echo(f"fanion: {error}", err=True)
     out.flush()
 
 
@@ -219,9 +218,7 @@ def _line(expanded: Expanded) -> dict[str, object]:
 
 def _warn(reader: JournalReader) -> None:
     for defect in reader.defects:
-        click.echo(
-            f"fanion: {defect.path}: bytes {defect.offset}-{defect.end_offset}: {defect.what}", err=True
-        )
+        echo(f"fanion: {defect.path}: bytes {defect.offset}-{defect.end_offset}: {defect.what}", err=True)
 
 
 def _since_ns(text: str | None) -> int:

@@ -20,6 +20,7 @@ from fanion.auth.key_use import HOUR_S, read_key_use
 from fanion.auth.keys import KeyKind, create_key, hash_key
 from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, keep_copy, open_store, print_table, standing
+from fanion.cli.text import echo
 from fanion.clock.belief import Belief
 from fanion.clock.keeper import look_at
 from fanion.definitions.reading.keys import RAW_KEY_ALLOWED, fits_a_header, folded, parse_time
@@ -104,9 +105,9 @@ def create(
         generation = store.add_key(hash_key(raw.encode()), record)
         if given is None:
             with standing(f"key {record.id}, which nobody has seen (revoke it and create another),"):
-                click.echo(raw)
+                echo(raw)
         with standing(f"key {record.id}"):
-            click.echo(
+            echo(
                 f"key {record.id}: {kind}, environment {environment}, {_until(record.expires_at)}; generation "
                 f"{generation}" + (". Keep it now, it can't be shown again" if given is None else ""),
                 err=True,
@@ -146,9 +147,7 @@ def revoke(data: Path, key_id: str) -> None:
             raise StoreError(f"key {key_id} is revoked already")
         generation, record = store.revoke_key(key_id)
         with standing(f"generation {generation}, with key {record.id} revoked,"):
-            click.echo(
-                f"key {record.id} of environment {record.environment} is revoked; generation {generation}"
-            )
+            echo(f"key {record.id} of environment {record.environment} is revoked; generation {generation}")
 
 
 @command.command(name="rotate-signing")
@@ -162,7 +161,7 @@ def rotate_signing(data: Path) -> None:
     with open_store(data, write=True) as store:
         generation = store.rotate_signing_key()
         with standing(f"generation {generation}"):
-            click.echo(f"evaluation traces are signed with a new key; generation {generation}")
+            echo(f"evaluation traces are signed with a new key; generation {generation}")
             keep_copy(store, generation)
 
 

@@ -18,7 +18,16 @@ from typing import Any
 import click
 
 from fanion.cli.check import warn_of_cut
-from fanion.cli.common import data_option, keep_copy, open_store, print_table, progress_bars, standing
+from fanion.cli.common import (
+    NamedPath,
+    data_option,
+    keep_copy,
+    open_store,
+    print_table,
+    progress_bars,
+    standing,
+)
+from fanion.cli.text import echo
 from fanion.definitions.reading.members import MemberList, list_type, read_members
 from fanion.definitions.sources import NAMES
 from fanion.errors import StoreError
@@ -38,7 +47,7 @@ parameters = (
     click.argument("members", nargs=-1),
     click.option(
         "--file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=NamedPath(exists=True, dir_okay=False, path_type=Path),
         help="One member per line, or gzip.",
     ),
     type_option,
@@ -115,7 +124,7 @@ def changes_a_list(change: Change, *, says_before: bool = False) -> Callable[...
             )
             with standing(f"generation {generation}"):
                 _keep_copy(store, generation)
-                click.echo(f"generation {generation}: {said}{had}")
+                echo(f"generation {generation}: {said}{had}")
 
     verb.__name__, verb.__doc__ = change.__name__, change.__doc__
     for parameter in reversed(parameters):

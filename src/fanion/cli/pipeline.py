@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fanion.cli.common import configuration, data_option
+from fanion.cli.text import echo
 
 
 @click.command()
@@ -32,7 +33,7 @@ def command(data: Path, once: bool, keep_days: int | None) -> None:
 
     def tell(problems: list[str]) -> None:
         for problem in problems:
-            click.echo(f"fanion: {problem}", err=True)
+            echo(f"fanion: {problem}", err=True)
 
     ending = Ending()
     config = configuration(data, flags={"pipeline.keep_days": keep_days})
@@ -45,4 +46,4 @@ def command(data: Path, once: bool, keep_days: int | None) -> None:
         else:
             follow(pipeline, ending, tell)
         manifest = pipeline.manifest
-        click.echo(f"{manifest.rows:,} rows in {len(manifest.files):,} files")
+        echo(f"{manifest.rows:,} rows in {len(manifest.files):,} files")

@@ -11,6 +11,7 @@ from fanion import app
 from fanion.cli.changes import Review
 from fanion.cli.check import counts, environment_option, load_or_exit
 from fanion.cli.common import (
+    NamedPath,
     configuration,
     data_option,
     keep_copy,
@@ -19,6 +20,7 @@ from fanion.cli.common import (
     progress_bars,
     standing,
 )
+from fanion.cli.text import echo
 from fanion.clock.keeper import look_at
 from fanion.definitions import Loaded
 from fanion.store.generation import Origin
@@ -28,7 +30,7 @@ COLUMNS = ("environment", "flags", "values", "keys")
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, type=NamedPath(path_type=Path))
 @data_option
 @click.option(
     "--remove", multiple=True, metavar="ENV", help="Serve this environment no longer. Instead of PATHS."
@@ -53,7 +55,7 @@ def command(
             generation = store.publish(Publication(bundles={}, removed=remove))
             with standing(f"generation {generation}"):
                 keep_copy(store, generation)
-                click.echo(f"generation {generation} serves {', '.join(remove)} no longer")
+                echo(f"generation {generation} serves {', '.join(remove)} no longer")
         return
     with Console(stderr=True).status("reading definitions"):
         loaded = load_or_exit(paths, environment, "; nothing was stored")
@@ -90,13 +92,11 @@ def _warn_of_keys(data: Path, loaded: Loaded) -> None:
     }
     for lowered in loaded.environments:
         if lowered.environment not in opened:
-            click.echo(
+            echo(
                 f"warning: environment {lowered.environment} has no key, so nobody can ask it; `fanion keys create "
                 f"{lowered.environment}` makes one",
                 err=True,
             )
     for key in loaded.keys:
         if key.hash in revoked:
-            click.echo(
-                f"warning: key {key.record.id} was revoked and stays so; take it out of the files", err=True
-            )
+            echo(f"warning: key {key.record.id} was revoked and stays so; take it out of the files", err=True)

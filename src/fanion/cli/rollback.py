@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fanion.cli.common import data_option, keep_copy, open_store, standing
+from fanion.cli.text import echo
 
 
 @click.command()
@@ -23,4 +24,4 @@ def command(data: Path) -> None:
         with standing(f"generation {generation}"):
             keep_copy(store, generation)
             said = f"generation {generation} serves what was served before the last publish; it was {before}"
-            click.echo(said)
+            echo(said)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fanion.cli.common import DATA, configuration
+from fanion.cli.common import DATA, NamedPath, configuration
 from fanion.cli.settings import print_settings
 from fanion.pipeline import missing_library
 
@@ -38,7 +38,7 @@ from fanion.pipeline import missing_library
     help="Use a temporary data directory with the demo definitions; makes rows where that can be done.",
 )
 @click.option(
-    "--config", "file", type=click.Path(path_type=Path), help="Settings file [default: DATA/fanion.toml]."
+    "--config", "file", type=NamedPath(path_type=Path), help="Settings file [default: DATA/fanion.toml]."
 )
 @click.option(
     "--settings",

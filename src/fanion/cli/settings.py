@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from fanion.cli.text import echo
 from fanion.config.loading import settings
 from fanion.dialects import vocabulary
 
@@ -16,10 +17,10 @@ def print_settings(context: click.Context, parameter: click.Parameter, wanted: b
     for setting in settings(vocabulary()):
         name, _, field = setting.name.partition(".")
         if name != group:
-            click.echo(f"{'' if not group else chr(10)}[{name}]")
+            echo(f"{'' if not group else chr(10)}[{name}]")
             group = name
         default = setting.default
         shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
         allowed = f"{setting.type}, {setting.allowed}" if setting.allowed else setting.type
-        click.echo(f"{field} = {shown}\n    # {setting.help}\n    # {allowed}; {setting.variable}")
+        echo(f"{field} = {shown}\n    # {setting.help}\n    # {allowed}; {setting.variable}")
     context.exit()

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from fanion.cli.common import data_option, print_table
+from fanion.cli.text import echo
 
 
 @click.command()
@@ -25,6 +26,6 @@ def command(data: Path, as_json: bool, statement: str) -> None:
     names, rows = ask(data, statement)
     if as_json:
         for row in rows:
-            click.echo(msgspec.json.encode(dict(zip(names, row, strict=True)), enc_hook=str).decode())
+            echo(msgspec.json.encode(dict(zip(names, row, strict=True)), enc_hook=str).decode())
         return
     print_table(names, [["" if value is None else str(value) for value in row] for row in rows])
