@@ -14,6 +14,7 @@ import pytest
 from fanion import app
 from fanion.cli import VERBS, main
 from fanion.config import Config
+from fanion.config.loading import settings
 from fanion.definitions import DEMO, load
 from fanion.dialects import vocabulary
 
@@ -121,6 +122,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for suffix in ("yaml", "json"):
             (folder / f"{number}.{suffix}").write_bytes(content)
     (folder / "fanion.toml").write_bytes(b"[server]\nport = 1\n\xff")
+    (folder / "deep.toml").write_text("a = " + "[" * 5_000)
+    (folder / "long.toml").write_text("[server]\nport = " + "9" * 5_000)
     (folder / "dangling.yaml").symlink_to("nowhere")
     (folder / "loop").symlink_to(".")
     return folder
@@ -185,3 +188,26 @@ def test_argument_that_is_not_text_is_refused(
 ) -> None:
     assert run([*words, "--data", "x"], monkeypatch) == 2
     assert "is not UTF-8: " in capfd.readouterr().err
+
+
+VARIABLES = ["FANION_DATA", "FANION_CONFIG", *(setting.variable for setting in settings(vocabulary()))]
+
+
+def test_no_variable_ends_a_command_in_a_fault_of_ours(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    drawn = random.Random(SEED)
+    monkeypatch.chdir(tmp_path)
+    names = [*(text for text in TEXTS if "\0" not in text and len(text) < 1000), "a\udcff", "1" * 5_000]
+    names += map(str, made.iterdir())
+    for number in range(LINES // 4):
+        variables = {drawn.choice(VARIABLES): drawn.choice(names) for _ in range(drawn.randrange(1, 3))}
+        words = drawn.choice([["keys", "list"], ["serve"], ["doctor"], ["journal", "stats"], ["inspect"]])
+        with monkeypatch.context() as patched:
+            for name, value in {"FANION_DATA": str(made / "data"), **variables}.items():
+                patched.setenv(name, value)
+            status = run(words, patched)
+        _, said = capfd.readouterr()
+        assert status in (0, 1, 2), (SEED, number, words, variables)
+        assert "a fault of Fanion itself" not in said, (SEED, number, words, variables, said[-2_000:])
+        assert status == 0 or said, (SEED, number, words, variables)

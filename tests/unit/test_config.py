@@ -66,6 +66,9 @@ def test_integer_in_the_file_is_taken_for_a_number(tmp_path: Path) -> None:
         ("[limiter]\nfeather_rate_per_s = -1", "limiter.feather_rate_per_s is -1; allowed: number, >= 0"),
         ("[limiter]\nfeather_bust = 1", "did you mean limiter.feather_burst"),
         ("[own]\nx = 1", "unknown group [own]"),
+        ("a = " + "[" * 5_000, "nested too deeply"),
+        ("[server]\nport = " + "9" * 5_000, "not TOML"),
+        ("#" * ((1 << 20) + 1), "larger than 1048576 bytes"),
     ],
 )
 def test_wrong_file_is_refused_and_the_place_named(tmp_path: Path, text: str, said: str) -> None:
@@ -80,6 +83,12 @@ def test_wrong_file_is_refused_and_the_place_named(tmp_path: Path, text: str, sa
         ("FANION_SERVER_PORT", "http", "FANION_SERVER_PORT: server.port is 'http'"),
         ("FANION_SERVER_PROT", "1", "did you mean FANION_SERVER_PORT"),
         ("FANION_JOURNAL_ACK", "none", "durable | buffered"),
+        (
+            "FANION_SERVER_PORT",
+            "\udcff",
+            "server.port is '\\udcff'; allowed: integer, >= 0 and <= 65535, in UTF-8",
+        ),
+        ("FANION_SERVER_HOST", "a\udcff", "server.host is 'a\\udcff'; allowed: text, in UTF-8"),
     ],
 )
 def test_wrong_variable_is_refused_by_name(variable: str, text: str, said: str) -> None:
@@ -132,6 +141,11 @@ def test_unknown_flag_is_refused() -> None:
 def test_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't be read"):
         load_config(vocabulary(), file=tmp_path / "none.toml", environ={})
+
+
+def test_device_without_an_end_is_no_file_of_settings() -> None:
+    with pytest.raises(ConfigError, match="larger than"):
+        load_config(vocabulary(), file=Path("/dev/zero"), environ={})
 
 
 def test_file_is_named_by_variable_or_lies_in_the_data_directory(tmp_path: Path) -> None:

@@ -114,6 +114,18 @@ def test_unreadable_members_store_nothing(data: Path, tmp_path: Path) -> None:
     assert lines(data, "beta") == {"u1"}
 
 
+def test_a_file_whose_lines_end_with_a_carriage_return_alone_is_not_taken_for_one_member(
+    data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "members").write_bytes(b"u5\ru6\r")
+    before = lines(data, "beta")
+    for verb in ("add", "replace"):
+        refused = run(data, verb, ENVIRONMENT, "beta", "--file", str(tmp_path / "members"))
+        assert isinstance(refused.exception, DefinitionError)
+        assert "line 1: a carriage return inside a line" in str(refused.exception)
+    assert lines(data, "beta") == before
+
+
 def test_a_file_whose_last_line_has_no_end_is_named_and_one_line_alone_is_not(
     data: Path, tmp_path: Path
 ) -> None:

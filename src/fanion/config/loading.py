@@ -26,6 +26,9 @@ from fanion.errors import ConfigError
 from fanion.model.vocabulary import Vocabulary
 
 ENVIRONMENT_PREFIX = "FANION_"
+FILE_BYTES_MAX = 1 << 20
+"""Of a file of settings; what is larger is something else."""
+
 ENVIRONMENT_OTHERS = frozenset(
     {"CONFIG", "DATA", "DEBUG", "SANITIZE", "TRACE", "ANNOTATE", "ONLY"},
 )
@@ -142,12 +145,7 @@ class _Given:
         return msgspec.convert(self.values.get(struct, {}), struct)
 
     def take_file(self, file: Path) -> None:
-        try:
-            document = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-        except OSError as error:
-            raise ConfigError(f"{file}: can't be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file}: not TOML: {error}") from None
+        document = _document(file)
         for group, fields in document.items():
             if group not in self.groups:
                 raise ConfigError(f"{file}: unknown group [{group}]{_nearest(group, self.groups)}")
@@ -173,6 +171,10 @@ class _Given:
             self.take(group, field, value, place=variable)
 
     def from_text(self, group: str, field: str, text: str, variable: str) -> object:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"{variable}: {self.wrong(group, field, text)}, in UTF-8") from None
         kind = get_args(self.groups[group][field].hint)[0]
         if kind not in (int, float, bool):
             return text
@@ -198,6 +200,21 @@ class _Given:
         return f"{group}.{field} is {value!r}; allowed: {setting.type}" + (
             setting.allowed and f", {setting.allowed}"
         )
+
+
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(FILE_BYTES_MAX + 1)
+        if len(text) > FILE_BYTES_MAX:
+            raise ConfigError(f"{file}: larger than {FILE_BYTES_MAX} bytes; a file of settings is not")
+        return tomllib.loads(text.decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{file}: can't be read: {error.strerror}") from None
+    except RecursionError:
+        raise ConfigError(f"{file}: nested too deeply; a setting is one plain value") from None
+    except ValueError as error:  # no TOML, no UTF-8, an integer of thousands of digits
+        raise ConfigError(f"{file}: not TOML: {error}") from None
 
 
 def _describe(group: str, name: str, field: Field) -> Setting:

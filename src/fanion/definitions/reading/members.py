@@ -1,7 +1,8 @@
 """Members of list segments: written out in a definition, or one per line of a file, plain or gzip.
 
 A file is streamed, so that ten million keys cost no memory. A line is the member, exactly: only its line end
-is taken off, empty lines are passed over, and a byte order mark at the start is not part of the first.
+is taken off, empty lines are passed over, and a byte order mark at the start is not part of the first. A carriage
+return inside a line is refused: where lines end with it alone, a whole file would be one member.
 """
 
 from __future__ import annotations
@@ -73,6 +74,10 @@ def read_member_file(path: Path) -> Iterator[bytes]:
                     continue
                 if len(member) > MEMBER_BYTES_MAX:
                     raise _defect(path, number, "a longer member", f"at most {MEMBER_BYTES_MAX} bytes")
+                if b"\r" in member:
+                    raise _defect(
+                        path, number, "a carriage return inside a line", "LF or CRLF at a line's end"
+                    )
                 if not member.isascii():
                     member.decode()
                 yield member
