@@ -25,7 +25,7 @@ from fanion.dialects import canonical_forms, served, vocabulary
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.program import Lowered, Table
 from fanion.process.directory import DirectoryLock, check_directory, remove_drafts
-from fanion.process.machine import raise_file_limit, usable_cores
+from fanion.process.machine import connections_within, raise_file_limit, usable_cores
 from fanion.store.publication import Publication
 from fanion.store.store import Store
 
@@ -212,8 +212,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
             print(f"the store was damaged ({problem}); serving its copy", flush=True)
         keeper, port = pick_port(config.server.host, config.server.port)
         url = f"http://{url_host(keeper.getsockname()[0])}:{port}"
-        raise_file_limit()
-
+        config = _within_files(config)
         listening = operations_socket(config.server.operations_host, config.server.operations_port)
         operations_at = listening.getsockname()
         workers = config.server.workers or usable_cores()
@@ -259,6 +258,22 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         listening.close()
     finally:
         lock.close()
+
+
+def _within_files(config: Config) -> Config:
+    """With fewer connections a worker where the system allows fewer open files, and a word about it."""
+    files, wanted = raise_file_limit(), config.server.backpressure
+    taken = connections_within(files, wanted)
+    if taken == wanted:
+        return config
+    print(
+        f"warning: a worker takes {taken} connections, not {wanted} (server.backpressure): "
+        f"{files} open files are allowed (ulimit -n)",
+        file=sys.stderr,
+        flush=True,
+    )
+    server = msgspec.structs.replace(config.server, backpressure=taken)
+    return msgspec.structs.replace(config, server=server)
 
 
 def serve_demo(config: Config) -> None:

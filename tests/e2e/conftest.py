@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,10 +40,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Starts servers that end with the test."""
     started: list[Running] = []
 
-    def begin(
-        *arguments: str, data: Path | None = None, environment: dict[str, str] | None = None
-    ) -> Running:
-        running = start(tmp_path / "log", *arguments, data=data, environment=environment)
+    def begin(*arguments: str, **given: Any) -> Running:
+        running = start(tmp_path / "log", *arguments, **given)
         started.append(running)
         return running
 

@@ -178,10 +178,16 @@ def publish(directory: Path, *paths: Path) -> int:
 
 
 def start(
-    log: Path, *arguments: str, data: Path | None = None, environment: dict[str, str] | None = None
+    log: Path,
+    *arguments: str,
+    data: Path | None = None,
+    environment: dict[str, str] | None = None,
+    files: int | None = None,
 ) -> Running:
-    """Starts `fanion serve` and waits until it says that it answers."""
+    """Starts `fanion serve` and waits until it says that it answers. `files`: how many may be open."""
     command = command_line(*arguments, data=data)
+    if files is not None:
+        command = ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *command]
     own = {"FANION_LIMITER_BAD_KEYS_PER_MINUTE": "0", "FANION_SERVER_OPERATIONS_PORT": "0"}
     variables = {**os.environ, **own, **(environment or {})}
     with log.open("ab") as errors:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import http.client
 import json
 import os
 import re
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import slow_clients
-from tests.e2e.server import CLIENT_KEY, OTHER_KEY, SERVER_KEY, Running, read_all, wait_until
+from tests.e2e.server import (
+    CLIENT_KEY,
+    OTHER_KEY,
+    SERVER_KEY,
+    WORLD,
+    Running,
+    publish,
+    read_all,
+    wait_until,
+)
 from tests.e2e.test_e2e_feather import event
 
 BULK = "/v1/evaluate/bulk"
@@ -299,3 +311,24 @@ def test_a_storm_of_connections_is_served_and_leaves_the_server_as_it_was(server
     assert len(statuses) == 400
     assert set(statuses) <= {200, 429, 503}
     assert server.value("plain") is True
+
+
+def test_connections_of_strangers_leave_files_for_events_and_publications(
+    serve: Callable[..., Running], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    publish(data, WORLD)
+    environment = {"FANION_JOURNAL_SEGMENT_BYTES": "65536"}  # of which each takes a file
+    running = serve("--workers", "1", "--ack", "buffered", data=data, environment=environment, files=200)
+    with contextlib.ExitStack() as held:
+        own = held.enter_context(contextlib.closing(http.client.HTTPConnection("127.0.0.1", running.port)))
+        assert running.ask_on(own, "POST", BULK, body=BODY).status == 200
+        for _ in range(400):
+            held.enter_context(running.connect())
+        for _ in range(100):
+            answer = running.ask_on(own, "POST", "/v1/telemetry/events", {"events": [event()] * 100})
+            assert answer.status == 202
+        publish(data, WORLD)
+        assert running.ask_on(own, "POST", BULK, body=BODY).status == 200
+    assert "server.backpressure" in running.log.read_text()
+    assert "Too many open files" not in running.log.read_text()

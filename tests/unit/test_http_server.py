@@ -206,6 +206,14 @@ def test_cores_are_bounded_by_the_cgroup_s_quota(tmp_path: Path) -> None:
     assert machine.quota_v2(tmp_path / "cpu.max") is None
 
 
+def test_not_every_open_file_may_be_a_connection() -> None:
+    assert machine.connections_within(None, 16_000) == 16_000
+    assert machine.connections_within(1_048_576, 16_000) == 16_000
+    assert machine.connections_within(1_024, 16_000) == 1_024 - machine.FILES_OF_ITS_OWN
+    assert machine.connections_within(200, 16_000) == 100
+    assert machine.connections_within(1_024, 50) == 50
+
+
 def test_the_demo_takes_little_of_what_was_not_set() -> None:
     small = app.demo_settings(Config())
     journal = small.journal

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import resource
 from pathlib import Path
+from typing import Final
+
+FILES_OF_ITS_OWN: Final = 128
+"""What a worker may open beside its connections: about 50 when it serves, more at a start and after a publish."""
 
 
 def usable_cores() -> int:
@@ -30,8 +34,16 @@ def quota_v1(path: Path) -> float | None:
     return None if quota <= 0 else quota / int((path / "cpu.cfs_period_us").read_text())
 
 
-def raise_file_limit() -> None:
-    """Every connection is a descriptor; the soft limit of many systems is 1,024."""
+def raise_file_limit() -> int | None:
+    """Every connection is a descriptor; the soft limit of many systems is 1,024. Returns how many may be open,
+    None: any number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return None if hard == resource.RLIM_INFINITY else hard
+
+
+def connections_within(files: int | None, wanted: int) -> int:
+    """How many connections a worker may take. Were all of its files connections, which cost whoever opens them
+    nothing, the journal would have none for its next segment."""
+    return wanted if files is None else min(wanted, max(files - FILES_OF_ITS_OWN, files // 2, 1))
