@@ -80,6 +80,9 @@ class StandIn:
     def durable(self, sequence: int) -> asyncio.Future[None]:
         return self._done
 
+    def lend(self, take: Callable[[Any], None]) -> None:
+        take(None)
+
     def state(self) -> JournalState:
         return JournalState(True)
 

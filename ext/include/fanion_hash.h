@@ -91,10 +91,10 @@ static inline void fanion_sha256_block(uint32_t s[8], const uint8_t *p) {
     s[0] += a; s[1] += b; s[2] += c; s[3] += d; s[4] += e; s[5] += f; s[6] += g; s[7] += h;
 }
 
-/* The first 8 bytes of the digest, big-endian. */
-static inline uint64_t fanion_hash_sha256(const void *data, size_t length) {
-    uint32_t s[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                     0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+static inline void fanion_sha256_words(const void *data, size_t length, uint32_t s[8]) {
+    static const uint32_t begin[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    memcpy(s, begin, sizeof begin);
     const uint8_t *p = (const uint8_t *)data;
     size_t left = length;
     for (; left >= 64; left -= 64, p += 64)
@@ -109,7 +109,23 @@ static inline uint64_t fanion_hash_sha256(const void *data, size_t length) {
     fanion_sha256_block(s, tail);
     if (end == 128)
         fanion_sha256_block(s, tail + 64);
+}
+
+/* The first 8 bytes of the digest, big-endian. */
+static inline uint64_t fanion_hash_sha256(const void *data, size_t length) {
+    uint32_t s[8];
+    fanion_sha256_words(data, length, s);
     return (uint64_t)s[0] << 32 | s[1];
+}
+
+/* The whole digest, 32 bytes. */
+static inline void fanion_sha256(const void *data, size_t length, uint8_t *digest) {
+    uint32_t s[8];
+    fanion_sha256_words(data, length, s);
+    for (int i = 0; i < 8; i++) {
+        const uint32_t word = __builtin_bswap32(s[i]);
+        memcpy(digest + 4 * i, &word, 4);
+    }
 }
 
 /* ---- MurmurHash3 ---- */

@@ -185,6 +185,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     from fanion.journal.window import IDS, REPLAYS, EventWindow
     from fanion.process import operations
     from fanion.process.aside import Beside
+    from fanion.process.exposures import Exposures
     from fanion.process.sockets import operations_socket, pick_port, url_host
     from fanion.process.supervisor import Supervisor
     from fanion.process.worker import Worker  # before the fork: workers share what is imported
@@ -205,6 +206,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         generation = store.generation()
         store.close()
         Limiter.prepare(data, config.limiter.slots)
+        Exposures.prepare(data, config.exposures.marks)
         EventWindow.open(data, config.journal.event_ids, name=IDS, replace=True).close()
         EventWindow.open(data, config.journal.used_traces, name=REPLAYS, replace=True).close()
         Metrics.prepare(data)

@@ -5,6 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from fanion._core.binding cimport Binder
 from fanion._core.bundle cimport BundleView
 from fanion._core.emit_json cimport output
+from fanion._core.exposures cimport Recorder
 from fanion._core.layout cimport fanion_entry, fanion_outcome
 from fanion._core.machine cimport machine
 
@@ -28,6 +29,9 @@ cdef class Bundle(BundleView):
     cdef list kept_answers           # by place: (resolution, fragment, rest), or None
     cdef uint32_t kept_mask          # places - 1
     cdef output out                  # owned
+    cdef list exposing               # by table: Exposing or None; None where nothing is recorded
+    cdef Recorder recorder           # its
+    cdef bint noted                  # whether the current question has something for it
     cdef machine machine             # its cells, memos and externals are owned, as its scratch is
 
     cdef int read_meta(self) except -1
@@ -37,10 +41,12 @@ cdef class Bundle(BundleView):
     cdef const fanion_outcome *decide(self, uint32_t decision) except NULL
     cdef const fanion_outcome *decide_number(self, uint32_t decision) except NULL
     cdef const fanion_entry *visible(self, int table, str key, bint client) except? NULL
-    cdef uint32_t fragment_of(self, const fanion_entry *entry, int table, int *resolution) except? 0xFFFFFFFF
+    cdef uint32_t fragment_of(self, const fanion_entry *entry, int table, int *resolution, bint assigned) except? 0xFFFFFFFF
     cdef int put_fragment(self, uint32_t number) except -1
     cdef int put_entry(self, const fanion_entry *entry, int table) except -1
-    cdef tuple resolution(self, int table, str key, bint client)
+    cdef tuple resolution(self, int table, str key, bint client, bint assigned)
+    cdef int note(self, const fanion_outcome *outcome, int table, bint assigned) except -1
+    cdef int publish(self) except -1
     cdef tuple make_resolution(self, uint32_t number, int resolution)
     cdef int keep(self, uint32_t number, int resolution, tuple made) except -1
 

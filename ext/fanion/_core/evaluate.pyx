@@ -18,6 +18,7 @@ from fanion._core.bundle import Refused
 
 from fanion._core.binding cimport Binder
 from fanion._core.emit_json cimport fanion_copy, output, put, put_json_text
+from fanion._core.exposures cimport Exposing, Recorder
 from fanion._core.kernel cimport enter, run
 from fanion._core.layout cimport *
 from fanion._core.machine cimport *
@@ -106,6 +107,23 @@ cdef class Bundle(BundleView):
                 )
         return None
 
+    def expose(
+        self, int table, Recorder recorder not None, str dialect not None, tuple places not None, *, bint assigned,
+        bint anonymous, carried,
+    ):
+        """From now on what a table's answers were reached through is recorded: see `exposures.Exposing`. Answers that
+        return everything, `put_each` and an overlay's of all keys, only where `assigned`."""
+        cdef Exposing made
+        self.require()
+        made = Exposing(
+            recorder, dialect, self.environment, places, assigned=assigned, anonymous=anonymous, carried=carried
+        )
+        made.salt(&self.s, self.environment)
+        if self.exposing is None:
+            self.exposing = [None] * self.s.counts[FANION_SECTION_TABLES]
+        self.exposing[table] = made
+        self.recorder = recorder
+
     def ask(self, dict members, dict attributes, tuple contexts):
         """A question about one context, for any number of answers. It ends the question before it.
 
@@ -142,12 +160,18 @@ cdef class Bundle(BundleView):
         put(&self.out, PyBytes_AS_STRING(prefix), PyBytes_GET_SIZE(prefix))
         self.put_entry(self.visible(table, key, client), table)
         put(&self.out, PyBytes_AS_STRING(suffix), PyBytes_GET_SIZE(suffix))
+        if self.noted:
+            self.publish()
         return PyBytes_FromStringAndSize(self.out.data, self.out.length)
 
     def resolve(self, int table, str key not None, bint client, dict members, dict attributes, tuple contexts):
         """(resolution or ABSENT, fragment, rest), as `Question.put_each` gives them."""
+        cdef tuple found
         self.begin(members, attributes, contexts)
-        return self.resolution(table, key, client)
+        found = self.resolution(table, key, client, False)
+        if self.noted:
+            self.publish()
+        return found
 
     def evaluate(self, uint32_t decision, dict members, dict attributes, tuple contexts):
         """(outcome number, bucket or -1) of a decision by its number. Raises IndexError for an unknown one."""
@@ -200,6 +224,7 @@ cdef class Bundle(BundleView):
     cdef int begin(self, object members, object attributes, object contexts) except -1:
         self.require()
         self.binder.borrow(members, attributes, contexts)
+        self.noted = False
         self.machine.stamp += 1
         if self.machine.stamp == 0:
             self.forget()
@@ -228,21 +253,25 @@ cdef class Bundle(BundleView):
             return NULL
         return entry
 
-    cdef uint32_t fragment_of(self, const fanion_entry *entry, int table, int *resolution) except? 0xFFFFFFFF:
+    cdef uint32_t fragment_of(
+        self, const fanion_entry *entry, int table, int *resolution, bint assigned
+    ) except? 0xFFFFFFFF:
         """The number of an entry's fragment, decided; of the table's `absent` one where `entry` is NULL."""
         cdef const fanion_outcome *outcome
         if entry == NULL:
             resolution[0] = RESOLUTION_ABSENT
             return self.s.tables[table].absent
         outcome = self.decide(entry.decision)
+        if outcome.reached_count and self.exposing is not None:
+            self.note(outcome, table, assigned)
         resolution[0] = outcome.resolution
         return entry.fragment_first + outcome.number
 
-    cdef tuple resolution(self, int table, str key, bint client):
+    cdef tuple resolution(self, int table, str key, bint client, bint assigned):
         """As `put_each` says. A bundle never changes, so short answers are made once and kept, the last one asked for
         in each place."""
         cdef int resolution = RESOLUTION_ABSENT
-        cdef uint32_t number = self.fragment_of(self.visible(table, key, client), table, &resolution)
+        cdef uint32_t number = self.fragment_of(self.visible(table, key, client), table, &resolution, assigned)
         cdef uint32_t place = number & self.kept_mask
         cdef kept_answer *kept = NULL if self.kept == NULL else &self.kept[place]
         cdef tuple made
@@ -286,7 +315,21 @@ cdef class Bundle(BundleView):
     cdef int put_entry(self, const fanion_entry *entry, int table) except -1:
         if entry == NULL:
             return self.put_fragment(self.s.tables[table].absent)
-        return self.put_fragment(entry.fragment_first + self.decide(entry.decision).number)
+        cdef const fanion_outcome *outcome = self.decide(entry.decision)
+        if outcome.reached_count and self.exposing is not None:
+            self.note(outcome, table, False)
+        return self.put_fragment(entry.fragment_first + outcome.number)
+
+    cdef int note(self, const fanion_outcome *outcome, int table, bint assigned) except -1:
+        """What an answer of this table was reached through; `publish` ends the question's record."""
+        cdef Exposing exposing = <Exposing> self.exposing[table]
+        if exposing is not None and exposing.note(self.binder, outcome, assigned, not self.noted):
+            self.noted = True
+        return 0
+
+    cdef int publish(self) except -1:
+        self.noted = False
+        return self.recorder.publish()
 
     cdef int put_fragment(self, uint32_t number) except -1:
         cdef const fanion_fragment *fragment = &self.s.fragments[number]
@@ -372,7 +415,9 @@ cdef class Question:
         cdef str key
         self.check()
         for key in keys:
-            found.append(self.bundle.resolution(table, key, client))
+            found.append(self.bundle.resolution(table, key, client, True))
+        if self.bundle.noted:
+            self.bundle.publish()
         return found
 
     def put_map(self, int table, list keys not None, bint client, bytes prefix not None, bytes suffix not None):
@@ -417,6 +462,8 @@ cdef class Question:
             bundle.put_entry(entry, table)
             put(out, b"}", 1)
         put(out, PyBytes_AS_STRING(suffix), PyBytes_GET_SIZE(suffix))
+        if bundle.noted:
+            bundle.publish()
         return PyBytes_FromStringAndSize(out.data, out.length)
 
     def evaluate(self, uint32_t decision):

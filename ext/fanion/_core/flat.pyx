@@ -153,7 +153,7 @@ cdef class FlatReader:
             contexts = ((plan.context_type, targeting_key if plan.keyed else "", attributes),)
             attributes = {}
         self.bundle.begin(members, attributes, contexts)
-        made = self.bundle.resolution(self.table, plan.name, False)
+        made = self.bundle.resolution(self.table, plan.name, False, False)
         found = PyDict_GetItemWithError(self.answers, made[1])
         if found != NULL:
             return <object> found

@@ -55,6 +55,7 @@ cdef class Overlay:
     cdef dict guests                       # key -> JSON bytes, of the current request
     cdef dict strangers                    # guests that the table has no entry for, as keys
     cdef object context                    # what the bundle has borrowed
+    cdef bint assigned                     # whether the current request returns everything
 
     def __cinit__(self, Bundle bundle not None, int table):
         cdef uint32_t n
@@ -81,11 +82,12 @@ cdef class Overlay:
         free(self.entry_states)
         free(self.order)
 
-    def run(self, list keys, dict guests, dict members, dict attributes, tuple contexts):
+    def run(self, list keys, dict guests, dict members, dict attributes, tuple contexts, bint assigned=False):
         """Decides every row; returns the notes of the outcomes, without zeros, in row order.
 
         `keys` None asks for every entry but guests. `guests`: key -> JSON bytes, the caller's values for
-        keys that the table has none for; with `keys`, only those among them count.
+        keys that the table has none for; with `keys`, only those among them count. `assigned`: this is an answer
+        that returns everything, as it is without `keys`.
         """
         cdef uint32_t n
         cdef list notes = None
@@ -95,6 +97,7 @@ cdef class Overlay:
         self.request += 1
         self.asked = 0
         self.guests = guests
+        self.assigned = assigned or keys is None
         self.strangers = {}
         if keys is None:
             for n in range(self.table.entry_count):
@@ -109,6 +112,8 @@ cdef class Overlay:
                 if notes is None:
                     notes = []
                 notes.append(self.row_states[n].outcome.note)
+        if self.bundle.noted:
+            self.bundle.publish()
         return () if notes is None else tuple(notes)
 
     def text(self, uint32_t slot):
@@ -149,6 +154,8 @@ cdef class Overlay:
             self.put_view(view, unasked, chance)
         head = heads[views + 1]
         put(&self.bundle.out, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
+        if self.bundle.noted:
+            self.bundle.publish()
         self.context = self.guests = self.strangers = None
         self.stamp = 0
         return PyBytes_FromStringAndSize(self.bundle.out.data, self.bundle.out.length)
@@ -187,9 +194,11 @@ cdef class Overlay:
         cdef const fanion_patch *patch
         cdef const frame *registers
         cdef uint32_t n
-        state.outcome = &self.bundle.s.row_outcomes[
-            row.outcome_first + self.bundle.decide(row.decision).number
-        ]
+        cdef const fanion_outcome *outcome = self.bundle.decide(row.decision)
+        state.outcome = &self.bundle.s.row_outcomes[row.outcome_first + outcome.number]
+        if outcome.reached_count and self.bundle.exposing is not None:
+            if self.row_states[row.group].asked == self.request:
+                self.bundle.note(outcome, self.number, self.assigned)
         registers = &self.bundle.machine.frames[0]
         state.bucket = registers.bucket
         state.choice = registers.choice

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any, final
 
 from fanion._core.bundle import BundleView
+from fanion._core.exposures import Recorder
 
 ABSENT: int
 
@@ -11,6 +12,17 @@ class Bundle(BundleView):
     def __init__(self, buffer: Any, external: Callable[[int, str, str], bool] | None = None) -> None: ...
     def table(self, name: str) -> int: ...
     def document(self, name: str) -> bytes | None: ...
+    def expose(
+        self,
+        table: int,
+        recorder: Recorder,
+        dialect: str,
+        places: tuple[tuple[int, str, str, bool], ...],
+        *,
+        assigned: bool,
+        anonymous: bool,
+        carried: Callable[[Any, Any, Any], bytes | None] | None,
+    ) -> None: ...
     def ask(
         self,
         members: dict[str, Any] | None,

@@ -319,6 +319,19 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 5.0
 
 
+class Exposures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The server's own exposures; which are recorded is the definitions' to say."""
+
+    marks: Annotated[
+        int,
+        Meta(
+            ge=65_536,
+            le=2**32,
+            description="exposures of a day remembered at most, 8 bytes each; a power of two; others are repeated",
+        ),
+    ] = 2_097_152
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One JSON line an event, on standard error."""
 
@@ -336,6 +349,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limiter: Limiter = Limiter()
     store: Store = Store()
     journal: Journal = Journal()
+    exposures: Exposures = Exposures()
     pipeline: Pipeline = Pipeline()
     results: Results = Results()
     log: Log = Log()

@@ -13,6 +13,7 @@ import contextlib
 import os
 import select
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class JournalWriter:
         self._session: Session | None = None
         self._ring: Any = None
         self._closed = False
+        self._borrowers: list[Callable[[Any], None]] = []
         self._steward = Steward(storage, directory / JOURNAL_DIRECTORY, settings, self)
 
     @classmethod
@@ -114,6 +116,16 @@ class JournalWriter:
             self._waiting.append((sequence, future))
         return future
 
+    def lend(self, take: Callable[[Any], None]) -> None:
+        """Hands over the ring for records that nobody waits for, now and whenever it is another one; None while
+        there is none. On the event loop's thread."""
+        self._borrowers.append(take)
+        take(self._ring)
+
+    def _lend_again(self) -> None:
+        for take in self._borrowers:
+            take(self._ring)
+
     def state(self) -> JournalState:
         """Whether events are taken now, and if not, why."""
         if self._closed:
@@ -168,6 +180,7 @@ class JournalWriter:
             self._drain(session)
             self._resolve(self._ring.durable)
             self._ring = None
+            self._lend_again()
         elif self._steward.session is not None:
             self._steward.session.finish()  # opened by the steward, not yet attached
         self.fail_waiting_now("the journal is closed")
@@ -217,6 +230,7 @@ class JournalWriter:
             return
         self._session = session
         self._ring = session.ring
+        self._lend_again()
         self._loop.add_reader(session.native.durable_fd, self._on_durable)
         session.native.start(raise_priority=self._settings.raise_priority)
 
@@ -224,6 +238,7 @@ class JournalWriter:
         if self._session is not None:
             self._loop.remove_reader(self._session.native.durable_fd)
         self._session = self._ring = None
+        self._lend_again()
         self.fail_waiting_now(reason)
         self._steward.detached.set()
 

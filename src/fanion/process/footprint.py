@@ -18,6 +18,7 @@ from fanion.journal.settings import JournalSettings
 
 BLOCK_BYTES = 512
 LIMITER_SLOT_BYTES = 16
+MARK_BYTES = 8
 
 
 class Part(NamedTuple):
@@ -104,6 +105,12 @@ def _rules(config: Config, workers: int, lengths: dict[str, int]) -> list[_Rule]
             ("shared/limiter",),
             LIMITER_SLOT_BYTES * config.limiter.slots,
             "limiter.slots; whole from the start",
+        ),
+        _Rule(
+            "marks of exposures",
+            ("shared/exposures",),
+            MARK_BYTES * config.exposures.marks,
+            "exposures.marks; whole from the start",
         ),
         _Rule("metrics", (metrics,), lengths.get(metrics), "whole from the start"),
         _Rule("others", ("*",), None, "keys, marks and locks: small"),

@@ -41,6 +41,7 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.window import IDS, REPLAYS, EventWindow
 from fanion.journal.writer import JournalWriter
 from fanion.process.directory import DirectoryLock
+from fanion.process.exposures import Exposures
 from fanion.process.heads import HeadWatch
 from fanion.process.healing import Healer
 from fanion.process.pulse import Pulse
@@ -48,6 +49,7 @@ from fanion.process.supervisor import Notice, Place
 from fanion.store.recovery import begin_healing, lies_whole, open_verified
 from fanion.store.reload import Reloader
 from fanion.store.store import Store
+from fanion.telemetry.exposures import ExposureNumbers
 from fanion.telemetry.journal import JournalNumbers
 from fanion.telemetry.metrics import STORE_FAULTS, STREAMS, Metrics
 from fanion.telemetry.windows import WindowNumbers
@@ -139,6 +141,7 @@ class Worker:
         self._metrics: Metrics
         self._clock: GuardedClock
         self._key_use: KeyUse
+        self._exposures: Exposures
         self._saving: asyncio.Future[None] | None = None
         self._looking: asyncio.Future[bool] | None = None
         self._leaving = False
@@ -208,6 +211,7 @@ class Worker:
         settings = journal_settings(config)
         clock = GuardedClock.open(self._data, settings.clock_trust_s, store.published_at())
         self._clock = self._keep(clock)
+        exposures = self._exposures = self._keep(Exposures.open(self._data, config.exposures.marks))
         reloader: Reloader[View] = self._keep(
             Reloader(
                 store,
@@ -230,6 +234,9 @@ class Worker:
             self._keep(loop.create_task(prepare(window, journal)), cancel)
         journal_numbers = JournalNumbers(metrics)
         metrics.add_collector(lambda: journal_numbers.update(journal.metrics()))
+        exposures.record_into(journal)
+        exposure_numbers = ExposureNumbers(metrics)
+        metrics.add_collector(lambda: exposure_numbers.update(exposures.counts()))
         ids_numbers, replays_numbers = WindowNumbers(metrics, IDS), WindowNumbers(metrics, REPLAYS)
         metrics.add_collector(lambda: ids_numbers.update(event_ids.metrics()))
         metrics.add_collector(lambda: replays_numbers.update(replays.metrics()))
@@ -297,6 +304,8 @@ class Worker:
 
         self._pulse.beat()  # a reload of many environments is no standstill
         bundle = open_environment(environment, buffer, is_member)
+        self._exposures.attach(bundle, self._dialects)
+        self._exposures.answers_from(self._reloader.serving.number)
         return View({dialect.name: dialect.bind(bundle) for dialect in self._dialects})
 
     def _report_store(self, environment: str, problem: str) -> None:
@@ -323,6 +332,7 @@ class Worker:
             loop.run_in_executor(None, self._key_use.save, *used)
         confirmed_ago_s = time.monotonic() - reloader.serving.confirmed_at
         self._metrics.served(reloader.serving.number, time.time() - confirmed_ago_s)
+        self._exposures.answers_from(reloader.serving.number)
         self._metrics.collect()
         if os.getppid() != parent:
             signal.raise_signal(signal.SIGTERM)  # the supervisor is gone, and its death signal went astray

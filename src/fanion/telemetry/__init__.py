@@ -2,6 +2,6 @@
 
 metrics     one catalogue, counted over all workers in shared memory; exposition writes it for a scraper
 heartbeats  each worker's pulse, readiness and reasons in shared memory
-journal     the journal's figures as metrics; windows, pipeline: the event-id windows' and the pipeline's
+journal     the journal's figures as metrics; windows, exposures, pipeline: those of event ids and so on
 logs        one JSON line an event
 """

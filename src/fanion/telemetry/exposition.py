@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanion._core.counters import MetricFile
-from fanion.telemetry import journal, metrics, pipeline, windows
+from fanion.telemetry import exposures, journal, metrics, pipeline, windows
 from fanion.telemetry.metrics import Metric, label_text
 
 CATALOGUE: tuple[Metric, ...] = (
@@ -19,6 +19,7 @@ CATALOGUE: tuple[Metric, ...] = (
     *journal.CATALOGUE,
     *windows.GAUGES.values(),
     windows.REACH,
+    *exposures.CATALOGUE,
     *pipeline.CATALOGUE,
 )
 """What /metrics knows, in its order; a series of another name is left out."""

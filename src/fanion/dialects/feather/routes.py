@@ -16,7 +16,7 @@ from fanion.auth.limiter import burst_of, scope_hash
 from fanion.dialects.feather.emit import render
 from fanion.dialects.feather.envelope import ACCEPTED, CORS, OK, UNAVAILABLE, refuse
 from fanion.dialects.feather.schema import ORGANISATION, Schema
-from fanion.dialects.feather.served import bind, evaluable, meta_of, organisation_of, served
+from fanion.dialects.feather.served import bind, evaluable, meta_of, organisation_of, served, units
 from fanion.dialects.feather.settings import FeatherSettings
 from fanion.dialects.feather.words import NAME
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
@@ -180,6 +180,7 @@ DIALECT = Dialect(
     routes=routes,
     render=render,
     bind=bind,
+    units=units,
     limiter=limiter,
     cors=CORS,
     demo=DEMO,

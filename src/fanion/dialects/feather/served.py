@@ -8,6 +8,7 @@ from fanion._core.evaluate import Bundle
 from fanion.dialects.feather.words import NAME
 from fanion.dialects.wire.bound import lenient_finder
 from fanion.dialects.wire.services import Snapshot
+from fanion.dialects.wire.units import MEMBER_OR_ATTRIBUTE, UnitPlace
 from fanion.errors import StoreError
 from fanion.model.api_key import KeyRecord
 
@@ -29,6 +30,12 @@ class Served:
 def meta_of(environment_id: str) -> bytes:
     """The beginning of a bulk answer's `meta`."""
     return b'},"meta":{"environmentId":' + msgspec.json.encode(environment_id) + b',"evaluatedAt":"'
+
+
+def units(bundle: Bundle) -> tuple[UnitPlace, ...]:
+    """The user; else, as a fall-back, the anonymous id."""
+    user = UnitPlace(MEMBER_OR_ATTRIBUTE, "userId", "userId")
+    return user, UnitPlace(MEMBER_OR_ATTRIBUTE, "anonymousId", "anonymousId", anonymous=True)
 
 
 def bind(bundle: Bundle) -> Served | None:

@@ -104,10 +104,12 @@ def flag_of(at: Served, asked: str, client: bool) -> tuple[str, str] | bytes | N
     return sources[0], name
 
 
-def laid(at: Served, source: str, names: list[str], client: bool, asked: Asked) -> list[bytes]:
+def laid(
+    at: Served, source: str, names: list[str], client: bool, asked: Asked, assigned: bool = False
+) -> list[bytes]:
     """Flags of a source with layers; nothing of one that isn't there."""
     seen = [name for name in names if at.visible(name, client)] if client else names
-    found = at.laid(source, seen, asked) if seen else {}
+    found = at.laid(source, seen, asked, assigned) if seen else {}
     return [bytes(found[name]) if name in found else b"" for name in names]
 
 
@@ -195,7 +197,7 @@ def answered(at: Served, group: Group, client: bool, person: Who) -> list[bytes]
     targeting_key, attributes, _ = person
     asked = shape.asked(targeting_key, attributes)
     if layered is not None:
-        found = laid(at, layered, names, client, asked)
+        found = laid(at, layered, names, client, asked, assigned=True)
     else:
         found = [answer for _, answer, _ in at.bundle.ask(*asked).put_each(at.table, names, client)]
     if targeting_key is None:

@@ -18,7 +18,7 @@ from fanion.dialects.ofrep.evaluate import evaluate_all, evaluate_one
 from fanion.dialects.ofrep.governed import Gate
 from fanion.dialects.ofrep.pieces import Turns, cut
 from fanion.dialects.ofrep.schema import Bodies
-from fanion.dialects.ofrep.served import bind, served
+from fanion.dialects.ofrep.served import bind, served, units
 from fanion.dialects.ofrep.words import NAME
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, folded
 from fanion.dialects.wire.dialect import Dialect
@@ -101,6 +101,7 @@ DIALECT: Final = Dialect(
     routes=routes,
     render=render,
     bind=bind,
+    units=units,
     cors=CORS,
     whole=whole,
     demo=DEMO,

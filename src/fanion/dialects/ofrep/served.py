@@ -17,9 +17,11 @@ from fanion._core.overlay import Overlay
 from fanion.auth.governance import Terms
 from fanion.dialects.ofrep.emit import FLAGS, LAYERED, MANIFEST, Flag, FlagList, ManifestFlag
 from fanion.dialects.ofrep.pieces import cut
+from fanion.dialects.ofrep.schema import TARGETING_KEY
 from fanion.dialects.ofrep.words import NAME
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.units import ATTRIBUTE, CONTEXT, MEMBER, UnitPlace
 from fanion.engine.sources import SourceDirectory, sources_in
 from fanion.errors import BundleError
 from fanion.model.json_value import JsonObject
@@ -158,11 +160,15 @@ class Served:
             group.names.append(name)
         return groups
 
-    def laid(self, source: str, names: list[str], asked: Asked) -> dict[str, msgspec.Raw]:
-        """Flags of a source with layers: name -> answer. Each is as if all were asked for."""
+    def laid(
+        self, source: str, names: list[str], asked: Asked, assigned: bool = False
+    ) -> dict[str, msgspec.Raw]:
+        """Flags of a source with layers: name -> answer. Each is as if all were asked for. `assigned`: in an answer
+        that returns everything."""
         others = self.layered[source]
         companions = [one for name in names if name in others for one in others[name]]
-        self.overlay.run([*names, *companions] if companions else names, None, *asked)
+        keys = [*names, *companions] if companions else names
+        self.overlay.run(keys, None, *asked, assigned)
         return _read_laid(self.overlay.emit(HEADS, b"", b""))
 
     def lacking(self, names: Iterable[str], shape: ContextShape, attributes: JsonObject) -> set[str]:
@@ -179,6 +185,20 @@ class Served:
 
 _read_layered = msgspec.json.Decoder(dict[str, dict[str, list[str]]]).decode
 _read_laid = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def units(bundle: Bundle) -> tuple[UnitPlace, ...]:
+    """The targeting key, wherever the sources' shapes of a context put it."""
+    places: dict[UnitPlace, None] = {}
+    directory = sources_in(bundle)
+    for shape in filter(None, map(directory.shape, directory.sources)):
+        if shape.subject is not None:
+            places[UnitPlace(MEMBER, shape.subject, TARGETING_KEY)] = None
+        if shape.unit is not None:
+            places[UnitPlace(ATTRIBUTE, shape.unit, TARGETING_KEY)] = None
+        if shape.keyed and shape.context_type is not None:
+            places[UnitPlace(CONTEXT, shape.context_type, TARGETING_KEY)] = None
+    return tuple(places)
 
 
 def bind(bundle: Bundle) -> Served | None:

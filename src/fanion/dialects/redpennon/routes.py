@@ -14,7 +14,7 @@ from fanion.dialects.redpennon.evaluate import Signers, evaluate_many, evaluate_
 from fanion.dialects.redpennon.events import take_events
 from fanion.dialects.redpennon.governed import Gate
 from fanion.dialects.redpennon.schema import Bodies
-from fanion.dialects.redpennon.served import bind
+from fanion.dialects.redpennon.served import bind, units
 from fanion.dialects.redpennon.settings import RedPennonSettings
 from fanion.dialects.redpennon.words import NAME
 from fanion.dialects.wire.credentials import folded, own_header
@@ -70,6 +70,7 @@ DIALECT: Final = Dialect(
     routes=routes,
     render=render,
     bind=bind,
+    units=units,
     whole=whole,
     demo=DEMO,
 )

@@ -10,6 +10,7 @@ from fanion.dialects.redpennon.governed import govern
 from fanion.dialects.redpennon.words import NAME
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.units import MEMBER, UnitPlace
 from fanion.model.organisation import DOCUMENT
 
 
@@ -31,6 +32,11 @@ class Served:
         if self._catalogue is None:
             self._catalogue = msgspec.json.decode(document_of(self.bundle, CATALOGUE), type=Catalogue)
         return self._catalogue
+
+
+def units(bundle: Bundle) -> tuple[UnitPlace, ...]:
+    """The id, else the e-mail address."""
+    return UnitPlace(MEMBER, "id", "id"), UnitPlace(MEMBER, "email", "email")
 
 
 def bind(bundle: Bundle) -> Served | None:

@@ -10,7 +10,7 @@ from fanion.dialects.stitchd.evaluate import evaluate_flag
 from fanion.dialects.stitchd.events import take_batch, take_one
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.segments import check_many, check_one
-from fanion.dialects.stitchd.served import bind
+from fanion.dialects.stitchd.served import bind, units
 from fanion.dialects.stitchd.words import NAME
 from fanion.dialects.wire.credentials import own_header
 from fanion.dialects.wire.dialect import Dialect
@@ -69,5 +69,6 @@ DIALECT: Final = Dialect(
     routes=routes,
     render=render,
     bind=bind,
+    units=units,
     demo=DEMO,
 )

@@ -20,6 +20,7 @@ from fanion.dialects.wire.bound import finder
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.path import decode_segment
 from fanion.dialects.wire.services import Snapshot
+from fanion.dialects.wire.units import CONTEXT, UnitPlace
 from fanion.model.api_key import KeyRecord
 
 IDENTITY: Final = "userId"
@@ -94,6 +95,11 @@ def members_of(context_type: str, context_key: str) -> dict[str, str]:
     """How a native flag sees a stitchd context: its key is the user's id, whatever the type (an anonymous one's is
     the anonymous id); its attributes are the flag's attributes."""
     return {ANONYMOUS if context_type == ANONYMOUS_TYPE else IDENTITY: context_key}
+
+
+def units(bundle: Bundle) -> tuple[UnitPlace, ...]:
+    """The context's key, without its type, which is the kind."""
+    return (UnitPlace(CONTEXT, ANONYMOUS_TYPE, ""),)
 
 
 def bind(bundle: Bundle) -> Served | None:

@@ -7,7 +7,7 @@ from fanion.dialects.traffical.envelope import CORS, refuse
 from fanion.dialects.traffical.events import take_events
 from fanion.dialects.traffical.resolve import decide, decide_batch, get_config, resolve
 from fanion.dialects.traffical.schema import Schema
-from fanion.dialects.traffical.served import bind
+from fanion.dialects.traffical.served import bind, units
 from fanion.dialects.traffical.words import NAME, READ, WRITE
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
 from fanion.dialects.wire.dialect import Dialect
@@ -61,6 +61,7 @@ DIALECT = Dialect(
     routes=routes,
     render=render,
     bind=bind,
+    units=units,
     cors=CORS,
     whole=whole,
     demo=DEMO,

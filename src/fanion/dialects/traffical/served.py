@@ -18,6 +18,7 @@ from fanion.dialects.traffical.words import NAME
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.reply import Head, Headers
+from fanion.dialects.wire.units import ATTRIBUTE, UnitPlace
 
 CONFIG: Final = "traffical.config"
 CACHE_CONTROL: Final = b"public, max-age=60, must-revalidate"
@@ -80,8 +81,7 @@ class Served:
         self.ids_scope = f"{NAME}/{self.organisation}/{self.project}".encode()
         self.fields: list[list[str]] = msgspec.json.decode(document_of(bundle, FIELDS))
         self.config = bundle.document(CONFIG)
-        text = bundle.document(RECORD)
-        record = Record() if text is None else msgspec.json.decode(text, type=Record)
+        record = record_of(bundle)
         self.version: str = record.version or msgspec.json.decode(document_of(bundle, VERSION))
         self.unit_key = record.unit_key
         self.unit_slot = record.unit_slot
@@ -113,6 +113,18 @@ def config_heads(etag: bytes, refresh_ms: float | None) -> tuple[Head, Head]:
 def number(value: float) -> float | int:
     """Whole numbers without a fraction, as clients that want an integer read them."""
     return int(value) if value.is_integer() else value
+
+
+def units(bundle: Bundle) -> tuple[UnitPlace, ...]:
+    """The project's unit by its key; a layer with another names that itself."""
+    unit_key = record_of(bundle).unit_key
+    return (UnitPlace(ATTRIBUTE, unit_key, unit_key),)
+
+
+def record_of(bundle: Bundle) -> Record:
+    """What the definitions left for this API."""
+    text = bundle.document(RECORD)
+    return Record() if text is None else msgspec.json.decode(text, type=Record)
 
 
 def bind(bundle: Bundle) -> Served | None:

@@ -8,6 +8,7 @@ endpoint     paths, methods, handlers
 dialect      a public API as the server sees it: routes, credentials, faults in its own shape
 credentials  where a raw key stands
 bound        what a dialect has at hand of an environment, looked up
+units        who an API's requests are about
 path         names in a path
 flat         what a dialect gives to processes that evaluate by themselves
 conditional  whether the client has the answer already

@@ -14,6 +14,7 @@ from fanion.dialects.wire.endpoint import Route
 from fanion.dialects.wire.fault import Fault
 from fanion.dialects.wire.reply import HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Services
+from fanion.dialects.wire.units import UnitPlace
 from fanion.model.api_key import KeyRecord
 from fanion.model.json_value import Json
 from fanion.model.program import Lowered, Table
@@ -55,6 +56,7 @@ class Dialect:
     whole: a fragment as one JSON value, as commands show it; what a request adds is left out or, where a member
     would be cut short, stands as `...`. Its second argument is the context's members, None where no one asks.
     demo: a shell line that asks the demo world something; `{url}` stands for the server's address.
+    units: who its requests are about, of a bundle that has its table; None: its answers leave no exposures.
     limiter: made once per worker; None where no rate applies, else record -> seconds to wait (0: go on).
     """
 
@@ -66,6 +68,7 @@ class Dialect:
     routes: Callable[[Services], list[Route]]
     bind: Callable[[Bundle], object]
     render: Callable[[Lowered], Table] | None = None
+    units: Callable[[Bundle], tuple[UnitPlace, ...]] | None = None
     limiter: Callable[[Services], Callable[[KeyRecord], float] | None] = lambda services: None
     cors: Cors | None = None
     whole: Callable[[bytes, Mapping[str, Json] | None], bytes] = in_braces
