@@ -30,7 +30,7 @@ from fanion.journal.storage import Storage
 from fanion.pipeline import pipeline as module
 from fanion.pipeline.flags import Flags
 from fanion.pipeline.manifest import File, load_manifest
-from fanion.pipeline.pipeline import LEAVING_S, MERGED_MIN, Pipeline
+from fanion.pipeline.pipeline import LEAVING_S, MERGED_MIN, TELL_READER_S, Pipeline
 from fanion.pipeline.query import ask
 from tests.property.test_row_columns import payload_of
 
@@ -290,12 +290,25 @@ def test_a_directory_without_a_journal_and_a_broken_manifest_are_refused(tmp_pat
 
 def test_segments_stay_until_their_rows_are_committed(journal: Journal) -> None:
     journal.append()
-    with pipeline(journal.directory) as made:
+    now = [1000.0]
+    with pipeline(journal.directory, now=lambda: now[0]) as made:
         checkpoint = journal.directory / "journal" / "readers" / "rows.json"
         assert json.loads(checkpoint.read_text())["next_sequence"] == {}
         made.run_once()
         assert json.loads(checkpoint.read_text())["next_sequence"] == {"0": 2}
         assert made.manifest.place.next_sequence == {0: 2}
+        for _ in range(2):
+            journal.append()
+            made.run_once()
+        assert json.loads(checkpoint.read_text())["next_sequence"] == {"0": 2}, "not with every step"
+        assert made.manifest.place.next_sequence == {0: 4}
+        now[0] += TELL_READER_S
+        made.run_once()
+        assert json.loads(checkpoint.read_text())["next_sequence"] == {"0": 4}, "but in time"
+        journal.append()
+        made.run_once()
+        assert json.loads(checkpoint.read_text())["next_sequence"] == {"0": 4}
+    assert json.loads(checkpoint.read_text())["next_sequence"] == {"0": 5}, "and at the end"
 
 
 def test_a_pipeline_says_how_it_stands(journal: Journal) -> None:

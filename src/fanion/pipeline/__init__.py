@@ -12,9 +12,10 @@ Files, in DIR/rows (0700, files 0600)
     query-*           what a query spills, while it runs
 
 A step: the rows of what was read, as files, synced; their directory synced; then the manifest that names them and
-says how far they go, synced and renamed. Only then the journal's reader commits, so that retention never takes what
-no manifest covers. Files that the manifest doesn't name don't exist: what a kill left is removed at the next start,
-and what a step replaced (by merging, by age) `LEAVING_S` after it, so that a query that began before can end.
+says how far they go, synced and renamed. Only then, and not with every step, the journal's reader commits, so that
+retention never takes what no manifest covers. Files that the manifest doesn't name don't exist: what a kill left is
+removed at the next start, and what a step replaced (by merging, by age) `LEAVING_S` after it, so that a query that
+began before can end.
 
 The manifest's place in the journal is the authority, not the registered reader's. A place of another journal
 doesn't count (`journal.reader`): a journal that is new is read from its beginning, and its rows have its machine.

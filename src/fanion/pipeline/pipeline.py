@@ -6,6 +6,7 @@ One at a time for a data directory. A kill at any moment leaves what the last ma
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import time
 from collections import defaultdict
@@ -41,6 +42,8 @@ READER: Final = "rows"
 STEP_ROWS: Final = 200_000
 """Rows of a step, but for those of one more batch: what a step holds in memory."""
 STEP_TEXT_BYTES: Final = 64 << 20
+TELL_READER_S: Final = 10.0
+"""Between two commits of the journal's reader: each is two syncs, which the journal's own may have to wait for."""
 LEAVING_S: Final = 600.0
 """A query that began before a file was replaced reads it for so long."""
 DAY_NS: Final = 86_400_000_000_000
@@ -77,6 +80,7 @@ class Pipeline:
         self._now = now
         self._pace = pace or Pace()
         self._writer = Writer(self._storage, self._directory, self._pace)
+        self._pending, self._told_reader_s = False, -math.inf
         self._rows = self._steps = self._unreadable = self._records = 0
         self._told: set[str] = set()
         JournalReader(directory, storage=self._storage)  # without a journal nothing is made
@@ -101,7 +105,10 @@ class Pipeline:
         self._expander = Expander(canonical, self._flags)
 
     def close(self) -> None:
-        self._storage.close(self._lock)
+        try:
+            self._tell_reader(at_once=True)
+        finally:
+            self._storage.close(self._lock)
 
     def __enter__(self) -> Pipeline:
         return self
@@ -166,6 +173,7 @@ class Pipeline:
             self._commit(self.manifest.files, [])
         self._merge()
         self._let_go()
+        self._tell_reader()
         return rows
 
     def _commit_rows(self) -> int:
@@ -193,7 +201,15 @@ class Pipeline:
         self._steps += 1
         self._unreadable += self._expander.unreadable
         self._expander.unreadable = 0
-        self._reader.commit()
+        self._pending = True
+        self._tell_reader()
+
+    def _tell_reader(self, *, at_once: bool = False) -> None:
+        """That retention may take what the manifest covers."""
+        now = self._now()
+        if self._pending and (at_once or not 0 <= now - self._told_reader_s < TELL_READER_S):
+            self._reader.commit()
+            self._told_reader_s, self._pending = now, False
 
     def _merge(self) -> None:
         """One commit, which moves no place: nothing is read in between."""

@@ -27,9 +27,8 @@ from fanion.telemetry.pipeline import PipelineNumbers, PipelineState
 log = logging.getLogger("fanion.pipeline")
 
 PAUSE_S: Final = 2.0
-"""Between two runs that had less than a step to read: each is synced, and makes a file for each environment."""
-PAUSE_MAX_S: Final = 10.0
-"""Where a run takes longer than a pause, because there are many environments, the pause is as long as it."""
+"""From a run to the next, where they have less than a step to read: each is synced, and makes a file for each
+environment. Where one takes longer, because there are many environments, there is half of its time between."""
 LOOK_S: Final = 1.0
 """Between two looks at how it stands."""
 AGAIN_S: Final = (0.25, 15.0)
@@ -69,7 +68,7 @@ def follow(pipeline: Pipeline, ending: Ending, told: Callable[[list[str]], None]
         rows = pipeline.run_once(ending)
         told(pipeline.take_problems())
         took = time.monotonic() - began
-        if ending.wait(0 if rows >= STEP_ROWS else min(max(PAUSE_S, took), PAUSE_MAX_S)):
+        if ending.wait(0 if rows >= STEP_ROWS else max(PAUSE_S - took, took / 2)):
             return
 
 
