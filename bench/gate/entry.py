@@ -10,13 +10,13 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.gate import worlds
 from fanion import app
 from fanion.auth.limiter import Limiter
 from fanion.bundle.compiler import compile_bundle
-from fanion.config import Config, Store
+from fanion.config import Config, Server, Store
 from fanion.definitions import load
 from fanion.dialects import canonical_forms, served, vocabulary
 from fanion.engine.evaluator import Bundle, open_environment
@@ -109,8 +109,10 @@ def scope_of(request: worlds.Request) -> dict[str, Any]:
 class Served:
     """The ASGI application of a worker over the gate's world, without a socket and with a stand-in journal."""
 
+    server = Server()
+
     def __init__(self, folder: Path) -> None:
-        config, data = Config(store=Store(map_bytes=MAP_BYTES)), folder / "data"
+        config, data = Config(store=Store(map_bytes=MAP_BYTES), server=self.server), folder / "data"
         app.publish(data, load([worlds.write(folder)], vocabulary()), config)
         Limiter.prepare(data, config.limiter.slots)
         Metrics.prepare(data)
@@ -118,14 +120,17 @@ class Served:
         self.journal = StandIn(self.loop)
         place = Place(lambda notice: None, lambda: None, Heartbeats(1).rows[0], port=0, successor=False)
         made = worker.Worker(data, config, served(), place)
-        self.application = made.application()
+        self.application: Any = made.application()
         opened: Any = worker
         real = opened.JournalWriter
         opened.JournalWriter = type("Opened", (), {"open": lambda *_: self.journal})
         try:
-            self.loop.run_until_complete(self.start())
+            self.begin()
         finally:
             opened.JournalWriter = real
+
+    def begin(self) -> None:
+        self.loop.run_until_complete(self.start())
 
     async def start(self) -> None:
         started, self.kept = asyncio.Event(), asyncio.Event()
@@ -177,6 +182,67 @@ class Served:
             length = (b"content-length", b"%d" % len(body))
             await self.application({**scope, "headers": [*headers, length]}, receive, send)
         return sent
+
+
+class Headers(dict[str, str]):
+    """Of a request, as RSGI has them; each is there once."""
+
+
+class Scope(NamedTuple):
+    """A request's line and headers, as RSGI has them."""
+
+    method: str
+    path: str
+    headers: Headers
+    query_string: str = ""
+    http_version: str = "1.1"
+    client: str = "127.0.0.1:1"
+
+
+class Proto:
+    """Its body, there at once, and its answer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, body: bytes) -> None:
+        self._piece: asyncio.Future[bytes] = loop.create_future()
+        self._piece.set_result(body)
+        self.status = 0
+
+    def __aiter__(self) -> Proto:
+        return self
+
+    def __anext__(self) -> asyncio.Future[bytes]:
+        return self._piece
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status = status
+
+
+class ServedByRsgi(Served):
+    """The same by the other interface."""
+
+    server = Server(interface="rsgi")
+
+    def begin(self) -> None:
+        self.application.__rsgi_init__(self.loop)
+        self.loop.run_until_complete(asyncio.sleep(0.1))  # as above
+
+    def close(self) -> None:
+        self.application.__rsgi_del__(self.loop)
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()
+
+    def ask(self, request: worlds.Request, bodies: list[bytes]) -> list[dict[str, Any]]:
+        headers = Headers({**request.headers, "host": "localhost"})
+        return self.loop.run_until_complete(self._answer(request, headers, bodies))
+
+    async def _answer(
+        self, request: worlds.Request, headers: Headers, bodies: list[bytes]
+    ) -> list[dict[str, Any]]:
+        for body in bodies:
+            headers["content-length"] = str(len(body))
+            proto = Proto(self.loop, body)
+            await self.application(Scope(request.method, request.path, headers), proto)
+        return [{"status": proto.status}]
 
 
 class Log:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.gate import worlds
-from bench.gate.entry import CONTEXT, OTHER, Core, Log, Run, Served
+from bench.gate.entry import CONTEXT, OTHER, Core, Log, Run, Served, ServedByRsgi
 
 Row = Callable[[int], Run]
 Rows = dict[str, Row]
@@ -82,6 +82,28 @@ def endpoints(dialect: str) -> Iterator[Rows]:
         served.close()
 
 
+BY_RSGI = ("feather bulk of 2", "feather events", "ofrep flag")
+
+
+@contextmanager
+def rsgi() -> Iterator[Rows]:
+    """Some of the endpoints by the other interface; a stand-in for the server's part is counted with them."""
+    with tempfile.TemporaryDirectory() as name:
+        served = ServedByRsgi(Path(name))
+        rows: Rows = {}
+        for request in worlds.requests():
+            if request.name in BY_RSGI:
+                (answer,) = served.ask(request, [request.body])
+                assert answer["status"] in (200, 202), (request.name, answer)
+
+                def row(count: int, request: worlds.Request = request) -> Run:
+                    return partial(served.ask, request, [request.body] * count)
+
+                rows[f"rsgi {request.name}"] = row
+        yield rows
+        served.close()
+
+
 @contextmanager
 def journal() -> Iterator[Rows]:
     """A thousand batches: read as the pipeline does, recovered as after a kill."""
@@ -118,6 +140,7 @@ GROUPS = {
     "traffical": partial(endpoints, "traffical"),
     "stitchd": partial(endpoints, "stitchd"),
     "ofrep": partial(endpoints, "ofrep"),
+    "rsgi": rsgi,
     "journal": journal,
     "rows": columns,
 }
