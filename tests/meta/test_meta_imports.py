@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "http": {*FOUNDATION, "auth", "dialects.wire"},
     "pipeline": {*NATIVE, "journal", "bundle", "store"},
     "results": {*NATIVE, "journal", "bundle", "store", "pipeline"},
-    "process": {*NATIVE, "engine", "auth", "journal", "bundle", "store", "dialects.wire", "http"},
+    "process": {*NATIVE, "engine", "auth", "journal", "bundle", "store", "dialects.wire", "http", "results"},
     "inprocess": {*NATIVE, "engine", "store", "dialects", "dialects.wire"},
     "tracking": set(),
     "openfeature": {*MODEL, "inprocess", "tracking"},

@@ -413,6 +413,16 @@ def test_the_readme_shows_what_the_demo_comes_to(found: dict[str, Result]) -> No
     assert (root / "docs" / "results.svg").read_text().count("<polygon") == 2
 
 
+def test_an_attribute_that_a_client_sent_is_printed_and_not_obeyed(tmp_path: Path) -> None:
+    told = json.dumps({"plan": "\x1b]0;owned\x07"})
+    small(tmp_path, [saw("u", "control", attributes=told)])
+    for form in ("table", "json", "csv"):
+        given = ["--data", str(tmp_path / "data"), "--by", "plan", "--format", form]
+        made = CliRunner().invoke(command, given, catch_exceptions=False)
+        assert "\x1b" not in made.output
+        assert "\\u001b]0;owned" in made.output
+
+
 def test_an_experiment_that_is_not_there_is_refused_by_name(world: Path) -> None:
     plans = read_plans(world / "data", CONFIG.store.map_bytes)
     with pytest.raises(RowsError, match=r"no experiment 'coppy'; there are banner, copy"):

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from fanion.cli.common import configuration, data_option, print_table
+from fanion.cli.text import echo
 
 if TYPE_CHECKING:
     from fanion.results.report import Result
@@ -55,11 +56,12 @@ def command(
 
         plot.write_text(svg(found), "utf-8")
     if form == "json":
-        click.echo(msgspec.json.encode({"results": found}).decode())
+        echo(msgspec.json.encode({"results": found}).decode())
     elif form == "csv":
         from fanion.results.shown import csv_text
 
-        click.echo(csv_text(found), nl=False)
+        for line in csv_text(found).splitlines():
+            echo(line)
     else:
         for result in found:
             _show(result, daily)
@@ -73,4 +75,4 @@ def _show(result: Result, daily: bool) -> None:
     if daily:
         print_table(shown.DAYS, shown.day_rows(result), numbers=numbers)
     for line in shown.remarks(result):
-        click.echo(f"  {line}")
+        echo(f"  {line}")

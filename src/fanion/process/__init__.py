@@ -11,5 +11,6 @@ exposures   what its answers leave of recorded splits, in the journal
 heads       its connections: those whose head doesn't come are ended
 pulse       its heartbeat, and why it should get no requests
 healing     a damaged store put right in a child, beside its readers
+results     results of experiments for requests, each computed in a process of its own
 operations  /healthz, /readyz, /metrics on an address of their own
 """

@@ -45,6 +45,7 @@ from fanion.process.exposures import Exposures
 from fanion.process.heads import HeadWatch
 from fanion.process.healing import Healer
 from fanion.process.pulse import Pulse
+from fanion.process.results import Results
 from fanion.process.supervisor import Notice, Place
 from fanion.store.recovery import begin_healing, lies_whole, open_verified
 from fanion.store.reload import Reloader
@@ -243,6 +244,7 @@ class Worker:
         users = self._keep(ActiveUsers.open(self._data, now=clock.month))
         services = Services(config, reloader, journal, limiter, metrics, event_ids, replays, users)
         services.token_ns = clock.expiry_ns
+        services.results = self._keep(Results(self._data, config))
         watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
         watch.start()
         heads = HeadWatch(loop, self._place.port, config.server.header_timeout_s)

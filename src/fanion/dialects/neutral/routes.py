@@ -1,6 +1,6 @@
-"""The endpoint of the neutral API and its credentials (docs/apis/neutral.md: Route and keys).
+"""The endpoints of the neutral API and its credentials (docs/apis/neutral.md: Route and keys).
 
-Its path begins with Fanion's own name, so that the mount below this dialect's adds a word before it.
+Their paths begin with Fanion's own name, so that the mount below this dialect's adds a word before it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Final
 
 from fanion.dialects.neutral.envelope import CORS, refuse
 from fanion.dialects.neutral.events import take_events
+from fanion.dialects.neutral.results import results
 from fanion.dialects.neutral.schema import Schema
 from fanion.dialects.neutral.served import bind
 from fanion.dialects.neutral.words import NAME
@@ -20,6 +21,7 @@ from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.services import Services
 
 PATH: Final = b"/fanion/v1/events"
+EXPERIMENTS: Final = b"/fanion/v1/experiments/"
 
 DEMO: Final = (
     "curl -s {url}/fanion/v1/events -H 'Authorization: Bearer neutral_demo_client' "
@@ -38,7 +40,11 @@ def routes(services: Services) -> list[Route]:
         body_timeout=FaultKind.OVERLOADED,
         scan=Scan.LATER,
     )
-    return [Route(PATH, {"POST": events})]
+    read = Endpoint("results", results(services), scope="results:read", query=True)
+    return [
+        Route(PATH, {"POST": events}),
+        Route(EXPERIMENTS, {"GET": read}, prefix=True, rest=b"/results"),
+    ]
 
 
 def credentials(headers: Headers) -> bytes:

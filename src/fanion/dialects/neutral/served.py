@@ -46,6 +46,16 @@ class Gate:
     def __init__(self, services: Services) -> None:
         self._governance = Governance(services.limiter.take, services.active_users.admit, Defaults())
 
+    def reads(self, terms: Terms) -> None:
+        """Before results are read; it costs what a batch does. Raises Fault FORBIDDEN, RATE_LIMITED."""
+        ruling = self._governance.events(terms, 0)
+        if ruling is ALLOWED:
+            return
+        if ruling.verdict is Verdict.RATE:
+            text = "Too many requests. Ask again after a short delay."
+            raise Fault(FaultKind.RATE_LIMITED, text, retry_after_s=ruling.wait_s)
+        raise Fault(FaultKind.FORBIDDEN, FORBIDDEN[ruling.verdict])
+
     def events(self, terms: Terms, count: int) -> None:
         """Before a batch is kept. Raises Fault FORBIDDEN, RATE_LIMITED, TOO_LARGE."""
         ruling = self._governance.events(terms, count)

@@ -8,4 +8,4 @@ from fanion.model.vocabulary import Words
 
 NAME: Final = "neutral"
 
-WORDS: Final = Words(NAME, ("events",))
+WORDS: Final = Words(NAME, ("events", "results:read"))

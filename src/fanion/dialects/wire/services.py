@@ -15,7 +15,7 @@ from typing import Protocol
 from fanion._core.window import Reservation
 from fanion.config import Config
 from fanion.dialects.wire.stamps import RequestIds, UtcClock
-from fanion.errors import JournalFullError, StoreError
+from fanion.errors import JournalFullError, RowsError, StoreError
 from fanion.model.api_key import KeyRecord
 from fanion.model.signing import SigningKeys
 
@@ -128,6 +128,25 @@ class NoActiveUsers:
         raise StoreError("the active-user sets are not open")
 
 
+class Results(Protocol):
+    """What experiments came to; see `fanion.process.results`."""
+
+    async def ask(
+        self, environment: str, experiment: str, /, *, attribute: str | None, complete: bool, daily: bool
+    ) -> bytes | None:
+        """The answer as JSON; None where the environment has no such experiment. RowsError where none can be given
+        now."""
+
+
+class NoResults:
+    """Where nobody computes any."""
+
+    async def ask(
+        self, environment: str, experiment: str, /, *, attribute: str | None, complete: bool, daily: bool
+    ) -> bytes | None:
+        raise RowsError("results are not computed here")
+
+
 class Limiter(Protocol):
     """Rates counted over all workers; see `fanion.auth.limiter`."""
 
@@ -154,6 +173,7 @@ class Services:
     event_ids: EventWindow = field(default_factory=ClosedWindow)
     replays: EventWindow = field(default_factory=ClosedWindow)
     active_users: ActiveUsers = field(default_factory=NoActiveUsers)
+    results: Results = field(default_factory=NoResults)
     ids: RequestIds = field(default_factory=RequestIds)
     clock: UtcClock = field(default_factory=UtcClock)
     token_ns: Callable[[], int] = time.time_ns

@@ -1,0 +1,64 @@
+"""Results of an experiment over HTTP (docs/apis/neutral.md: Results). `Services.results` has them computed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Final
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from fanion.dialects.neutral.envelope import OK
+from fanion.dialects.neutral.served import Gate, served
+from fanion.dialects.wire.endpoint import Handler
+from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.reply import Headers, Reply
+from fanion.dialects.wire.services import Results, Services, Snapshot
+from fanion.errors import RowsError
+from fanion.model.api_key import KeyRecord
+
+FLAGS: Final = ("complete", "daily")
+ATTRIBUTE_CHARACTERS_MAX: Final = 256
+NAMES: Final = (*FLAGS, "by")
+
+
+def results(services: Services) -> Handler:
+    gate = Gate(services)
+
+    def handler(
+        snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
+    ) -> Awaitable[Reply]:
+        if record.kind != "server":
+            raise Fault(FaultKind.FORBIDDEN, "Only a server key reads results.")
+        gate.reads(served(snapshot, record).terms)
+        try:
+            key = unquote_to_bytes(tail).decode()
+            given = dict(
+                parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=bool(body), errors="strict")
+            )
+        except ValueError:
+            raise Fault(FaultKind.INVALID_SHAPE, "The path or the query is not UTF-8 text.") from None
+        for name, value in given.items():
+            if name not in NAMES or (name in FLAGS and value not in ("true", "false")):
+                raise Fault(
+                    FaultKind.INVALID_SHAPE, "The query takes complete, daily (true or false) and by."
+                )
+        attribute = given.get("by")
+        if attribute is not None and not 0 < len(attribute) <= ATTRIBUTE_CHARACTERS_MAX:
+            raise Fault(FaultKind.INVALID_SHAPE, f"by is 1 to {ATTRIBUTE_CHARACTERS_MAX} characters.")
+        chosen = {name: given.get(name) == "true" for name in FLAGS}
+        return _answer(services.results, record.environment, key, attribute, chosen)
+
+    return handler
+
+
+async def _answer(
+    results: Results, environment: str, key: str, attribute: str | None, chosen: dict[str, bool]
+) -> Reply:
+    try:
+        found = await results.ask(
+            environment, key, attribute=attribute, complete=chosen["complete"], daily=chosen["daily"]
+        )
+    except RowsError as error:
+        raise Fault(FaultKind.OVERLOADED, str(error), retry_after_s=5) from None
+    if found is None:
+        raise Fault(FaultKind.NOT_FOUND, "The environment has no such experiment.")
+    return OK, found

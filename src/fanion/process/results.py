@@ -1,0 +1,124 @@
+"""Results of experiments for requests: each question in a process of its own, never on a worker's event loop.
+
+DuckDB takes every core and gigabytes, for seconds; that is nothing to do beside evaluations. Bounds: one process of
+a worker, `WAITING_MAX` questions that wait for it, `ANSWER_BYTES_MAX` of an answer, `QUESTION_TIMEOUT_S` from the
+question to the answer; the process has its own (`fanion.results.child`). An answer is kept for `KEPT_S`, and who
+asks the same meanwhile has the same. Event loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from fanion.config import Config
+from fanion.errors import RowsError
+from fanion.results.question import UNKNOWN, Question
+
+log = logging.getLogger("fanion.results")
+
+QUESTION_TIMEOUT_S: Final = 60.0
+ANSWER_BYTES_MAX: Final = 16 << 20
+WAITING_MAX: Final = 8
+KEPT_S: Final = 5.0
+KEPT_MAX: Final = 16
+REASON_BYTES_MAX: Final = 4096
+
+
+class Results:
+    """Of the data directory of a server."""
+
+    def __init__(self, directory: Path, config: Config) -> None:
+        self._directory = str(directory)
+        self._map_bytes = config.store.map_bytes
+        self._lead_us = round(config.results.lead_s * 1e6)
+        self._turn = asyncio.Lock()
+        self._asked: dict[Question, asyncio.Task[bytes | None]] = {}
+        self._kept: dict[Question, tuple[float, bytes | None]] = {}
+
+    def close(self) -> None:
+        for task in self._asked.values():
+            task.cancel()
+
+    async def ask(
+        self, environment: str, experiment: str, /, *, attribute: str | None, complete: bool, daily: bool
+    ) -> bytes | None:
+        """The answer's bytes; None where there is no such experiment. Raises RowsError where there is none now."""
+        question = Question(
+            self._directory,
+            environment,
+            experiment,
+            self._map_bytes,
+            self._lead_us,
+            complete,
+            attribute,
+            daily,
+        )
+        made_at, answer = self._kept.get(question, (0.0, None))
+        if made_at and time.monotonic() - made_at < KEPT_S:
+            return answer
+        task = self._asked.get(question)
+        if task is None:
+            if len(self._asked) > WAITING_MAX:
+                raise RowsError("too many questions are being answered; ask again later")
+            task = self._asked[question] = asyncio.create_task(self._bounded(question))
+            task.add_done_callback(lambda _: self._asked.pop(question, None))
+        return await asyncio.shield(task)  # who asked first may leave, and others wait for the same
+
+    async def _bounded(self, question: Question) -> bytes | None:
+        try:
+            async with asyncio.timeout(QUESTION_TIMEOUT_S), self._turn:
+                answer = await self._run(question)
+        except TimeoutError:
+            raise RowsError(f"it took longer than {QUESTION_TIMEOUT_S:.0f} s") from None
+        while len(self._kept) >= KEPT_MAX:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[question] = time.monotonic(), answer
+        return answer
+
+    async def _run(self, question: Question) -> bytes | None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "fanion.results.child",
+            msgspec.json.encode(question).decode(),
+            str(os.getpid()),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            answer, reason = await asyncio.gather(
+                _most(process.stdout, ANSWER_BYTES_MAX), _most(process.stderr, REASON_BYTES_MAX)
+            )
+            status = await process.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()  # its pipes are read to their ends, and it is waited for
+        if status == UNKNOWN:
+            return None
+        if status or len(answer) > ANSWER_BYTES_MAX:
+            told = reason.decode(errors="replace").strip().splitlines()
+            why = told[-1] if told else f"its process ended with {status}"
+            log.error("results can't be computed", extra={"experiment": question.experiment, "reason": why})
+            raise RowsError("the results can't be computed now; the server's log says why")
+        return answer
+
+
+async def _most(stream: asyncio.StreamReader, most: int) -> bytes:
+    """All of it, or more than `most`."""
+    found = bytearray()
+    while len(found) <= most and (part := await stream.read(65_536)):
+        found += part
+    return bytes(found)
