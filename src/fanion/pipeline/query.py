@@ -21,8 +21,9 @@ from fanion.pipeline.manifest import File, load_manifest
 from fanion.pipeline.parquet import arrow
 from fanion.pipeline.pipeline import DIRECTORY, SPILLED
 
-MEMORY: Final = "2GB"
-"""Of a query; beyond it DuckDB spills to a directory of the query's own, beside the rows."""
+MEMORY: Final = "1750MB"
+"""Of a query, so that its process takes 2 GB at most; beyond it DuckDB spills to a directory of the query's own,
+beside the rows."""
 
 
 def duckdb() -> ModuleType:

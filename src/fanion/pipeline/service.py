@@ -26,7 +26,7 @@ from fanion.telemetry.pipeline import PipelineNumbers, PipelineState
 
 log = logging.getLogger("fanion.pipeline")
 
-PAUSE_S: Final = 2.0
+PAUSE_S: Final = 2.5
 """From a run to the next, where they have less than a step to read: each is synced, and makes a file for each
 environment. Where one takes longer, because there are many environments, there is half of its time between."""
 LOOK_S: Final = 1.0
