@@ -1,5 +1,12 @@
 /* The event-id window: which ids were kept, in which record. No Python, no allocation. Long: one algorithm's steps.
  *
+ * A file holds FANION_WINDOW_LANES lanes, each with tables and `claims` of its own: one tenant's ids turn over one
+ * tenant's tables. A tenant is a number of 24 bits that every hash carries (low 8 bits of its first word, low 16 of its
+ * second), so who only has a record's ids, as a rebuild does, finds the lane too. Tenants take lanes in the order in
+ * which they come: `tenants` is filled from its start by compare-exchange and nothing is ever taken out, so whoever
+ * looks finds the same lane. Once all are taken, who comes shares one, by its number. A lane's blocks are there before
+ * its tenant stands in `tenants`. What follows is about one lane.
+ *
  * Insert-only tables, one current at a time. `claims` counts the slots ever taken, and says by that which life it is:
  * one atomic add is therefore also the turn-over. In the end two tables take turns, the current and the previous one:
  * together they hold at least the last `capacity` ids. Nothing is ever cleared: each slot carries the tag of the life
@@ -56,6 +63,10 @@
 #define FANION_WINDOW_PROBES_MAX 1024u
 #define FANION_WINDOW_ROUNDS_MAX 16
 #define FANION_WINDOW_SMALL_MAX 8
+#define FANION_WINDOW_LANES 16u
+#define FANION_WINDOW_TENANT_BITS 24
+#define FANION_WINDOW_TENANT_MASK ((1ull << FANION_WINDOW_TENANT_BITS) - 1)
+#define FANION_WINDOW_TENANT (1ull << FANION_WINDOW_TENANT_BITS) /* stands in every word of a taken lane */
 #define FANION_WINDOW_COUNT_BITS 48
 #define FANION_WINDOW_COUNT_MASK ((1ull << FANION_WINDOW_COUNT_BITS) - 1)
 
@@ -79,10 +90,11 @@ typedef struct {
 } fanion_window_writer;
 
 typedef struct {
-    fanion_line claims;      /* how often it grew (16 bits) | slots ever taken (48); all, acq_rel */
     fanion_line state;       /* 0: to be rebuilt, 1: ready; who rebuilds, release; all, acquire */
     fanion_line early_turns; /* turn-overs because no free slot was near; all, relaxed */
-    uint8_t unused[4096 - 3 * sizeof(fanion_line)];
+    uint64_t tenants[FANION_WINDOW_LANES];   /* TENANT | whose lane; 0: nobody's; all, acq_rel; never changed again */
+    fanion_line claims[FANION_WINDOW_LANES]; /* how often it grew (16 bits) | slots ever taken (48); all, acq_rel */
+    uint8_t unused[4096 - (2 + FANION_WINDOW_LANES) * sizeof(fanion_line) - FANION_WINDOW_LANES * 8];
     fanion_window_writer writers[FANION_WINDOW_WRITERS + 1];
 } fanion_window_control;
 
@@ -95,7 +107,9 @@ typedef struct {
 
 typedef struct {
     fanion_window_control *control; /* borrowed from the map */
-    fanion_window_slot *slots;      /* as control */
+    fanion_line *claims;            /* the lane's, as control */
+    fanion_window_slot *slots;      /* of all lanes, as control */
+    uint64_t base;                  /* the lane's first slot */
     uint64_t capacity;              /* ids of one life, once grown */
     uint64_t small;                 /* lives before the first of full size; 0: it doesn't grow */
     uint64_t grown_max;             /* how often it grows: `small` tables and both of full size, less the first */
@@ -112,26 +126,64 @@ typedef struct {
 static inline uint64_t fanion_window_table_slots(uint64_t capacity) { return capacity + capacity / 3 + 1024; }
 
 static inline uint64_t fanion_window_bytes(uint64_t capacity) {
-    return sizeof(fanion_window_control) + 2 * fanion_window_table_slots(capacity) * sizeof(fanion_window_slot);
+    return sizeof(fanion_window_control) +
+           FANION_WINDOW_LANES * 2 * fanion_window_table_slots(capacity) * sizeof(fanion_window_slot);
 }
 
-/* `first`: ids of the first life; one of a quarter of `capacity` or less makes a window that grows. */
-static inline fanion_window fanion_window_attach(void *body, uint64_t capacity, uint64_t first) {
+/* One lane. `first`: ids of its first life; one of a quarter of `capacity` or less makes a lane that grows. */
+static inline fanion_window fanion_window_attach(void *body, uint64_t capacity, uint64_t first, uint32_t lane) {
     fanion_window_control *control = (fanion_window_control *)body;
-    fanion_window window = {.control = control, .slots = (fanion_window_slot *)(control + 1), .capacity = capacity};
-    uint64_t full = fanion_window_table_slots(capacity), base = 0, end = 0;
+    uint64_t full = fanion_window_table_slots(capacity), base = lane * 2 * full, end = 0;
+    fanion_window window = {.control = control, .claims = &control->claims[lane], .base = base,
+                            .slots = (fanion_window_slot *)(control + 1), .capacity = capacity};
     for (uint64_t size = first; size <= capacity / 4 && window.small < FANION_WINDOW_SMALL_MAX; size *= 4) {
         uint64_t slots = fanion_window_table_slots(size);
-        if (base + slots > full)
+        if (base + slots > window.base + full)
             break;
         window.tables[window.small] = (fanion_window_table){base, slots};
         window.ends[window.small++] = end += size;
         base += slots;
     }
     window.grown_max = window.small ? window.small + 1 : 0;
-    window.tables[window.small] = (fanion_window_table){full, full};
-    window.tables[window.small + 1] = (fanion_window_table){0, full};
+    window.tables[window.small] = (fanion_window_table){window.base + full, full};
+    window.tables[window.small + 1] = (fanion_window_table){window.base, full};
     return window;
+}
+
+static inline uint64_t fanion_window_tenant_of(const uint64_t *hash) { return (hash[0] & 0xFF) | (hash[1] & 0xFFFF) << 8; }
+
+static inline void fanion_window_put_tenant(uint64_t *hash, uint64_t tenant) {
+    hash[0] = (hash[0] & ~0xFFull) | (tenant & 0xFF);
+    hash[1] = (hash[1] & ~0xFFFFull) | tenant >> 8;
+}
+
+/* The tenant's lane. *is_taken: whether it is its own or, as all are taken, shared; else it is nobody's yet. */
+static inline uint32_t fanion_window_lane(const fanion_window_control *control, uint64_t tenant, bool *is_taken) {
+    *is_taken = true;
+    for (uint32_t lane = 0; lane < FANION_WINDOW_LANES; lane++) {
+        uint64_t found = fanion_u64_load_acquire(&control->tenants[lane]);
+        if (found == (FANION_WINDOW_TENANT | tenant))
+            return lane;
+        if (found == 0) {
+            *is_taken = false;
+            return lane;
+        }
+    }
+    return (uint32_t)(tenant % FANION_WINDOW_LANES);
+}
+
+/* Once the lane's first blocks are there. Whoever takes it, `fanion_window_lane` is to be asked again. */
+static inline void fanion_window_take_lane(fanion_window_control *control, uint32_t lane, uint64_t tenant) {
+    uint64_t nobody = 0;
+    FANION_WINDOW_STEP("lane");
+    fanion_u64_compare_exchange_acq_rel(&control->tenants[lane], &nobody, FANION_WINDOW_TENANT | tenant);
+}
+
+static inline uint32_t fanion_window_lanes(const fanion_window_control *control) {
+    uint32_t taken = 0;
+    while (taken < FANION_WINDOW_LANES && fanion_u64_load_acquire(&control->tenants[taken]))
+        taken++;
+    return taken;
 }
 
 /* 255 tags: a slot is misread once 64 lives of its table, each three quarters full, have left it out: 1 in 10^38. */
@@ -180,7 +232,7 @@ static inline uint64_t fanion_window_life_of(const fanion_window *window, uint64
 }
 
 static inline uint64_t fanion_window_life(const fanion_window *window) {
-    return fanion_window_life_of(window, fanion_u64_load_acquire(&window->control->claims.word));
+    return fanion_window_life_of(window, fanion_u64_load_acquire(&window->claims->word));
 }
 
 /* How many slots were ever taken when `life` ends. */
@@ -209,7 +261,7 @@ static inline uint64_t fanion_window_next(fanion_window_table table, uint64_t pl
 
 /* Whether the next table is wanted: half of the current life is over. */
 static inline bool fanion_window_wants_growth(const fanion_window *window) {
-    uint64_t claims = fanion_u64_load_acquire(&window->control->claims.word);
+    uint64_t claims = fanion_u64_load_acquire(&window->claims->word);
     uint64_t grown = claims >> FANION_WINDOW_COUNT_BITS, count = claims & FANION_WINDOW_COUNT_MASK;
     if (grown >= window->grown_max)
         return false;
@@ -223,20 +275,21 @@ static inline void fanion_window_parts(const fanion_window *window, uint64_t gro
     parts[1] = window->tables[window->small];
     if (grown < window->grown_max) {
         fanion_window_table last = window->tables[grown + 1 < window->small ? grown : window->small ? window->small - 1 : 0];
-        parts[0].slots = last.base + last.slots;
+        parts[0].slots = last.base - window->base + last.slots;
     }
     if (grown < window->small)
         parts[1].slots = 0;
 }
 
-/* What those are in bytes of the body: how many from its start on, and where others are. */
-static inline void fanion_window_allocated(const fanion_window *window, uint64_t grown, uint64_t *first,
-                                           uint64_t *start, uint64_t *bytes) {
+/* What those are in bytes of the body: where they begin, and how many. */
+static inline void fanion_window_allocated(const fanion_window *window, uint64_t grown, uint64_t starts[2],
+                                           uint64_t bytes[2]) {
     fanion_window_table parts[2];
     fanion_window_parts(window, grown, parts);
-    *first = sizeof(fanion_window_control) + parts[0].slots * sizeof(fanion_window_slot);
-    *start = sizeof(fanion_window_control) + parts[1].base * sizeof(fanion_window_slot);
-    *bytes = parts[1].slots * sizeof(fanion_window_slot);
+    for (int part = 0; part < 2; part++) {
+        starts[part] = sizeof(fanion_window_control) + parts[part].base * sizeof(fanion_window_slot);
+        bytes[part] = parts[part].slots * sizeof(fanion_window_slot);
+    }
 }
 
 /* After the blocks of one table more are there. `claims`: as it was found before. The life in which it was awaited ends
@@ -245,7 +298,7 @@ static inline bool fanion_window_grow(const fanion_window *window, uint64_t clai
     uint64_t grown = claims >> FANION_WINDOW_COUNT_BITS, count = claims & FANION_WINDOW_COUNT_MASK;
     uint64_t end = fanion_window_end_of(window, grown);
     uint64_t raised = (grown + 1) << FANION_WINDOW_COUNT_BITS | (count < end ? count : end);
-    return fanion_u64_compare_exchange_acq_rel(&window->control->claims.word, &claims, raised);
+    return fanion_u64_compare_exchange_acq_rel(&window->claims->word, &claims, raised);
 }
 
 /* The entry of an id in the table of `life`; locator 0: there is none that counts. */
@@ -352,13 +405,13 @@ static inline bool fanion_window_holds(const fanion_window *window, fanion_windo
 
 /* The current table has no room. Turns over, or sees that it was; false: the window has to grow first. */
 static inline bool fanion_window_turn(const fanion_window *window, fanion_window_now *now) {
-    uint64_t claims = fanion_u64_load_acquire(&window->control->claims.word);
+    uint64_t claims = fanion_u64_load_acquire(&window->claims->word);
     uint64_t grown = claims >> FANION_WINDOW_COUNT_BITS;
     if (fanion_window_life_of(window, claims) == now->life) {
         if (now->life >= grown && grown < window->grown_max)
             return false;
         fanion_u64_add_relaxed(&window->control->early_turns.word, 1);
-        fanion_u64_raise_acq_rel(&window->control->claims.word,
+        fanion_u64_raise_acq_rel(&window->claims->word,
                                  grown << FANION_WINDOW_COUNT_BITS | fanion_window_end_of(window, now->life));
     }
     uint64_t locator = now->mine;
@@ -448,7 +501,7 @@ static inline bool fanion_window_reserve(const fanion_window *window, const uint
     }
     for (int round = 0; reserved && round < FANION_WINDOW_ROUNDS_MAX; round++) {
         FANION_WINDOW_STEP("count");
-        uint64_t claims = fanion_u64_add_acq_rel(&window->control->claims.word, claimed);
+        uint64_t claims = fanion_u64_add_acq_rel(&window->claims->word, claimed);
         uint64_t life = fanion_window_life_of(window, claims);
         if (life != now.life)
             now = fanion_window_at(window, life, writer, sequence);
@@ -461,17 +514,18 @@ static inline bool fanion_window_reserve(const fanion_window *window, const uint
     }
     return true;
 full:
-    fanion_u64_add_acq_rel(&window->control->claims.word, claimed);
+    fanion_u64_add_acq_rel(&window->claims->word, claimed);
     fanion_window_release(window, placed, dispositions, entries);
     return false;
 }
 
-/* Voids every entry of `writer` above `end`, its recovered last sequence, and settles it there. Only by its next
- * owner before its first reservation, or by who drained its ring: nobody else makes entries of that writer then. */
+/* Voids every entry of `writer` in this lane above `end`, its recovered last sequence. Only by its next owner before its
+ * first reservation, or by who drained its ring: nobody else makes entries of that writer then. Once all lanes were
+ * swept, the writer is settled at `end`. */
 static inline uint64_t fanion_window_sweep(const fanion_window *window, uint64_t writer, uint64_t end) {
     uint64_t voided = 0;
     fanion_window_table parts[2];
-    uint64_t grown = fanion_u64_load_acquire(&window->control->claims.word) >> FANION_WINDOW_COUNT_BITS;
+    uint64_t grown = fanion_u64_load_acquire(&window->claims->word) >> FANION_WINDOW_COUNT_BITS;
     fanion_window_parts(window, grown, parts);
     for (int part = 0; part < 2; part++)
         for (uint64_t i = 0, place = parts[part].base; i < parts[part].slots; i++, place++) {
@@ -481,7 +535,6 @@ static inline uint64_t fanion_window_sweep(const fanion_window *window, uint64_t
                 voided++;
             }
         }
-    fanion_u64_store_release(&window->control->writers[writer].settled, end);
     return voided;
 }
 

@@ -19,7 +19,7 @@ from fanion.journal.session import adopt
 from fanion.journal.slot import list_slots
 from fanion.journal.storage import Storage
 from fanion.journal.window import IDS, load_key
-from tests.crash.window_worker import FRESH, OVERLAP, SETTINGS
+from tests.crash.window_worker import SETTINGS, ids_of, scope_of
 
 BATCHES = int(os.environ.get("WINDOW_KILL_BATCHES", "2000"))
 WORKER = Path(__file__).with_name("window_worker.py")
@@ -92,8 +92,14 @@ def kept(directory: Path) -> Counter[bytes]:
 
 def expected(directory: Path) -> set[bytes]:
     key = load_key(Storage(), directory / "journal")
-    scope = siphash(key, b"e", wide=True)
-    return {siphash(scope, b"id-%d" % number, wide=True) for number in range(BATCHES * FRESH + OVERLAP)}
+    found: set[bytes] = set()
+    for batch in range(BATCHES):
+        scope = siphash(key, scope_of(batch), wide=True)
+        tenant = bytes(one ^ other for one, other in zip(scope[:3], scope[8:11], strict=True))
+        for id in ids_of(batch):
+            hash = siphash(scope, str(id).encode(), wide=True)
+            found.add(tenant[:1] + hash[1:8] + tenant[1:] + hash[10:])
+    return found
 
 
 @pytest.mark.slow

@@ -280,3 +280,24 @@ def test_events_of_both_systems_share_a_path(server: Running) -> None:
     preflight = server.ask("OPTIONS", "/v1/events", key=None)
     assert preflight.status == 204
     assert "authorization" in preflight.headers["access-control-allow-headers"]
+
+
+def test_a_flood_of_one_project_s_ids_does_not_make_another_s_retry_count_twice(
+    tmp_path: Path, serve: Callable[..., Running]
+) -> None:
+    data = tmp_path / "data"
+    world.publish_world(data)
+    server = serve("--workers", "2", data=data, environment={"FANION_JOURNAL_EVENT_IDS": "65536"})
+
+    def send(key: str, *ids: str) -> Any:
+        common = {"type": "track", "unitKey": "u", "timestamp": "2026-05-21T10:35:00Z", "event": "e"}
+        return server.ask(
+            "POST", "/v1/events/batch", {"events": [{"id": id, **common} for id in ids]}, key=key
+        ).json()
+
+    assert send(world.FEATURES_KEY, "before") == {"accepted": 1, "written": 1}
+    for start_at in range(0, 3 * 65_536, 1000):
+        ids = [f"flood-{start_at + number}" for number in range(1000)]
+        assert send(world.WIRE_KEY, *ids) == {"accepted": 1000, "written": 1000}
+    assert send(world.FEATURES_KEY, "before") == {"accepted": 1, "written": 0}
+    assert send(world.WIRE_KEY, "flood-0") == {"accepted": 1, "written": 1}

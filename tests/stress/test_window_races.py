@@ -46,7 +46,7 @@ def build(name: str, to: Path, *options: str) -> Path:
 @needs_compiler
 def test_death_or_interruption_at_any_step_keeps_each_id_exactly_once(tmp_path: Path) -> None:
     run = subprocess.run([build("window_steps", tmp_path, "-O2")], capture_output=True, text=True)
-    assert (run.returncode, run.stdout) == (0, "1226400 schedules\n")
+    assert (run.returncode, run.stdout) == (0, "1428000 schedules\n")
 
 
 @needs_compiler

@@ -56,7 +56,7 @@ static void send(uint64_t writer, uint64_t *sequence, int round, const uint32_t 
         hash_of(round, numbers[i], hashes + 2 * i);
     for (bool again = true; again;) {
         if (fanion_window_wants_growth(&window))
-            fanion_window_grow(&window, fanion_u64_load_acquire(&window.control->claims.word));
+            fanion_window_grow(&window, fanion_u64_load_acquire(&window.claims->word));
         fanion_window_reserve(&window, hashes, BATCH, writer, *sequence + 1, dispositions, entries);
         if (next_random(state) % 4 == 0) {
             for (int i = 0; i < BATCH; i++)
@@ -104,7 +104,7 @@ static void *run(void *argument) {
 int main(int count, char **arguments) {
     rounds = count > 1 ? atoi(arguments[1]) : 100;
     void *body = calloc(1, fanion_window_bytes(CAPACITY)), *other = calloc(1, fanion_members_bytes(SET));
-    window = fanion_window_attach(body, CAPACITY, FIRST);
+    window = fanion_window_attach(body, CAPACITY, FIRST, 0);
     set = fanion_members_attach(other, SET);
     pthread_t threads[THREADS];
     pthread_barrier_init(&barrier, NULL, THREADS);

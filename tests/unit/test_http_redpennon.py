@@ -272,3 +272,10 @@ def test_quick_and_plain_way_agree_on_random_batches(world: World) -> None:
         asked = [one for one in expected if one.event_id is not None or one.trace is not None]
         assert (checked_of(plain, catalogue) or [] if asked else []) == (expected if asked else []), body
     assert quick > 500
+
+
+def test_ids_and_traces_are_reserved_in_their_environment_s_share(world: World) -> None:
+    trace = world.one({"id": "u"}).json()["evaluation_trace"]
+    world.send(event(event_id="e", evaluation_trace=trace))
+    scopes = {scope for window in (world.event_ids, world.replays) for scope, _ in window.made[0].ids}
+    assert scopes == {b"redpennon/env"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fanion._core.window import IdWindow, siphash
+from fanion._core.window import LANES, IdWindow, siphash
 
 KEY = bytes(range(16))
 
@@ -164,7 +164,8 @@ def test_window_of_another_boot_is_empty_and_not_ready(tmp_path: Path) -> None:
     window = IdWindow(str(path), 1024, KEY)
     assert (window.fresh, window.ready) == (True, False)
     assert keep(window, ["a"], 1) == b"\0"
-    assert path.stat().st_blocks * 512 >= path.stat().st_size == window.body_bytes + 4096
+    assert path.stat().st_blocks * 512 >= 2 * 1024 * 24 * 4 // 3
+    assert path.stat().st_size == window.body_bytes + 4096
 
 
 @pytest.mark.parametrize("capacity", [0, 1023, 1 << 33])
@@ -247,7 +248,7 @@ def test_a_large_window_begins_small_and_grows_and_forgets_nothing_before_its_ti
     assert len(sizes) == 4
     assert sizes == sorted(set(sizes))
     assert window.usage() == (sizes[-1], window.body_bytes + 4096)
-    assert sizes[-1] >= window.body_bytes
+    assert sizes[-1] >= window.body_bytes // LANES
     assert not window.wants_growth
     assert not window.grow()
     assert window.counters()["early_turns"] == 0
@@ -310,3 +311,77 @@ def test_a_copied_window_has_its_blocks_before_it_is_used(tmp_path: Path) -> Non
     again = IdWindow(str(copy), 16_384, KEY, first=1024, replace=True)
     assert blocks(copy) >= blocks(path)
     assert keep(again, ["id-0", "id-699", "new"], 2) == b"\2\2\0"
+
+
+def flood(window: IdWindow, count: int, sequence: int, scope: bytes) -> None:
+    for start in range(0, count, 1000):
+        keep(window, [f"flood-{number}" for number in range(start, start + 1000)], sequence, scope=scope)
+
+
+def test_a_flood_of_one_tenant_s_ids_pushes_out_nobody_else_s(window: IdWindow) -> None:
+    assert keep(window, ["a", "b"], 1, scope=b"quiet") == b"\0\0"
+    flood(window, 20_000, 2, b"loud")
+    assert keep(window, ["a", "b", "c"], 3, scope=b"quiet") == b"\2\2\0"
+    assert keep(window, ["flood-0", "flood-19999"], 4, scope=b"loud") == b"\0\2"
+    assert [claims >= 20_000 for claims in window.lane_claims()] == [False, True]
+    assert window.counters()["evicted"] == 18 * 1024
+
+
+def test_each_of_as_many_tenants_as_there_are_lanes_has_one_and_later_ones_share(window: IdWindow) -> None:
+    for tenant in range(LANES):
+        assert keep(window, ["mine"], 1, scope=b"%d" % tenant) == b"\0"
+    assert window.lane_claims() == [1] * LANES
+    for tenant in range(LANES, 2 * LANES):
+        assert keep(window, ["mine"], 1, scope=b"%d" % tenant) == b"\0"
+        assert keep(window, ["mine"], 1, scope=b"%d" % tenant) == b"\2"
+    assert (len(window.lane_claims()), sum(window.lane_claims())) == (LANES, 2 * LANES)
+    flood(window, 20_000, 2, b"0")
+    known = [keep(window, ["mine"], 3, scope=b"%d" % tenant) for tenant in range(1, LANES)]
+    assert known == [b"\2"] * (LANES - 1)
+
+
+def test_tenants_have_the_same_lanes_in_every_process_and_after_a_rebuild(tmp_path: Path) -> None:
+    path = str(tmp_path / "window")
+    window, other = IdWindow(path, 1024, KEY), IdWindow(path, 1024, KEY)
+    made = []
+    for number, tenant in enumerate((b"x", b"y", b"z")):
+        reservation = (window, other, window)[number].reserve(tenant, ["a", None, "b"], 0, number + 1)
+        reservation.commit(number + 1)
+        made.append(reservation.hashes)
+    for tenant in (b"z", b"y", b"x"):
+        assert keep(other, ["b", "a"], 9, scope=tenant) == b"\2\2"
+    again = IdWindow(str(tmp_path / "again"), 1024, KEY)
+    for number, hashes in enumerate(reversed(made)):  # a rebuild has nothing but the hashes, in its own order
+        assert again.insert(hashes, 3, number + 1) == 2
+    for tenant in (b"x", b"y", b"z"):
+        assert keep(again, ["b", "a", "c"], 9, scope=tenant) == b"\2\2\0"
+    assert again.insert(b"".join(made), 3, 9) == 0
+
+
+def test_the_lane_of_a_new_tenant_has_its_blocks_before_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "window"
+    window = IdWindow(str(path), 16_384, KEY, first=1024)
+    window.attach(0, 0)
+    keep(window, ["a"], 1, scope=b"x")
+    one = blocks(path)
+    keep(window, ["a"], 1, scope=b"y")
+    assert blocks(path) - one >= 1024 * 24
+    for number in range(20_000):
+        keep(window, [f"{number}"], number + 2, scope=b"y")
+        if window.wants_growth:
+            assert window.grow()
+    assert keep(window, ["a"], 30_000, scope=b"x") == b"\2"
+    assert blocks(path) >= 2 * 16_384 * 24
+
+
+@pytest.mark.parametrize("word", [5, (1 << 24) + 1, 1 << 60])
+def test_wild_words_in_the_list_of_tenants_are_seen(tmp_path: Path, word: int) -> None:
+    path = tmp_path / "window"
+    window = IdWindow(str(path), 1024, KEY)
+    keep(window, ["a"], 1)
+    assert window.is_plausible()
+    window.close()
+    with path.open("r+b") as file:
+        file.seek(4096 + 2 * 128 + (8 if word < 1 << 24 else 16))
+        file.write(word.to_bytes(8, "little"))
+    assert not IdWindow(str(path), 1024, KEY).is_plausible()

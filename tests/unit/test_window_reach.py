@@ -1,8 +1,8 @@
-"""How far back the event-id window reaches, as its metric says: a flood makes it less, for every tenant."""
+"""How far back the event-id window reaches, as its metric says: a flood makes it less, for who sends it."""
 
 from __future__ import annotations
 
-from fanion.telemetry.windows import SAMPLES_PER_CAPACITY, Reach
+from fanion.telemetry.windows import SAMPLES_PER_CAPACITY, LeastReach, Reach
 
 CAPACITY = 6_400
 
@@ -52,3 +52,21 @@ def test_a_window_that_was_made_anew_begins_anew() -> None:
     reach.seconds(5_000, CAPACITY)
     clock.now += 50
     assert reach.seconds(10, CAPACITY) == 0
+
+
+def test_the_window_reaches_as_far_as_for_the_tenant_that_floods_it() -> None:
+    clock = Clock()
+    least = LeastReach(clock)
+    assert least.seconds([], CAPACITY) == 0
+    clock.now += 100
+    assert least.seconds([], CAPACITY) == 100
+    clock.now += 100
+    assert least.seconds([10, 5], CAPACITY) == 100  # none of them was there at the last look
+    claims = 5
+    for _ in range(200):
+        clock.now += 1
+        claims += 100
+        flooded = least.seconds([10, claims], CAPACITY)
+    assert 60 <= flooded <= 70
+    clock.now += 10
+    assert least.seconds([1], CAPACITY) == 0  # made anew

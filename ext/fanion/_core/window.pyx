@@ -6,7 +6,7 @@ One `IdWindow` per process and file; the algorithm, its orders and what a crash 
 append and commit (or release) with nothing awaited in between, so that a locator's sequence can't become another
 record's. `reserve` allocates its answer and nothing else.
 
-A large window begins small; `grow`, beside the event loop, allocates the next table's blocks once it is wanted.
+A large lane begins small; `grow`, beside the event loop, allocates the next table's blocks once it is wanted.
 
 The file is forgotten at a reboot and when the journal's identity or the key changes (`fingerprint`); then `ready` is
 False until who holds the rebuild lock has put the journal's ids back.
@@ -49,12 +49,15 @@ cdef extern from "fanion_shared.h":
 
 
 cdef enum:
-    GROW_LOCK = 1  # byte of the body that who makes the window larger holds
+    GROW_LOCK = 1  # byte of the body that who makes a lane larger holds
+    LANE_LOCK = 2  # and who takes one for a tenant
 
 
 KIND_WINDOW = 4
+LANES = FANION_WINDOW_LANES
+"""Tenants with a lane of their own; those that come later share one with somebody."""
 FIRST_IDS = 262_144
-"""Ids of a growing window's first life: 8 MiB. Smaller, and usual days would pay for looking into older tables."""
+"""Ids of a growing lane's first life: 8 MiB. Smaller, and usual days would pay for looking into older tables."""
 WRITERS = FANION_WINDOW_WRITERS
 KEY_BYTES = 16
 NEW = FANION_WINDOW_NEW
@@ -79,8 +82,8 @@ cdef fanion_siphash_key read_key(bytes key) except *:
     return made
 
 
-cdef int hash_id(fanion_siphash_key key, object id, uint64_t *out) except -1:
-    """Two words; both 0 for None."""
+cdef int hash_id(fanion_siphash_key key, uint64_t tenant, object id, uint64_t *out) except -1:
+    """Two words, with the tenant in them; both 0 for None."""
     cdef Py_ssize_t length
     cdef const char *text
     if id is None:
@@ -92,15 +95,16 @@ cdef int hash_id(fanion_siphash_key key, object id, uint64_t *out) except -1:
         try:
             text = PyUnicode_AsUTF8AndSize(id, &length)
         except UnicodeEncodeError:
-            return hash_id(key, id.encode("utf-8", "surrogatepass"), out)
+            return hash_id(key, tenant, id.encode("utf-8", "surrogatepass"), out)
     fanion_siphash(key, text, length, 1, out)  # once: it is to be inlined
+    fanion_window_put_tenant(out, tenant)
     return 0
 
 
 @cython.final
 cdef class IdWindow(SharedFile):
-    """The window in `path`. `capacity`: ids that it remembers at least. `key`: 16 secret bytes of the data directory.
-    `first`: ids of its first table.
+    """The window in `path`. `capacity`: ids that it remembers of each tenant at least, while no more than `LANES` of
+    them came. `key`: 16 secret bytes of the data directory. `first`: ids of a lane's first table.
 
     `fingerprint`: what the window is an index of; a file of another one is refused, or made anew with `replace`
     (only for the one process that starts before the others). ValueError and OSError as `SharedFile`'s.
@@ -110,25 +114,29 @@ cdef class IdWindow(SharedFile):
         self, str path, uint64_t capacity, bytes key not None, uint64_t fingerprint=0, *, bint replace=False,
         uint64_t first=FIRST_IDS,
     ):
-        cdef uint64_t begin
-        cdef uint64_t start
-        cdef uint64_t count
+        cdef uint64_t starts[2]
+        cdef uint64_t sizes[2]
+        cdef uint32_t lane
         if not CAPACITY_MIN <= capacity <= CAPACITY_MAX:
             raise ValueError(f"a window of {capacity} ids; {CAPACITY_MIN} to {CAPACITY_MAX} are allowed")
         if not CAPACITY_MIN <= first <= CAPACITY_MAX:
             raise ValueError(f"a first table of {first} ids; {CAPACITY_MIN} to {CAPACITY_MAX} are allowed")
         self.key = read_key(key)
-        self.window = fanion_window_attach(NULL, capacity, first)
-        fanion_window_allocated(&self.window, 0, &begin, &start, &count)
+        self.lanes[0] = fanion_window_attach(NULL, capacity, first, 0)
+        fanion_window_allocated(&self.lanes[0], 0, starts, sizes)
         SharedFile.__init__(
-            self, path, KIND_WINDOW, 2, fanion_window_bytes(capacity), fingerprint ^ capacity ^ (first << 33),
-            replace=replace, per_boot=True, large=True, begin=begin if self.window.small else 0,
+            self, path, KIND_WINDOW, 3, fanion_window_bytes(capacity), fingerprint ^ capacity ^ (first << 33),
+            replace=replace, per_boot=True, large=True,
+            begin=starts[1] + sizes[1] if sizes[1] else starts[0] + sizes[0],
         )
-        self.window = fanion_window_attach(self.body, capacity, first)
+        for lane in range(FANION_WINDOW_LANES):
+            self.lanes[lane] = fanion_window_attach(self.body, capacity, first, lane)
         cdef int failed = 0
         if replace:  # copied files have holes where nothing was written yet
-            claims = fanion_u64_load_acquire(&self.window.control.claims.word)
-            failed = self.allocate(min(claims >> FANION_WINDOW_COUNT_BITS, self.window.grown_max))
+            failed = fanion_allocate(self.fd, 0, FANION_SHARED_HEADER_BYTES + sizeof(fanion_window_control), 1)
+            for lane in range(max(1, fanion_window_lanes(self.lanes[0].control))):
+                grown = fanion_u64_load_acquire(&self.lanes[lane].claims.word) >> FANION_WINDOW_COUNT_BITS
+                failed = failed or self.allocate(&self.lanes[lane], min(grown, self.lanes[lane].grown_max))
         if failed:
             self.close()
             raise OSError(failed, os.strerror(failed), self.path)
@@ -136,25 +144,56 @@ cdef class IdWindow(SharedFile):
     def is_plausible(self):
         """Whether its control words are such as an owner writes them. Before any other process has the file open."""
         self.check_open()
-        cdef fanion_window_control *control = self.window.control
+        cdef fanion_window_control *control = self.lanes[0].control
         cdef fanion_window_writer *row
         cdef unsigned int writer
-        cdef uint64_t grown = control.claims.word >> FANION_WINDOW_COUNT_BITS
-        if grown > self.window.grown_max or control.early_turns.word >> 48 or control.state.word > 1:
+        cdef uint32_t lane
+        if control.early_turns.word >> 48 or control.state.word > 1:
             return False
-        if grown and control.claims.word & FANION_WINDOW_COUNT_MASK < (
-            fanion_window_end_of(&self.window, grown - 2) if grown > 1 else 0
-        ):
-            return False
+        tenants = set()
+        for lane in range(FANION_WINDOW_LANES):
+            tenant = control.tenants[lane]
+            if tenant and (tenant & ~FANION_WINDOW_TENANT_MASK != FANION_WINDOW_TENANT or len(tenants) < lane):
+                return False
+            if (not tenant and self.lanes[lane].claims.word) or tenant in tenants:
+                return False
+            if tenant:
+                tenants.add(tenant)
+            if not self.is_lane_plausible(&self.lanes[lane]):
+                return False
         for writer in range(FANION_WINDOW_WRITERS + 1):
             row = &control.writers[writer]
             if row.settled >> 48 or row.attached > 1 or row.epoch >> 48:
                 return False
         return True
 
+    cdef bint is_lane_plausible(self, const fanion_window *lane) noexcept:
+        cdef uint64_t grown = lane.claims.word >> FANION_WINDOW_COUNT_BITS
+        cdef uint64_t least = fanion_window_end_of(lane, grown - 2) if 1 < grown <= lane.grown_max else 0
+        return grown <= lane.grown_max and lane.claims.word & FANION_WINDOW_COUNT_MASK >= least
+
+    cdef int lane_of(self, uint64_t tenant, int *failed) noexcept nogil:
+        """The tenant's lane, which is taken where it had none; *failed: errno, when there is no room on the disk."""
+        cdef bint taken
+        cdef uint32_t lane = fanion_window_lane(self.lanes[0].control, tenant, &taken)
+        while not taken:
+            if fanion_lock_byte(self.fd, FANION_SHARED_HEADER_BYTES + LANE_LOCK) != 0:
+                usleep(100)  # someone else takes a lane, which is a few milliseconds
+            else:
+                lane = fanion_window_lane(self.lanes[0].control, tenant, &taken)
+                if not taken:
+                    failed[0] = self.allocate(&self.lanes[lane], 0)
+                if not taken and not failed[0]:
+                    fanion_window_take_lane(self.lanes[0].control, lane, tenant)
+                fanion_unlock_byte(self.fd, FANION_SHARED_HEADER_BYTES + LANE_LOCK)
+                if failed[0]:
+                    break
+            lane = fanion_window_lane(self.lanes[0].control, tenant, &taken)
+        return lane
+
     def reserve(self, bytes scope not None, list ids not None, unsigned int writer, uint64_t sequence):
-        """Reserves `ids` (None: an event without one) in `scope` for the record (writer, sequence). None: there is no
-        room for them until the window has grown.
+        """Reserves `ids` (None: an event without one) in `scope`, which is the tenant too, for the record (writer,
+        sequence). None: there is no room for them until the window has grown.
 
         Reservations of one record may stand beside each other; one for another record is a RuntimeError until
         they are committed or released.
@@ -163,8 +202,8 @@ cdef class IdWindow(SharedFile):
         cdef Py_ssize_t count = PyList_GET_SIZE(ids)
         cdef Py_ssize_t index
         self.check_writer(writer)
-        if count > BATCH_MAX or count > <Py_ssize_t> self.window.capacity:
-            raise ValueError(f"{count} ids in one reservation; {min(BATCH_MAX, self.window.capacity)} are allowed")
+        if count > BATCH_MAX or count > <Py_ssize_t> self.lanes[0].capacity:
+            raise ValueError(f"{count} ids in one reservation; {min(BATCH_MAX, self.lanes[0].capacity)} are allowed")
         if self.open_count and self.open_sequence != sequence:
             raise RuntimeError(
                 f"a reservation for record {self.open_sequence} is open while one for {sequence} is wanted; append "
@@ -172,6 +211,11 @@ cdef class IdWindow(SharedFile):
             )
         fanion_siphash(self.key, PyBytes_AS_STRING(scope), len(scope), 1, scope_key)
         cdef fanion_siphash_key key = fanion_siphash_key(scope_key[0], scope_key[1])
+        cdef uint64_t tenant = (scope_key[0] ^ scope_key[1]) & FANION_WINDOW_TENANT_MASK
+        cdef int failed = 0
+        cdef int lane = self.lane_of(tenant, &failed)
+        if failed:
+            return None
         cdef Reservation made = Reservation.__new__(Reservation)
         made.owner = self
         made.writer = writer
@@ -181,12 +225,12 @@ cdef class IdWindow(SharedFile):
         cdef uint64_t *hashes = <uint64_t *> PyBytes_AS_STRING(made.hashes)
         cdef uint8_t *dispositions = <uint8_t *> PyBytes_AS_STRING(made.dispositions)
         for index in range(count):
-            hash_id(key, <object> PyList_GET_ITEM(ids, index), hashes + 2 * index)
+            hash_id(key, tenant, <object> PyList_GET_ITEM(ids, index), hashes + 2 * index)
         made.entries = <fanion_window_entry *> PyMem_Malloc((count + 1) * sizeof(fanion_window_entry))
         if made.entries == NULL:
             raise MemoryError
         if not fanion_window_reserve(
-            &self.window, hashes, count, writer, sequence, dispositions, made.entries,
+            &self.lanes[lane], hashes, count, writer, sequence, dispositions, made.entries,
         ):
             return None
         for index in range(count):  # only a record that keeps an event says so: see insert_run
@@ -265,28 +309,51 @@ cdef class IdWindow(SharedFile):
         self, const uint8_t *hashes, uint64_t total, unsigned int writer, uint64_t sequence, int *failed
     ) noexcept nogil:
         cdef uint64_t words[512]
-        cdef uint8_t dispositions[256]
-        cdef fanion_window_entry entries[256]
-        cdef uint64_t done = 0
         cdef uint64_t count
+        cdef uint64_t first
         cdef uint64_t index
         cdef uint64_t fresh = 0
-        while done < total:
-            count = min(total - done, <uint64_t> 256)
-            memcpy(words, hashes + done * 16, count * 16)
-            if fanion_window_wants_growth(&self.window):
-                failed[0] = self.grow_once()
-            while not fanion_window_reserve(&self.window, words, count, writer, sequence, dispositions, entries):
-                failed[0] = self.grow_once()
-                if failed[0] == EAGAIN:  # someone else is at it
-                    usleep(1_000)
-                elif failed[0]:
-                    return fresh
-            failed[0] = 0
-            for index in range(count):
-                fresh += dispositions[index] == FANION_WINDOW_NEW and entries[index].locator != 0
-            done += count
+        while total:
+            count = min(total, <uint64_t> 256)
+            memcpy(words, hashes, count * 16)
+            first = 0
+            for index in range(1, count + 1):  # a record's ids are of one tenant, and zeros of none
+                if index == count or fanion_window_tenant_of(words + 2 * index) != fanion_window_tenant_of(
+                    words + 2 * first
+                ):
+                    failed[0] = self.insert_some(words + 2 * first, index - first, writer, sequence, &fresh)
+                    if failed[0]:
+                        return fresh
+                    first = index
+            hashes += count * 16
+            total -= count
         return fresh
+
+    cdef int insert_some(
+        self, const uint64_t *hashes, uint64_t count, unsigned int writer, uint64_t sequence, uint64_t *fresh
+    ) noexcept nogil:
+        """Ids of one tenant, or zeros. errno, or 0."""
+        cdef uint8_t dispositions[256]
+        cdef fanion_window_entry entries[256]
+        cdef uint64_t index
+        cdef int failed = 0
+        cdef const fanion_window *lane
+        if not hashes[0] | hashes[1]:
+            return 0
+        lane = &self.lanes[self.lane_of(fanion_window_tenant_of(hashes), &failed)]
+        if failed:
+            return failed
+        if fanion_window_wants_growth(lane):
+            failed = self.grow_once(lane)
+        while not fanion_window_reserve(lane, hashes, count, writer, sequence, dispositions, entries):
+            failed = self.grow_once(lane)
+            if failed == EAGAIN:  # someone else is at it
+                usleep(1_000)
+            elif failed:
+                return failed
+        for index in range(count):
+            fresh[0] += dispositions[index] == FANION_WINDOW_NEW and entries[index].locator != 0
+        return 0
 
     def attach(self, unsigned int writer, uint64_t end):
         """Makes the calling process the writer's owner; `end`: the last sequence that its journal holds.
@@ -295,12 +362,14 @@ cdef class IdWindow(SharedFile):
         reservation; looks at the whole window unless the last owner detached. Does not hold the GIL meanwhile.
         """
         self.check_writer(writer)
-        cdef fanion_window_writer *row = &self.window.control.writers[writer]
+        cdef fanion_window_writer *row = &self.lanes[0].control.writers[writer]
         cdef uint64_t voided = 0
+        cdef uint32_t lane
         cdef bint unclean = fanion_u64_load_acquire(&row.attached) != 0
         if unclean or fanion_u64_load_acquire(&row.settled) > end:
             with nogil:
-                voided = fanion_window_sweep(&self.window, writer, end)
+                for lane in range(fanion_window_lanes(self.lanes[0].control)):
+                    voided += fanion_window_sweep(&self.lanes[lane], writer, end)
         fanion_u64_store_release(&row.settled, end)
         fanion_u64_store_release(&row.attached, 1)
         return voided
@@ -308,42 +377,42 @@ cdef class IdWindow(SharedFile):
     def detach(self, unsigned int writer, uint64_t end):
         """Gives the writer up; `end`: its last sequence, all of it safe."""
         self.settle(writer, end)
-        fanion_u64_store_release(&self.window.control.writers[writer].attached, 0)
+        fanion_u64_store_release(&self.lanes[0].control.writers[writer].attached, 0)
 
     def settle(self, unsigned int writer, uint64_t sequence):
         """Says that the writer's records up to `sequence` are as safe as the server promises. Never lowered."""
         self.check_writer(writer)
-        fanion_u64_raise_acq_rel(&self.window.control.writers[writer].settled, sequence)
+        fanion_u64_raise_acq_rel(&self.lanes[0].control.writers[writer].settled, sequence)
 
     def settled(self, unsigned int writer):
         self.check_writer(writer)
-        return fanion_u64_load_acquire(&self.window.control.writers[writer].settled)
+        return fanion_u64_load_acquire(&self.lanes[0].control.writers[writer].settled)
 
     def is_attached(self, unsigned int writer):
         """Whether the writer has an owner, or had one that died."""
         self.check_writer(writer)
-        return fanion_u64_load_acquire(&self.window.control.writers[writer].attached) != 0
+        return fanion_u64_load_acquire(&self.lanes[0].control.writers[writer].attached) != 0
 
     def announce(self, unsigned int writer, uint64_t epoch):
         """Says that the writer's claim of this epoch is recovered: its log is whole. Before `attach`."""
         self.check_writer(writer)
-        fanion_u64_store_release(&self.window.control.writers[writer].epoch, epoch)
+        fanion_u64_store_release(&self.lanes[0].control.writers[writer].epoch, epoch)
 
     def announced(self, unsigned int writer):
         """The last epoch that the writer's owner announced."""
         self.check_writer(writer)
-        return fanion_u64_load_acquire(&self.window.control.writers[writer].epoch)
+        return fanion_u64_load_acquire(&self.lanes[0].control.writers[writer].epoch)
 
     @property
     def ready(self):
         """Whether the window holds what the journal says."""
         self.check_open()
-        return fanion_u64_load_acquire(&self.window.control.state.word) == 1
+        return fanion_u64_load_acquire(&self.lanes[0].control.state.word) == 1
 
     def mark_ready(self):
         """After the rebuild. Pairs with `ready`."""
         self.check_open()
-        fanion_u64_store_release(&self.window.control.state.word, 1)
+        fanion_u64_store_release(&self.lanes[0].control.state.word, 1)
 
     @property
     def open_reservations(self):
@@ -352,79 +421,106 @@ cdef class IdWindow(SharedFile):
 
     @property
     def capacity(self):
-        return self.window.capacity
+        return self.lanes[0].capacity
 
     def counters(self):
         """claims: slots ever taken; evicted: ids that the window no longer has; early_turns: turn-overs before
         their time (0 in practice); leaked: reservations of this process that nobody finished."""
         self.check_open()
-        cdef uint64_t oldest = fanion_window_oldest(&self.window, fanion_window_life(&self.window))
+        cdef uint64_t oldest
+        cdef uint64_t evicted = 0
+        cdef uint32_t lane
+        for lane in range(fanion_window_lanes(self.lanes[0].control)):
+            oldest = fanion_window_oldest(&self.lanes[lane], fanion_window_life(&self.lanes[lane]))
+            evicted += fanion_window_end_of(&self.lanes[lane], oldest - 1) if oldest else 0
         return {
-            "claims": fanion_u64_load_acquire(&self.window.control.claims.word) & FANION_WINDOW_COUNT_MASK,
-            "evicted": fanion_window_end_of(&self.window, oldest - 1) if oldest else 0,
-            "early_turns": fanion_u64_load_relaxed(&self.window.control.early_turns.word),
+            "claims": sum(self.lane_claims()),
+            "evicted": evicted,
+            "early_turns": fanion_u64_load_relaxed(&self.lanes[0].control.early_turns.word),
             "leaked": self.leaked,
         }
 
+    def lane_claims(self):
+        """The slots ever taken of each lane that a tenant has, in the order in which they came."""
+        self.check_open()
+        cdef uint32_t lane
+        return [
+            fanion_u64_load_acquire(&self.lanes[lane].claims.word) & FANION_WINDOW_COUNT_MASK
+            for lane in range(fanion_window_lanes(self.lanes[0].control))
+        ]
+
     @property
     def wants_growth(self):
-        """Whether `grow` should be called, beside the event loop: half of the current table's life is over."""
+        """Whether `grow` should be called, beside the event loop: half of some current table's life is over."""
         self.check_open()
-        return fanion_window_wants_growth(&self.window)
+        return self.growing_lane() >= 0
+
+    cdef int growing_lane(self) noexcept nogil:
+        cdef uint32_t lane = 0
+        while lane < FANION_WINDOW_LANES and self.lanes[0].control.tenants[lane]:
+            if fanion_window_wants_growth(&self.lanes[lane]):
+                return lane
+            lane += 1
+        return -1
 
     def grow(self):
-        """Allocates the next table's blocks, which may take a second, and lets it be used. Does not hold the GIL
-        meanwhile; one thread of a process at a time. False: that isn't wanted, or another process is at it. OSError
-        when there is no room on the disk."""
-        cdef int failed
+        """Allocates the next table's blocks of one lane, which may take a second, and lets it be used. Does not hold
+        the GIL meanwhile; one thread of a process at a time. False: that isn't wanted, or another process is at it.
+        OSError when there is no room on the disk."""
+        cdef int failed = EAGAIN
+        cdef int lane
         self.check_open()
         with nogil:
-            failed = self.grow_once()
+            lane = self.growing_lane()
+            if lane >= 0:
+                failed = self.grow_once(&self.lanes[lane])
         if failed and failed != EAGAIN:
             raise OSError(failed, os.strerror(failed), self.path)
         return failed == 0
 
-    cdef int grow_once(self) noexcept nogil:
+    cdef int grow_once(self, const fanion_window *lane) noexcept nogil:
         """0: it grew; EAGAIN: not wanted, or another process is at it; else errno."""
         cdef uint64_t claims
         cdef uint64_t grown
         cdef int failed
         if fanion_lock_byte(self.fd, FANION_SHARED_HEADER_BYTES + GROW_LOCK) != 0:
             return EAGAIN
-        claims = fanion_u64_load_acquire(&self.window.control.claims.word)
+        claims = fanion_u64_load_acquire(&lane.claims.word)
         grown = claims >> FANION_WINDOW_COUNT_BITS
         failed = EAGAIN
-        if fanion_window_wants_growth(&self.window):
-            failed = self.allocate(grown + 1)
+        if fanion_window_wants_growth(lane):
+            failed = self.allocate(lane, grown + 1)
         while failed == 0 and claims >> FANION_WINDOW_COUNT_BITS == grown:
-            if fanion_window_grow(&self.window, claims):
+            if fanion_window_grow(lane, claims):
                 break
-            claims = fanion_u64_load_acquire(&self.window.control.claims.word)
+            claims = fanion_u64_load_acquire(&lane.claims.word)
         fanion_unlock_byte(self.fd, FANION_SHARED_HEADER_BYTES + GROW_LOCK)
         return failed
 
-    cdef int allocate(self, uint64_t grown) noexcept nogil:
-        """Has the blocks of a window that grew `grown` times, whichever of them were there. errno, or 0."""
-        cdef uint64_t before[3]
-        cdef uint64_t first
-        cdef uint64_t start
-        cdef uint64_t count
-        cdef int failed
-        fanion_window_allocated(&self.window, grown - 1 if grown else 0, &before[0], &before[1], &before[2])
-        fanion_window_allocated(&self.window, grown, &first, &start, &count)
-        failed = fanion_allocate(self.fd, FANION_SHARED_HEADER_BYTES, <long> before[0], 0)
-        if failed == 0:
-            failed = fanion_allocate(
-                self.fd, <long> (FANION_SHARED_HEADER_BYTES + before[0]), <long> (first - before[0]), 1
-            )
-        if failed == 0:
-            failed = fanion_allocate(
-                self.fd, <long> (FANION_SHARED_HEADER_BYTES + start), <long> count, before[2] == 0
-            )
+    cdef int allocate(self, const fanion_window *lane, uint64_t grown) noexcept nogil:
+        """Has the blocks of a lane that grew `grown` times, whichever of them were there. errno, or 0."""
+        cdef uint64_t before[2]
+        cdef uint64_t starts[2]
+        cdef uint64_t wanted[2]
+        cdef long at
+        cdef int part
+        cdef int failed = 0
+        fanion_window_allocated(lane, grown - 1 if grown else 0, starts, before)
+        fanion_window_allocated(lane, grown, starts, wanted)
+        if grown == 0 and lane != &self.lanes[0]:
+            before[0] = before[1] = 0
+        for part in range(2):
+            at = <long> (FANION_SHARED_HEADER_BYTES + starts[part])
+            if failed == 0:
+                failed = fanion_allocate(self.fd, at, <long> before[part], 0)
+            if failed == 0:
+                failed = fanion_allocate(
+                    self.fd, at + <long> before[part], <long> (wanted[part] - before[part]), 1
+                )
         return failed
 
     def usage(self):
-        """(bytes of the file on disk now, bytes when it has grown to its end)."""
+        """(bytes of the file on disk now, bytes when the lanes of all tenants have grown to their end)."""
         self.check_open()
         return os.fstat(self.fd).st_blocks * 512, FANION_SHARED_HEADER_BYTES + self.body_bytes
 
@@ -481,7 +577,7 @@ cdef class Reservation:
         cdef Py_ssize_t index
         for index in range(self.count):
             if dispositions[index] == FANION_WINDOW_NEW and self.entries[index].locator != 0:
-                fanion_window_void(&self.owner.window, self.entries[index])
+                fanion_window_void(&self.owner.lanes[0], self.entries[index])
 
     @property
     def duplicates(self):
@@ -501,7 +597,7 @@ cdef class Reservation:
             locator = self.entries[index].locator
             if dispositions[index] == FANION_WINDOW_DUPLICATE and locator != 0:
                 writer = fanion_window_writer_of(locator)
-                settled = fanion_u64_load_acquire(&self.owner.window.control.writers[writer].settled)
+                settled = fanion_u64_load_acquire(&self.owner.lanes[0].control.writers[writer].settled)
                 if fanion_window_above(locator, settled):
                     found[writer, settled + fanion_window_above(locator, settled)] = None
         return list(found)
@@ -515,11 +611,11 @@ cdef class Reservation:
         self.owner.check_open()
         for index in range(self.count):
             if dispositions[index] == FANION_WINDOW_DUPLICATE and self.entries[index].locator != 0:
-                if not fanion_window_is_settled(&self.owner.window, self.entries[index].locator):
+                if not fanion_window_is_settled(&self.owner.lanes[0], self.entries[index].locator):
                     safe = False
-                elif fanion_window_holds(&self.owner.window, self.entries[index]):
+                elif fanion_window_holds(&self.owner.lanes[0], self.entries[index]):
                     self.entries[index].locator = 0
                     continue
-                if not fanion_window_holds(&self.owner.window, self.entries[index]):
+                if not fanion_window_holds(&self.owner.lanes[0], self.entries[index]):
                     return None
         return safe

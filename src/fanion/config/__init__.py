@@ -284,7 +284,7 @@ class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=65_536,
             le=2**32,
-            description="event ids remembered at least, 64 bytes each once they came; older ones are taken again",
+            description="event ids remembered of each tenant at least, 64 bytes each once they came",
         ),
     ] = 4_194_304
     used_traces: Annotated[
@@ -292,7 +292,7 @@ class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=65_536,
             le=2**32,
-            description="used evaluation traces remembered at least, 64 bytes each; to cover their lifetime",
+            description="used traces remembered of each tenant at least, 64 bytes each; to cover their lifetime",
         ),
     ] = 1_048_576
 

@@ -43,7 +43,8 @@ Record: fanion_record_header, 32 bytes, then the payload, zero bytes up to a mul
     24  received_ns   wall clock
     Payload of kind 1: dialect length u16, environment length u16, dispositions u32, ids u32, whole u8, 3 zeros;
     dialect, environment, a byte per event (0 kept, 1 verified, 2 duplicate; none: all kept), 16 bytes per event id
-    (zeros: none, or a duplicate) and behind them per used token (`window`),
+    (zeros: none, or a duplicate; else a hash of which 24 bits say whose id it is) and behind them per used token
+    (`window`),
     body. whole: the body as received, `{"events": [...]}` or one event object; else a JSON array of events.
     Payload of kind 4: the same, without dispositions and ids; its body is `exposures`'. Nobody waits for it.
     Worked bytes, salt 0x11111111_2222BEEF, sequence 7, dialect "feather", environment "p", body "[]":

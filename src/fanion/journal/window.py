@@ -22,9 +22,21 @@ leaves entries that either name a record of the journal or lie above its recover
 
 Used twice: `ids` for event ids (scope: the environment or project), `replays` for one-time tokens (Red Pennon's
 traces: the id is token and event name). Tokens have a file of their own so that a flood of events doesn't push them
-out; they need no clock, since a token beyond its lifetime is refused for its age: the size is what has to cover the
-lifetime. A request's token hashes follow its event-id hashes in the record's `ids`: events come first, one for each
+out, and each scope has a lane of its own in each file, so that its flood pushes out nobody else's. Tokens need no
+clock, since one beyond its lifetime is refused for its age: the size is what has to cover the lifetime.
+A request's token hashes follow its event-id hashes in the record's `ids`: events come first, one for each
 disposition (zeros: no id), and the rest are tokens. So a record with tokens must have dispositions.
+
+Decisions
+    2026-11  A lane for each scope, of full size and grown as its ids come, for the first 16 that come after a boot;
+             who comes later shares one. One table for all was pushed out by one tenant's flood. Quotas within one
+             table: its slots can't be forgotten one by one, and a tenant above its share would need a second table
+             that its neighbours are pushed out of in turn. Lanes that split one size: a server of one tenant would
+             remember a sixteenth. So the setting is what a tenant is remembered of, and the disk follows those who
+             send: 64 bytes an id, at most 16 times the setting.
+    2026-11  An id's hash says whose it is (24 bits of it), so a rebuild needs nothing but the records: they name
+             the environment, and ids are a project's. The mapping from one to the other, handed in by each dialect,
+             would be today's, not that of the day the record was written.
 """
 
 from __future__ import annotations
@@ -106,10 +118,10 @@ class EventWindow:
         replace: bool = False,
         first: int = FIRST_IDS,
     ) -> EventWindow:
-        """Opens or makes DIR/shared/window-NAME. `capacity`: ids remembered at least; 64 bytes of disk and memory
-        each, once as many have come; it begins with `first`. `replace`: a window that is damaged, of another size
-        or of another journal is made anew; only for the process that starts the others, and where another
-        directory was put in place of a running server's. Raises ServeError.
+        """Opens or makes DIR/shared/window-NAME. `capacity`: ids remembered of a scope at least; 64 bytes of disk
+        and memory each, once as many have come; it begins with `first`. `replace`: a window that is damaged, of
+        another size or of another journal is made anew; only for the process that starts the others, and where
+        another directory was put in place of a running server's. Raises ServeError.
         """
         storage = storage or Storage()
         shared, journal = directory / "shared", directory / "journal"
@@ -246,6 +258,10 @@ class EventWindow:
     def metrics(self) -> dict[str, int]:
         """claims, evicted, early_turns, leaked: see `IdWindow.counters`; capacity."""
         return {**self._window.counters(), "capacity": self._window.capacity}
+
+    def lane_claims(self) -> list[int]:
+        """Ids that each scope with a lane of its own ever took."""
+        return self._window.lane_claims()
 
     def close(self) -> None:
         """Unmaps the window. If something isn't known to be safe yet, the next owner looks."""

@@ -1,8 +1,10 @@
 """Putting an event-id window together from the journal: all of it, one writer's tail, or a dead writer's end.
 
 Ids are read from the records' own bytes in verified runs; no body is parsed. A rebuild reads the newest segments
-that hold as many ids as the window remembers, counts them from the newest back, and inserts them oldest first, so
-that what is forgotten first is what was kept first. Each may be repeated: an id that is there stays as it is.
+that hold twice as many ids as the window remembers of one tenant, counts them from the newest back, and inserts
+them oldest first, so that what is forgotten first is what was kept first. So after a reboot a tenant is remembered
+as far back as all tenants together sent that many: to find more, all of the journal would have to be read. Each may
+be repeated: an id that is there stays as it is.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from fanion.journal.stamps import Stamps, read_stamps
 from fanion.journal.storage import Storage
 
 POLL_S = 0.005
+READ_CAPACITIES = 2
+"""Ids to be read, in capacities of the window: more than one, since a flood may hold the newest."""
 CLOSED = "the event-id window is closed"
 
 
@@ -45,7 +49,7 @@ def rebuild(
     *,
     extra: bool,
 ) -> None:
-    """Inserts the newest ids of the journal, as many as the window remembers, and settles their records.
+    """Inserts the newest ids of the journal and settles their records.
 
     `extra`: the ids beyond the events' own. Rings of dead writers are drained first. OSError or JournalError when
     the journal can't be read now, or `is_stopped`; nothing is marked as ready here.
@@ -99,7 +103,7 @@ def _rebuild(
             total += window.insert_run(
                 run.buffer, run.start, run.end, _writer(part), extra=extra, count_only=True
             )
-        if total >= window.capacity:
+        if total >= READ_CAPACITIES * window.capacity:
             break
     for part in reversed(chosen):
         last = 0

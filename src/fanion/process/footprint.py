@@ -92,8 +92,18 @@ def _rules(config: Config, workers: int, lengths: dict[str, int]) -> list[_Rule]
             workers * journal.ring_bytes,
             "journal.ring_bytes a worker; as many as ever ran at a time",
         ),
-        _Rule("event ids", (ids,), lengths.get(ids), "journal.event_ids; grows as they come"),
-        _Rule("used traces", (traces,), lengths.get(traces), "journal.used_traces; grows as they come"),
+        _Rule(
+            "event ids",
+            (ids,),
+            lengths.get(ids),
+            "journal.event_ids, of up to 16 tenants; grows as they come",
+        ),
+        _Rule(
+            "used traces",
+            (traces,),
+            lengths.get(traces),
+            "journal.used_traces, of up to 16 tenants; grows as they come",
+        ),
         _Rule(
             "active users",
             ("shared/active/*",),

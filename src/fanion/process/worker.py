@@ -239,8 +239,8 @@ class Worker:
         exposure_numbers = ExposureNumbers(metrics)
         metrics.add_collector(lambda: exposure_numbers.update(exposures.counts()))
         ids_numbers, replays_numbers = WindowNumbers(metrics, IDS), WindowNumbers(metrics, REPLAYS)
-        metrics.add_collector(lambda: ids_numbers.update(event_ids.metrics()))
-        metrics.add_collector(lambda: replays_numbers.update(replays.metrics()))
+        metrics.add_collector(lambda: ids_numbers.update(event_ids.metrics(), event_ids.lane_claims()))
+        metrics.add_collector(lambda: replays_numbers.update(replays.metrics(), replays.lane_claims()))
         users = self._keep(ActiveUsers.open(self._data, now=clock.month))
         services = Services(config, reloader, journal, limiter, metrics, event_ids, replays, users)
         services.token_ns = clock.expiry_ns

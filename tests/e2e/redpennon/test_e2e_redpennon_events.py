@@ -105,6 +105,16 @@ def test_event_ids_count_once_per_environment_also_in_one_request(pennon: Runnin
     ]
 
 
+def test_a_flood_of_one_environment_s_ids_does_not_make_another_s_retry_count_twice(pennon: Running) -> None:
+    assert send(pennon, event(event_id="before"), key=STAGING).body == b'{"accepted":1}'
+    remembered = int(SMALL_WINDOWS["FANION_JOURNAL_EVENT_IDS"])
+    for start_at in range(0, 3 * remembered, 500):
+        flood = [event(event_id=f"flood-{start_at + number}") for number in range(500)]
+        assert send(pennon, *flood).status == 202
+    assert send(pennon, event(event_id="before"), key=STAGING).body == b'{"accepted":0,"duplicates":1}'
+    assert send(pennon, event(event_id="flood-0")).body == b'{"accepted":1}'
+
+
 # -- traces
 
 

@@ -41,7 +41,6 @@ from fanion.model.api_key import KeyRecord
 from fanion.model.canonical import DUPLICATE, VERIFIED
 
 NO_ID: Final = bytes(16)
-TRACES: Final = b"redpennon/traces"
 
 
 def accepted(count: int, duplicates: int) -> Reply:
@@ -106,8 +105,9 @@ class _Keeper:
             return self._ingest.keep(environment, received_ns, body, accepted(count, 0), whole=True)
         ids: list[str | bytes | None] = [event.event_id for event in checked]
         repeated = None
+        scope = f"{NAME}/{environment}".encode()
         if any(id is not None for id in ids):
-            repeated = self._event_ids.reserve(f"{NAME}/{environment}".encode(), ids)
+            repeated = self._event_ids.reserve(scope, ids)
         reserved = [] if repeated is None else [repeated]
         try:
             dispositions = bytearray(len(checked) if repeated is None else repeated.dispositions)
@@ -117,7 +117,7 @@ class _Keeper:
             if duplicates == len(checked):
                 sequence = 0
             else:
-                used = self._use_traces(environment, checked, signer, dispositions)
+                used = self._use_traces(scope, environment, checked, signer, dispositions)
                 if used is not None:
                     reserved.append(used)
                     hashes += used.hashes
@@ -137,6 +137,7 @@ class _Keeper:
 
     def _use_traces(
         self,
+        tenant: bytes,
         environment: str,
         checked: list[Checked],
         signer: TraceSigner | None,
@@ -157,7 +158,7 @@ class _Keeper:
                 tokens.append(found.serial + event.name.encode())
         if not tokens:
             return None
-        used = self._replays.reserve(TRACES, tokens)
+        used = self._replays.reserve(tenant, tokens)
         for number, replayed in zip(numbers, used.dispositions, strict=True):
             if not replayed:
                 dispositions[number] = VERIFIED
