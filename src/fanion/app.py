@@ -231,7 +231,8 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
 
         def run_operations() -> None:
             named = [("pipeline", row, PIPELINE_STILL_S / 4) for row in others]
-            asyncio.run(operations.run(listening, rows, named, own, data))
+            names = operations.HostNames(config.server.operations_host, config.server.operations_names)
+            asyncio.run(operations.run(listening, rows, named, own, data, names))
 
         def on_ready() -> None:
             print(f"fanion serves generation {generation} of {data} on {url}")

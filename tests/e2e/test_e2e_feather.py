@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.server import CLIENT_KEY, OTHER_KEY, Running
+from tests.e2e.server import CLIENT_KEY, OTHER_KEY, Running, wait_until
 
 BULK = "/v1/evaluate/bulk"
 ONE = "/v1/evaluate"
@@ -189,6 +192,26 @@ def test_operations_answer_on_the_loopback_address(server: Running) -> None:
     assert (ready["ready"], ready["reasons"], ready["notes"]) == (True, [], [])
     assert sorted(worker["pid"] for worker in ready["workers"]) == sorted(server.workers())
     assert [worker["worker"] for worker in ready["workers"]] == [0, 1]
+
+
+def test_metrics_are_told_to_nobody_who_asks_under_another_name(
+    serve: Callable[..., Running], data: Path
+) -> None:
+    running = serve(
+        "--workers", "1", data=data, environment={"FANION_SERVER_OPERATIONS_NAMES": "fanion.internal"}
+    )
+
+    def status(path: str, host: str) -> int:
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", running.operations_port)
+        ) as connection:
+            connection.request("GET", path, headers={"Host": host})
+            return connection.getresponse().status
+
+    wait_until(lambda: status("/readyz", "page.example") == 200)
+    assert [status("/metrics", host) for host in ("page.example", "fanion.internal", "10.0.0.7:8081")] == [
+        *(403, 200, 200)
+    ]
 
 
 def test_metrics_are_counted_over_all_workers(server: Running) -> None:

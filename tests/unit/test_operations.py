@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fanion.process import operations as module
-from fanion.process.operations import Listener, Operations
+from fanion.process.operations import HostNames, Listener, Operations
 from fanion.process.pulse import Pulse
 from fanion.process.sockets import operations_socket
 from fanion.process.supervisor import Watched
@@ -143,7 +143,9 @@ async def exchange(*requests: bytes, close: bool = False) -> list[bytes]:
     """Answers to requests that are sent on connections opened in this order, all at once."""
     heartbeats = Heartbeats(1)
     heartbeats.rows[0].clear(Standing(reasons=("journal: full",)))
-    listener = Listener(Operations(heartbeats.rows, lambda: b"fanion_up 1\n"))
+    listener = Listener(
+        Operations(heartbeats.rows, lambda: b"fanion_up 1\n"), HostNames("ops.internal", " a, B.example.")
+    )
     with operations_socket("127.0.0.1", 0) as listening:
         await listener.start(listening)
         pairs = []
@@ -201,3 +203,49 @@ def test_a_probe_is_answered_however_many_connections_are_held(monkeypatch: pyte
     *held, asked = asyncio.run(exchange(*[b"GET "] * 12, b"GET /healthz HTTP/1.1\r\n\r\n", close=False))
     assert asked.startswith(b"HTTP/1.1 200 ")
     assert set(held) <= {b"", b"reset"}
+
+
+BY_NAME = [
+    "127.0.0.1:8081",
+    "10.2.3.4",
+    "[::1]:8081",
+    "[fd00::7]",
+    "localhost:8081",
+    "LOCALHOST.",
+    "a.localhost",
+    "ops.internal:8081",
+    "a",
+    "b.Example:80",
+]
+OTHERS = [
+    "evil.example:8081",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "x.a",
+    "127.1",
+    "[evil]",
+    "",
+    "ops",
+]
+
+
+@pytest.mark.parametrize("host", BY_NAME)
+def test_who_asks_by_an_address_or_a_name_of_this_server_reads_all(host: str) -> None:
+    head = f" HTTP/1.1\r\nhOsT: {host}\r\n\r\n".encode()
+    metrics, ready = asyncio.run(exchange(b"GET /metrics" + head, b"GET /readyz" + head))
+    assert metrics.startswith(b"HTTP/1.1 200 ")
+    assert b'"workers"' in ready
+
+
+@pytest.mark.parametrize("host", OTHERS)
+def test_a_page_whose_own_name_resolves_here_reads_no_metrics_and_probes_go_on(host: str) -> None:
+    head = f" HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    two = b" HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"
+    asked = (b"GET /metrics" + head, b"GET /readyz" + head, b"GET /healthz" + head, b"GET /metrics" + two)
+    metrics, ready, alive, twice = asyncio.run(exchange(*asked))
+    for refused in (metrics, twice):
+        assert refused.startswith(b"HTTP/1.1 403 ")
+        assert b"fanion_up" not in refused
+        assert b"server.operations_names" in refused
+    assert (ready[:13], ready.rsplit(b"\r\n", 1)[1]) == (b"HTTP/1.1 503 ", b'{"ready":false}')
+    assert alive.startswith(b"HTTP/1.1 200 ")

@@ -49,6 +49,12 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=0, le=65_535, description="port of these three; 0: a free one"),
     ] = 8081
+    operations_names: Annotated[
+        str,
+        Meta(
+            description="names, besides localhost and addresses, by which /metrics may be asked; commas between"
+        ),
+    ] = ""
     trusted_proxies: Annotated[
         str,
         Meta(description="addresses and networks whose X-Forwarded-For names a key's source; empty: none"),
