@@ -14,7 +14,7 @@ import pytest
 from granian.http import HTTP1Settings
 
 from fanion._core.connections import Connections
-from fanion.process.heads import HeadWatch, port_of, ports_served
+from fanion.process.heads import PIECE, HeadWatch, port_of, ports_served
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -144,7 +144,7 @@ def test_the_one_that_is_served_is_spared_and_the_one_that_trickles_is_not(pairs
 
         task = loop.create_task(watcher())
         await asyncio.sleep(0)
-        assert ports_served(loop) == {None, served.getsockname()[1]}
+        assert await ports_served(loop) == {None, served.getsockname()[1]}
         watch = HeadWatch(loop, pairs.port, 0.25)
         watch.start()
         slow.setblocking(False)
@@ -162,6 +162,37 @@ def test_the_one_that_is_served_is_spared_and_the_one_that_trickles_is_not(pairs
         watch.stop()
         gone.set()
         await task
+
+    asyncio.run(run())
+
+
+def test_thousands_of_streams_are_asked_in_pieces_and_who_came_meanwhile_is_spared() -> None:
+    """A stretch of 10 ms and more at 5,000 streams was every other connection's, once a look."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        gone = asyncio.Event()
+
+        async def handle(scope: dict[str, object]) -> None:
+            await gone.wait()
+
+        tasks = [loop.create_task(handle({"client": ("::1", port)})) for port in range(1, 5_001)]
+        await asyncio.sleep(0)
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while not gone.is_set():
+                turns += 1
+                tasks.append(loop.create_task(handle({"client": ("::1", 10_000 + turns)})))
+                await asyncio.sleep(0)
+
+        other = loop.create_task(others())
+        found = await ports_served(loop)
+        assert turns >= 5_000 // PIECE
+        assert found >= {None, *range(1, 5_001), *range(10_001, 10_001 + turns - 1)}
+        gone.set()
+        await asyncio.gather(other, *tasks)
 
     asyncio.run(run())
 

@@ -4,7 +4,8 @@ The HTTP server has one timer for a head and for an idle connection, set to `ser
 looks at its connections itself, five times within a head's time or each second, and ends those that were owed
 something all that time and were sent nothing (`fanion._core.connections`), unless a request of theirs is being
 served: what that may take is bounded elsewhere. Nothing of it is on a request's path: who is being served is asked
-of the event loop's tasks, and only once there is a connection to end.
+of the event loop's tasks, only once there is a connection to end, and of `PIECE` tasks at a time, since event
+streams may be thousands of them. Those that came meanwhile are asked last, at once with the end.
 
 An event loop that was busy says nothing about its peers: after a look that came late the counting begins anew.
 """
@@ -12,6 +13,7 @@ An event loop that was busy says nothing about its peers: after a look that came
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 import os
@@ -27,6 +29,10 @@ LOOKS = 5
 INTERVAL_S_MAX = 1.0
 LATE = 0.5
 """Of an interval."""
+PIECE = 500
+"""Tasks that are asked between two turns of the event loop: a millisecond."""
+ROUNDS_MAX = 8
+"""In which tasks that came meanwhile are asked in pieces; then the rest at once."""
 CALLS_MAX = 8
 """Coroutines between the server's task and the application's."""
 
@@ -41,6 +47,7 @@ class HeadWatch:
         self._looks = math.ceil(timeout_s / self._interval_s)
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._stopped = False
         self.ended = 0
 
@@ -51,6 +58,8 @@ class HeadWatch:
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._ending is not None:
+            self._ending.cancel()
 
     def _again(self) -> None:
         self._due = self._loop.time() + self._interval_s
@@ -68,14 +77,23 @@ class HeadWatch:
         if (error := looking.exception()) is not None:
             log.error("the connections can't be looked at", extra={"reason": str(error)})
         elif found := looking.result():
-            self._end(found)
+            self._ending = self._loop.create_task(self._end(found))
+            return
         self._again()
 
-    def _end(self, found: list[tuple[int, int, int]]) -> None:
-        served = ports_served(self._loop)
-        for fd, cookie, sent in found:
-            if port_of(fd) not in served:
-                self.ended += self._connections.end(fd, cookie, sent)
+    async def _end(self, found: list[tuple[int, int, int]]) -> None:
+        try:
+            served = await ports_served(self._loop)
+            for (
+                fd,
+                cookie,
+                sent,
+            ) in found:  # nothing is awaited: a request that came meanwhile would not be known
+                if port_of(fd) not in served:
+                    self.ended += self._connections.end(fd, cookie, sent)
+        finally:
+            if not self._stopped:
+                self._again()
 
 
 def port_of(fd: int) -> int | None:
@@ -92,21 +110,35 @@ def port_of(fd: int) -> int | None:
     return None
 
 
-def ports_served(loop: asyncio.AbstractEventLoop) -> set[int | None]:
-    """The ports of the other ends of all requests that the application has and has not answered yet; None, for a
-    connection whose other end has gone, is among them. Two peers of one port are not told apart: one that is served
-    spares the other."""
+async def ports_served(loop: asyncio.AbstractEventLoop) -> set[int | None]:
+    """The ports of the other ends of all requests that the application has and has not answered yet, as of the
+    last turn of the event loop; None, for a connection whose other end has gone, is among them. Two peers of one
+    port are not told apart: one that is served spares the other."""
     found: set[int | None] = {None}
-    for task in asyncio.all_tasks(loop):
-        waiting: Any = task.get_coro()
-        for _ in range(CALLS_MAX):
-            frame = getattr(waiting, "cr_frame", None)
-            if frame is None:
-                break
-            scope = frame.f_locals.get("scope")
-            if isinstance(scope, dict):
-                with suppress(KeyError):
-                    found.add(int(scope["client"][1]))
-                    break
-            waiting = waiting.cr_await  # the server's own coroutine awaits the application's
+    asked: set[asyncio.Task[Any]] = set()
+    for rounds_left in reversed(range(ROUNDS_MAX)):
+        new = asyncio.all_tasks(loop) - asked
+        if len(new) <= PIECE or not rounds_left:
+            break
+        pieces = iter(new)
+        while piece := list(itertools.islice(pieces, PIECE)):
+            found.update(map(port_served, piece))
+            await asyncio.sleep(0)
+        asked |= new
+    found.update(map(port_served, new))
     return found
+
+
+def port_served(task: asyncio.Task[Any]) -> int | None:
+    """The port of the other end of the request that the task serves; None where it serves none."""
+    waiting: Any = task.get_coro()
+    for _ in range(CALLS_MAX):
+        frame = getattr(waiting, "cr_frame", None)
+        if frame is None:
+            break
+        scope = frame.f_locals.get("scope")
+        if isinstance(scope, dict):
+            with suppress(KeyError):
+                return int(scope["client"][1])
+        waiting = waiting.cr_await  # the server's own coroutine awaits the application's
+    return None
