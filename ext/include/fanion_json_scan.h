@@ -95,6 +95,51 @@ static inline int fanion_json_is_space(uint8_t byte) {
     return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
 }
 
+typedef struct {
+    const uint8_t *at; /* behind the opening quote */
+    size_t length;
+} fanion_json_text;
+
+static inline const uint8_t *fanion_json_blanks_end(const uint8_t *at, const uint8_t *end) {
+    while (at < end && fanion_json_is_space(*at)) at++;
+    return at;
+}
+
+/* Behind the string that begins at `at`, and its text; NULL where there is none, or it has an escape or a control
+ * character in it. */
+static inline const uint8_t *fanion_json_plain_text(const uint8_t *at, const uint8_t *end, fanion_json_text *text) {
+    if (at >= end || *at != '"') return NULL;
+    text->at = ++at;
+    while (at < end && *at != '"') {
+        if (*at < ' ' || *at == '\\') return NULL;
+        at++;
+    }
+    text->length = (size_t)(at - text->at);
+    return at < end ? at + 1 : NULL;
+}
+
+/* Behind the value that begins at `at`, by brackets and quotes alone; NULL where it has no end. */
+static inline const uint8_t *fanion_json_value_end(const uint8_t *at, const uint8_t *end) {
+    const uint8_t *const start = at;
+    uint64_t depth = 0;
+    while (at < end) {
+        if (*at == '"') {
+            at = fanion_json_string_end(at, end);
+            if (at == NULL) return NULL;
+            if (depth == 0) return at;
+            continue;
+        }
+        if (*at == '{' || *at == '[') depth++;
+        if (*at == '}' || *at == ']') {
+            if (depth == 0) return at > start ? at : NULL;
+            if (--depth == 0) return at + 1;
+        }
+        if (depth == 0 && (*at == ',' || fanion_json_is_space(*at))) return at > start ? at : NULL;
+        at++;
+    }
+    return NULL;
+}
+
 static inline int fanion_json_is_number(uint8_t byte) {
     return (byte >= '0' && byte <= '9') || byte == '.' || byte == 'e' || byte == 'E' || byte == '+' || byte == '-';
 }

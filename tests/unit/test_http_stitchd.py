@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
 
+from fanion._core.list_block import ListReader, pack, rows_of
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config, Limiter
 from fanion.dialects.stitchd.events import value_kind
@@ -33,6 +35,8 @@ HEADERS = {"x-sdk-key": "sdk_live_unit"}
 
 class StitchdSnapshot:
     """One environment, compiled, with its lists in memory."""
+
+    readers_missing = False
 
     def __init__(self) -> None:
         events = [{"key": "page_view", "value_type": "count"}]
@@ -62,6 +66,13 @@ class StitchdSnapshot:
 
     def member(self, environment: str, name: str, member: bytes) -> bool:
         return member.decode() in self.lists.get(name, ())
+
+    def list_reader(self, environment: str, name: str) -> ListReader | None:
+        if self.readers_missing:
+            raise LookupError(name)
+        rows = rows_of(1, 2, [member.encode() for member in self.lists.get(name, ())])
+        block = bytes(8) + pack(1, 0, 0, sorted(rows))
+        return ListReader(lambda key: True, lambda: memoryview(block), 1, 2) if rows else None
 
 
 @pytest.fixture
@@ -196,3 +207,59 @@ def test_number_beyond_a_double_is_400_wherever_it_stands(caller: Caller, number
     assert envelope(ask(caller, "/evaluate", asked)) == (400, "INVALID_ARGUMENT")
     assert caller.parts.journal.records == []
     assert ask(caller, "/events", more.replace(number, b"1e308")).status == 202
+
+
+PAIRS = [
+    b'{"segment_key":"beta","context_type":"user","context_key":"u1"}',
+    b'{ "context_key" : "u2",\t"segment_key":"beta","context_type":"user" }',
+    b'{"segment_key":"beta","context_type":"user","context_key":"u3"}',
+    b'{"segment_key":"beta","context_type":"device","context_key":"u1"}',
+    '{"segment_key":"beta","context_type":"user","context_key":"ü"}'.encode(),
+    b'{"segment_key":"beta","context_type":"user","context_key":"u\\u0031"}',
+    b'{"segment_key":"beta","context_type":"user","context_key":"u1","zz":[[],{"a":"]"},1]}',
+    b'{"zz":1e3,"segment_key":"beta","y":null,"context_type":"user","context_key":"u1"}',
+]
+WRONG = [
+    b'{"segment_key":"beta","context_type":"user"}',
+    b'{"segment_key":"none","context_type":"user","context_key":"u1"}',
+    b'{"segment_key":"beta","segment_key":"none","context_type":"user","context_key":"u1"}',
+    b'{"segment_key":"beta","context_type":"user","context_key":1}',
+    b'{"segment_key":"beta","context_type":"user","context_key":"\xff"}',
+    b'{"segment_key":"beta","context_type":"user","context_key":"a\x01b"}',
+    b'{"segment_key":"beta","context_type":"user","context_key":"u1","zz":1e999}',
+    b'{"segment_key":"beta","context_type":"user","context_key":"u1","zz":[}',
+    b'{"segment_key":"beta","context_type":"user","context_key":"%b"}' % (b"a" * 70_000),
+    b"1",
+    b"",
+]
+
+
+def test_pairs_that_are_answered_in_one_pass_have_the_answers_of_the_loop(caller: Caller) -> None:
+    snapshots: Any = caller.parts.snapshots
+    draw = random.Random(20261128)
+    plain = 0
+    for _ in range(600):
+        few = draw.choice((PAIRS[:5], PAIRS))
+        items = [draw.choice(few) for _ in range(draw.choice((0, 1, 3, 400)))]
+        if draw.random() < 0.3:
+            items.insert(draw.randint(0, len(items)), draw.choice(WRONG))
+        body = draw.choice((b"", b" \n")) + b"[" + draw.choice((b",", b" , ")).join(items) + b"]"
+        if draw.random() < 0.2:
+            at = draw.randrange(len(body))
+            body = body[:at] + draw.choice((b"", b",", b'"', b"\\", b"}")) + body[at + draw.randint(0, 1) :]
+        found = []
+        for missing in (False, True):
+            snapshots.snapshot.readers_missing = missing
+            found.append(ask(caller, "/segments/batch-list-check", body))
+        assert found[0] == found[1], body
+        plain += found[0].status == 200
+    assert 200 < plain < 500
+
+
+def test_plain_pairs_of_a_list_need_no_look_up_of_the_loop(caller: Caller) -> None:
+    snapshots: Any = caller.parts.snapshots
+    snapshots.snapshot.member = None
+    for item in PAIRS[:5]:
+        assert ask(caller, "/segments/batch-list-check", b"[%b]" % b",".join([item] * 500)).status == 200
+    body = b"[%b]" % b",".join([PAIRS[6]] * 500)
+    assert ask(caller, "/segments/batch-list-check", body).body.count(b"true") == 500

@@ -265,6 +265,13 @@ class PinnedGeneration:
         except ValueError as error:
             raise StoreError(f"the store's lists can't be read: {error}") from error
 
+    def list_reader(self, environment: str, list_name: str) -> ListReader | None:
+        """Of a list segment, until `release`; None for one that is empty or unknown."""
+        try:
+            return self._lists[environment, list_name]
+        except KeyError:
+            return self._open_list(environment, list_name)
+
     def _open_list(self, environment: str, list_name: str) -> ListReader | None:
         """The reader of a list, kept until `release`; None for one that is empty or unknown."""
         transaction = self._open()

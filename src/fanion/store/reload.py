@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 import xxhash
 
+from fanion._core.list_block import ListReader
 from fanion.errors import BundleError, StoreError
 from fanion.model.api_key import KeyRecord, hash_key
 from fanion.model.signing import SigningKeys
@@ -64,6 +65,8 @@ class Snapshot(Generic[View]):
         """Monotonic seconds when the store last said that this generation is the current one."""
         self.member: Callable[[str, str, bytes], bool] = pinned.member
         """(environment, list name, member) -> whether the list segment holds it."""
+        self.list_reader: Callable[[str, str], ListReader | None] = pinned.list_reader
+        """(environment, list name) -> its reader, for many look-ups at once; None: empty or unknown."""
         self._pinned = pinned
         self._make_view = make_view
         self._now = now

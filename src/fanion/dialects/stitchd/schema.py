@@ -15,9 +15,16 @@ import msgspec
 from msgspec import Raw
 
 from fanion.config import Limits
-from fanion.dialects.wire.bodies import MAP_BYTES_FREE, REFUSED, Body, Int64
+from fanion.dialects.wire.bodies import BYTE_ORDER_MARK, MAP_BYTES_FREE, REFUSED, Body, Int64
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers, place_of, read_all
+from fanion.dialects.wire.json_bounds import (
+    UNSCANNED_BYTES_MAX,
+    check_batch,
+    check_bounds,
+    check_numbers,
+    place_of,
+    read_all,
+)
 
 DOUBLE_BITS: Final = 1_023
 """An integer of more bits may lie above every double."""
@@ -116,6 +123,8 @@ class Bodies:
         self._batch: CountedBody[Batch] = CountedBody(
             BatchClosed, Batch, limits, lambda batch: 2 + len(batch.events)
         )
+        self.text_bytes_max = limits.json_string_bytes_max
+        self._items = msgspec.json.Decoder(list[Raw]).decode
         self._wrapper = msgspec.json.Decoder(dict[str, Raw])
         self._cut = msgspec.json.Decoder(RawBatch).decode
 
@@ -161,6 +170,8 @@ class Bodies:
         """A bare array, or an object of which one member is an array (docs/apis/stitchd.md: Batch membership
         checks)."""
         start = body.lstrip(b" \t\r\n")[:1]
+        if start == BYTE_ORDER_MARK[:1]:
+            raise fault_of(msgspec.DecodeError(), body)
         if start == b"{":
             body = self._unwrap(body)
         pairs = self._pairs.decode(body)
@@ -168,6 +179,24 @@ class Bodies:
             for number, pair in enumerate(pairs):
                 self.check_text(f"[{number}].context_key", pair.context_key, body)
         return pairs
+
+    def is_text(self, body: bytes) -> bool:
+        """Whether the body is UTF-8."""
+        try:
+            return body.isascii() or bool(body.decode())
+        except UnicodeDecodeError:
+            return False
+
+    def is_list_within_bounds(self, body: bytes) -> bool:
+        """Of a body that is worth it: whether it is a JSON array that no bound refuses, whatever its items are."""
+        if len(body) <= UNSCANNED_BYTES_MAX or body.lstrip(b" \t\r\n")[:1] != b"[":
+            return False
+        try:
+            check_bounds(body, self._limits, batch=True)
+            self._items(body)
+        except (*REFUSED, Fault):
+            return False
+        return True
 
     def _unwrap(self, body: bytes) -> bytes:
         try:

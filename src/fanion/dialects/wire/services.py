@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fanion._core.list_block import ListReader
 from fanion._core.window import Reservation
 from fanion.config import Config
 from fanion.dialects.wire.stamps import RequestIds, UtcClock
@@ -60,6 +61,10 @@ class Snapshot(Protocol):
     @property
     def member(self) -> Callable[[str, str, bytes], bool]:
         """(environment, list name, member) -> whether the list segment holds it."""
+
+    @property
+    def list_reader(self) -> Callable[[str, str], ListReader | None]:
+        """(environment, list name) -> its reader, for many look-ups at once; None: empty or unknown."""
 
 
 class Snapshots(Protocol):
