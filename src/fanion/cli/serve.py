@@ -20,7 +20,7 @@ from fanion.pipeline import missing_library
 @click.option(
     "--interface",
     type=click.Choice(["asgi", "rsgi"]),
-    help="Between HTTP server and application; rsgi costs less a request [default: asgi].",
+    help="Between HTTP server and application; see docs/interfaces.md [default: asgi].",
 )
 @click.option(
     "--ack",

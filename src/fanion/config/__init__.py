@@ -31,7 +31,9 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
     interface: Annotated[
         Literal["asgi", "rsgi"],
-        Meta(description="asgi, or rsgi: less CPU a request; how they differ: docs/interfaces.md"),
+        Meta(
+            description="asgi or rsgi, between HTTP server and application; how they differ: docs/interfaces.md"
+        ),
     ] = "asgi"
     runtime_mode: Annotated[
         Literal["auto", "mt", "st"],

@@ -1,4 +1,4 @@
-"""RSGI: the same handler behind the HTTP server's own interface, which costs less than ASGI does.
+"""RSGI: the same handler behind the HTTP server's own interface.
 
 A request is handed to `http.app`'s handler as ASGI has it: its line and headers by `Line`, its body and its answer
 by `Exchange`. Routes, the order of checks and replies are the handler's. What a caller can see of the difference
