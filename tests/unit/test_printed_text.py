@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from fanion import cli
 from fanion.cli import end, group
 from fanion.cli.common import print_table
 from fanion.cli.journal import _print
@@ -77,3 +78,12 @@ def test_event_that_a_client_named_is_printed_and_not_obeyed(
     shown = capfdbinary.readouterr().out.decode()
     assert OBEYED.search(shown) is None
     assert json.loads(shown)["flag_key"] == EVIL
+
+
+def test_no_command_prints_past_these_functions() -> None:
+    own = {"text.py", "common.py"}  # the second: tables that are drawn, of cells that were made text
+    modules = [module for module in Path(cli.__file__).parent.glob("*.py") if module.name not in own]
+    assert len(modules) > 10
+    assert not [
+        module.name for module in modules if re.search(r"click\.s?echo\(|\bprint\(", module.read_text())
+    ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from fanion.cli.common import configuration, data_option, print_table
+from fanion.cli.common import NamedPath, configuration, data_option, print_table
 from fanion.cli.text import echo
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="[default: table]"
 )
 @click.option(
-    "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the days, as SVG, into this file."
+    "--plot", type=NamedPath(path_type=Path, dir_okay=False), help="Draw the days, as SVG, into this file."
 )
 def command(
     data: Path,
