@@ -16,6 +16,8 @@ from tests.unit.http_standins import Answered, Caller
 from tests.unit.ofrep_world import CLIENT, FLAGS, SERVER, make_caller, post
 
 COUNT = 2_500
+NAMED = 1_000
+"""The most that one request may name."""
 MANIFEST = "/openfeature/v0/manifest"
 
 
@@ -51,7 +53,7 @@ QUESTIONS: list[tuple[str, Callable[[Caller], Answered]]] = [
     (
         "named",
         lambda caller: post(
-            caller, FLAGS, body(*(f"flag-{n}" for n in range(3_000, 0, -1)), targetingKey="a")
+            caller, FLAGS, body(*(f"flag-{n}" for n in range(2_000, 2_000 - NAMED, -1)), targetingKey="a")
         ),
     ),
     ("the manifest", lambda caller: caller.call("GET", MANIFEST, key=CLIENT.encode())),
@@ -64,7 +66,7 @@ def test_an_answer_in_pieces_is_the_answer_in_one(
 ) -> None:
     in_pieces = ask(caller)
     assert in_pieces.status == 200
-    assert len(in_pieces.json()["flags"]) > COUNT / 2
+    assert len(in_pieces.json()["flags"]) >= NAMED
     monkeypatch.setattr(pieces, "PIECE_FLAGS", 10**6)
     monkeypatch.setattr(served.Served, "large", False)
     whole = ask(caller)
@@ -84,14 +86,21 @@ def turns_during(caller: Caller, ask: Callable[[], Answered], monkeypatch: pytes
     return count
 
 
-@pytest.mark.parametrize("named", [(), tuple(f"none-{number}" for number in range(COUNT))])
+@pytest.mark.parametrize("named", [(), tuple(f"none-{number}" for number in range(NAMED))])
 def test_others_are_answered_between_pieces(
     caller: Caller, monkeypatch: pytest.MonkeyPatch, named: tuple[str, ...]
 ) -> None:
     def ask() -> Answered:
         return post(caller, FLAGS, body(*named, targetingKey="a"))
 
-    assert turns_during(caller, ask, monkeypatch) >= COUNT // PIECE_FLAGS
+    assert turns_during(caller, ask, monkeypatch) >= (len(named) or COUNT) // PIECE_FLAGS
+
+
+def test_more_names_than_a_request_may_have_are_refused(caller: Caller) -> None:
+    asked = post(caller, FLAGS, body(*(f"none-{number}" for number in range(NAMED + 1)), targetingKey="a"))
+    assert asked.status == 400
+    assert "context.fanion.flags" in asked.json()["errorDetails"]
+    assert "1000" in asked.json()["errorDetails"]
 
 
 def test_an_answer_is_none_to_keep_where_another_generation_came_meanwhile(caller: Caller) -> None:

@@ -388,6 +388,8 @@ def test_sql_sees_what_counts(journal: Journal) -> None:
     assert ask(journal.directory, "SELECT current_setting('enable_progress_bar')")[1] == [(False,)]
     with pytest.raises(RowsError, match="no_such"):
         ask(journal.directory, "SELECT no_such FROM rows")
+    fetching = "SELECT value FROM duckdb_settings() WHERE name = 'autoinstall_known_extensions'"
+    assert ask(journal.directory, fetching)[1] == [("false",)]
     for nothing in ("", " ; ", "-- nothing"):
         with pytest.raises(RowsError, match="asks for nothing"):
             ask(journal.directory, nothing)

@@ -55,6 +55,7 @@ def open_rows(directory: Path, chosen: Callable[[File], bool] = lambda _: True) 
         with engine.connect() as connection:
             connection.execute(f"SET memory_limit = '{MEMORY}'")
             connection.execute("SET temp_directory = $1", [str(spilled)])
+            connection.execute("SET autoinstall_known_extensions = false")  # nothing is fetched from anywhere
             connection.execute("SET enable_progress_bar = false")  # it went to standard output
             none = connection.from_arrow(arrow().table(arrow().record_batch(Expander({}).take())))
             rows_of = _with_all(connection.read_parquet(files, union_by_name=True), none) if files else none

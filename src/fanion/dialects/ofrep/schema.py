@@ -3,7 +3,7 @@ targeting key, which is text, and one member of the context by which a client na
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -31,9 +31,10 @@ class Request(msgspec.Struct, gc=False):
 
 
 class Selection(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """The context's own member: the flags that are asked for."""
+    """The context's own member: the flags that are asked for. Each is looked up by its name; who wants more asks
+    for all."""
 
-    flags: list[str]
+    flags: Annotated[list[str], msgspec.Meta(max_length=1_000)]
 
 
 class Who(NamedTuple):
