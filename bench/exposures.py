@@ -4,7 +4,7 @@ In process and interleaved: in each round the same calls without recording, with
 and with units that are new, whose record is made, hashed and published. The median of the rounds counts; the
 difference to the first is what recording costs. `--units`: how many millions of units the table of marks is met
 with, on two days.
-What it can't show: the writer's share, which runs beside, and requests, which `bench.http_ratio` measures.
+What it can't show: the writer's share, which runs beside, and requests, which `bench.exposures_served` measures.
 """
 
 from __future__ import annotations
@@ -30,17 +30,24 @@ from fanion.journal import JournalSettings, JournalWriter
 
 CALLS = 2_000
 RECORDED = "exposures: {record: splits}"
+NOT_RECORDED = "exposures: {record: off}"
 Ask = Callable[[Bundle, int, str], object]
+
+
+def recorded_files(folder: Path, *, recorded: bool = True) -> Path:
+    """The demo world's files, which record every split, or nothing; the document to publish."""
+    said = RECORDED if recorded else NOT_RECORDED
+    for path in definitions.DEMO.parent.glob("demo*"):
+        text = path.read_text()
+        if path.suffix == ".yaml":
+            text = text.replace("          production:\n", f"          production:\n            {said}\n")
+        (folder / path.name).write_text(text)
+    return folder / "demo.yaml"
 
 
 def worlds(folder: Path) -> dict[str, Bundle]:
     """The demo world's environments, recorded."""
-    for path in definitions.DEMO.parent.glob("demo*"):
-        text = path.read_text()
-        if path.suffix == ".yaml":
-            text = text.replace("          production:\n", f"          production:\n            {RECORDED}\n")
-        (folder / path.name).write_text(text)
-    loaded = definitions.load([folder / "demo.yaml"], vocabulary())
+    loaded = definitions.load([recorded_files(folder)], vocabulary())
     found = {}
     for lowered in loaded.environments:
         tables = {name: one for name, one in renderers().items() if name in lowered.identifiers}
