@@ -92,6 +92,13 @@ def stitchd(units: list[str]) -> object:
     return {"events": [{**fixed, "context_key": unit} for unit in units]}
 
 
+def neutral(units: list[str]) -> object:
+    fixed = {"type": "metric", "time": NOW, "metric": "purchase", "value": 1.5}
+    return {
+        "events": [{**fixed, "id": f"e-{unit}", "unit": {"kind": "userId", "sha256": unit}} for unit in units]
+    }
+
+
 def ofrep(units: list[str]) -> object:
     return {"context": {"targetingKey": units[0], "country": "DE"}}
 
@@ -101,6 +108,7 @@ APIS = (
     Api("/v1/events", {"X-API-Key": "00000000-0000-0000-0000-000000000000"}, redpennon, 202),
     Api("/v1/events/batch", {"Authorization": "Bearer traffical_sk_demo"}, traffical, 200),
     Api(f"{STITCHD}/events/batch", {"x-sdk-key": "sdk_live_demo"}, stitchd, 202),
+    Api("/fanion/v1/events", {"Authorization": "Bearer neutral_demo_client"}, neutral, 200),
     Api("/ofrep/v1/evaluate/flags", {"Authorization": "Bearer ofrep_demo_server"}, ofrep, 0),
 )
 
@@ -256,7 +264,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--clients", type=int, default=10, help="in turn through the APIs")
+    parser.add_argument("--clients", type=int, default=12, help="in turn through the APIs")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--directory", type=Path, help="parent of the temporary data directory")
     options = parser.parse_args()
