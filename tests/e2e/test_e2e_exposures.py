@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fanion import definitions
 from fanion.dialects import canonical_forms
 from fanion.journal.reader import JournalReader
@@ -223,6 +225,7 @@ def rows_of(data: Path) -> list[Row]:
     return [row for record in records for row in expand_rows(record, "m", canonical_forms())]
 
 
+@pytest.mark.timeout(120 + UNITS // 50)
 def test_who_reached_a_split_is_in_the_journal_through_all_apis(
     tmp_path: Path, serve: Callable[..., Running]
 ) -> None:
