@@ -41,7 +41,9 @@ cdef class Bundle(BundleView):
     cdef const fanion_outcome *decide(self, uint32_t decision) except NULL
     cdef const fanion_outcome *decide_number(self, uint32_t decision) except NULL
     cdef const fanion_entry *visible(self, int table, str key, bint client) except? NULL
-    cdef uint32_t fragment_of(self, const fanion_entry *entry, int table, int *resolution, bint assigned) except? 0xFFFFFFFF
+    cdef uint32_t fragment_of(
+        self, const fanion_entry *entry, int table, int *resolution, bint assigned
+    ) except? 0xFFFFFFFF
     cdef int put_fragment(self, uint32_t number) except -1
     cdef int put_entry(self, const fanion_entry *entry, int table) except -1
     cdef tuple resolution(self, int table, str key, bint client, bint assigned)

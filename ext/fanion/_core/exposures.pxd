@@ -65,6 +65,6 @@ cdef class Exposing:
     cdef int find_unit(self, Binder binder) except -1
     cdef int note(self, Binder binder, const fanion_outcome *outcome, bint assigned, bint first) except -1
     cdef int write(
-        self, Binder binder, const fanion_reached *reached, const fanion_split *split, const char *unit, size_t length,
-        bytes kind, bint own, bint assigned,
+        self, Binder binder, const fanion_reached *reached, const fanion_split *split, const char *unit,
+        size_t length, bytes kind, bint own, bint assigned,
     ) except -1

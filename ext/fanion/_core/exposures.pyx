@@ -194,7 +194,9 @@ cdef class Recorder:
             return 0
         if self.marks.base != NULL:
             for n in range(count):
-                fanion_mark_put(<fanion_mark_line *> self.marks.lines(), self.marks.mask, self.pending[n].words, self.day)
+                fanion_mark_put(
+                    <fanion_mark_line *> self.marks.lines(), self.marks.mask, self.pending[n].words, self.day
+                )
         return 0
 
 

@@ -97,7 +97,8 @@ def list_records(const uint8_t[::1] data not None, uint64_t offset, uint64_t end
 
 
 def scan_ring(const uint8_t[::1] data not None, uint64_t salt, uint64_t above = 0):
-    """{sequence: (offset, span)} of every valid record of events or exposures above a sequence in a ring's data, wherever it lies."""
+    """{sequence: (offset, span)} of every valid record of events or exposures above a sequence in a ring's data,
+    wherever it lies."""
     cdef uint64_t available = data.shape[0], offset = 0
     cdef const fanion_record_header* record
     result = {}

@@ -109,8 +109,8 @@ cdef struct Sources:
 cdef class Shape:
     """`fanion.model.rows.RowShape`, compiled. ValueError where it holds more than fits.
 
-    `members`, `parts`: (path, column, reads, kind of unit or None, whether a unit is hashed). `variants`: (tag or None for all others, kind,
-    columns left out, whether parts make rows), the one of all others last.
+    `members`, `parts`: (path, column, reads, kind of unit or None, whether a unit is hashed). `variants`: (tag or
+    None for all others, kind, columns left out, whether parts make rows), the one of all others last.
     """
 
     cdef fanion_rows_object event, part
