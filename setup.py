@@ -18,6 +18,7 @@ sanitizer = os.environ.get("FANION_SANITIZE", "")
 only = set(filter(None, os.environ.get("FANION_ONLY", "").split(",")))
 
 compile_args = ["-std=c11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unused-function", "-pthread"]
+compile_args += ["-Werror=incompatible-pointer-types"]  # a bool has not all the bytes that an int is read by
 compile_args += ["-O1", "-g", "-UNDEBUG", "-DFANION_DEBUG=1"] if debug else ["-O3", "-g0"]
 link_args = ["-pthread"]
 if sanitizer:

@@ -158,7 +158,7 @@ static inline void fanion_window_put_tenant(uint64_t *hash, uint64_t tenant) {
 }
 
 /* The tenant's lane. *is_taken: whether it is its own or, as all are taken, shared; else it is nobody's yet. */
-static inline uint32_t fanion_window_lane(const fanion_window_control *control, uint64_t tenant, bool *is_taken) {
+static inline uint32_t fanion_window_lane(const fanion_window_control *control, uint64_t tenant, int *is_taken) {
     *is_taken = true;
     for (uint32_t lane = 0; lane < FANION_WINDOW_LANES; lane++) {
         uint64_t found = fanion_u64_load_acquire(&control->tenants[lane]);
