@@ -114,15 +114,15 @@ def make_handler(
                         await _answer_nobody(services, router, scope, headers, send)
                     return
                 target = other
+            dialect = target.dialect
             endpoint = target.methods.get(scope["method"])
             if endpoint is None:
-                reply = _other_method(target.dialect, target.methods, target.allow, scope["method"], headers)
-                answered(target.dialect.name, NO_ENDPOINT, reply[0].status)
+                reply = _other_method(dialect, target.methods, target.allow, scope["method"], headers)
+                answered(dialect.name, NO_ENDPOINT, reply[0].status)
                 await _send(reply, send)
                 return
             if len(headers) != len(pairs) or not headers.get(b"host"):
                 check_headers(pairs, scope["http_version"], single)
-            dialect = target.dialect
             raw_key = dialect.credentials(headers)
             snapshot = current()
             record = snapshot.known_key(raw_key)
@@ -176,20 +176,20 @@ def make_handler(
                 answer = endpoint.handler(snapshot, record, body, tail, headers)
             except (Condensed, Fault) as turn:
                 answer = _ask_again(turn, endpoint, snapshot, record, body, tail, headers)
-            reply = answer if isinstance(answer, tuple) else await answer
+            reply = answer if answer.__class__ is tuple else await answer  # type: ignore[misc]
         except BaseException as error:
             reply = _explain(error, services, router, watch, scope, headers, endpoint)
         head, payload = reply
         if endpoint is not None:
             if len(payload) > PIECE_BYTES:
                 if outgoing.take(len(payload)):
-                    answered(target.dialect.name, endpoint.name, head.status)
+                    answered(dialect.name, endpoint.name, head.status)
                     await outgoing.send(head, payload, receive, send)
                     return
-                head, payload = target.dialect.refuse(
+                head, payload = dialect.refuse(
                     Fault(FaultKind.OVERLOADED, "Too many large answers wait to be read.", retry_after_s=1)
                 )
-            answered(target.dialect.name, endpoint.name, head.status)
+            answered(dialect.name, endpoint.name, head.status)
         if at_once is not None:
             at_once(send, head, payload)
             return

@@ -177,10 +177,11 @@ def check_headers(headers: HeaderList, http_version: str, single: Set[bytes] = S
     are `single`: `SINGLE`, and those that a dialect's keys come in."""
     seen: set[bytes] = set()
     for name, value in headers:
-        if name == UNREADABLE:
-            raise Fault(FaultKind.BAD_REQUEST, f"The header {value.decode()} has bytes beyond ASCII.")
-        if name in seen and name in single:
-            raise Fault(FaultKind.BAD_REQUEST, f"The header {name.decode()} was sent more than once.")
+        if name in seen:
+            if name == UNREADABLE:
+                raise Fault(FaultKind.BAD_REQUEST, f"The header {value.decode()} has bytes beyond ASCII.")
+            if name in single:
+                raise Fault(FaultKind.BAD_REQUEST, f"The header {name.decode()} was sent more than once.")
         seen.add(name)
     if http_version not in HTTP_1_0 and not any(name == b"host" and value for name, value in headers):
         raise Fault(FaultKind.BAD_REQUEST, "The Host header is missing.")
