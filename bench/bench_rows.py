@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.rows import PLAIN_SHARE, columns, fill, plain
 
-EVENTS = 32_000
+EVENTS = 30_000
 
 
 def test_columns(benchmark: Any, tmp_path: Path) -> None:
