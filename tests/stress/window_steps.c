@@ -46,7 +46,7 @@ static enum size size;
 static const id ids[IDS] = {{{1ull << 60, 1}}, {{1ull << 60, 2}}, {{1ull << 60, 1}}, {{9ull << 60, 3}}};
 
 static const fanion_window *lane_of(uint64_t tenant) {
-    bool is_taken;
+    int is_taken;
     uint32_t lane;
     while (lane = fanion_window_lane(lanes[0].control, tenant, &is_taken), !is_taken)
         fanion_window_take_lane(lanes[0].control, lane, tenant);
