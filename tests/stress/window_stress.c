@@ -57,7 +57,10 @@ static void send(uint64_t writer, uint64_t *sequence, int round, const uint32_t 
     for (bool again = true; again;) {
         if (fanion_window_wants_growth(&window))
             fanion_window_grow(&window, fanion_u64_load_acquire(&window.claims->word));
-        fanion_window_reserve(&window, hashes, BATCH, writer, *sequence + 1, dispositions, entries);
+        if (!fanion_window_reserve(&window, hashes, BATCH, writer, *sequence + 1, dispositions, entries)) {
+            fanion_window_grow(&window, fanion_u64_load_acquire(&window.claims->word));
+            continue;
+        }
         if (next_random(state) % 4 == 0) {
             for (int i = 0; i < BATCH; i++)
                 if (dispositions[i] == FANION_WINDOW_NEW)
