@@ -17,6 +17,7 @@ import pytest
 
 from fanion._core.members import MemberSet
 from fanion._core.window import IdWindow, Reservation
+from fanion._core.window_rebuild import insert
 
 LARGEST = int(os.environ.get("WINDOW_BENCH_IDS", str(1 << 20)))
 SIZES = [1 << 16, 1 << 18, LARGEST]
@@ -42,7 +43,7 @@ class Filled:
         self.sequence = 0
         for _ in range(0, size * 3 // 2, 4096):
             self.sequence += 1
-            self.window.insert(os.urandom(4096 * HASH_BYTES), 1, self.sequence)
+            insert(self.window, os.urandom(4096 * HASH_BYTES), 1, self.sequence)
         self.window.settle(1, self.sequence)
 
     def keep(self, ids: list[str | bytes | None]) -> Reservation:

@@ -1,4 +1,4 @@
-/* The bounds of a JSON text, found in one pass over its bytes, before anything else looks at it.
+/* The bounds of a JSON text, found in one pass over its bytes, before all else looks at it. Long: one pass.
  *
  * Not a parser: it knows strings, brackets, numbers and words, and takes what lies between for the decoder's
  * business. What it passes may still be no JSON; what it refuses is beyond a bound, whatever else it is. An

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fanion._core.window import LANES, IdWindow, siphash
+from fanion._core.window_rebuild import insert
 
 KEY = bytes(range(16))
 
@@ -185,14 +186,14 @@ def test_bounds_of_writer_batch_and_key_are_told(tmp_path: Path, window: IdWindo
     with pytest.raises(ValueError, match="16 are needed"):
         IdWindow(str(tmp_path / "other"), 1024, b"short")
     with pytest.raises(ValueError, match="16 each"):
-        window.insert(bytes(15), 0, 1)
+        insert(window, bytes(15), 0, 1)
 
 
 def test_inserted_hashes_are_the_ids_of_later_requests(window: IdWindow) -> None:
     reservation = window.reserve(b"p", ["a", None, "b"], 0, 1)
     reservation.release()
-    assert window.insert(reservation.hashes, 3, 9) == 2
-    assert window.insert(reservation.hashes, 3, 9) == 0
+    assert insert(window, reservation.hashes, 3, 9) == 2
+    assert insert(window, reservation.hashes, 3, 9) == 0
     again = window.reserve(b"p", ["b"], 0, 1)
     assert (again.dispositions, again.waits) == (b"\2", [(3, 9)])
     again.release()
@@ -289,7 +290,7 @@ def test_a_window_is_grown_by_one_at_a_time_and_seen_by_all(tmp_path: Path) -> N
 def test_ids_put_back_from_the_journal_make_the_window_grow(tmp_path: Path) -> None:
     path = tmp_path / "window"
     window = IdWindow(str(path), 16_384, KEY, first=1024)
-    assert window.insert(os.urandom(16 * 16_000), 0, 1) == 16_000
+    assert insert(window, os.urandom(16 * 16_000), 0, 1) == 16_000
     assert blocks(path) > 16_000 * 24
     assert window.counters()["evicted"] == 0
 
@@ -352,10 +353,10 @@ def test_tenants_have_the_same_lanes_in_every_process_and_after_a_rebuild(tmp_pa
         assert keep(other, ["b", "a"], 9, scope=tenant) == b"\2\2"
     again = IdWindow(str(tmp_path / "again"), 1024, KEY)
     for number, hashes in enumerate(reversed(made)):  # a rebuild has nothing but the hashes, in its own order
-        assert again.insert(hashes, 3, number + 1) == 2
+        assert insert(again, hashes, 3, number + 1) == 2
     for tenant in (b"x", b"y", b"z"):
         assert keep(again, ["b", "a", "c"], 9, scope=tenant) == b"\2\2\0"
-    assert again.insert(b"".join(made), 3, 9) == 0
+    assert insert(again, b"".join(made), 3, 9) == 0
 
 
 def test_the_lane_of_a_new_tenant_has_its_blocks_before_it_is_used(tmp_path: Path) -> None:

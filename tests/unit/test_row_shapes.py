@@ -1,4 +1,4 @@
-"""What a shape of rows may hold (`_core.rows.Shape`): at the bounds, and one beyond."""
+"""What a shape of rows may hold (`_core.row_shape.Shape`): at the bounds, and one beyond."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fanion._core.rows import MEMBERS_MAX, PART_MEMBERS_MAX, Shape
+from fanion._core.row_shape import MEMBERS_MAX, PART_MEMBERS_MAX, Shape
 from fanion.model.rows import KINDS
 
 OTHER = (None, "metric", frozenset[str](), False)

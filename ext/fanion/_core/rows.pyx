@@ -1,229 +1,38 @@
 """Records to columns: the fast twin of `fanion.journal.rows`; see `fanion_rows.h`. A shape names the members.
-Long: one builder.
 
 What can't be read exactly is asked of `plain`, event by event or record by record, so that both say the same.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from fanion._core.columns cimport (
     ATTRIBUTES, COUNTS, DIALECT, DISPOSITION, ENVIRONMENT, EPOCH, EVENT_AT, EVENT_ID, FLAG, GENERATION, INDEX, KIND,
     MACHINE, METRIC, PARAMETER, PART, REASON, RECEIVED_AT, RUN, SENT_AT, SEQUENCE, TIME_FROM, UNIT, UNIT_HASHED,
     UNIT_KIND, VALUE, VALUE_TEXT, VARIANT, VERIFIED, WRITER, Columns, fanion_dictionary_number, fanion_texts_add,
 )
-
-
-cdef extern from "fanion_rows.h" nogil:
-    enum:
-        FANION_ROWS_FIELDS_MAX
-        FANION_ROWS_PART_SLOTS
-        FANION_ROWS_TEXT
-        FANION_ROWS_OBJECT
-        FANION_ROWS_PARTS
-        FANION_SAID_NOTHING
-        FANION_SAID_TEXT
-        FANION_SAID_NUMBER
-        FANION_SAID_FALSE
-        FANION_SAID_TRUE
-        FANION_SAID_TIME
-
-    ctypedef struct fanion_flat_text:
-        const char *text
-        uint32_t length
-
-    ctypedef struct fanion_flat_cursor:
-        const uint8_t *at
-        const uint8_t *end
-
-    ctypedef struct fanion_rows_value:
-        fanion_flat_text text
-        double number
-        int64_t us
-        uint8_t said
-
-    ctypedef struct fanion_rows_object
-
-    ctypedef struct fanion_rows_field:
-        fanion_flat_text name
-        uint8_t reads, slot
-        fanion_rows_object *object
-
-    ctypedef struct fanion_rows_object:
-        uint32_t field_count
-        uint8_t after[25]
-        fanion_rows_field fields[24]
-
-    ctypedef struct fanion_rows_event:
-        fanion_rows_value values[24]
-        uint32_t part_count
-        fanion_rows_value parts[64][8]
-
-    int fanion_rows_event_read(fanion_flat_cursor *c, fanion_rows_object *object, fanion_rows_event *event)
-    int fanion_rows_begin(fanion_flat_cursor *c, bint whole)
-    bint fanion_rows_end(fanion_flat_cursor *c, bint whole)
-    bint fanion_flat_take(fanion_flat_cursor *c, uint8_t byte)
-    bint fanion_rows_is_utf8(const uint8_t *p, uint64_t length)
+from fanion._core.exposure_body cimport (
+    ASSIGNED, DIGEST_BYTES, EXPOSURE_FORM, EXPOSURE_HEAD, INSIDE, RUN_BYTES, Reading, Said, hexadecimal,
+    read_exposure,
+)
+from fanion._core.row_shape cimport (
+    FANION_SAID_FALSE, FANION_SAID_NOTHING, FANION_SAID_NUMBER, FANION_SAID_TEXT, FANION_SAID_TRUE, T_EVENT_ID,
+    T_FLAG, T_METRIC, T_PARAMETER, T_REASON, T_SENT, T_UNIT, T_UNIT_KIND, T_VALUE, T_VARIANT, Shape,
+    fanion_flat_cursor, fanion_flat_take, fanion_flat_text, fanion_rows_begin, fanion_rows_end, fanion_rows_event,
+    fanion_rows_event_read, fanion_rows_value, pick,
+)
 
 
 cdef extern from "fanion_journal_format.h" nogil:
     enum:
         FANION_KIND_EXPOSURES
 
-MEMBERS_MAX = FANION_ROWS_FIELDS_MAX
-PART_MEMBERS_MAX = FANION_ROWS_PART_SLOTS
 
-# What a member fills, one bit each in a variant's `without`.
+# Dispositions, as records have them.
 cdef enum:
-    T_SENT, T_EVENT_ID, T_UNIT_KIND, T_UNIT, T_FLAG, T_PARAMETER, T_VARIANT, T_METRIC, T_VALUE, T_REASON, TARGET_COUNT
-
-TARGETS = (
-    "sent_us", "event_id", "unit_kind", "unit", "flag", "parameter", "variant", "metric", "value", "reason",
-)
-cdef enum:
-    CANDIDATES_MAX = 4  # members for one column
-    VARIANTS_MAX = 8
-    NO_SLOT = 255
-    # Dispositions, as records have them.
     KEPT = 0
     VERIFIED_CODE = 1
     DUPLICATE = 2
-    # Exposures, as `fanion.journal.exposures` has them.
-    EXPOSURE_HEAD = 16
-    EXPOSURE_FORM = 1
-    ASSIGNED = 1
-    INSIDE = 2
-    HAS_VARIANT = 4
-    HAS_ATTRIBUTES = 8
-    SAME_UNIT = 16
-    DIGEST_BYTES = 32
-    RUN_BYTES = 16
-
-
-# The slots of the members for each column, in their order.
-cdef struct Sources:
-    uint8_t counts[TARGET_COUNT]
-    uint8_t slots[TARGET_COUNT][CANDIDATES_MAX]
-
-
-cdef class Shape:
-    """`fanion.model.rows.RowShape`, compiled. ValueError where it holds more than fits.
-
-    `members`, `parts`: (path, column, reads, kind of unit or None, whether a unit is hashed). `variants`: (tag or
-    None for all others, kind, columns left out, whether parts make rows), the one of all others last.
-    """
-
-    cdef fanion_rows_object event, part
-    cdef fanion_rows_object inner[2]
-    cdef Sources of_event, of_part
-    cdef const char *unit_kinds[FANION_ROWS_FIELDS_MAX]  # by slot of the event; NULL: none
-    cdef uint32_t unit_kind_lengths[FANION_ROWS_FIELDS_MAX]
-    cdef uint8_t tag_slot
-    cdef uint32_t variant_count
-    cdef const char *tags[VARIANTS_MAX]
-    cdef uint32_t tag_lengths[VARIANTS_MAX]
-    cdef int32_t kinds[VARIANTS_MAX]  # numbers of kinds
-    cdef uint32_t hashed  # a bit for each slot of the event
-    cdef uint32_t without[VARIANTS_MAX]
-    cdef bint with_parts[VARIANTS_MAX]
-    cdef bint units_hashed, traced, resolves
-    cdef list _texts  # what the pointers above point into
-    cdef dict _outer
-
-    def __init__(
-        self, list members not None, str tag not None, list variants not None, str parts not None,
-        list part_members not None, tuple kinds not None, *, bint units_hashed, bint traced, bint resolves,
-    ):
-        cdef uint32_t n
-        self._texts, self._outer = [], {}
-        memset(&self.of_event, 0, sizeof(Sources))
-        memset(&self.of_part, 0, sizeof(Sources))
-        memset(self.unit_kinds, 0, sizeof(self.unit_kinds))
-        self.units_hashed, self.traced, self.resolves = units_hashed, traced, resolves
-        if len(members) + (tag != "") > FANION_ROWS_FIELDS_MAX or len(part_members) > FANION_ROWS_PART_SLOTS:
-            raise ValueError(f"{FANION_ROWS_FIELDS_MAX} members and {FANION_ROWS_PART_SLOTS} of parts are allowed")
-        if not 0 < len(variants) <= VARIANTS_MAX:
-            raise ValueError(f"{len(variants)} variants; 1 to {VARIANTS_MAX} are allowed")
-        self.hashed = 0
-        for n, (path, column, reads, unit_kind, hashed) in enumerate(members):
-            self.add(&self.event, &self.of_event, n, path, column, reads, unit_kind)
-            self.hashed |= <uint32_t>bool(hashed) << n
-        for n, (path, column, reads, unit_kind, hashed) in enumerate(part_members):
-            if "." in path or unit_kind is not None or hashed:
-                raise ValueError(f"{path}: a part's members are plain")
-            self.add(&self.part, &self.of_part, n, path, column, reads, None)
-        self.tag_slot = NO_SLOT
-        if tag:
-            self.tag_slot = <uint8_t>len(members)
-            self.field(&self.event, tag, FANION_ROWS_TEXT).slot = self.tag_slot
-        if parts:
-            self.field(&self.event, parts, FANION_ROWS_PARTS).object = &self.part
-        self.variant_count = <uint32_t>len(variants)
-        for n, (name, kind, without, rows) in enumerate(variants):
-            self.tags[n] = self.borrow(name or "", &self.tag_lengths[n])
-            self.kinds[n] = kinds.index(kind)
-            if {"unit", "unit_kind"} & set(without):
-                raise ValueError(f"{name}: a unit can't be left out")
-            self.without[n] = sum([1 << TARGETS.index(column) for column in without])
-            self.with_parts[n] = rows
-
-    cdef const char *borrow(self, str text, uint32_t *length) except NULL:
-        cdef bytes raw = text.encode()
-        self._texts.append(raw)
-        length[0] = <uint32_t>len(raw)
-        return raw
-
-    cdef fanion_rows_field *field(self, fanion_rows_object *object, str name, int reads) except NULL:
-        cdef fanion_rows_field *field
-        if object.field_count == FANION_ROWS_FIELDS_MAX:
-            raise ValueError(f"an object has {FANION_ROWS_FIELDS_MAX} members at most")
-        field = &object.fields[object.field_count]
-        field.name.text = self.borrow(f'"{name}"', &field.name.length)
-        field.reads = <uint8_t>reads
-        object.after[object.field_count] = <uint8_t>object.field_count
-        object.field_count += 1
-        return field
-
-    cdef int add(
-        self, fanion_rows_object *object, Sources *sources, uint32_t slot, str path, str column, int reads, unit_kind
-    ) except -1:
-        cdef int target = TARGETS.index(column)
-        outer, _, inner = path.partition(".")
-        if inner:
-            if outer not in self._outer:
-                if len(self._outer) == 2:
-                    raise ValueError("members of two objects at most")
-                self.field(object, outer, FANION_ROWS_OBJECT).object = &self.inner[len(self._outer)]
-                self._outer[outer] = len(self._outer)
-            object, path = &self.inner[<uint32_t>self._outer[outer]], inner
-        self.field(object, path, reads).slot = <uint8_t>slot
-        if sources.counts[target] == CANDIDATES_MAX:
-            raise ValueError(f"{column}: {CANDIDATES_MAX} members at most")
-        sources.slots[target][sources.counts[target]] = <uint8_t>slot
-        sources.counts[target] += 1
-        if unit_kind is not None:
-            self.unit_kinds[slot] = self.borrow(unit_kind, &self.unit_kind_lengths[slot])
-        return 0
-
-    cdef uint32_t variant(self, const fanion_rows_value *values) noexcept:
-        cdef uint32_t n
-        cdef const fanion_rows_value *tag
-        if self.tag_slot != NO_SLOT:
-            tag = &values[self.tag_slot]
-            for n in range(self.variant_count - 1):
-                if tag.said == FANION_SAID_TEXT and tag.text.length == self.tag_lengths[n]:
-                    if memcmp(tag.text.text, self.tags[n], tag.text.length) == 0:
-                        return n
-        return self.variant_count - 1
-
-
-cdef const fanion_rows_value *pick(const Sources *sources, int target, const fanion_rows_value *values) noexcept:
-    """What the first member says that says something; NULL: none does."""
-    cdef uint32_t n
-    for n in range(sources.counts[target]):
-        if values[sources.slots[target][n]].said != FANION_SAID_NOTHING:
-            return &values[sources.slots[target][n]]
-    return NULL
 
 
 # What all rows of a record share.
@@ -234,67 +43,6 @@ cdef struct Known:
     const uint8_t *dispositions
     uint32_t disposition_count
     uint32_t environment_number  # the reader's
-
-
-# One exposure's parts, as they stand in the body; a text of NULL: it has none.
-cdef struct Said:
-    uint8_t bits
-    uint64_t generation
-    const uint8_t *unit
-    const uint8_t *run
-    fanion_flat_text unit_kind, flag, variant, attributes
-
-
-cdef struct Reading:
-    const uint8_t *at
-    const uint8_t *end
-
-
-cdef const uint8_t *take(Reading *reading, uint64_t size) noexcept:
-    cdef const uint8_t *at = reading.at
-    if <uint64_t>(reading.end - at) < size:
-        return NULL
-    reading.at += size
-    return at
-
-
-cdef bint take_text(Reading *reading, fanion_flat_text *text) noexcept:
-    cdef const uint8_t *length = take(reading, 2)
-    if length == NULL:
-        return False
-    text.length = length[0] | <uint32_t>length[1] << 8
-    text.text = <const char *>take(reading, text.length)
-    return text.text != NULL and fanion_rows_is_utf8(<const uint8_t *>text.text, text.length)
-
-
-cdef bint read_exposure(Reading *reading, Said *said) noexcept:
-    """False: it is none, or ends beyond the body."""
-    cdef const uint8_t *bits = take(reading, 1)
-    if bits == NULL:
-        return False
-    said.bits = bits[0]
-    if not said.bits & SAME_UNIT:
-        if not take_text(reading, &said.unit_kind):
-            return False
-        said.unit = take(reading, DIGEST_BYTES)
-    said.run = take(reading, RUN_BYTES)
-    said.variant.text = said.attributes.text = NULL
-    said.variant.length = said.attributes.length = 0
-    if said.unit == NULL or said.run == NULL or not take_text(reading, &said.flag):
-        return False
-    if said.bits & HAS_VARIANT and not take_text(reading, &said.variant):
-        return False
-    return not said.bits & HAS_ATTRIBUTES or take_text(reading, &said.attributes)
-
-
-cdef const char *HEXADECIMAL = "0123456789abcdef"
-
-
-cdef void hexadecimal(const uint8_t *bytes, uint32_t count, char *digits) noexcept:
-    cdef uint32_t n
-    for n in range(count):
-        digits[2 * n] = HEXADECIMAL[bytes[n] >> 4]
-        digits[2 * n + 1] = HEXADECIMAL[bytes[n] & 15]
 
 
 cdef class RowBuilder:
@@ -373,6 +121,7 @@ cdef class RowBuilder:
         cdef uint32_t row, count = table.count
         cdef Known known
         cdef Shape shape
+        self._columns.cut(self._columns.rows)  # what a row that failed half way has left
         self._machine, self._writer, self._epoch = self.number(MACHINE, machine), writer, epoch
         for row in range(count):
             if <uint64_t>body[row] + body_bytes[row] > available or not body_bytes[row]:
@@ -421,19 +170,9 @@ cdef class RowBuilder:
 
     cdef int add_exposure(self, Known *known, uint32_t index, const Said *said) except -1:
         cdef Columns columns = self._columns
-        cdef uint64_t row = columns.rows
+        cdef uint64_t row = self.identify(known, index, 0)
         cdef char[2 * DIGEST_BYTES] digits
         cdef int place
-        if row == columns.room:
-            columns.make_room()
-        (<int32_t *>columns.columns[MACHINE].data.at)[row] = self._machine
-        (<uint32_t *>columns.columns[WRITER].data.at)[row] = self._writer
-        (<uint64_t *>columns.columns[EPOCH].data.at)[row] = self._epoch
-        (<uint64_t *>columns.columns[SEQUENCE].data.at)[row] = known.sequence
-        (<uint32_t *>columns.columns[INDEX].data.at)[row] = index
-        (<uint32_t *>columns.columns[PART].data.at)[row] = 0
-        (<int32_t *>columns.columns[ENVIRONMENT].data.at)[row] = known.environment
-        (<int32_t *>columns.columns[DIALECT].data.at)[row] = known.dialect
         (<int32_t *>columns.columns[KIND].data.at)[row] = self._assigned if said.bits & ASSIGNED else self._served
         (<int32_t *>columns.columns[DISPOSITION].data.at)[row] = KEPT
         columns.columns[COUNTS].data.at[row] = True
@@ -461,6 +200,22 @@ cdef class RowBuilder:
         )
         columns.rows = row + 1
         return 0
+
+    cdef inline uint64_t identify(self, Known *known, uint32_t index, uint32_t part) except? 0xFFFFFFFFFFFFFFFF:
+        """Where the next row stands, which says what it is of."""
+        cdef Columns columns = self._columns
+        cdef uint64_t row = columns.rows
+        if row == columns.room:
+            columns.make_room()
+        (<int32_t *>columns.columns[MACHINE].data.at)[row] = self._machine
+        (<uint32_t *>columns.columns[WRITER].data.at)[row] = self._writer
+        (<uint64_t *>columns.columns[EPOCH].data.at)[row] = self._epoch
+        (<uint64_t *>columns.columns[SEQUENCE].data.at)[row] = known.sequence
+        (<uint32_t *>columns.columns[INDEX].data.at)[row] = index
+        (<uint32_t *>columns.columns[PART].data.at)[row] = part
+        (<int32_t *>columns.columns[ENVIRONMENT].data.at)[row] = known.environment
+        (<int32_t *>columns.columns[DIALECT].data.at)[row] = known.dialect
+        return row
 
     cdef int set_number(self, int place, uint64_t row, const fanion_flat_text *text) except -1:
         cdef int32_t number = -1
@@ -512,21 +267,11 @@ cdef class RowBuilder:
         const fanion_rows_value *part_values, flag_of, tuple names,
     ) except -1:
         cdef Columns columns = self._columns
-        cdef uint64_t row = columns.rows
+        cdef uint64_t row = self.identify(known, index, part)
         cdef uint32_t without = shape.without[variant], code = KEPT
         cdef int32_t parameter
-        if row == columns.room:
-            columns.make_room()
         if index < known.disposition_count:
             code = known.dispositions[index]
-        (<int32_t *>columns.columns[MACHINE].data.at)[row] = self._machine
-        (<uint32_t *>columns.columns[WRITER].data.at)[row] = self._writer
-        (<uint64_t *>columns.columns[EPOCH].data.at)[row] = self._epoch
-        (<uint64_t *>columns.columns[SEQUENCE].data.at)[row] = known.sequence
-        (<uint32_t *>columns.columns[INDEX].data.at)[row] = index
-        (<uint32_t *>columns.columns[PART].data.at)[row] = part
-        (<int32_t *>columns.columns[ENVIRONMENT].data.at)[row] = known.environment
-        (<int32_t *>columns.columns[DIALECT].data.at)[row] = known.dialect
         (<int32_t *>columns.columns[KIND].data.at)[row] = shape.kinds[variant]
         (<int32_t *>columns.columns[DISPOSITION].data.at)[row] = (
             <int32_t>code if code < <uint32_t>len(self._dispositions) else self.number(DISPOSITION, str(code))

@@ -1,7 +1,6 @@
-# cython: language_level=3
 """The event-id window's C declarations; what each word means stands in ext/include/fanion_window.h."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fanion._core.shared cimport SharedFile
 
@@ -10,17 +9,6 @@ cdef extern from "fanion_siphash.h" nogil:
     ctypedef struct fanion_siphash_key:
         uint64_t k0, k1
     void fanion_siphash(fanion_siphash_key key, const void *data, size_t length, int wide, uint64_t *out) noexcept
-
-
-cdef extern from "fanion_journal_format.h" nogil:
-    int FANION_KIND_EVENTS
-    ctypedef struct fanion_record_header:
-        uint32_t length, kind_pending
-        uint64_t sequence
-    ctypedef struct fanion_events_header:
-        uint16_t dialect_bytes, environment_bytes
-        uint32_t dispositions, ids
-    uint64_t fanion_record_span(uint64_t length) noexcept
 
 
 cdef extern from "fanion_window.h" nogil:
@@ -91,16 +79,6 @@ cdef class IdWindow(SharedFile):
     cdef int allocate(self, const fanion_window *lane, uint64_t grown) noexcept nogil
     cdef int growing_lane(self) noexcept nogil
     cdef int grow_once(self, const fanion_window *lane) noexcept nogil
-    cdef uint64_t insert_record(
-        self, const uint8_t *bytes, uint64_t available, unsigned int writer, bint extra, uint64_t above,
-        bint count_only, int *failed,
-    ) noexcept nogil
-    cdef uint64_t insert_ids(
-        self, const uint8_t *hashes, uint64_t total, unsigned int writer, uint64_t sequence, int *failed
-    ) noexcept nogil
-    cdef int insert_some(
-        self, const uint64_t *hashes, uint64_t count, unsigned int writer, uint64_t sequence, uint64_t *fresh
-    ) noexcept nogil
 
 
 cdef class Reservation:

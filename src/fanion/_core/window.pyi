@@ -2,8 +2,6 @@
 
 from typing import final
 
-from typing_extensions import Buffer
-
 from fanion._core.shared import SharedFile
 
 KIND_WINDOW: int
@@ -36,18 +34,6 @@ class IdWindow(SharedFile):
     def reserve(
         self, scope: bytes, ids: list[str | bytes | None], writer: int, sequence: int
     ) -> Reservation | None: ...
-    def insert(self, hashes: Buffer, writer: int, sequence: int) -> int: ...
-    def insert_run(
-        self,
-        data: Buffer,
-        start: int,
-        end: int,
-        writer: int,
-        *,
-        extra: bool,
-        above: int = 0,
-        count_only: bool = False,
-    ) -> int: ...
     def attach(self, writer: int, end: int) -> int: ...
     def detach(self, writer: int, end: int) -> None: ...
     def settle(self, writer: int, sequence: int) -> None: ...

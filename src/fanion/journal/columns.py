@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from fanion._core.columns import Columns
-from fanion._core.rows import RowBuilder, Shape
+from fanion._core.row_shape import Shape
+from fanion._core.rows import RowBuilder
 from fanion.errors import JournalError
 from fanion.journal.batch import Record, RecordBatch
 from fanion.journal.event import split_events

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanion._core.window import WRITERS, IdWindow
+from fanion._core.window_rebuild import insert_run
 from fanion.errors import JournalError
 from fanion.journal.compression import open_source
 from fanion.journal.log_segment import MOVED_MAX, Damage, Run, Scanner, Segment
@@ -100,15 +101,15 @@ def _rebuild(
     for part in newest_first(_parts(storage, directory), read_stamps(storage, directory, settings)):
         chosen.append(part)
         for run in _runs(storage, part, is_stopped):
-            total += window.insert_run(
-                run.buffer, run.start, run.end, _writer(part), extra=extra, count_only=True
+            total += insert_run(
+                window, run.buffer, run.start, run.end, _writer(part), extra=extra, count_only=True
             )
         if total >= READ_CAPACITIES * window.capacity:
             break
     for part in reversed(chosen):
         last = 0
         for run in _runs(storage, part, is_stopped):
-            window.insert_run(run.buffer, run.start, run.end, _writer(part), extra=extra)
+            insert_run(window, run.buffer, run.start, run.end, _writer(part), extra=extra)
             last = run.next_sequence - 1
         window.settle(_writer(part), last)
 
@@ -125,7 +126,7 @@ def complete_writer(
         if _writer(part) == writer and part.limit > known + 1:
             for run in _runs(storage, part):
                 if run.next_sequence > known + 1:
-                    window.insert_run(run.buffer, run.start, run.end, writer, extra=extra, above=known)
+                    insert_run(window, run.buffer, run.start, run.end, writer, extra=extra, above=known)
 
 
 def heal_writer(window: IdWindow, storage: Storage, directory: Path, writer: int, *, extra: bool) -> bool:
