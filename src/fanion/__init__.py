@@ -20,7 +20,7 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     inprocess    evaluating in a process of one's own, without a server; `openfeature` is a provider on top of it,
                  and `tracking` sends its events to a server
     app          the composition root: what a server is built from, in which order, and how it stops; what a worker
-                 is built from stands in `process.worker`
+                 is built from stands in `process.worker`. Definitions are compiled and stored here, too
     cli          one module per verb
 
 Imports run one way, and `tests/meta/test_meta_imports.py` has the arrows: app, cli → process → http →

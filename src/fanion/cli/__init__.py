@@ -31,6 +31,7 @@ VERBS = {
     "inspect": "show what a bundle holds, and the program of one flag",
     "eval": "evaluate one flag offline, with the reason and the path taken",
     "keys": "create, list and revoke API keys",
+    "override": "put an answer in a flag's place for a while, over every publish",
     "lists": "show and change the members of list segments",
     "journal": "read, follow, verify and summarise the journal; believe its clock again",
     "pipeline": "make rows of the journal's events, as Parquet files",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -15,6 +15,7 @@ from fanion.definitions import Loaded, load
 from fanion.definitions.reading.members import survey
 from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError
+from fanion.model.override import Override
 
 environment_option = click.option(
     "--environment",
@@ -34,10 +35,15 @@ def command(paths: tuple[Path, ...], environment: str | None) -> None:
         echo(line)
 
 
-def load_or_exit(paths: Sequence[Path], environment: str | None, consequence: str = "") -> Loaded:
+def load_or_exit(
+    paths: Sequence[Path],
+    environment: str | None,
+    consequence: str = "",
+    overrides: Mapping[str, Sequence[Override]] | None = None,
+) -> Loaded:
     """The definitions, with their warnings printed; prints every problem and ends the command when there is one."""
     try:
-        loaded = load(paths, vocabulary(), environment=environment)
+        loaded = load(paths, vocabulary(), environment=environment, overrides=overrides)
     except DefinitionError as error:
         for problem in error.problems:
             echo(str(problem), err=True)

@@ -7,7 +7,6 @@ it goes to standard error. Afterwards only its first characters are shown.
 
 from __future__ import annotations
 
-import re
 import struct
 import sys
 from datetime import UTC, datetime
@@ -21,19 +20,16 @@ from fanion.auth.keys import KeyKind, create_key, hash_key
 from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, keep_copy, open_store, print_table, standing
 from fanion.cli.text import echo
-from fanion.clock.belief import Belief
+from fanion.cli.times import END_S, FIRST_S, end_of, until
 from fanion.clock.keeper import look_at
-from fanion.definitions.reading.keys import RAW_KEY_ALLOWED, fits_a_header, folded, parse_time
+from fanion.definitions.reading.keys import RAW_KEY_ALLOWED, fits_a_header, folded
 from fanion.definitions.reading.limits import RAW_KEY_CHARS
 from fanion.dialects import vocabulary
 from fanion.errors import BundleError, StoreError
 from fanion.store.generation import Origin, StoredKey
 from fanion.store.store import Store
 
-DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
-FIRST_S, END_S = -62_135_596_800, 253_402_300_800
-"""Unix seconds of the years that a time can be shown in."""
-UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+NEVER = "never expires"
 
 
 @click.group()
@@ -98,7 +94,7 @@ def create(
             kind=kind,
             dialects=dialects,
             scopes=scopes,
-            expires_at=None if expires is None else _expiry(expires, look_at(data)),
+            expires_at=None if expires is None else end_of(expires, look_at(data), "--expires"),
             name=name,
             make_raw=vocabulary().key_maker(dialects) if given is None else lambda _: given,
         )
@@ -108,8 +104,9 @@ def create(
                 echo(raw)
         with standing(f"key {record.id}"):
             echo(
-                f"key {record.id}: {kind}, environment {environment}, {_until(record.expires_at)}; generation "
-                f"{generation}" + (". Keep it now, it can't be shown again" if given is None else ""),
+                f"key {record.id}: {kind}, environment {environment}, {until(record.expires_at, NEVER)}; "
+                f"generation {generation}"
+                + (". Keep it now, it can't be shown again" if given is None else ""),
                 err=True,
             )
             keep_copy(store, generation)
@@ -190,22 +187,6 @@ def _organisation(store: Store, environment: str) -> str:
         pinned.release()
 
 
-def _expiry(text: str, clock: Belief) -> float:
-    """Unix seconds of a duration from now or of a time; naive is UTC. A wall clock that jumped makes no key last
-    longer."""
-    duration = DURATION.fullmatch(text.strip().lower())
-    if duration is not None:
-        return clock.cautious + int(duration[1]) * UNIT_SECONDS[duration[2]]
-    moment = parse_time(text)
-    if moment is None:
-        raise click.BadParameter(
-            f"{text!r} is neither like 30d nor an ISO 8601 time before 10000", param_hint="--expires"
-        )
-    if moment.timestamp() <= clock.expiry:
-        raise click.BadParameter(f"{text!r} is past", param_hint="--expires")
-    return moment.timestamp()
-
-
 def _cells(key: StoredKey, now: float, used_hour: int | None) -> tuple[str, ...]:
     record = key.record
     opens = ", ".join((*record.dialects, *record.scopes)) or "all"
@@ -220,19 +201,9 @@ def _hour(hour: int | None) -> str:
     return datetime.fromtimestamp(hour * HOUR_S, UTC).strftime("%Y-%m-%dT%H:00Z")
 
 
-def _until(expires_at: float | None) -> str:
-    if expires_at is None:
-        return "never expires"
-    if not FIRST_S <= expires_at < END_S:
-        return "until a time before year 1" if expires_at < FIRST_S else "until a time after year 9999"
-    return "until " + datetime.fromtimestamp(expires_at, UTC).isoformat(timespec="seconds").replace(
-        "+00:00", "Z"
-    )
-
-
 def _state(key: StoredKey, now: float) -> str:
     if key.origin == Origin.REVOKED:
         return "revoked"
     if key.record.expires_at is not None and key.record.expires_at <= now:
         return "expired"
-    return _until(key.record.expires_at)
+    return until(key.record.expires_at, NEVER)

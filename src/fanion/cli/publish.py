@@ -20,6 +20,7 @@ from fanion.cli.common import (
     progress_bars,
     standing,
 )
+from fanion.cli.override import tell_in_force
 from fanion.cli.text import echo
 from fanion.clock.keeper import look_at
 from fanion.definitions import Loaded
@@ -57,8 +58,9 @@ def command(
                 keep_copy(store, generation)
                 echo(f"generation {generation} serves {', '.join(remove)} no longer")
         return
+    overrides = app.standing_overrides(data, config)
     with Console(stderr=True).status("reading definitions"):
-        loaded = load_or_exit(paths, environment, "; nothing was stored")
+        loaded = load_or_exit(paths, environment, "; nothing was stored", overrides)
     with progress_bars() as progress:
         tasks = {
             "environments": progress.add_task("environments", total=len(loaded.environments)),
@@ -76,6 +78,7 @@ def command(
     rows = [(environment, *(f"{count:,}" for count in found)) for environment, *found in counts(loaded)]
     with standing(f"generation {generation}"):
         _warn_of_keys(data, loaded)
+        tell_in_force({name: overrides[name] for name in loaded.laid if name in overrides}, loaded.unmet)
         print_table(COLUMNS, rows, numbers=COLUMNS[1:], title=f"generation {generation}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from fanion.definitions.lowering.builder import Builder
+from fanion.definitions.lowering.overriding import Overriding, Unmet
 from fanion.definitions.reading.documents import DocumentError, read_document
 from fanion.definitions.reading.files import REFERRED, ROOT, DiskFiles, Files, StoredFiles, resolve
 from fanion.definitions.reading.keys import KeyDefinition, KeyReader, check_words
@@ -29,6 +30,7 @@ from fanion.definitions.sources.native.lowering import NativeLowering
 from fanion.definitions.sources.native.worlds import OrganisationWorld, Placed, ProjectWorld, gather
 from fanion.errors import Problem
 from fanion.model.definition import Environment, File, SourceReference
+from fanion.model.override import Override, laid
 from fanion.model.program import Lowered
 from fanion.model.vocabulary import Vocabulary
 
@@ -48,6 +50,10 @@ class Loaded(msgspec.Struct, frozen=True):
     warnings: list[Problem]
     sources: dict[str, bytes]
     lists: list[MemberList]
+    laid: dict[str, str]
+    """What overrides are in an environment (`model.override.laid`)."""
+    unmet: dict[str, list[Unmet]]
+    """Overrides that changed nothing, by environment; only where there are some."""
 
 
 def load(
@@ -55,19 +61,25 @@ def load(
     vocabulary: Vocabulary,
     variables: Mapping[str, str] | None = None,
     environment: str | None = None,
+    overrides: Mapping[str, Sequence[Override]] | None = None,
 ) -> Loaded:
     """Read, check and lower the files and directories. `vocabulary`: of the APIs that will serve them. `variables`
     (the process environment when left out) answers `env:` keys. `environment`: where files of formats belong that
-    don't say their environment. Raises DefinitionError with every problem; nothing is stored by this."""
+    don't say their environment. `overrides`: to lay over each environment. Raises DefinitionError with every
+    problem; nothing is stored by this."""
     report = Report()
     files = DiskFiles(paths, report)
     known = os.environ if variables is None else variables
-    return _Loading(files, known, vocabulary, report, environment).run()
+    return _Loading(files, known, vocabulary, report, environment, overrides).run()
 
 
-def load_stored(sources: Mapping[str, bytes], vocabulary: Vocabulary) -> Loaded:
+def load_stored(
+    sources: Mapping[str, bytes],
+    vocabulary: Vocabulary,
+    overrides: Mapping[str, Sequence[Override]] | None = None,
+) -> Loaded:
     """The same from what an earlier `load` gave as `sources`."""
-    return _Loading(StoredFiles(sources), {}, vocabulary, Report()).run()
+    return _Loading(StoredFiles(sources), {}, vocabulary, Report(), overrides=overrides).run()
 
 
 @contextmanager
@@ -96,6 +108,7 @@ class _Loading:
         vocabulary: Vocabulary,
         report: Report,
         own_environment: str | None = None,
+        overrides: Mapping[str, Sequence[Override]] | None = None,
     ) -> None:
         self.files = files
         self.own_environment = own_environment
@@ -107,6 +120,8 @@ class _Loading:
         self.plain: dict[str, Any] = {}
         self.referred: dict[str, bytes] = {}
         self.lists: list[MemberList] = []
+        self.overrides = overrides or {}
+        self.unmet: dict[str, list[Unmet]] = {}
 
     def run(self) -> Loaded:
         with _collector_paused():
@@ -129,7 +144,9 @@ class _Loading:
             self.report.raise_problems()
             environments = [self.lower(*item) for item in parsed]
             self.report.raise_problems()
-            return Loaded(environments, self.keys.keys, self.report.warnings, self.stored(), self.lists)
+            given = (environments, self.keys.keys, self.report.warnings, self.stored(), self.lists)
+            over = {one.environment: laid(self.overrides.get(one.environment, ())) for one in environments}
+            return Loaded(*given, over, self.unmet)
 
     # -- reading
 
@@ -305,6 +322,7 @@ class _Loading:
         by_name = {api.name: api.named_environment for api in self.vocabulary.apis}
         builder = Builder(id, identifiers(project, name, by_name), name)
         builder.recording = recording_of(project, name)
+        builder.overriding = Overriding(self.overrides.get(id, ()))
         NativeLowering(project, name, builder, self.report).run()
         for known, source, parsed in sources:
             known.lower(parsed, source, builder, self.report)
@@ -319,6 +337,8 @@ class _Loading:
         builder.warn_of_ambiguous(self.report)
         if builder.identifiers.keys() & self.vocabulary.literal_keys:
             builder.warn_of_unreachable(self.report)
+        if unmet := builder.overriding.unmet():
+            self.unmet[id] = unmet
         return builder.finish()
 
     # -- the store's copy

@@ -11,6 +11,7 @@ exposures   what its answers leave of recorded splits, in the journal
 heads       its connections: those whose head doesn't come are ended
 pulse       its heartbeat, and why it should get no requests
 healing     a damaged store put right in a child, beside its readers
+overrides   those whose time is over, taken out by a process of its own
 results     results of experiments for requests, each computed in a process of its own
 operations  /healthz, /readyz, /metrics on an address of their own
 """

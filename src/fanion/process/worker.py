@@ -32,7 +32,7 @@ from fanion.config import Config
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.services import Services
 from fanion.engine.evaluator import open_environment
-from fanion.errors import FanionError, JournalError
+from fanion.errors import FanionError, JournalError, StoreError
 from fanion.http import rsgi
 from fanion.http.app import make_handler
 from fanion.http.request import BodyWatch
@@ -44,6 +44,7 @@ from fanion.process.directory import DirectoryLock
 from fanion.process.exposures import Exposures
 from fanion.process.heads import HeadWatch
 from fanion.process.healing import Healer
+from fanion.process.overrides import Settling
 from fanion.process.pulse import Pulse
 from fanion.process.results import Results
 from fanion.process.supervisor import Notice, Place
@@ -142,6 +143,7 @@ class Worker:
         self._metrics: Metrics
         self._clock: GuardedClock
         self._key_use: KeyUse
+        self._settling: Settling
         self._exposures: Exposures
         self._saving: asyncio.Future[None] | None = None
         self._looking: asyncio.Future[bool] | None = None
@@ -260,6 +262,15 @@ class Worker:
         )
         self._pulse.start(loop)
         map_bytes = config.store.map_bytes
+        self._settling = self._keep(
+            Settling(
+                self._data,
+                map_bytes,
+                lambda: reloader.serving.number,
+                lambda: reloader.serving.overrides().next_end(),
+                lambda: clock.belief.cautious,
+            )
+        )
         self._healer = self._keep(Healer(reloader, lambda: begin_healing(self._data, map_bytes)))
         streams = self._keep(Streams(services, loop), Streams.stop)
         streams.start()
@@ -326,6 +337,7 @@ class Worker:
         self._timer = loop.call_later(self._config.store.tick_s, self._tick, loop, reloader, journal, parent)
         reloader.tick()
         self._healer.look()
+        self._settle()
         if reloader.replaced:
             self._make_room(loop, reloader.replaced)
         if self._clock.tick() and (self._saving is None or self._saving.done()):
@@ -342,6 +354,12 @@ class Worker:
         if state.fatal:
             log.error("the journal needs a new process", extra={"reason": state.reason})
             signal.raise_signal(signal.SIGTERM)  # the supervisor starts another worker
+
+    def _settle(self) -> None:
+        try:
+            self._settling.look()
+        except (StoreError, OSError) as error:
+            self._report_store("", str(error))
 
     def _make_room(self, loop: asyncio.AbstractEventLoop, reason: str) -> None:
         """Another store lies in the place of the one that is served: a worker that opens it takes over, once it can

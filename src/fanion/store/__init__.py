@@ -12,5 +12,6 @@ onlooker      one environment for a process that evaluates by itself; pins hold 
 revocations   revoked keys beside the store, so that no older copy revives one
 signing       the keys of trace tokens
 verify        reading a store through; recovery puts its copy in place
+replacement   bundles compiled again from the same sources, in the place of others
 upgrade       bundles of an older format, compiled again
 """

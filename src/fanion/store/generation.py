@@ -2,7 +2,8 @@
 
 Named databases (LMDB; a key has at most 511 bytes):
 
-    meta          "format" -> version; "current", "previous" -> sealed Manifest; "signing" -> sealed SigningKeys
+    meta          "format" -> version; "current", "previous" -> sealed Manifest; "signing" -> sealed SigningKeys;
+                  "overrides" -> sealed Overrides
     bundles       environment NUL publication -> bundle, zero-padded to one page so that LMDB keeps it on pages
                   of its own, 16-aligned; the manifest knows its true size
     api_keys      SHA-256 -> sealed origin byte + KeyRecord
@@ -30,6 +31,7 @@ import xxhash
 from fanion._core.list_block import ListReader, pack, rows_of, unpack
 from fanion.errors import StoreBusyError, StoreError, StoreTwinError
 from fanion.model.api_key import HASH_BYTES, KeyRecord
+from fanion.model.override import Overrides
 from fanion.store.handles import AnyTransaction, Handles, ReadTransaction
 
 STORE_FORMAT = 2
@@ -40,6 +42,9 @@ BUNDLE_ROOM_MIN = 4096
 """Values up to half a page share pages and are only 2-aligned; the kernel wants 8."""
 
 LIST_NUMBER_BYTES = 8
+
+OVERRIDES = b"overrides"
+"""In `meta`."""
 
 NAME_BYTES_MAX = 400
 """Bytes of an environment's id or a file's name in an LMDB key."""
@@ -66,12 +71,14 @@ class ListEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EnvironmentEntry(msgspec.Struct, frozen=True):
-    """Where an environment's content lies: its publication, and its bundle's true size and xxh64."""
+    """Where an environment's content lies: its publication, and its bundle's true size and xxh64. `overrides`: what
+    was laid over it (`fanion.model.override.laid`)."""
 
     publication: int
     size: int
     digest: int
     lists: dict[str, ListEntry] = {}
+    overrides: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -150,6 +157,17 @@ def read_manifest(
         return msgspec.json.decode(unseal(name, bytes(value), "manifest"), type=Manifest)
     except msgspec.MsgspecError as error:
         raise StoreError(f"the store's manifest can't be read: {error}") from error
+
+
+def read_overrides(transaction: AnyTransaction, databases: Handles) -> Overrides:
+    """What lies over the definitions. Raises StoreError when it is damaged."""
+    value = transaction.get(OVERRIDES, db=databases["meta"])
+    if value is None:
+        return Overrides()
+    try:
+        return msgspec.json.decode(unseal(OVERRIDES, bytes(value), "overrides"), type=Overrides)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"the store's overrides can't be read: {error}") from error
 
 
 def read_key(key_hash: bytes, value: bytes) -> StoredKey:
@@ -232,6 +250,10 @@ class PinnedGeneration:
         """A sealed row of `meta` that belongs to no generation."""
         value = self._open().get(name, db=self._databases["meta"])
         return None if value is None else bytes(value)
+
+    def overrides(self) -> Overrides:
+        """What lies over the definitions."""
+        return read_overrides(self._open(), self._databases)
 
     def key(self, key_hash: bytes) -> bytes | None:
         """The encoded record of the key with this SHA-256; None when it is unknown or revoked."""

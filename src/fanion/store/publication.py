@@ -18,7 +18,8 @@ class Publication(msgspec.Struct, frozen=True):
     environments' earlier definitions named, while keys made by command stay. `definitions`: file name -> source.
     `lists`: environment -> list name -> members; one whose digest in `list_sources` is the stored one is not
     written again. `kept_lists`: environment -> lists that stay as the store has them (empty when it has none).
-    `removed`: environments to serve no longer.
+    `overrides`: environment -> what is laid over it (`model.override.laid`). `removed`: environments to serve no
+    longer.
     """
 
     bundles: dict[str, bytes]
@@ -27,6 +28,7 @@ class Publication(msgspec.Struct, frozen=True):
     lists: dict[str, dict[str, Iterable[bytes]]] = {}
     list_sources: dict[str, dict[str, str]] = {}
     kept_lists: dict[str, tuple[str, ...]] = {}
+    overrides: dict[str, str] = {}
     removed: tuple[str, ...] = ()
 
 

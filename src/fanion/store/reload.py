@@ -67,6 +67,8 @@ class Snapshot(Generic[View]):
         """(environment, list name, member) -> whether the list segment holds it."""
         self.list_reader: Callable[[str, str], ListReader | None] = pinned.list_reader
         """(environment, list name) -> its reader, for many look-ups at once; None: empty or unknown."""
+        self.overrides = pinned.overrides
+        """What lies over the definitions."""
         self._pinned = pinned
         self._make_view = make_view
         self._now = now

@@ -92,6 +92,10 @@ class Store:
         """When the last publish was, Unix seconds; 0.0 before the first."""
         return self._committed().published_at
 
+    def manifest_environments(self) -> tuple[str, ...]:
+        """Ids of the environments that are served, sorted."""
+        return tuple(sorted(self._committed().environments))
+
     def _committed(self) -> Manifest:
         with self.transactions.reading():
             transaction = self._database.begin()
@@ -131,6 +135,7 @@ class Store:
                         size=len(bundle),
                         digest=xxhash.xxh64_intdigest(bundle),
                         lists=entries.get(name, {}),
+                        overrides=publication.overrides.get(name, ""),
                     )
                     self.transactions.put(
                         transaction, "bundles", layout.content_key(name, number), padded(bundle)
@@ -147,11 +152,12 @@ class Store:
             self.transactions.sweep()
         return number
 
-    def rollback(self) -> int:
+    def rollback(self, before_seen: Callable[[], object] = lambda: None) -> int:
         """Serves what was served before the last publish, under a new, higher number, which is returned.
 
         Keys that were revoked stay revoked, keys made by command stay; rolling back twice returns to where it was.
-        Raises StoreError when there is no previous generation.
+        `before_seen`: what has to be done to it, under the lock of publishing, before a server sees it. Raises
+        StoreError when there is no previous generation.
         """
         with self.transactions.publishing():
             with self.transactions.writing() as transaction:
@@ -161,6 +167,8 @@ class Store:
                     raise StoreError(f"{self.directory}: there is no previous generation to go back to")
                 number = self.transactions.next_number(current)
                 self._switch(transaction, current, previous.environments, number)
+            before_seen()
+            number = self.generation()
             self.word.raise_to(number)
         return number
 

@@ -2,7 +2,8 @@
 
 The compiling is the caller's (`bundle` imports no definitions); here it is told what is outdated and what the
 sources were, and its bundles are put in the place of the old ones, with the same keys and lists, under a new
-number. The previous generation stays as it is: rolled back to, it is compiled again at the next start.
+number, without overrides: who starts lays them next. The previous generation stays as it is: rolled back to, it is
+compiled again at the next start.
 """
 
 from __future__ import annotations
@@ -10,16 +11,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 
-import msgspec
-import xxhash
-
 from fanion.bundle.format import VERSION
 from fanion.errors import StoreError, StoreVersionError
-from fanion.store import generation as layout
-from fanion.store.generation import EnvironmentEntry, PinnedGeneration
-from fanion.store.handles import Handle, Handles, WriteTransaction
+from fanion.store.generation import PinnedGeneration
+from fanion.store.replacement import replace_bundles
 from fanion.store.store import Store
-from fanion.store.transactions import padded
 
 Recompile = Callable[[dict[str, bytes]], Mapping[str, bytes]]
 """Sources by file name -> the bundles of every environment in them."""
@@ -65,57 +61,8 @@ def upgrade(store: Store, recompile: Recompile) -> int | None:
                 raise StoreError(
                     f"environment {name} can't be compiled from what the store keeps; publish it again"
                 )
-        number = _replace(store, publication, {name: compiled[name] for name in names})
+        with store.transactions.publishing():
+            replaced = {name: compiled[name] for name in names}
+            number = replace_bundles(store.transactions, publication, replaced)
+            store.word.raise_to(number)
     return number
-
-
-def _replace(store: Store, publication: int, bundles: Mapping[str, bytes]) -> int:
-    """One publication's environments under a publication of their own: sources, keys and lists as they were."""
-    transactions = store.transactions
-    with transactions.publishing():
-        with transactions.writing() as transaction:
-            databases = transactions.databases
-            current = transactions.current(transaction)
-            number = transactions.next_number(current)
-            environments = dict(current.environments)
-            for name, bundle in bundles.items():
-                entry = environments.get(name)
-                if entry is None or entry.publication != publication:
-                    raise StoreError(f"environment {name} was published meanwhile; start again")
-                environments[name] = _put(transaction, databases, name, entry, bundle, number)
-            _copy_definitions(transaction, databases["definitions"], publication, number)
-            manifest = msgspec.structs.replace(current, generation=number, environments=environments)
-            sealed = layout.seal(b"current", msgspec.json.encode(manifest))
-            transaction.put(b"current", sealed, db=databases["meta"])
-        store.word.raise_to(number)
-    return number
-
-
-def _put(
-    transaction: WriteTransaction,
-    databases: Handles,
-    name: str,
-    entry: EnvironmentEntry,
-    bundle: bytes,
-    number: int,
-) -> EnvironmentEntry:
-    old, new = layout.content_key(name, entry.publication), layout.content_key(name, number)
-    keys = layout.unseal(old, bytes(transaction.get(old, b"", db=databases["key_sets"])), "key sets")
-    transaction.put(new, layout.seal(new, keys), db=databases["key_sets"])
-    transaction.put(new, padded(bundle), db=databases["bundles"])
-    digest = xxhash.xxh64_intdigest(bundle)
-    return msgspec.structs.replace(entry, publication=number, size=len(bundle), digest=digest)
-
-
-def _copy_definitions(transaction: WriteTransaction, database: Handle, old: int, new: int) -> None:
-    start = layout.definition_key(old, "")
-    rows = []
-    cursor = transaction.cursor(database)
-    if cursor.set_range(start):
-        for key, value in cursor:
-            if not bytes(key).startswith(start):
-                break
-            rows.append((bytes(key), bytes(value)))
-    for key, value in rows:
-        moved = layout.definition_key(new, key[len(start) :].decode())
-        transaction.put(moved, layout.seal(moved, layout.unseal(key, value, "definitions")), db=database)

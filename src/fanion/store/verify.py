@@ -136,6 +136,7 @@ def walk(directory: Path, *, deep: bool) -> None:
             if previous is not None:
                 pinned.manifest = previous
                 _walk_generation(pinned, lists)
+            pinned.overrides()
             for name in ("key_sets", "definitions"):
                 for key, value in transaction.cursor(databases[name]):
                     unseal(bytes(key), bytes(value), name)

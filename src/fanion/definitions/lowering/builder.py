@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from fanion.definitions.lowering.overriding import Overriding
 from fanion.definitions.lowering.recording import Recording, run_of
 from fanion.definitions.reading.members import MemberList
 from fanion.definitions.reading.report import Report, shown
@@ -54,6 +55,8 @@ class Builder:
         """What an experiment may be about beside the groups of parameters, and its variants' names."""
         self.recording = Recording()
         """Which splits leave exposures."""
+        self.overriding = Overriding()
+        """What stands in a flag's place."""
         self.splits: list[Split] = []
         self.metrics: set[str] = set()
         """Names of events that are in no document."""
@@ -153,7 +156,7 @@ class Builder:
     def split(self, source: str, flag: str, basis: Any, unit: str = "", slot: int = -1) -> int:
         """The number of the split that a flag's, feature's or policy's draws are recorded as; -1: they aren't.
         `basis`: what decides the draw (`recording.run_of`). `unit`, `slot`: see `model.program.Split`."""
-        if not self.recording.takes(flag):
+        if not self.recording.takes(flag) or self.overriding.lies_on(source, flag):
             return -1
         self.splits.append(Split(flag, run_of(source, flag, basis), unit, slot))
         return len(self.splits) - 1

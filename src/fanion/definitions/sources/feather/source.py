@@ -264,12 +264,16 @@ def lower(entries: dict[str, Entry], source: SourceFile, builder: Builder, repor
                 for number, rule in enumerate(entry.rules)
                 if rule.enabled
             ]
+            default, variants = entry.default_value, entry.variants or ()
+            named = {one.key: one.value for one in variants}
+            chosen = builder.overriding.choose(NAME, key, named, like=default)
+            enabled = entry.enabled or chosen is not None
             lower_flag(
                 builder,
                 key,
-                enabled=entry.enabled,
-                default=entry.default_value,
-                rules=rules if entry.enabled else [],
+                enabled=enabled,
+                default=chosen.value if chosen else default,
+                rules=rules if enabled and not chosen else [],
                 names=variant_names(entry.variants),
                 client_safe=entry.client_safe is True,
                 flag_id=entry.flag_id,

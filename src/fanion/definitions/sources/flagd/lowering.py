@@ -34,6 +34,11 @@ def lower(flags: FlagSet, source: SourceFile, builder: Builder, report: Report) 
             found = f"a key that a {owner} definition has"
             report.problem(source.name, flag.path, found, "each key once")
             continue
+        chosen = builder.overriding.choose(NAME, flag.key, flag.variants)
+        if chosen is not None:
+            flag = msgspec.structs.replace(
+                flag, enabled=True, rule=None, broken=False, default=chosen.variant
+            )
         try:
             nodes, answers = lower_flag(builder, flag)
         except ValueError as error:  # a limit of steps

@@ -93,6 +93,10 @@ class NativeLowering:
         if flag.environments:
             enabled, default, rules = _in_environment(flag, self.environment)
         self.take(key, placed.file, placed.path)
+        variants = {one.key: one.value for one in flag.variants}
+        chosen = self.builder.overriding.choose(NATIVE, key, variants, like=default)
+        if chosen is not None:
+            enabled, default, rules = True, chosen.value, []
         made = self.flags[key] = lower_flag(
             self.builder,
             key,
@@ -116,6 +120,9 @@ class NativeLowering:
             default = _or(override.default_variation, default)
             rules = _or(override.rules, rules)
         variations = {slug: number for number, slug in enumerate(feature.variations)}
+        chosen = self.builder.overriding.choose(NATIVE, key, feature.variations)
+        if chosen is not None:
+            enabled, default, rules = True, str(chosen.variant), []
         if enabled:
             servings = self.servings(rules, "variation")
             split = self.builder.split(NATIVE, key, rules)

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from fanion.definitions.lowering.assembler import Assembler, Exits
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.lowering.conditions import Leaf, Tree, emit, join_trees, negate
@@ -122,6 +124,10 @@ class _Lowering:
 
     def feature(self, slug: str, feature: Feature) -> None:
         run = _FeatureRun(self, slug, {name: number for number, name in enumerate(feature.variations)})
+        if feature.status != "deleted":
+            chosen = self.builder.overriding.choose(NAME, slug, feature.variations)
+            if chosen is not None:
+                feature = replace(feature, status="complete", final_variation=str(chosen.variant))
         nodes, ends = run.lower(feature, feature.environments.get(self.builder.name))
         decision = self.builder.decision(slug, nodes)
         variants = tuple(feature.variations)

@@ -33,6 +33,13 @@ class Others(Protocol):
         """A flag's decision; None for one that is being lowered."""
 
 
+def fixed_variant(builder: Builder, flag: Flag) -> int | None:
+    """The number of the variant that an override puts in the flag's place."""
+    variants = {variant.key: variant.value for variant in flag.variants}
+    chosen = None if flag.archived else builder.overriding.choose(NAME, flag.key, variants)
+    return None if chosen is None else variant_number(flag, str(chosen.variant))
+
+
 class FlagLowering:
     """One flag: its nodes, and what each outcome answers."""
 
@@ -70,7 +77,10 @@ class FlagLowering:
         flag, others = self.flag, self.others
         self.check_rest()
         rules = [self.rule(number) for number in range(len(flag.rules))]
-        if not flag.enabled:
+        fixed = fixed_variant(others.builder, flag)
+        if fixed is not None:
+            emit_end(self.code, flag, Resolution.DEFAULT, fixed, cause=Cause.DEFAULT)
+        elif not flag.enabled:
             emit_end(self.code, flag, Resolution.OFF, self.default)
         elif self.prerequisites():
             basis = [others.environment, flag.rules, flag.default_rule, flag.default_rule_distribution]
@@ -114,7 +124,7 @@ class FlagLowering:
             if variant is None:
                 found = f"the variant {shown(one.required_variant)}"
                 self.problem(f"{place}.required_variant", found, f"a variant of {asked.key}")
-            elif not asked.enabled or asked.archived:
+            elif asked.archived or not (asked.enabled or fixed_variant(others.builder, asked) is not None):
                 possible = False
             elif decision is not None:
                 met.append(DecisionVariant(decision, variant))

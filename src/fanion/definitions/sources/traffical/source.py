@@ -11,6 +11,7 @@ refuse is refused (`files`). The document is served as it is, so nothing of it i
     lowering    the whole bundle: layers, parameters, edge policies
     layers      one layer to a decision
     events      event definitions
+    overriding  a bundle as overrides leave it
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from fanion.definitions.sources.traffical.conditions import check_condition
 from fanion.definitions.sources.traffical.events import read_events
 from fanion.definitions.sources.traffical.files import NAME, Bundle, Layer, Policy, PolicyState, Reader
 from fanion.definitions.sources.traffical.lowering import CONFIG, TrafficalLowering
+from fanion.definitions.sources.traffical.overriding import overridden
 from fanion.model.definition import Environment, File, Organisation, Project, SourceReference
 
 WEIGHTS: Final = "weights"
@@ -239,9 +241,12 @@ class _Checks:
 
 def lower(parsed: Parsed, source: SourceFile, builder: Builder, report: Report) -> None:
     """Add a bundle to an environment, of which it becomes the one Traffical source."""
-    TrafficalLowering(parsed.bundle, parsed.states, builder).run(
-        source.name, report, parsed.config, parsed.events
-    )
+    bundle, config = parsed.bundle, parsed.config
+    if builder.overriding:
+        changed = overridden(bundle, config, builder.overriding)
+        config = changed or config
+        bundle = Reader(source.name, Report()).bundle(json.loads(config)) or bundle
+    TrafficalLowering(bundle, parsed.states, builder).run(source.name, report, config, parsed.events)
 
 
 def changes(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> tuple[str, str] | None:

@@ -3,136 +3,55 @@
 Supervisor: data directory checked and locked -> store read through in a child and closed again -> port -> fork.
 What a worker is made of stands in `fanion.process.worker`. Nothing that LMDB or the journal opens crosses a fork.
 
-This module and the command line alone may import every part. What APIs there are is found in `fanion.dialects`.
+`compiling` makes bundles of definitions, `publishing` stores them, `overriding` lays overrides over them. This
+package and the command line alone may import every part. What APIs there are is found in `fanion.dialects`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fanion.bundle.compiler import compile_bundle
+from fanion.app.compiling import renderers, shown
+from fanion.app.overriding import lay_overrides
+from fanion.app.publishing import publish, standing_overrides, upgrade_bundles
 from fanion.config import MIB, Config
 from fanion.dialects import canonical_forms, served, vocabulary
-from fanion.errors import DefinitionError, StoreError
-from fanion.model.program import Lowered, Table
 from fanion.process.directory import DirectoryLock, check_directory, remove_drafts
 from fanion.process.machine import connections_within, raise_file_limit, usable_cores
-from fanion.store.publication import Publication
-from fanion.store.store import Store
 
 if TYPE_CHECKING:
     import socket
 
-    from fanion.definitions import Loaded
     from fanion.pipeline.pace import Pace
     from fanion.pipeline.pipeline import Pipeline
     from fanion.process.aside import Beside
     from fanion.process.supervisor import Place
     from fanion.telemetry.heartbeats import Heartbeat
 
-
-log = logging.getLogger("fanion.store")
+__all__ = [
+    "demo_notes",
+    "demo_settings",
+    "lay_overrides",
+    "make_pipeline",
+    "publish",
+    "renderers",
+    "serve",
+    "serve_demo",
+    "shown",
+    "standing_overrides",
+    "upgrade_bundles",
+]
 
 PIPELINE_STILL_S = 60.0
 """How long the pipeline may stand still before it is killed: it runs behind everything else on a busy machine."""
-
-
-def renderers() -> dict[str, Callable[[Lowered], Table]]:
-    """For the bundle compiler: dialect -> its rendering of an environment."""
-    return {dialect.name: dialect.render for dialect in served() if dialect.render is not None}
-
-
-def shown(dialect: str, fragment: bytes, user: Mapping[str, Any] | None = None) -> str:
-    """A fragment of a dialect's table as people see it (`Dialect.whole`)."""
-    whole = {known.name: known.whole for known in served()}.get(dialect)
-    return (fragment if whole is None else whole(fragment, user)).decode()
-
-
-def _compile(lowered: Lowered, compilers: dict[str, Callable[[Lowered], Table]]) -> bytes:
-    """A bundle with a table for each API that the environment is served through, and no other."""
-    tables = {name: render for name, render in compilers.items() if name in lowered.identifiers}
-    return compile_bundle(lowered, tables)
-
-
-def publish(
-    directory: Path,
-    loaded: Loaded,
-    config: Config,
-    progress: Callable[[str, int], None] | None = None,
-    review: Callable[[Mapping[str, bytes]], None] | None = None,
-) -> int:
-    """Compiles and stores a publication; returns its generation. Raises ProgramError, StoreError, and
-    DefinitionError where a file of list members can't be read. `review`: shown the bundles before anything is
-    stored; what it raises ends the publication."""
-    from fanion.definitions.reading.members import read_members, source_digest
-
-    compilers = renderers()
-    bundles = {lowered.environment: _compile(lowered, compilers) for lowered in loaded.environments}
-    if review is not None:
-        review(bundles)
-    given = {entry.name: entry for entry in loaded.lists}
-    named = {lowered.environment: lowered.lists for lowered in loaded.environments if lowered.lists}
-    publication = Publication(
-        bundles=bundles,
-        keys={key.hash: key.record for key in loaded.keys},
-        definitions=loaded.sources,
-        lists={
-            environment: {name: read_members(given[name]) for name in names if name in given}
-            for environment, names in named.items()
-        },
-        list_sources={
-            environment: {name: source_digest(given[name]) for name in names if name in given}
-            for environment, names in named.items()
-        },
-        kept_lists={
-            environment: tuple(name for name in names if name not in given)
-            for environment, names in named.items()
-        },
-    )
-    with Store.open(directory, create=True, map_bytes=config.store.map_bytes) as store:
-        generation = store.publish(publication, progress)
-        _keep_copy(store, generation)
-    return generation
-
-
-def _keep_copy(store: Store, generation: int) -> None:
-    """The copy is a second line of defence: failing to make it does not undo a generation that stands."""
-    try:
-        store.keep_copy()
-    except StoreError as error:
-        log.warning("generation %d stands, but the store's copy is older: %s", generation, error)
-
-
-def upgrade_bundles(store: Store) -> int | None:
-    """Compiles again what an older Fanion compiled; the new generation, or None. Raises StoreError."""
-    from fanion.store.upgrade import upgrade
-
-    compilers = renderers()
-
-    def recompile(sources: dict[str, bytes]) -> dict[str, bytes]:
-        from fanion.definitions import load_stored  # with all its formats, a third of a start's time
-
-        try:
-            loaded = load_stored(sources, vocabulary())
-        except DefinitionError as error:
-            raise StoreError(
-                f"what the store keeps can't be compiled by this Fanion; publish again:\n{error}"
-            ) from error
-        return {lowered.environment: _compile(lowered, compilers) for lowered in loaded.environments}
-
-    generation = upgrade(store, recompile)
-    if generation is not None:
-        _keep_copy(store, generation)
-    return generation
 
 
 def make_pipeline(data: Path, config: Config, pace: Pace) -> Pipeline:
@@ -203,6 +122,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         store, problem = open_verified(data, write=True, map_bytes=config.store.map_bytes)
         if upgrade_bundles(store) is not None:
             print("the store's bundles had an older format and were compiled again", flush=True)
+        lay_overrides(store)
         generation = store.generation()
         store.close()
         Limiter.prepare(data, config.limiter.slots)

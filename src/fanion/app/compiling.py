@@ -1,0 +1,53 @@
+"""Bundles of environments, with what each API serves of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fanion.bundle.compiler import compile_bundle
+from fanion.dialects import served, vocabulary
+from fanion.errors import DefinitionError, StoreError
+from fanion.model.override import Override
+from fanion.model.program import Lowered, Table
+
+if TYPE_CHECKING:
+    from fanion.definitions.lowering.overriding import Unmet
+
+
+def renderers() -> dict[str, Callable[[Lowered], Table]]:
+    """For the bundle compiler: dialect -> its rendering of an environment."""
+    return {dialect.name: dialect.render for dialect in served() if dialect.render is not None}
+
+
+def shown(dialect: str, fragment: bytes, user: Mapping[str, Any] | None = None) -> str:
+    """A fragment of a dialect's table as people see it (`Dialect.whole`)."""
+    whole = {known.name: known.whole for known in served()}.get(dialect)
+    return (fragment if whole is None else whole(fragment, user)).decode()
+
+
+def compile_environment(lowered: Lowered, compilers: dict[str, Callable[[Lowered], Table]]) -> bytes:
+    """A bundle with a table for each API that the environment is served through, and no other."""
+    tables = {name: render for name, render in compilers.items() if name in lowered.identifiers}
+    return compile_bundle(lowered, tables)
+
+
+def compile_stored(
+    sources: dict[str, bytes],
+    overrides: Mapping[str, Sequence[Override]] | None = None,
+    unmet: dict[str, list[Unmet]] | None = None,
+) -> dict[str, bytes]:
+    """The bundles of every environment in what the store keeps. `overrides`: to lay over each; those that change
+    nothing are added to `unmet`. Raises StoreError."""
+    from fanion.definitions import load_stored  # with all its formats, a third of a start's time
+
+    try:
+        loaded = load_stored(sources, vocabulary(), overrides)
+    except DefinitionError as error:
+        raise StoreError(
+            f"what the store keeps can't be compiled by this Fanion; publish again:\n{error}"
+        ) from error
+    if unmet is not None:
+        unmet.update(loaded.unmet)
+    compilers = renderers()
+    return {one.environment: compile_environment(one, compilers) for one in loaded.environments}

@@ -1,0 +1,84 @@
+"""Overrides laid over what the store serves (docs/overrides.md).
+
+The store says which overrides are in force, and of each bundle what was laid over it. Where the two differ, the
+environment is compiled again from the definitions that the store keeps: after a change, when the time of one is
+over (`settle`), after a publish that began before a change, after rolling back, at a start.
+
+Decision, 2026-11. Laid while definitions are lowered, and not in the bundle or the engine: only there is known
+which values a flag may have that nobody gets now, what other flags ask of it, and what clients are given to decide
+by themselves. So a change takes as long as compiling the environment does, and an answer nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from fanion.app.compiling import compile_stored
+from fanion.clock.keeper import look_at
+from fanion.model.override import Overrides, laid
+from fanion.store.replacement import replace_bundles
+
+if TYPE_CHECKING:
+    from fanion.definitions.lowering.overriding import Unmet
+    from fanion.store.store import Store
+
+
+class Laid(NamedTuple):
+    """`generation`: None where nothing changed. `unmet`: overrides that change nothing, by environment; of those
+    environments that were compiled."""
+
+    generation: int | None
+    unmet: dict[str, list[Unmet]]
+
+
+Change = Callable[[Overrides, float], Overrides]
+"""What is in force, and the time, to what shall be."""
+Check = Callable[[dict[str, "list[Unmet]"]], None]
+"""Raises what keeps a change from being stored."""
+
+
+def lay_overrides(
+    store: Store, change: Change = lambda overrides, _: overrides, check: Check = lambda _: None
+) -> Laid:
+    """Makes `change`, and compiles every environment that isn't as its overrides say; seen at once. Raises
+    StoreError, and what `check` does."""
+    with store.transactions.publishing():
+        found = lay_locked(store, change, check)
+        if found.generation is not None:
+            store.word.raise_to(found.generation)
+            store.transactions.sweep()
+    return found
+
+
+def lay_locked(
+    store: Store, change: Change = lambda overrides, _: overrides, check: Check = lambda _: None
+) -> Laid:
+    """The same, for who holds the lock of publishing and raises the word."""
+    now = look_at(store.directory).cautious
+    pinned = store.pin()
+    try:
+        before = pinned.overrides()
+        wanted = change(before, now).without_ended(now)
+        entries = pinned.manifest.environments
+        stale = [name for name in sorted(entries) if entries[name].overrides != laid(wanted.of(name, now))]
+        groups: dict[int, list[str]] = {}
+        for name in stale:
+            groups.setdefault(entries[name].publication, []).append(name)
+        sources = {publication: pinned.definitions(names[0]) for publication, names in groups.items()}
+    finally:
+        pinned.release()
+    if not stale and wanted == before:
+        return Laid(None, {})
+    unmet: dict[str, list[Unmet]] = {}
+    made: list[tuple[int, dict[str, bytes]]] = []
+    for publication, names in groups.items():
+        over = {name: wanted.of(name, now) for name in names}
+        found = compile_stored(sources[publication], over, unmet)
+        made.append((publication, {name: found[name] for name in names}))
+    check(unmet)
+    number = None
+    for publication, bundles in made or [(0, {})]:
+        digests = {name: laid(wanted.of(name, now)) for name in bundles}
+        number = replace_bundles(store.transactions, publication, bundles, wanted, digests)
+    return Laid(number, unmet)

@@ -1,0 +1,100 @@
+"""Publishing: definitions compiled and stored; again those of a store with an older format."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fanion.app.compiling import compile_environment, compile_stored, renderers
+from fanion.app.overriding import lay_overrides
+from fanion.clock.keeper import look_at
+from fanion.config import Config
+from fanion.errors import StoreError, StoreMissingError
+from fanion.model.override import Override
+from fanion.store.publication import Publication
+from fanion.store.store import Store
+
+if TYPE_CHECKING:
+    from fanion.definitions import Loaded
+
+log = logging.getLogger("fanion.store")
+
+
+def publish(
+    directory: Path,
+    loaded: Loaded,
+    config: Config,
+    progress: Callable[[str, int], None] | None = None,
+    review: Callable[[Mapping[str, bytes]], None] | None = None,
+) -> int:
+    """Compiles and stores a publication; returns its generation. Raises ProgramError, StoreError, and
+    DefinitionError where a file of list members can't be read. `review`: shown the bundles before anything is
+    stored; what it raises ends the publication."""
+    from fanion.definitions.reading.members import read_members, source_digest
+
+    compilers = renderers()
+    bundles = {
+        lowered.environment: compile_environment(lowered, compilers) for lowered in loaded.environments
+    }
+    if review is not None:
+        review(bundles)
+    given = {entry.name: entry for entry in loaded.lists}
+    named = {lowered.environment: lowered.lists for lowered in loaded.environments if lowered.lists}
+    publication = Publication(
+        bundles=bundles,
+        keys={key.hash: key.record for key in loaded.keys},
+        definitions=loaded.sources,
+        lists={
+            environment: {name: read_members(given[name]) for name in names if name in given}
+            for environment, names in named.items()
+        },
+        list_sources={
+            environment: {name: source_digest(given[name]) for name in names if name in given}
+            for environment, names in named.items()
+        },
+        kept_lists={
+            environment: tuple(name for name in names if name not in given)
+            for environment, names in named.items()
+        },
+        overrides=loaded.laid,
+    )
+    with Store.open(directory, create=True, map_bytes=config.store.map_bytes) as store:
+        generation = store.publish(publication, progress)
+        generation = lay_overrides(store).generation or generation
+        keep_copy(store, generation)
+    return generation
+
+
+def keep_copy(store: Store, generation: int) -> None:
+    """The copy is a second line of defence: failing to make it does not undo a generation that stands."""
+    try:
+        store.keep_copy()
+    except StoreError as error:
+        log.warning("generation %d stands, but the store's copy is older: %s", generation, error)
+
+
+def upgrade_bundles(store: Store) -> int | None:
+    """Compiles again what an older Fanion compiled; the new generation, or None. Raises StoreError."""
+    from fanion.store.upgrade import upgrade
+
+    generation = upgrade(store, compile_stored)
+    if generation is not None:
+        keep_copy(store, generation)
+    return generation
+
+
+def standing_overrides(directory: Path, config: Config) -> dict[str, tuple[Override, ...]]:
+    """What a publication has to lay over each environment; nothing where there is no store yet. StoreError."""
+    try:
+        store = Store.open(directory, map_bytes=config.store.map_bytes)
+    except StoreMissingError:
+        return {}
+    with store:
+        pinned = store.pin()
+        try:
+            overrides, now = pinned.overrides(), look_at(directory).cautious
+        finally:
+            pinned.release()
+    return {name: overrides.of(name, now) for name in overrides.in_force}
