@@ -80,8 +80,8 @@ static inline int32_t fanion_json_escaped(const uint8_t *at, const uint8_t *end,
     return 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00);
 }
 
-/* Condenses the text where it stands; returns its new length, at most the old one. Of a text with more halves of pairs
- * than FANION_JSON_HALVES_MAX, which nobody sends, no more is done: what then stands there is no text. */
+/* Condenses the text where it stands; returns its new length, at most the old one. 0 for a text with more halves of
+ * pairs than FANION_JSON_HALVES_MAX, which nobody sends; what then stands there is no text. */
 static inline uint64_t fanion_json_condense(uint8_t *text, uint64_t length) {
     const uint8_t *at = text, *const end = text + length;
     uint8_t *to = text;
@@ -104,7 +104,7 @@ static inline uint64_t fanion_json_condense(uint8_t *text, uint64_t length) {
             const int32_t point = fanion_json_escaped(at, end, &taken);
             if (point < 0) {
                 halves += taken == FANION_JSON_ESCAPE_BYTES && (at[2] | 32) == 'd';
-                if (halves > FANION_JSON_HALVES_MAX) return length;
+                if (halves > FANION_JSON_HALVES_MAX) return 0;
                 for (ptrdiff_t n = 0; n < taken; n++) *to++ = at[n];
             } else {
                 to = fanion_json_put_character(to, (uint32_t)point);

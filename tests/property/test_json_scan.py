@@ -325,10 +325,94 @@ def test_a_text_that_has_little_to_save_is_left_alone() -> None:
         assert json_scan.condense(text) is None
 
 
-def test_a_text_of_half_pairs_alone_is_left_as_it_is() -> None:
+def test_a_text_of_half_pairs_alone_is_told_apart_and_not_condensed() -> None:
     for count, worth in ((json_scan.HALVES_MAX, True), (json_scan.HALVES_MAX + 1, False)):
         text = b'"' + rb"\ud83d" * count + rb"\u00e4" * count + b'"'
-        assert (json_scan.condense(text) is not None) == worth
+        assert bool(json_scan.condense(text)) == worth
+        assert (json_scan.condense(text) == b"") != worth
+
+
+@given(BODIES, st.integers(0, 8), st.integers(0, 8))
+@example(b"[" * 128 + b"x" * 128 + b"[", 128, 0)
+@example(b"{:" * 128, 128, 128)
+def test_few_brackets_and_colons_are_what_counting_them_says(body: bytes, brackets: int, colons: int) -> None:
+    counted = body.count(b"{") + body.count(b"["), body.count(b":")
+    assert json_scan.few(body, brackets, colons) == (counted[0] <= brackets and counted[1] <= colons)
+
+
+@given(
+    st.lists(st.sampled_from([b"1", b"-2.5e", b"9999", b"x", b'"']), max_size=40).map(b"".join),
+    st.integers(1, 9),
+)
+@example(b"12345", 5)
+@example(b"x12345", 4)
+def test_a_long_number_is_seen_wherever_it_stands(text: bytes, most: int) -> None:
+    runs = re.findall(rb"[0-9.eE+-]++", text)
+    assert json_scan.long_number(text, most) == any(len(run) > most for run in runs)
+
+
+@given(BODIES | st.lists(PIECES_OF_TEXT, max_size=8).map(lambda pieces: f'"{"".join(pieces)}"'.encode()))
+@example(b'{"a":[1,{"b":[]},{}],"c":null}')
+@example(b'{"a" : [ 1 , true , false , "\\n" ] }')
+@example(b"[1,]")
+@example(b"{,}")
+@example(b'{"a":1,}')
+@example(b"[}")
+@example(b'{"a"}')
+@example(b"-")
+@example(b"01")
+@example(b"1.")
+@example(b"1e999")
+@example(b'"\x1f"')
+@example(b'"\\x"')
+@example(b"[" * 512 + b"]" * 512)
+def test_a_valid_value_ends_where_the_decoder_that_reads_it_ends(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return
+    end = json_scan.valid_end(body, 0)
+    if end is not None:
+        msgspec.json.decode(body[:end])
+    elif read(body) is not None:
+        assert (
+            len(body) > json_scan.VALID_DIGITS_MAX
+            or body.count(b"[") + body.count(b"{") > json_scan.DEPTH_MAX
+        )
+
+
+@given(DOCUMENTS)
+def test_a_value_is_valid_with_whatever_stands_behind_it(value: Any) -> None:
+    text = json.dumps(value, allow_nan=False).encode() if not _odd(value) else b"1"
+    assert json_scan.valid_end(b" " + text + b",]", 1) == len(text) + 1
+    assert json_scan.valid_end(text, len(text)) is None
+
+
+def _odd(value: Any) -> bool:
+    """Whether JSON has no word for it, or it is longer than a number may be."""
+    if isinstance(value, dict):
+        return any(map(_odd, value.values()))
+    if isinstance(value, list):
+        return any(map(_odd, value))
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def test_a_number_that_no_double_holds_or_that_is_long_is_not_valid() -> None:
+    most = json_scan.VALID_DIGITS_MAX
+    for number, valid in (
+        (b"1e308", True),
+        (b"1e309", False),
+        (b"7" * most, True),
+        (b"7" * (most + 1), False),
+    ):
+        assert (json_scan.valid_end(number, 0) == len(number)) == valid
+        assert (
+            json_scan.valid_end(b"[" * 512 + b"]" * 512, 0),
+            json_scan.valid_end(b"[" * 513 + b"]" * 513, 0),
+        ) == (
+            1024,
+            None,
+        )
 
 
 def test_long_numbers_count_as_many() -> None:

@@ -10,6 +10,7 @@ cdef extern from "fanion_json_scan.h" nogil:
         FANION_JSON_DEPTH_MAX
         FANION_JSON_DIGITS_MAX
         FANION_JSON_HALVES_MAX
+        FANION_JSON_VALID_DIGITS_MAX
         FANION_JSON_EXPONENT_LARGE
         FANION_JSON_EXPONENT_HUGE
         FANION_JSON_LARGE_TOKENS
@@ -39,6 +40,9 @@ cdef extern from "fanion_json_scan.h" nogil:
 
     fanion_json_verdict fanion_json_scan(const uint8_t *text, uint64_t length, const fanion_json_bounds *bounds)
     uint64_t fanion_json_exponents(const uint8_t *text, uint64_t length, uint64_t most)
+    bint fanion_json_few(const uint8_t *text, uint64_t length, uint64_t brackets, uint64_t colons)
+    bint fanion_json_long_number(const uint8_t *text, uint64_t length, uint64_t most)
+    const uint8_t *fanion_json_valid_end(const uint8_t *at, const uint8_t *end)
     uint64_t fanion_json_mend(uint8_t *text, uint64_t length)
     fanion_json_verdict fanion_json_cut(
         const uint8_t *text, uint64_t length, const uint8_t *name, uint64_t name_length, uint64_t items_max,
@@ -61,6 +65,7 @@ UNBALANCED = FANION_JSON_UNBALANCED
 DEPTH_MAX = FANION_JSON_DEPTH_MAX
 DIGITS_MAX = FANION_JSON_DIGITS_MAX
 HALVES_MAX = FANION_JSON_HALVES_MAX
+VALID_DIGITS_MAX = FANION_JSON_VALID_DIGITS_MAX
 EXPONENT_LARGE = FANION_JSON_EXPONENT_LARGE
 EXPONENT_HUGE = FANION_JSON_EXPONENT_HUGE
 LARGE_TOKENS = FANION_JSON_LARGE_TOKENS
@@ -88,6 +93,24 @@ def exponents(bytes text not None, uint64_t most):
     return fanion_json_exponents(<const uint8_t *> <char *> text, len(text), most)
 
 
+def few(bytes text not None, uint64_t brackets, uint64_t colons):
+    """Whether at most so many brackets open and so many colons stand in it, strings included."""
+    return fanion_json_few(<const uint8_t *> <char *> text, len(text), brackets, colons)
+
+
+def long_number(bytes text not None, uint64_t most):
+    """Whether more than `most` (at least 1) characters of numbers stand in a row, in a string or out of it."""
+    return fanion_json_long_number(<const uint8_t *> <char *> text, len(text), max(most, <uint64_t> 1))
+
+
+def valid_end(bytes text not None, uint64_t start):
+    """Where the value that begins at `start` ends, if every decoder reads it; None for all else, and for a few that
+    are long or deep (see `fanion_json_valid_end`). The text has to be UTF-8."""
+    cdef const uint8_t *first = <const uint8_t *> <char *> text
+    cdef const uint8_t *at = fanion_json_valid_end(first + min(start, <uint64_t> len(text)), first + len(text))
+    return None if at == NULL else at - first
+
+
 def mend(bytes text not None):
     """The text with U+FFFD for each escape that is half a surrogate pair; None where there is none, or more than
     HALVES_MAX."""
@@ -96,7 +119,8 @@ def mend(bytes text not None):
 
 
 def condense(bytes text not None):
-    """The text in fewer bytes, by an eighth at least; None where there is too little to save, or nothing."""
+    """The text in fewer bytes, by an eighth at least; None where there is too little to save, or nothing. Empty where
+    more than HALVES_MAX escapes are half a pair: it isn't to be read."""
     cdef uint64_t length = len(text), most = length - length / WASTE_SHARE
     if fanion_json_waste(<const uint8_t *> <char *> text, length) < length / WASTE_SHARE:
         return None

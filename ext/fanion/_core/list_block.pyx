@@ -54,7 +54,7 @@ cdef extern from "fanion_json_scan.h" nogil:
         size_t length
     const uint8_t *fanion_json_blanks_end(const uint8_t *at, const uint8_t *end) noexcept
     const uint8_t *fanion_json_plain_text(const uint8_t *at, const uint8_t *end, fanion_json_text *text) noexcept
-    const uint8_t *fanion_json_value_end(const uint8_t *at, const uint8_t *end) noexcept
+    const uint8_t *fanion_json_valid_end(const uint8_t *at, const uint8_t *end) noexcept
 
 
 cdef extern from * nogil:
@@ -202,7 +202,7 @@ cdef const uint8_t *read_texts(
             given |= 1 << which
             at = fanion_json_plain_text(at, end, &texts[which])
         elif which == 3 and extras:
-            at = fanion_json_value_end(at, end)
+            at = fanion_json_valid_end(at, end)
         else:
             return NULL
         if at == NULL:
@@ -221,8 +221,7 @@ def answer_each(
     Each object has three texts, the members `names`: `find(first, second)` says in which list the third one has to
     stand and in which not (readers; None: an empty list); what it raises is raised. None is returned for a third text
     above `text_max` bytes, escapes, names given twice, and, without `extras`, members of other names; with
-    it those are passed over unread, so who asks has seen that the body is JSON. The body has to be UTF-8. Raises
-    ValueError as `ListReader.holds`.
+    it, of those that aren't JSON. The body has to be UTF-8. Raises ValueError as `ListReader.holds`.
     """
     cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(body)
     cdef const uint8_t *end = at + PyBytes_GET_SIZE(body)

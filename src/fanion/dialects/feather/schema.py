@@ -20,6 +20,7 @@ from typing import Annotated, Literal, NoReturn, Protocol, TypeVar, get_args, ge
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from fanion._core import json_scan
 from fanion.config import Limits
 from fanion.dialects.wire.bodies import MAP_BYTES_FREE, REFUSED, Body, Int64
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -159,7 +160,9 @@ class CheckedBody(Body[T]):
         """Raises Fault INVALID_JSON or INVALID_SHAPE."""
         if self._is_batch:
             check_batch(body, self._limits)
-        elif len(body) > self._map_bytes_free and body.count(b":") > self._limits.json_keys_max:
+        elif len(body) > self._map_bytes_free and not json_scan.few(
+            body, len(body), self._limits.json_keys_max
+        ):
             check_bounds(body, self._limits)
         document = self.decode(body)
         self._check(document, body)

@@ -7,7 +7,6 @@ texts (`plain_texts`) is looked at beside it. The others are the rules. No membe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from fanion._core import json_scan
 from fanion.config import Limits
 from fanion.dialects.wire.bodies import REFUSED
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers, place_of
+from fanion.dialects.wire.json_bounds import check_batch, check_bounds, place_of, short_numbers
 from fanion.dialects.wire.plain_batch import quick_check
 from fanion.model.json_value import Json
 
@@ -115,7 +115,6 @@ class CutBatch(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 Event = Exposure | Metric
-LONG_NUMBER: Final = re.compile(rb"[0-9.eE+-]{10}")
 
 
 class Schema:
@@ -185,25 +184,13 @@ class Schema:
     def _bounded(self, text: bytes) -> bool:
         """Whether it cheaply shows that it keeps the bounds of depth, members and digits."""
         limits = self._limits
-        if (
-            text.count(b"{") + text.count(b"[") > limits.json_depth_max
-            or text.count(b":") > limits.json_keys_max
-        ):
+        if not json_scan.few(text, limits.json_depth_max, limits.json_keys_max):
             return self._scanned(text)
-        return len(text) <= limits.json_integer_digits_max or self._short_numbers(text)
+        return short_numbers(text, limits)
 
     def _scanned(self, text: bytes) -> bool:
         try:
             check_bounds(text, self._limits, batch=True)
-        except Fault:
-            return False
-        return True
-
-    def _short_numbers(self, text: bytes) -> bool:
-        if LONG_NUMBER.search(text[:: self._limits.json_integer_digits_max // 10]) is None:
-            return True
-        try:
-            check_numbers(text, self._limits)
         except Fault:
             return False
         return True

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 
+from fanion._core import json_scan
 from fanion.config import Limits
 from fanion.dialects.redpennon.emit import Catalogue
 from fanion.dialects.wire.bodies import REFUSED, Int64
@@ -58,8 +59,7 @@ class Bodies:
         """Plain JSON within depth, members and digits. Raises Fault INVALID_JSON."""
         size = len(body)
         if size > self._free_bytes:
-            brackets = body.count(b"{") + body.count(b"[")
-            if brackets > self._depth_max or (size > self._keys_max and body.count(b":") > self._keys_max):
+            if not json_scan.few(body, self._depth_max, self._keys_max):
                 check_bounds(body, self._limits)
             elif size > self._digits_max:
                 check_numbers(body, self._limits)

@@ -14,6 +14,7 @@ from typing import Final, NoReturn, TypeVar
 import msgspec
 from msgspec import Raw
 
+from fanion._core import json_scan
 from fanion.config import Limits
 from fanion.dialects.wire.bodies import BYTE_ORDER_MARK, MAP_BYTES_FREE, REFUSED, Body, Int64
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -86,23 +87,36 @@ T = TypeVar("T")
 
 
 class CountedBody(Body[T]):
-    """`items`: how many objects and lists a document of this kind has by itself."""
+    """`items`: how many objects and lists a document of this kind has by itself. `scanned`: a large one was looked
+    through before it is read."""
 
-    def __init__(self, closed: object, opened: object, limits: Limits, items: Callable[[T], int]) -> None:
+    def __init__(
+        self,
+        closed: object,
+        opened: object,
+        limits: Limits,
+        items: Callable[[T], int],
+        *,
+        scanned: bool = True,
+    ) -> None:
         super().__init__(closed, opened)
         self._limits = limits
         self._items = items
+        self._scanned = scanned
 
     def read_open(self, body: bytes) -> T:
-        check_batch(body, self._limits)
+        if not self._scanned:
+            check_batch(body, self._limits)
         try:
             body.decode()  # what the decoder skips, it doesn't look at
             document = self.decode_open(body)
             read_all(body)
         except REFUSED as error:
-            check_bounds(body, self._limits, batch=True)
+            if len(body) <= UNSCANNED_BYTES_MAX:
+                check_bounds(body, self._limits, batch=True)
             raise fault_of(error, body) from None
-        if body.count(b"{") + body.count(b"[") > self._items(document) + self._limits.json_depth_max // 2:
+        most = self._items(document) + self._limits.json_depth_max // 2
+        if len(body) <= UNSCANNED_BYTES_MAX and not json_scan.few(body, most, len(body)):
             check_bounds(body, self._limits, batch=True)
         return document
 
@@ -119,18 +133,17 @@ class Bodies:
         self._pairs: CountedBody[list[Pair]] = CountedBody(
             list[PairClosed], list[Pair], limits, lambda pairs: 1 + len(pairs)
         )
-        self._event: CountedBody[Event] = CountedBody(EventClosed, Event, limits, lambda _: 1)
+        self._event: CountedBody[Event] = CountedBody(EventClosed, Event, limits, lambda _: 1, scanned=False)
         self._batch: CountedBody[Batch] = CountedBody(
             BatchClosed, Batch, limits, lambda batch: 2 + len(batch.events)
         )
         self.text_bytes_max = limits.json_string_bytes_max
-        self._items = msgspec.json.Decoder(list[Raw]).decode
         self._wrapper = msgspec.json.Decoder(dict[str, Raw])
         self._cut = msgspec.json.Decoder(RawBatch).decode
 
     def evaluation(self, body: bytes) -> Evaluation:
         limits = self._limits
-        if len(body) > MAP_BYTES_FREE and body.count(b":") > limits.json_keys_max:
+        if len(body) > MAP_BYTES_FREE and not json_scan.few(body, len(body), limits.json_keys_max):
             check_bounds(body, limits)
         request = self._evaluation.decode(body)
         if len(body) <= limits.json_integer_digits_max:
@@ -187,16 +200,10 @@ class Bodies:
         except UnicodeDecodeError:
             return False
 
-    def is_list_within_bounds(self, body: bytes) -> bool:
-        """Of a body that is worth it: whether it is a JSON array that no bound refuses, whatever its items are."""
-        if len(body) <= UNSCANNED_BYTES_MAX or body.lstrip(b" \t\r\n")[:1] != b"[":
-            return False
-        try:
-            check_bounds(body, self._limits, batch=True)
-            self._items(body)
-        except (*REFUSED, Fault):
-            return False
-        return True
+    def refuse_bytes(self, body: bytes) -> NoReturn:
+        """Of a body that is not UTF-8. Raises Fault INVALID_JSON."""
+        check_bounds(body, self._limits, batch=True)
+        raise fault_of(msgspec.DecodeError(), body)
 
     def _unwrap(self, body: bytes) -> bytes:
         try:

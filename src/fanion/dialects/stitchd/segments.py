@@ -15,6 +15,7 @@ from fanion.dialects.stitchd.envelope import OK
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.served import Served, served
 from fanion.dialects.wire.endpoint import Handler
+from fanion.dialects.wire.json_bounds import UNSCANNED_BYTES_MAX
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Snapshot
 from fanion.model.api_key import KeyRecord
@@ -42,16 +43,15 @@ def check_many(bodies: Bodies) -> Handler:
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
         at = served(snapshot, record, tail)
-        if bodies.is_text(body):
-            find = partial(_lists, snapshot, at)
-            try:
-                answer = answer_each(body, PAIR, find, ANSWERS, text_max, False)
-                if answer is None and bodies.is_list_within_bounds(body):
-                    answer = answer_each(body, PAIR, find, ANSWERS, text_max, True)
-                if answer is not None:
-                    return OK, answer
-            except (LookupError, ValueError):
-                pass  # a segment of another kind, or a damaged list: the loop tells
+        if not bodies.is_text(body):
+            bodies.refuse_bytes(body)
+        try:
+            scanned = len(body) > UNSCANNED_BYTES_MAX  # so what is passed over breaks no bound
+            answer = answer_each(body, PAIR, partial(_lists, snapshot, at), ANSWERS, text_max, scanned)
+            if answer is not None:
+                return OK, answer
+        except (LookupError, ValueError):
+            pass  # a segment of another kind, or a damaged list: the loop tells
         is_member = at.is_member
         found = [
             ANSWERS[is_member(snapshot, pair.segment_key, pair.context_type, pair.context_key)]

@@ -9,7 +9,6 @@ batch are cut out as they stand and read one by one, since one bad item must not
 from __future__ import annotations
 
 import json
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -34,11 +33,11 @@ from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import (
     UNSCANNED_BYTES_MAX,
     check_bounds,
-    check_numbers,
     check_once,
     check_slow_numbers,
     place_of,
     read_all,
+    short_numbers,
 )
 from fanion.dialects.wire.plain_batch import quick_check
 from fanion.model.json_value import JsonObject
@@ -104,8 +103,6 @@ class EventsAlone(Events, gc=False, forbid_unknown_fields=True):
     pass
 
 
-SAMPLES: Final = 10
-LONG_NUMBER: Final = re.compile(rb"[0-9.eE+-]{%d}" % SAMPLES)
 EVENTS_NAME: Final = b'"events"'
 
 
@@ -152,19 +149,8 @@ class Schema:
     def bounded(self, text: bytes) -> bool:
         """Whether a body cheaply shows that it keeps the bounds of depth, members and digits."""
         limits = self._limits
-        return (
-            text.count(b"{") + text.count(b"[") <= limits.json_depth_max
-            and text.count(b":") <= limits.json_keys_max
-            and self.short_numbers(text)
-        )
-
-    def short_numbers(self, text: bytes) -> bool:
-        """Whether no number can have more than the allowed digits: one that has covers ten samples in a row."""
-        most = self._limits.json_integer_digits_max
-        return (
-            len(text) <= most
-            or LONG_NUMBER.search(text[:: most // SAMPLES]) is None
-            or _digits(text, self._limits)
+        return json_scan.few(text, limits.json_depth_max, limits.json_keys_max) and short_numbers(
+            text, limits
         )
 
     def _check(self, body: bytes) -> None:
@@ -215,7 +201,7 @@ class Schema:
                 check_times(event)
         except (*REFUSED, Fault):
             return None
-        return found if self.short_numbers(body) else None
+        return found if short_numbers(body, self._limits) else None
 
     def check_batch(self, body: bytes) -> None:
         """The bounds of a batch, its events counted, before anything is built of it. Raises Fault INVALID_SHAPE,
@@ -294,14 +280,6 @@ def is_json(text: bytes) -> bool:
     except RecursionError:
         return True
     except ValueError:
-        return False
-    return True
-
-
-def _digits(text: bytes, limits: Limits) -> bool:
-    try:
-        check_numbers(text, limits)
-    except Fault:
         return False
     return True
 

@@ -18,7 +18,6 @@ from fanion.config import Limits
 from fanion.dialects.wire.fault import Fault, FaultKind
 
 REASON_CHARS_MAX = 300
-NUMBER_BYTES = b"0123456789.eE+-"
 MISSING_FIELD = re.compile(r"^Object missing required field `([^`]*)`")
 PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 read_all = msgspec.json.Decoder().decode
@@ -71,7 +70,7 @@ def check_body(body: bytes, limits: Limits, *, batch: bool = False) -> bytes:
 
     Returns what is to be read: of a large body that is mostly blanks or escapes the same in fewer bytes."""
     if len(body) > UNSCANNED_BYTES_MAX:
-        body = json_scan.condense(body) or body
+        body = _condensed(body) or body
         check_bounds(body, limits, batch=batch)
     elif json_scan.exponents(body, 0):
         check_bounds(body, limits, batch=batch)
@@ -80,9 +79,18 @@ def check_body(body: bytes, limits: Limits, *, batch: bool = False) -> bytes:
 
 def check_once(body: bytes, limits: Limits, *, batch: bool = False) -> None:
     """`check_bounds` for a handler that looks for the bounds itself. Raises Condensed where less is to be read."""
-    if len(body) > UNSCANNED_BYTES_MAX and (condensed := json_scan.condense(body)) is not None:
+    if len(body) > UNSCANNED_BYTES_MAX and (condensed := _condensed(body)) is not None:
         raise Condensed(condensed)
     check_bounds(body, limits, batch=batch)
+
+
+def _condensed(body: bytes) -> bytes | None:
+    """Raises Fault INVALID_JSON for text that is mostly halves of surrogate pairs: no decoder reads it, and so much
+    isn't mended."""
+    condensed = json_scan.condense(body)
+    if condensed == b"":
+        refuse(f"more than {json_scan.HALVES_MAX} halves of surrogate pairs")
+    return condensed
 
 
 def check_batch(body: bytes, limits: Limits) -> None:
@@ -101,14 +109,24 @@ def check_slow_numbers(body: bytes, limits: Limits) -> None:
         refuse(REASONS[json_scan.TOO_MANY_TOKENS].format(tokens_max=most))
 
 
-def check_numbers(body: bytes, limits: Limits, *, batch: bool = False) -> None:
+def short_numbers(body: bytes, limits: Limits) -> bool:
+    """Whether no number has more than `json_integer_digits_max` digits, and where one might, no other bound is
+    broken either."""
+    most = limits.json_integer_digits_max
+    if len(body) <= most or not json_scan.long_number(body, most):
+        return True
+    try:
+        check_bounds(body, limits, batch=True)  # text may look like a number; this one tells them apart
+    except Fault:
+        return False
+    return True
+
+
+def check_numbers(body: bytes, limits: Limits) -> None:
     """Refuse a number of more than `json_integer_digits_max` digits; for bodies whose decoder had a float in
-    them (integers are bounded by their type). A longer number covers one of the windows looked at whole."""
-    window = limits.json_integer_digits_max // 2
-    if any(
-        not body[start : start + window].strip(NUMBER_BYTES) for start in range(0, len(body) - window, window)
-    ):
-        check_bounds(body, limits, batch=batch)  # text may look like a number; this one tells them apart
+    them (integers are bounded by their type)."""
+    if json_scan.long_number(body, limits.json_integer_digits_max):
+        check_bounds(body, limits)
 
 
 def refuse(reason: str) -> NoReturn:
