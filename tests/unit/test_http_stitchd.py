@@ -13,6 +13,7 @@ from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config, Limiter
 from fanion.dialects.stitchd.events import value_kind
 from fanion.dialects.stitchd.routes import DIALECT
+from fanion.dialects.stitchd.segments import PIECE_PAIRS
 from fanion.engine.evaluator import open_environment
 from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.model.api_key import KeyRecord
@@ -263,3 +264,41 @@ def test_plain_pairs_of_a_list_need_no_look_up_of_the_loop(caller: Caller) -> No
         assert ask(caller, "/segments/batch-list-check", b"[%b]" % b",".join([item] * 500)).status == 200
     body = b"[%b]" % b",".join([PAIRS[6]] * 500)
     assert ask(caller, "/segments/batch-list-check", body).body.count(b"true") == 500
+
+
+def test_a_long_batch_gives_way_and_is_answered_from_the_snapshot_in_force_then(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pairs that the native pass leaves: after each piece others may be answered, and a snapshot may be gone."""
+    first, later = StitchdSnapshot(), StitchdSnapshot()
+    first.readers_missing = later.readers_missing = True
+    later.lists = {name: set() for name in later.lists}
+    pair = {"segment_key": "beta", "context_type": "user", "context_key": "u1"}
+    for count, turns in ((PIECE_PAIRS, 0), (PIECE_PAIRS + 1, 2), (3 * PIECE_PAIRS, 3)):
+        asked: list[StitchdSnapshot] = []
+        once = 3 if turns else 9  # the key's, the body's, the first piece's
+
+        def current(asked: list[StitchdSnapshot] = asked, once: int = once) -> StitchdSnapshot:
+            asked.append(first if len(asked) < once else later)
+            return asked[-1]
+
+        monkeypatch.setattr(caller.parts.snapshots, "current", current)
+        answer = ask(caller, "/segments/batch-list-check", [pair] * count)
+        assert [one["is_member"] for one in answer.json()] == [
+            number < PIECE_PAIRS for number in range(count)
+        ]
+        assert len(asked) == 2 + turns
+    unknown = [pair] * 2 * PIECE_PAIRS + [pair | {"segment_key": "nobody"}]
+    assert envelope(ask(caller, "/segments/batch-list-check", unknown)) == (404, "NOT_FOUND")
+
+
+def test_more_long_batches_than_there_is_room_for_are_told_to_come_again(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller.parts.snapshots.snapshot.readers_missing = True
+    monkeypatch.setattr("fanion.dialects.stitchd.segments.LONG_MAX", 0)
+    pair = {"segment_key": "beta", "context_type": "user", "context_key": "u1"}
+    answer = ask(caller, "/segments/batch-list-check", [pair] * (PIECE_PAIRS + 1))
+    assert envelope(answer) == (502, "UNAVAILABLE")
+    assert answer.headers["retry-after"] == "1"
+    assert ask(caller, "/segments/batch-list-check", [pair] * PIECE_PAIRS).status == 200

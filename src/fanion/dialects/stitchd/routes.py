@@ -32,7 +32,9 @@ def routes(services: Services) -> list[Route]:
     limits = services.config.limits
     bodies = Bodies(limits)
     bytes_max, events_bytes_max = limits.body_bytes_max, limits.ingest_body_bytes_max
-    many = Endpoint("segments_batch", check_many(bodies), bytes_max, scope="evaluate", scan=Scan.BATCH)
+    many = Endpoint(
+        "segments_batch", check_many(services, bodies), bytes_max, scope="evaluate", scan=Scan.BATCH
+    )
     endpoints = {
         b"/evaluate": Endpoint("evaluate", evaluate_flag(bodies), bytes_max, scope="evaluate"),
         b"/events": Endpoint(

@@ -75,8 +75,10 @@ class EventSchemas:
     def __contains__(self, name: str) -> bool:
         return name in self._known
 
-    def check(self, name: str, properties: object) -> tuple[list[Violation], bool]:
-        """The violations, and whether they keep the event out of the pipeline."""
+    def check(
+        self, name: str, properties: object, most: int = VIOLATIONS_MAX
+    ) -> tuple[list[Violation], bool]:
+        """The violations, the first `most` of them, and whether they keep the event out of the pipeline."""
         known = self._known.get(name)
         if known is None:
             return [], False
@@ -86,7 +88,7 @@ class EventSchemas:
             {} if properties is None else properties, "/properties"
         ):
             found.append({"path": place, "message": message, "rule": rule})
-            if len(found) == VIOLATIONS_MAX:
+            if len(found) == most:
                 break
         return found, rejects and bool(found)
 

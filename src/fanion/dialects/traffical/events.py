@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from fanion.dialects.traffical.envelope import EVENTS_MAX, NO_EVENTS, OK, OVERLOADED
+from fanion.dialects.traffical.event_schema import VIOLATIONS_MAX, Violation
 from fanion.dialects.traffical.event_structs import PlainTrack, Track
 from fanion.dialects.traffical.schema import PlainEvent, Schema
 from fanion.dialects.traffical.served import Served, served
@@ -25,7 +26,7 @@ from fanion.dialects.traffical.words import NAME
 from fanion.dialects.wire.bodies import mended
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.ingest import Ingest, echoed
+from fanion.dialects.wire.ingest import ECHO_BYTES_MAX, Ingest, echoed
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import JournalError, StoreError
@@ -37,12 +38,15 @@ PLACE: Final = attrgetter("orgId", "projectId", "env")
 NOTHING: Final[list[dict[str, object]]] = []
 """What is said of a batch in which nothing is wrong; never added to."""
 
+TOLD_MAX: Final = ECHO_BYTES_MAX // len(b'{"path":"","message":"must be","rule":""}')
+"""More violations than that don't fit into what is echoed, whatever they are."""
+
 
 class CheckedBatch:
     """What one request's events came to: `count` are to be stored, as they stand in the body, or where some are
     to be left out, as `kept`."""
 
-    __slots__ = ("accepted", "count", "errors", "ids", "kept", "warnings")
+    __slots__ = ("_told", "accepted", "count", "errors", "ids", "kept", "warnings")
 
     def __init__(
         self,
@@ -56,6 +60,16 @@ class CheckedBatch:
         self.ids = ids
         self.errors = errors
         self.warnings = warnings
+        self._told = 0
+
+    def violations(self, at: Served, event: Track | PlainTrack) -> tuple[list[Violation], bool]:
+        """What is wrong with an event's properties; one of it where no answer has room for more."""
+        most = VIOLATIONS_MAX if self._told < TOLD_MAX else 1
+        return at.events.check(event.event, event.properties, most)
+
+    def warn(self, index: int, event: Track | PlainTrack, violations: list[Violation]) -> None:
+        self._told += len(violations)
+        self.warnings.append({"index": index, "event": event.event, "violations": violations})
 
     def reply(self, written: int) -> Reply:
         if not self.errors and not self.warnings:
@@ -103,11 +117,11 @@ def check_plain(at: Served, events: list[PlainEvent]) -> CheckedBatch | None:
     if at.events:
         for index, event in enumerate(events):
             if isinstance(event, PlainTrack) and event.event in at.events:
-                violations, rejected = at.events.check(event.event, event.properties)
+                violations, rejected = batch.violations(at, event)
                 if rejected:
                     return None
                 if violations:
-                    batch.warnings.append({"index": index, "event": event.event, "violations": violations})
+                    batch.warn(index, event, violations)
     return batch
 
 
@@ -134,9 +148,9 @@ def check_events(schema: Schema, at: Served, texts: list[bytes]) -> CheckedBatch
         else:
             batch.accepted += 1
             if isinstance(event, Track | PlainTrack):
-                violations, rejected = at.events.check(event.event, event.properties)
+                violations, rejected = batch.violations(at, event)
                 if violations:
-                    batch.warnings.append({"index": index, "event": event.event, "violations": violations})
+                    batch.warn(index, event, violations)
                 if rejected:
                     continue
             kept.append(text)
