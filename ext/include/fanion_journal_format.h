@@ -65,7 +65,8 @@ typedef struct {
     uint32_t dispositions;   /* one byte per event; 0: every event is kept */
     uint32_t ids;            /* 16 bytes per event; 0: none */
     uint8_t whole;           /* 1: the request's body as received; 0: a JSON array of the kept events */
-    uint8_t reserved[3];
+    uint8_t holes;           /* 1: events of it were erased; null stands where they stood. Read by Python alone */
+    uint8_t reserved[2];
 } fanion_events_header;
 
 _Static_assert(sizeof(fanion_events_header) == 16, "on-disk size");

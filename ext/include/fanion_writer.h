@@ -65,6 +65,7 @@ typedef struct {
     uint32_t stop;                  /* atomic; 1: end when drained, 2: end now */
     uint32_t ended;                 /* atomic; 1: the thread has left */
     uint32_t blocked;               /* atomic; 1: records wait and there is no segment for them */
+    uint32_t turn;                  /* atomic; 1, from the steward: the next record begins the next segment */
 } fanion_writer;
 
 static inline void fanion_writer_signal(int fd) {
@@ -270,6 +271,9 @@ static inline void fanion_writer_release(fanion_writer *w, uint64_t from, uint64
 static inline int64_t fanion_writer_stage(fanion_writer *w, uint64_t head) {
     bool rotate;
     if (!w->open && !fanion_writer_next_segment(w)) return 0;
+    /* All that was written is durable here, so the segment can end; one that just began is fresh. */
+    if (fanion_u32_load_acquire(&w->turn) && (!w->started || fanion_writer_next_segment(w)))
+        fanion_u32_store_release(&w->turn, 0);
     int64_t staged = fanion_writer_collect(w, head, false, &rotate);
     if (staged || !rotate) return staged;
     bool next = fanion_writer_next_segment(w);

@@ -50,6 +50,9 @@ class World:
     def fail_waiting(self, reason: str) -> None:
         pass
 
+    def call(self, work: Callable[[], None]) -> None:
+        work()
+
     @property
     def session(self) -> Session:
         assert self.steward.session is not None, self.steward.health

@@ -14,9 +14,9 @@ import pytest
 
 from fanion._core import journal_format, record_table
 from fanion.errors import JournalError
-from fanion.journal.batch import Record
+from fanion.journal.batch import EVENTS_HEADER, Record
 from fanion.journal.log_segment import KIND_EVENTS, PAGE, SegmentHeader
-from fanion.journal.reader import EVENTS_HEADER, Checkpoint, JournalReader
+from fanion.journal.reader import Checkpoint, JournalReader
 from fanion.journal.storage import write_all
 from tests.model.journal_world import DATA, JOURNAL, by_batches, new_disk, one_by_one
 from tests.model.simulated_disk import SimulatedStorage

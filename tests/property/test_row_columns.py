@@ -19,11 +19,10 @@ from fanion._core import journal_format, record_table
 from fanion._core.columns import NAMES, Columns
 from fanion.dialects import canonical_forms
 from fanion.errors import JournalError
-from fanion.journal.batch import RecordBatch
+from fanion.journal.batch import EVENTS_HEADER, RecordBatch
 from fanion.journal.columns import Expander
 from fanion.journal.exposures import ATTRIBUTES, DIGEST_BYTES, FORM, HEAD, RUN_BYTES, SAME_UNIT, VARIANT
 from fanion.journal.log_segment import KIND_EVENTS, KIND_EXPOSURES
-from fanion.journal.reader import EVENTS_HEADER
 from fanion.journal.rows import Row, expand_rows
 from fanion.model.canonical import iso_from_ns
 from fanion.model.rows import KINDS

@@ -56,8 +56,11 @@ class Journal:
         self.sequence = 0
 
     def append(self, environment: str = "prod", day: int = 0, events: int = 2) -> None:
+        sent = [{"flagKey": f"f{n}", "ruleId": str(self.sequence + 1)} for n in range(events)]
+        self.append_events(sent, environment, day)
+
+    def append_events(self, sent: list[dict[str, str]], environment: str = "prod", day: int = 0) -> None:
         self.sequence += 1
-        sent = [{"flagKey": f"f{n}", "ruleId": str(self.sequence)} for n in range(events)]
         payload = payload_of("feather", json.dumps(sent).encode(), b"", False)
         payload = payload[:2] + len(environment.encode()).to_bytes(2, "little") + payload[4:]
         payload = payload.replace(b"prod", environment.encode(), 1)
@@ -194,7 +197,7 @@ def test_a_kill_at_any_call_loses_no_row_and_repeats_none(
             counted = {file.name for file in made.manifest.files} | {
                 one.name for one in made.manifest.leaving
             }
-            assert names == counted | {"manifest.json", "lock"}
+            assert names == counted | {"manifest.json", "lock", "turn"}
     assert calls > 20
 
 

@@ -39,7 +39,7 @@ cdef extern from "fanion_writer_thread.h" nogil:
         int wake_fd, durable_fd, steward_fd
         pthread_t thread
         bint threaded, open, started
-        uint32_t offers_count, stop, ended, blocked
+        uint32_t offers_count, stop, ended, blocked, turn
         uint64_t offset
         fanion_offer segment
     int FANION_RETIRED_MAX
@@ -175,6 +175,15 @@ cdef class NativeWriter:
             (r.fd, r.ordinal, r.first_sequence, r.end_sequence, r.end_offset, r.failure)
             for r in retired[:count]
         ]
+
+    def turn(self):
+        """The next record begins the next segment, which has to be offered."""
+        fanion_u32_store_release(&self.native.writer.turn, 1)
+
+    @property
+    def turning(self):
+        """Whether that hasn't come about."""
+        return fanion_u32_load_acquire(&self.native.writer.turn) != 0
 
     def stop(self):
         """Asks the thread to end once the ring is empty."""

@@ -7,7 +7,7 @@ thread or process. After fork: reopen. Copying happens under the GIL; it is one 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.unistd cimport write as write_fd
@@ -135,6 +135,24 @@ cdef class Ring:
         return <int64_t>fanion_ring_publish(
             &self.ring, kind, received_ns, fanion_receipt_ticks(nanoseconds(CLOCK_MONOTONIC))
         )
+
+    def free_room(self):
+        """(position, position behind) of what no record stands in: the producer's own. Producer only."""
+        freed = fanion_u64_load_acquire(&self.ring.control.freed.word)
+        return (self.ring.head, freed + self.ring.capacity)
+
+    def wipe(self, uint64_t position, uint64_t size):
+        """Zeros over that part of the free room that is still free: what records of the past have left there.
+        Producer only."""
+        cdef uint64_t capacity = self.ring.capacity, part
+        cdef uint64_t stop = fanion_u64_load_acquire(&self.ring.control.freed.word) + capacity
+        cdef uint64_t at = position if position > self.ring.head else self.ring.head
+        stop = stop if stop < position + size else position + size
+        while at < stop:
+            part = capacity - at % capacity
+            part = part if part < stop - at else stop - at
+            memset(self.ring.data + at % capacity, 0, part)
+            at += part
 
     cdef void wake(self) noexcept:
         cdef uint64_t one = 1

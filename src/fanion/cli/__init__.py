@@ -37,6 +37,7 @@ VERBS = {
     "pipeline": "make rows of the journal's events, as Parquet files",
     "sql": "ask those rows in SQL",
     "results": "say whether an experiment's variants made a difference",
+    "forget": "erase one person from the journal, the rows and the lists",
     "doctor": "show what the data directory takes on its disk, and what it can grow to",
 }
 """Verb -> one line of help; the verb's command is `command` in the module of that name (`eval_` for eval)."""

@@ -124,7 +124,8 @@ def verify(data: Path) -> None:
         lost = defect.next_sequence - defect.sequence
         place = f"{defect.path}: bytes {defect.offset}-{defect.end_offset}"
         echo(f"{place}: {defect.what}; {lost} records lost ({defect.sequence}-{defect.next_sequence - 1})")
-    echo(f"{records} records in {report.total} segments, {len(report.defects)} defects")
+    erased = f", {report.erased} erased events" if report.erased else ""
+    echo(f"{records} records in {report.total} segments, {len(report.defects)} defects{erased}")
     if report.defects:
         sys.exit(1)
 

@@ -6,8 +6,9 @@ An answer under `ack = "durable"` means: the events are on the disk, fdatasync h
 Modules: `writer` (the event loop's handle) -> `steward` (a thread) -> `session` (one claim: `slot`, ring, native
 writer) -> `recovery`; `log_segment`, `files`, `seal`, `compression` (files); `reader`, `batch` -> `event`,
 `exposures`, `rows`, `columns`; `window`, `window_rebuild` (event ids); `retention` (a process), with `stamps` for
-time and `gaps` for what leaves unread; `lag` (how far a reader is behind); `inspection`; `settings`; `storage`
-(every system call). "Writer NNN" is a slot, "the writer thread" is C, `JournalWriter` the event loop's.
+time and `gaps` for what leaves unread; `lag` (how far a reader is behind); `inspection`; `forgetting`, with
+`erasing` and `turning` (a unit leaves); `settings`; `storage` (every system call). "Writer NNN" is a slot, "the
+writer thread" is C, `JournalWriter` the event loop's.
 
 Limits
     payload of a record     a quarter of the ring, less 64 bytes; never above 256 MiB
@@ -22,6 +23,7 @@ Files, in DIR/journal (0700, files 0600)
     NNN-ORDINAL.log         a log segment; .zst: compressed (compression.py). Found by header, not by name
     pool-*.free             segments to be recycled; NNN-*.tmp: files being made; removed-*.tmp: on their way out,
                             recycled-*.tmp: into the pool
+    turn, NNN.turned        a word while writers are asked to begin fresh segments, and their answers (turning.py)
     readers/NAME.json       the checkpoint of a registered reader; NAME.gaps: what left before it was read
 
 A record's identity is (machine, writer, epoch, sequence). Sequences of a writer have no gaps and go on across
@@ -41,11 +43,13 @@ Record: fanion_record_header, 32 bytes, then the payload, zero bytes up to a mul
     13  pending       24 bits: how many sequences before this one were not durable when it was written
     16  sequence
     24  received_ns   wall clock
-    Payload of kind 1: dialect length u16, environment length u16, dispositions u32, ids u32, whole u8, 3 zeros;
+    Payload of kind 1: dialect length u16, environment length u16, dispositions u32, ids u32, whole u8, holes u8, 2
+    zeros;
     dialect, environment, a byte per event (0 kept, 1 verified, 2 duplicate; none: all kept), 16 bytes per event id
     (zeros: none, or a duplicate; else a hash of which 24 bits say whose id it is) and behind them per used token
     (`window`),
-    body. whole: the body as received, `{"events": [...]}` or one event object; else a JSON array of events.
+    body. whole: the body as received, `{"events": [...]}` or one event object; else a JSON array of events. holes:
+    events of it were erased, and null stands in their places: no event, no row (`erasing`).
     Payload of kind 4: the same, without dispositions and ids; its body is `exposures`'. Nobody waits for it.
     Worked bytes, salt 0x11111111_2222BEEF, sequence 7, dialect "feather", environment "p", body "[]":
     EFBE2222 cccccccc 1A000000 01000000 0700000000000000 ................ 0700 0100 00000000 00000000 00 000000
@@ -102,6 +106,9 @@ Decisions
              each sync a commit of the file system, and so a wait for whatever else that holds; blocks appended to
              the file cost more still (p99.9 4 ms, not 0.5, at 170 MB/s). Those of the pool cost neither.
     2026-11  Removed files are shrunk step by step by retention's process, not unlinked whole (`files.shrink`).
+    2026-11  What is erased leaves a hole in a record of the same length, in a segment that is written anew beside
+             itself: offsets, indexes, seals, checkpoints and others' identities hold. In place a reader could meet
+             half of it; a tombstone beside the bytes would erase nothing.
     2026-11  A pending count in each record instead of a durable mark of its own: the log itself proves which
              missing record is damage and which is a torn tail.
 """

@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from fanion._core.record_table import RecordTable
 from fanion.journal.log_segment import KIND_EVENTS
 from fanion.journal.storage import Buffer
 
+EVENTS_HEADER = struct.Struct("<HHIIB3x")
+HOLES_AT = 13
+"""Offset in a payload of the byte that says whether events of it were erased."""
+
 
 class Record(NamedTuple):
     """One accepted request. `body`: the request's (`whole`) or a JSON array of events; of exposures (`kind`) their
-    own bytes (`exposures`)."""
+    own bytes (`exposures`). `holes`: events of it were erased, and null stands where they stood."""
 
     writer: int
     epoch: int
@@ -27,6 +32,7 @@ class Record(NamedTuple):
     whole: bool
     body: bytes
     kind: int = KIND_EVENTS
+    holes: bool = False
 
 
 class RecordBatch(NamedTuple):
@@ -48,16 +54,19 @@ class RecordBatch(NamedTuple):
         if not 0 <= row < len(table):
             raise IndexError(f"row {row}; the batch has {len(table)}")
         dispositions, ids, body = table.dispositions[row], table.ids[row], table.body[row]
+        dialect, environment = self.dialects[table.dialect[row]], self.environments[table.environment[row]]
+        payload = dispositions - len(environment.encode()) - len(dialect.encode()) - EVENTS_HEADER.size
         return Record(
             self.writer,
             self.epoch,
             table.sequence[row],
             table.received_ns[row],
-            self.dialects[table.dialect[row]],
-            self.environments[table.environment[row]],
+            dialect,
+            environment,
             bytes(buffer[dispositions : dispositions + table.disposition_count[row]]),
             bytes(buffer[ids : ids + table.id_count[row] * 16]),
             bool(table.whole[row]),
             bytes(buffer[body : body + table.body_bytes[row]]),
             table.kind[row],
+            bool(buffer[payload + HOLES_AT]),
         )

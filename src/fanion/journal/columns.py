@@ -92,6 +92,8 @@ class Expander:
             return []
 
     def plain_event(self, record: Record, machine: str, index: int, sent: object) -> list[Row]:
+        if sent is None and record.holes:
+            return []  # erased
         form = self._canonical[record.dialect]
         return [
             row_of(record, machine, form, index, part, fields, self._flag_of)

@@ -106,7 +106,7 @@ def compress_segment(
     try:
         with Source(storage, segment.path) as source:
             end = seal.index_offset + _index_span(source, seal)
-            _write_frames(storage, draft, source, header, end, step)
+            write_frames(storage, draft, source, header, end, step)
             _compare(storage, draft, source, end)
         storage.rename(draft, target)
         storage.sync_directory(target.parent)
@@ -122,7 +122,7 @@ def _index_span(source: Source, seal: Seal) -> int:
     return journal_format.record_span(int.from_bytes(head[8:12], "little"))
 
 
-def _write_frames(
+def write_frames(
     storage: Storage,
     draft: Path,
     source: Source,
@@ -130,6 +130,7 @@ def _write_frames(
     end: int,
     step: Callable[[int], None],
 ) -> None:
+    """The compressed file of what `source` has up to `end`, under the draft's name, synced."""
     compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False, write_content_size=True)
     fd = storage.open(draft, create=True)
     try:

@@ -79,8 +79,8 @@ def split_events(record: Record) -> list[Any]:
 
 
 def expand(record: Record, canonical: Mapping[str, Canonical]) -> Iterator[Expanded]:
-    """The record's events, in the order of the request. `canonical`: dialect -> how its events read. JournalError
-    for a dialect that is not among them."""
+    """The record's events but those that were erased, in the order of the request. `canonical`: dialect -> how its
+    events read. JournalError for a dialect that is not among them."""
     if record.kind == KIND_EXPOSURES:
         yield from _exposures(record)
         return
@@ -92,6 +92,8 @@ def expand(record: Record, canonical: Mapping[str, Canonical]) -> Iterator[Expan
         )
     received_at = iso_from_ns(record.received_ns)
     for index, sent in enumerate(split_events(record)):
+        if sent is None and record.holes:
+            continue
         code = record.dispositions[index] if index < len(record.dispositions) else 0
         fields: Fields = form.fields(sent) if isinstance(sent, dict) else {"kind": "metric"}
         if form.sent_when_received and fields.get("sent_at") is None:
@@ -112,6 +114,8 @@ def _exposures(record: Record) -> Iterator[Expanded]:
     """The server's own; what was served came of no client, so the source is what the record says."""
     generation, exposures = parse_exposures(record)
     for index, said in enumerate(exposures):
+        if said is None:
+            continue
         source: dict[str, Any] = {
             "unit_kind": said.unit_kind,
             "run": said.run.hex(),

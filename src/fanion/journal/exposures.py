@@ -1,10 +1,10 @@
 """A record of exposures as values: what one request's evaluations were served, unit by digest (docs/exposures.md).
 
-The body, all integers little-endian: form u8 (1), 1 zero byte, exposures u16, 4 zero bytes, generation u64. Then
-each exposure: bits u8 (1 assigned, 2 inside, 4 has a variant, 8 has attributes, 16 the unit is that of the one
-before); without bit 16 the unit's kind as a text and its 32 bytes; the run's 16 bytes; the flag; the variant and
-the attributes as JSON, where the bits say so. A text is its length u16 and UTF-8. `_core.exposures` writes it,
-`_core.rows` makes columns of it natively.
+The body, all integers little-endian: form u8 (1 or 2), 1 zero byte, exposures u16, 4 zero bytes, generation u64.
+Then each exposure: bits u8 (1 assigned, 2 inside, 4 has a variant, 8 has attributes, 16 the unit is that of the
+one before, 32, in form 2: erased, its unit zeros and its attributes blanks); without bit 16 the unit's kind as a
+text and its 32 bytes; the run's 16 bytes; the flag; the variant and the attributes as JSON, where the bits say so.
+A text is its length u16 and UTF-8. `_core.exposures` writes it, `_core.rows` makes columns of it natively.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from fanion.journal.batch import Record
 
 HEAD: Final = struct.Struct("<BxH4xQ")
 FORM: Final = 1
-ASSIGNED, INSIDE, VARIANT, ATTRIBUTES, SAME_UNIT = 1, 2, 4, 8, 16
+FORM_HOLES: Final = 2
+"""Of a record of which exposures were erased (`erasing`); the native reader leaves it to this one."""
+ASSIGNED, INSIDE, VARIANT, ATTRIBUTES, SAME_UNIT, ERASED = 1, 2, 4, 8, 16, 32
 DIGEST_BYTES: Final = 32
 RUN_BYTES: Final = 16
 _LENGTH: Final = struct.Struct("<H")
@@ -36,18 +38,34 @@ class Exposure(NamedTuple):
     attributes: str | None
 
 
-def parse_exposures(record: Record) -> tuple[int, list[Exposure]]:
-    """The generation that answered, and the exposures. JournalError for a body that isn't of them."""
+class Place(NamedTuple):
+    """An exposure in its body: where its bits, unit and attributes stand; `unit` -1: that of the one before."""
+
+    bits: int
+    unit: int
+    attributes: int
+    attributes_end: int
+    said: Exposure
+
+
+def parse_exposures(record: Record) -> tuple[int, list[Exposure | None]]:
+    """The generation that answered, and the exposures, None for one that was erased. JournalError for a body that
+    isn't of them."""
     try:
-        return _parse(record.body)
+        generation, places = parse_places(record.body)
     except (struct.error, UnicodeDecodeError, ValueError) as error:
         found = f"the exposures of record {record.writer}/{record.sequence} can't be read"
         raise JournalError(f"{found}: {error}") from None
+    erased = record.body[0] == FORM_HOLES
+    return generation, [
+        None if erased and record.body[place.bits] & ERASED else place.said for place in places
+    ]
 
 
-def _parse(body: bytes) -> tuple[int, list[Exposure]]:
+def parse_places(body: bytes) -> tuple[int, list[Place]]:
+    """Raises ValueError, struct.error."""
     form, count, generation = HEAD.unpack_from(body)
-    if form != FORM:
+    if form not in (FORM, FORM_HOLES):
         raise ValueError(f"form {form}")
     at = HEAD.size
 
@@ -61,27 +79,24 @@ def _parse(body: bytes) -> tuple[int, list[Exposure]]:
     def text() -> str:
         return take(_LENGTH.unpack(take(_LENGTH.size))[0]).decode()
 
-    found: list[Exposure] = []
+    found: list[Place] = []
     for _ in range(count):
+        start, unit_at = at, -1
         (bits,) = take(1)
         if bits & SAME_UNIT:
             if not found:
                 raise ValueError("no unit before the first")
-            unit_kind, unit = found[-1].unit_kind, found[-1].unit
+            unit_kind, unit = found[-1].said.unit_kind, found[-1].said.unit
         else:
-            unit_kind, unit = text(), take(DIGEST_BYTES)
-        found.append(
-            Exposure(
-                "assigned" if bits & ASSIGNED else "served",
-                bool(bits & INSIDE),
-                unit_kind,
-                unit,
-                take(RUN_BYTES),
-                text(),
-                text() if bits & VARIANT else None,
-                text() if bits & ATTRIBUTES else None,
-            )
-        )
+            unit_kind = text()
+            unit_at, unit = at, take(DIGEST_BYTES)
+        run, flag = take(RUN_BYTES), text()
+        variant = text() if bits & VARIANT else None
+        behind = at + _LENGTH.size
+        attributes = text() if bits & ATTRIBUTES else None
+        kind = "assigned" if bits & ASSIGNED else "served"
+        said = Exposure(kind, bool(bits & INSIDE), unit_kind, unit, run, flag, variant, attributes)
+        found.append(Place(start, unit_at, behind if bits & ATTRIBUTES else at, at, said))
     if at != len(body):
         raise ValueError(f"{len(body) - at} bytes behind the last")
     return generation, found

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import msgspec
 
+from fanion._core import journal_format
 from fanion.errors import JournalError
+from fanion.journal.batch import HOLES_AT
 from fanion.journal.compression import open_source
+from fanion.journal.erasing import find_holes
 from fanion.journal.files import parse_ring_identity
-from fanion.journal.log_segment import Damage, Scanner, Segment
+from fanion.journal.log_segment import Damage, Run, Scanner, Segment
 from fanion.journal.reader import RING_HEAD_BYTES, Defect, JournalReader, segment_limits
 from fanion.journal.seal import read_seal
 from fanion.journal.slot import list_slots, read_slot, ring_path
@@ -43,6 +46,8 @@ class Verification:
         self._reader = JournalReader(directory, storage=storage)
         self._storage = storage
         self._parts: list[tuple[Segment, int, int]] = []
+        self.erased = 0
+        """Events that were erased: holes in their records, and no defects."""
         for segments, end, proven in self._reader.chains():
             following = segments[0].header.first_sequence
             for segment, limit in zip(segments, segment_limits(segments, end), strict=True):
@@ -86,7 +91,17 @@ class Verification:
                     self.defects.append(
                         Defect(segment.path, part.offset, part.end_offset, header.writer, *lost, what)
                     )
+                else:
+                    self.erased += count_holes(part)
         return scanner.records
+
+
+def count_holes(run: Run) -> int:
+    found = 0
+    for kind, _, _, start, length in journal_format.list_records(run.buffer, run.start, run.end):
+        if length > HOLES_AT and run.buffer[start + HOLES_AT]:
+            found += len(find_holes(bytes(run.buffer[start : start + length]), kind))
+    return found
 
 
 def verify_segments(directory: Path, storage: Storage | None = None) -> Verification:

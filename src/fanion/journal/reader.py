@@ -23,7 +23,7 @@ import msgspec
 from fanion._core import journal_format
 from fanion._core.record_table import Names, tabulate
 from fanion.errors import JournalError
-from fanion.journal.batch import Record, RecordBatch
+from fanion.journal.batch import EVENTS_HEADER, HOLES_AT, Record, RecordBatch
 from fanion.journal.compression import open_source
 from fanion.journal.files import parse_ring_identity, random_name, read_control
 from fanion.journal.log_segment import (
@@ -42,7 +42,6 @@ from fanion.journal.seal import read_index, read_seal
 from fanion.journal.slot import is_owned, list_slots, read_slot, ring_path
 from fanion.journal.storage import Buffer, Storage, write_all
 
-EVENTS_HEADER = struct.Struct("<HHIIB3x")
 RING_HEAD_BYTES = 8192
 READERS_DIRECTORY = "readers"
 RECORD_HEADER_BYTES = journal_format.RECORD_HEADER_BYTES
@@ -203,7 +202,8 @@ class JournalReader:
                 if received_ns >= self._since_ns:
                     payload = run.buffer[start : start + length]
                     parts = parse_payload(payload)
-                    yield Record(header.writer, header.epoch, sequence, received_ns, *parts, kind)
+                    record = Record(header.writer, header.epoch, sequence, received_ns, *parts, kind)
+                    yield record._replace(holes=True) if payload[HOLES_AT] else record
                 behind = run.base + start - RECORD_HEADER_BYTES + journal_format.record_span(length)
                 position.move(sequence + 1, header.ordinal, behind)
 

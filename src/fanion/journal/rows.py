@@ -91,7 +91,8 @@ def expand_rows(
     if record.kind == KIND_EXPOSURES:
         generation, exposures = parse_exposures(record)
         for index, exposure in enumerate(exposures):
-            yield exposure_row(record, machine, index, exposure, generation)
+            if exposure is not None:
+                yield exposure_row(record, machine, index, exposure, generation)
         return
     form = canonical.get(record.dialect)
     if form is None:
@@ -100,6 +101,8 @@ def expand_rows(
             f"record {record.writer}/{record.sequence}: dialect {record.dialect!r}; known: {known}"
         )
     for index, sent in enumerate(split_events(record)):
+        if sent is None and record.holes:
+            continue  # erased
         for part, fields in enumerate(parts_of(form.rows, sent)):
             yield row_of(record, machine, form, index, part, fields, flag_of)
 

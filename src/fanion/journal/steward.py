@@ -14,6 +14,7 @@ import logging
 import os
 import select
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -25,6 +26,7 @@ from fanion.journal.session import Session, adopt, open_session
 from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import list_slots, read_slot, slot_path
 from fanion.journal.storage import Storage
+from fanion.journal.turning import Turning
 
 log = logging.getLogger("fanion.journal")
 
@@ -60,6 +62,7 @@ class Owner(Protocol):
     def attach(self, session: Session) -> None: ...
     def detach(self, reason: str) -> None: ...
     def fail_waiting(self, reason: str) -> None: ...
+    def call(self, work: Callable[[], None]) -> None: ...
 
 
 class Steward:
@@ -85,6 +88,7 @@ class Steward:
         self.detached = threading.Event()
         self._thread: threading.Thread | None = None
         self._upkeep = Upkeep(storage, directory, settings)
+        self._turning = Turning(storage, directory, owner.call)
 
     @property
     def running(self) -> bool:
@@ -175,6 +179,7 @@ class Steward:
         self._make_ready(session, now)
         if not self._watch(session):
             return
+        self._turning.run(session)
         if now >= self._adopt_at:
             self._adopt(session)
             self._adopt_at = now + ADOPT_EVERY_NS

@@ -223,6 +223,9 @@ class JournalWriter:
     def fail_waiting(self, reason: str) -> None:
         self._loop.call_soon_threadsafe(self.fail_waiting_now, reason)
 
+    def call(self, work: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(work)
+
     # The event loop's thread.
 
     def _attach(self, session: Session) -> None:

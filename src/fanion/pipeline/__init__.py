@@ -2,12 +2,13 @@
 
 Modules: `service` (the loop, and the process under a server) -> `pipeline` (reads the journal on, commits steps) ->
 `parquet` (writes and merges files), `manifest` (what counts); `pace` (how it gives way); `flags` (whose parameter);
-`query` (SQL over the rows).
+`query` (SQL over the rows); `forgetting` (a unit leaves).
 
 Files, in DIR/rows (0700, files 0600)
     manifest.json     which files count, and how far the journal has been read; renamed into place
     STEP-N.parquet    rows (docs/rows.md) of one environment and day of receipt; zstd
     lock              its flock is the claim: one pipeline of a data directory at a time
+    turn              its flock is held by who wants the rows for a while; the pipeline stands aside meanwhile
     *.tmp             files being made
     query-*           what a query spills, while it runs
 

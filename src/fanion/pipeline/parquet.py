@@ -61,7 +61,7 @@ class Writer:
         files: list[File] = []
         for environment, day, part in self._parts(batch):
             name = f"{prefix}-{len(files)}.parquet"
-            files.append(self._write(name, environment, day, iter([part]), part.schema))
+            files.append(self.write_batches(name, environment, day, iter([part]), part.schema))
         return files
 
     def merge(self, files: Sequence[File], name: str) -> File:
@@ -80,7 +80,7 @@ class Writer:
                         self._pace.turn()
                         yield self._widened(batch, schema)
 
-        return self._write(name, files[0].environment, files[0].day, batches(), schema)
+        return self.write_batches(name, files[0].environment, files[0].day, batches(), schema)
 
     def _widened(self, batch: Any, schema: Any) -> Any:
         held = set(batch.schema.names)
@@ -102,7 +102,10 @@ class Writer:
                 chosen = compute.and_(own, compute.equal(days, day))
                 yield environment, day, batch if compute.all(chosen).as_py() else batch.filter(chosen)
 
-    def _write(self, name: str, environment: str, day: int, batches: Iterator[Any], schema: Any) -> File:
+    def write_batches(
+        self, name: str, environment: str, day: int, batches: Iterator[Any], schema: Any
+    ) -> File:
+        """Rows of one environment and day as one file."""
         path = self._directory / name
         draft = path.with_name(f"{name}.tmp")
         dictionaries = [field.name for field in schema if field.name not in PLAIN_COLUMNS]

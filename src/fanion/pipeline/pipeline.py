@@ -34,6 +34,9 @@ from fanion.telemetry.pipeline import PipelineState
 
 DIRECTORY: Final = "rows"
 LOCK: Final = "lock"
+TURN: Final = "turn"
+"""Its flock is held by who wants the rows for a while: the pipeline stands aside."""
+ASIDE_S: Final = 0.1
 SPILLED: Final = "query-"
 """What the name of a directory begins with to which a query spills."""
 SPILLED_S: Final = 86_400.0
@@ -85,30 +88,43 @@ class Pipeline:
         self._told: set[str] = set()
         JournalReader(directory, storage=self._storage)  # without a journal nothing is made
         self._storage.make_directory(self._directory)
+        self._flags = Flags(directory, map_bytes, canonical)
+        self._canonical = canonical
+        self._begin()
+
+    def _begin(self) -> None:
+        """Where the manifest says, alone. Whoever wants the rows for a while goes first."""
+        self._turn = self._storage.open(self._directory / TURN, create=True)
         self._lock = self._storage.open(self._directory / LOCK, create=True)
-        if not self._storage.lock(self._lock):
-            self._storage.close(self._lock)
-            raise RowsError(f"{self._directory}: another pipeline has it; only one runs at a time")
         try:
+            while self._wanted():
+                self._pace.turn()
+                self._storage.sleep(ASIDE_S)
+            if not self._storage.lock(self._lock):
+                raise RowsError(f"{self._directory}: another pipeline has it; only one runs at a time")
             self.manifest = load_manifest(self._storage, self._directory)
-            self._remove_unnamed()
+            remove_unnamed(self._storage, self._directory, self.manifest, self._now)
             # At the manifest's place, which may be before or behind what the reader committed.
             self._reader = JournalReader(
-                directory, storage=self._storage, name=READER, checkpoint=self.manifest.place, yields=True
+                self._data, storage=self._storage, name=READER, checkpoint=self.manifest.place, yields=True
             )
         except BaseException:
             self.close()
             raise
         self._waited_s = 0.0
         self._fresh_us = self._begun_us = self.manifest.fresh_us
-        self._flags = Flags(directory, map_bytes, canonical)
-        self._expander = Expander(canonical, self._flags)
+        self._expander = Expander(self._canonical, self._flags)
+
+    def _wanted(self) -> bool:
+        """Whether somebody wants the rows for a while."""
+        return self._storage.locked(self._turn)
 
     def close(self) -> None:
         try:
             self._tell_reader(at_once=True)
         finally:
             self._storage.close(self._lock)
+            self._storage.close(self._turn)
 
     def __enter__(self) -> Pipeline:
         return self
@@ -150,6 +166,9 @@ class Pipeline:
     def run_once(self, ended: Callable[[], bool] = lambda: False) -> int:
         """All that can be read now, in as many steps as it takes; then merges and lets go. How many rows. `ended`:
         whether to stop with what was read so far."""
+        if self._wanted():
+            self.close()
+            self._begin()
         before = self.manifest.step
         began_us = int(self._now() * 1e6)
         self._flags.refresh()
@@ -159,7 +178,7 @@ class Pipeline:
             # Here all batches before this one are counted as handed out, and this one is not.
             if self._expander.rows >= self._step_rows or self._expander.text_bytes >= STEP_TEXT_BYTES:
                 rows += self._commit_rows()
-            if ended():
+            if ended() or self._wanted():
                 break
             self._begun_us = self._begun_us or batch.table.received_ns[0] // 1000
             self._records += len(batch.table)
@@ -251,17 +270,21 @@ class Pipeline:
                 self._storage.unlink(self._directory / one.name)
         commit_manifest(self._storage, self._directory, self.manifest)
 
-    def _remove_unnamed(self) -> None:
-        named = {NAME, LOCK, *(file.name for file in self.manifest.files)}
-        named |= {one.name for one in self.manifest.leaving}
-        for name in self._storage.list_directory(self._directory):
-            path = self._directory / name
-            if name.startswith(SPILLED):
-                with contextlib.suppress(FileNotFoundError):
-                    if self._now() - path.stat().st_mtime > SPILLED_S:
-                        shutil.rmtree(path, ignore_errors=True)
-            elif name not in named and name.endswith((".parquet", ".tmp")):
-                self._storage.unlink(path)
+
+def remove_unnamed(
+    storage: Storage, directory: Path, manifest: Manifest, now: Callable[[], float] = time.time
+) -> None:
+    """What kills have left of the rows' directory. By who holds it."""
+    named = {NAME, LOCK, TURN, *(file.name for file in manifest.files)}
+    named |= {one.name for one in manifest.leaving}
+    for name in storage.list_directory(directory):
+        path = directory / name
+        if name.startswith(SPILLED):
+            with contextlib.suppress(FileNotFoundError):
+                if now() - path.stat().st_mtime > SPILLED_S:
+                    shutil.rmtree(path, ignore_errors=True)
+        elif name not in named and name.endswith((".parquet", ".tmp")):
+            storage.unlink(path)
 
 
 def _alike(files: list[File]) -> list[File]:

@@ -11,6 +11,7 @@ reload        a worker's side: following generations, the keys and views of one
 onlooker      one environment for a process that evaluates by itself; pins hold what it reads
 revocations   revoked keys beside the store, so that no older copy revives one
 signing       the keys of trace tokens
+forgetting   members leave the lists, and what the file still shows of them
 verify        reading a store through; recovery puts its copy in place
 replacement   bundles compiled again from the same sources, in the place of others
 upgrade       bundles of an older format, compiled again

@@ -105,6 +105,42 @@ class ListWriter:
             store.sweep()
         return number, new.count
 
+    def forget(self, members: list[bytes]) -> int:
+        """Takes members out of every list that any kept generation names; returns how many there were. The rows of
+        generations that nobody can go back to any more leave with them."""
+        store, removed = self._transactions, 0
+        with store.publishing():
+            store.sweep()
+            with store.writing() as transaction:
+                keys = (b"current", b"previous")
+                kept = [layout.read_manifest(transaction, store.databases, key) for key in keys]
+            lists = {
+                entry.number: entry
+                for manifest in filter(None, kept)
+                for environment in manifest.environments.values()
+                for entry in environment.lists.values()
+            }
+            for entry in lists.values():
+                rows = sorted(set(rows_of(entry.number, entry.secret, members)))
+                removed += self._forget_in(entry, rows)
+        return removed
+
+    def _forget_in(self, entry: ListEntry, rows: list[bytes]) -> int:
+        store, removed = self._transactions, 0
+        while rows:
+            with store.writing() as transaction:
+                count, done = change_rows(transaction, store.databases["lists"], entry, rows, False)
+                number = 0
+                if count:
+                    left = entry.count - count
+                    new = msgspec.structs.replace(entry, count=left, source="", changes=entry.changes + 1)
+                    number, entry = self._rename(transaction, entry, new), new
+            if number:
+                store.word.raise_to(number)
+            removed += count
+            rows = rows[done:]
+        return removed
+
     def _change(
         self, environment: str, name: str, members: Iterable[bytes], *, adding: bool
     ) -> tuple[int, int]:

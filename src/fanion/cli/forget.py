@@ -1,0 +1,168 @@
+"""`fanion forget UNIT...`: erases a person from everything below the data directory (docs/privacy.md)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fanion.cli.common import NamedPath, configuration, data_option
+from fanion.cli.text import echo
+from fanion.errors import FanionError
+
+if TYPE_CHECKING:
+    from fanion.config import Config
+    from fanion.journal.forgetting import Forgotten, Hole
+    from fanion.model.forgotten import Forms
+    from fanion.pipeline.forgetting import ForgottenRows
+    from fanion.store.forgetting import ForgottenMembers
+
+WAIT_S = 30.0
+
+
+@click.command()
+@data_option
+@click.argument("units", nargs=-1)
+@click.option(
+    "--file",
+    type=NamedPath(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="One more id per line; - is standard input, which leaves no trace in a shell's history.",
+)
+@click.option("--dry-run", is_flag=True, help="Only count what is there.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=WAIT_S,
+    show_default=True,
+    help="Seconds for a running server's workers, pipeline and retention to let go.",
+)
+@click.option(
+    "--identities",
+    type=NamedPath(dir_okay=False, path_type=Path),
+    help="Write the identities of all events ever erased from the journal, a JSON line each, for who copied them.",
+)
+def command(
+    data: Path,
+    units: tuple[str, ...],
+    file: Path | None,
+    dry_run: bool,
+    wait: float,
+    identities: Path | None,
+) -> None:
+    """Erase one person, named by UNITS: all ids, e-mail addresses and anonymous ids that are theirs.
+
+    What came until now leaves: their events and exposures, also as SHA-256, as "type:id" and in base64, from the
+    journal and from Parquet rows, and their membership of lists. Events of others stay, at their places, without
+    the name where they mention it. A running server goes on. Definitions that name them are listed, and are yours
+    to change; so are backups. A command that was killed is finished by giving it again.
+
+    Exit status 1 where something could not be erased; what was is said.
+    """
+    from fanion.model.forgotten import Forms
+
+    named = [*units, *_lines(file)]
+    if not named or not all(named):
+        raise click.UsageError("name the person: UNITS, or a --file of them; none may be empty")
+    config, forms = configuration(data), Forms(named)
+    if not data.is_dir():
+        raise FanionError(f"{data}: there is no such directory")
+    holes: set[Hole] = set()
+    problems = _count(data, config, forms) if dry_run else _forget(data, config, forms, wait, holes)
+    if identities is not None:
+        identities.write_text("".join(_lines_of(holes)))
+    for problem in problems:
+        echo(f"fanion: {problem}", err=True)
+    if problems:
+        sys.exit(1)
+
+
+def _lines(file: Path | None) -> list[str]:
+    if file is None:
+        return []
+    text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line]
+
+
+def _lines_of(holes: Iterable[Hole]) -> Iterable[str]:
+    names = ("machine", "writer", "sequence", "index")
+    return (f"{json.dumps(dict(zip(names, hole, strict=True)))}\n" for hole in sorted(holes))
+
+
+def _count(data: Path, config: Config, forms: Forms) -> list[str]:
+    from fanion.dialects import canonical_forms
+    from fanion.journal.forgetting import Forgotten, count_in_journal
+    from fanion.journal.storage import Storage
+    from fanion.pipeline.forgetting import count_in_rows
+    from fanion.store.forgetting import count_in_store
+
+    storage, journal = Storage(), Forgotten()
+    if (data / "journal").is_dir():
+        journal = count_in_journal(storage, data, forms, canonical_forms())
+    _tell_journal(journal, "to erase")
+    _tell_rows(count_in_rows(storage, data, forms, journal.holes), "to erase")
+    if (data / "store").is_dir():
+        _tell_store(count_in_store(data, forms, map_bytes=config.store.map_bytes), "to take out")
+    return []
+
+
+def _forget(data: Path, config: Config, forms: Forms, wait_s: float, holes: set[Hole]) -> list[str]:
+    """Each part is tried whatever became of the others. What went wrong; `holes` get the journal's."""
+    from fanion.dialects import canonical_forms
+    from fanion.journal.forgetting import Forgotten, forget_in_journal
+    from fanion.journal.settings import JournalSettings
+    from fanion.journal.storage import Storage
+    from fanion.pipeline.forgetting import forget_in_rows, holding_rows
+    from fanion.store.forgetting import forget_in_store
+
+    problems: list[str] = []
+    storage, journal = Storage(), Forgotten()
+    settings = JournalSettings.taken_from(config.journal)
+    try:
+        with holding_rows(storage, data, wait_s):
+            if (data / "journal").is_dir():
+                journal = forget_in_journal(storage, data, settings, forms, canonical_forms(), wait_s=wait_s)
+            holes |= journal.holes
+            _tell_journal(journal, "erased")
+            rows = forget_in_rows(storage, data, forms, journal.holes)
+            _tell_rows(rows, "erased")
+            problems += [f"a query runs and may hold rows: {name}; give this again" for name in rows.spilled]
+        if journal.unturned:
+            names = ", ".join(map(str, journal.unturned))
+            problems.append(
+                f"the running server's writers {names} did not answer in {wait_s:g} s: what they hold in "
+                "unfinished segments is still there; give this again, or stop the server before"
+            )
+    except FanionError as error:
+        problems.append(str(error))
+    if (data / "store").is_dir():
+        try:
+            _tell_store(forget_in_store(data, forms, map_bytes=config.store.map_bytes), "taken out")
+        except FanionError as error:
+            problems.append(str(error))
+    echo("backups and copies elsewhere hold what they held: restore none without giving this command again")
+    return problems
+
+
+def _tell_journal(found: Forgotten, done: str) -> None:
+    echo(
+        f"journal: {found.events:,} events {done}, {found.redacted:,} of others name it; "
+        f"{found.rewritten:,} of {found.segments:,} segments"
+    )
+
+
+def _tell_rows(found: ForgottenRows, done: str) -> None:
+    echo(
+        f"rows: {found.rows:,} {done}, {found.redacted:,} of others name it; "
+        f"{found.rewritten:,} of {found.files:,} files"
+    )
+
+
+def _tell_store(found: ForgottenMembers, done: str) -> None:
+    where = f": {', '.join(found.lists)}" if found.lists else ""
+    echo(f"lists: {found.members:,} memberships {done}{where}")
+    for place in found.definitions:
+        echo(f"definitions: {place} names it; change it there and publish")

@@ -1,0 +1,235 @@
+"""The forms of a unit; rows, lists and the command of `fanion forget`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fanion import app
+from fanion.cli import group
+from fanion.config import Config
+from fanion.definitions import load
+from fanion.dialects import vocabulary
+from fanion.journal.forgetting import Hole
+from fanion.journal.storage import Storage
+from fanion.model.forgotten import Forms
+from fanion.pipeline.forgetting import forget_in_rows, holding_rows
+from fanion.store.store import Store
+from fanion.store.verify import verify
+from tests.unit.stitchd_worlds import ENVIRONMENT, flag
+
+UNIT = "alice@example.org"
+FORMS = Forms([UNIT, "user-4711", "7"])
+DIGEST = hashlib.sha256(UNIT.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [UNIT, "ALICE@Example.org", f"user:{UNIT}", DIGEST.hexdigest(), DIGEST.hexdigest().upper(), "7", 7],
+)
+def test_a_text_in_a_units_place_is_the_unit(text: object) -> None:
+    assert FORMS.is_unit(text)
+    assert FORMS.occur_in(json.dumps({"unit": text}).encode())
+
+
+@pytest.mark.parametrize(
+    "text", ["alice@example.org.uk", "user-47111", "xuser-4711", "77", None, True, {}, ["7"]]
+)
+def test_a_text_of_another_is_not(text: object) -> None:
+    assert not FORMS.is_unit(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (f"write to {UNIT}.", "write to erased."),
+        ("mail=alice%40example.org&x=1", "mail=erased&x=1"),
+        ("/users/user-4711/cart", "/users/erased/cart"),
+        (f"sha256 {DIGEST.hexdigest()}", "sha256 erased"),
+        (base64.b64encode(DIGEST.digest()).decode(), "erased"),
+        (base64.b64encode(b'{"id":"user-4711"}').decode(), "erased"),
+        (base64.urlsafe_b64encode(b'x{"id":"user-4711"}').decode().rstrip("="), "erased"),
+        ("user-47111 alice@example.org.uk user-4711-b 7", None),
+        (base64.b64encode(b'{"id":"user-47111"}').decode(), None),
+    ],
+)
+def test_another_text_loses_the_name_and_nothing_else(text: str, left: str | None) -> None:
+    assert FORMS.redact(text) == (text if left is None else left)
+
+
+@pytest.mark.parametrize(
+    "written", [r"\u0061lice@example.org", r"alice\u0040example.org", "ALICE@EXAMPLE.ORG"]
+)
+def test_escapes_and_case_hide_nothing(written: str) -> None:
+    assert FORMS.occur_in(f'{{"a":"{written}"}}'.encode())
+    assert Forms(["\U0001f600-zoe"]).occur_in(rb'"\ud83d\ude00-zoe"')
+
+
+@pytest.mark.parametrize("units", [[], [""], ["a", ""]])
+def test_a_unit_without_an_id_is_refused(units: list[str]) -> None:
+    with pytest.raises(ValueError, match="without an id"):
+        Forms(units)
+
+
+Feather = Callable[[list[tuple[str, str]]], None]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> tuple[Path, Feather]:
+    """A data directory with a journal of Feather's events, each of a unit and a value, and their rows."""
+    pytest.importorskip("pyarrow")
+    from tests.unit.test_pipeline import Journal
+
+    made = Journal(tmp_path)
+
+    def append(units: list[tuple[str, str]]) -> None:
+        made.append_events([{"flagKey": "f", "userIdHash": unit, "value": value} for unit, value in units])
+
+    return tmp_path, append
+
+
+def rows_of(directory: Path) -> list[tuple[object, ...]]:
+    from fanion.pipeline.query import ask
+
+    return sorted(ask(directory, 'SELECT sequence, "index", unit, value_text FROM rows')[1])
+
+
+def test_rows_leave_by_unit_and_by_the_journals_holes_and_others_lose_the_name(
+    journal: tuple[Path, Feather],
+) -> None:
+    from tests.unit.test_pipeline import MACHINE, pipeline
+
+    directory, append = journal
+    other = hashlib.sha256(b"bob").hexdigest()
+    with pipeline(directory) as made:
+        for sent in (
+            [(other, "x"), (DIGEST.hexdigest(), "on"), (other, f"of {UNIT}")],
+            [(other, "a hole"), (other, "y")],
+            [(DIGEST.hexdigest(), "alone")],
+        ):
+            append(sent)
+            made.run_once()
+        assert len(made.manifest.files) == 3
+        spilled = directory / "rows" / "query-4194305-dead"
+        spilled.mkdir()
+        place = made.manifest.place
+    holes: set[Hole] = {(MACHINE.hex(), 0, 2, 0)}
+    with holding_rows(Storage(), directory, 0):
+        found = forget_in_rows(Storage(), directory, FORMS, holes)
+    assert (found.files, found.rewritten, found.rows, found.redacted) == (3, 3, 3, 1)
+    assert rows_of(directory) == [(1, 0, other, "x"), (1, 2, other, "of erased"), (2, 1, other, "y")]
+    with pipeline(directory) as made:
+        assert made.manifest.place == place
+        assert made.run_once() == 0
+        named = {file.name for file in made.manifest.files}
+    assert {path.name for path in (directory / "rows").glob("*.parquet")} == named
+    assert not spilled.exists()
+    assert forget_in_rows(Storage(), directory, FORMS, holes).rewritten == 0
+
+
+def test_a_pipeline_stands_aside_and_goes_on_where_it_was(journal: tuple[Path, Feather]) -> None:
+    from fanion.errors import RowsError
+    from tests.unit.test_pipeline import pipeline
+
+    directory, append = journal
+    append([("a", "x")])
+
+    class Patient(Storage):
+        """Lets go of the turn when the pipeline waits for it."""
+
+        def sleep(self, seconds: float) -> None:
+            self.waited = True
+            storage.close(turn)
+
+    patient, storage = Patient(), Storage()
+    with pipeline(directory, storage=patient) as made:
+        assert made.run_once() == 1
+        with pytest.raises(RowsError, match="has not let go"), holding_rows(storage, directory, 0):
+            pass
+        turn = storage.open(directory / "rows" / "turn")
+        assert storage.lock(turn)
+        append([("b", "y")])
+        assert made.run_once() == 1
+        assert patient.waited
+
+
+def published(folder: Path, *included: str) -> Path:
+    lists = [{"id": "l1", "key": "beta", "context_type": "user", "include": ["u1", *included]}]
+    document = {"flags": [flag(environment_id=ENVIRONMENT)], "list_segments": lists}
+    (folder / "flag_definitions.json").write_text(json.dumps(document))
+    app.publish(folder / "data", load([folder / "flag_definitions.json"], vocabulary()), Config())
+    return folder / "data"
+
+
+def lists(data: Path, verb: str, *members: str) -> None:
+    done = CliRunner().invoke(group, ["lists", verb, "--data", str(data), ENVIRONMENT, "beta", *members])
+    assert done.exit_code == 0, done.output
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    data = published(tmp_path)
+    lists(data, "add", UNIT, "user-4711")
+    return data
+
+
+def forget(data: Path, *arguments: str) -> list[str]:
+    result = CliRunner().invoke(group, ["forget", "--data", str(data), *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output.splitlines()
+
+
+def bytes_of(data: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in (data / "store").rglob("*") if path.is_file())
+
+
+def test_members_leave_every_generation_and_the_stores_free_pages(listed: Path) -> None:
+    lists(listed, "replace", "u1", UNIT)
+    assert "lists: 1 memberships to take out" in forget(listed, UNIT, "user-4711", "--dry-run")[2]
+    assert UNIT.encode() in bytes_of(listed)
+    assert forget(listed, UNIT, "user-4711")[2].startswith("lists: 1 memberships taken out: ")
+    for form in (UNIT.encode(), b"user-4711"):
+        assert form not in bytes_of(listed)
+    assert verify(listed / "store", deep=True) is None
+    assert verify(listed / "store" / "copy", deep=True) is None
+    with Store.open(listed) as store:
+        pinned = store.pin()
+        (name,) = (
+            n for n in pinned.manifest.environments[ENVIRONMENT].lists if n.endswith("beta/user/include")
+        )
+        assert list(pinned.members(ENVIRONMENT, name)) == [b"u1"]
+        pinned.release()
+    before = (listed / "store" / "data.mdb").stat().st_ino
+    assert forget(listed, UNIT, "user-4711")[2] == "lists: 0 memberships taken out"
+    assert (listed / "store" / "data.mdb").stat().st_ino == before
+
+
+def test_definitions_that_name_the_unit_are_said_and_left(tmp_path: Path) -> None:
+    data = published(tmp_path, UNIT)
+    said = "/flag_definitions.json names it; change it there and publish"
+    for more in (("--dry-run",), ()):
+        assert [line for line in forget(data, UNIT, *more) if line.startswith("definitions") and said in line]
+    inode = (data / "store" / "data.mdb").stat().st_ino
+    assert forget(data, UNIT)[-1].startswith("backups")
+    assert (data / "store" / "data.mdb").stat().st_ino == inode
+    published(tmp_path)
+    assert any("of the generation before" in line for line in forget(data, UNIT))
+    published(tmp_path)
+    forget(data, UNIT)
+    assert UNIT.encode() not in bytes_of(data)
+
+
+def test_units_come_from_standard_input_and_none_is_a_usage_error(listed: Path) -> None:
+    run = CliRunner().invoke(
+        group, ["forget", "--data", str(listed), "--file", "-"], input=f"{UNIT}\n\nx-1\n"
+    )
+    assert run.exit_code == 0, run.output
+    assert UNIT.encode() not in bytes_of(listed)
+    assert CliRunner().invoke(group, ["forget", "--data", str(listed)]).exit_code == 2
+    assert CliRunner().invoke(group, ["forget", "--data", str(listed), ""]).exit_code == 2
