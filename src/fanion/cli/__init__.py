@@ -27,6 +27,7 @@ VERBS = {
     "serve": "run the server",
     "publish": "validate, compile and store definitions as one new generation",
     "check": "validate definitions only",
+    "diff": "show what a publication would change, and for how many",
     "rollback": "go back to the previous generation",
     "inspect": "show what a bundle holds, and the program of one flag",
     "eval": "evaluate one flag offline, with the reason and the path taken",

@@ -20,6 +20,7 @@ from fanion.cli.common import (
     progress_bars,
     standing,
 )
+from fanion.cli.diff import show_and_ask
 from fanion.cli.override import tell_in_force
 from fanion.cli.text import echo
 from fanion.clock.keeper import look_at
@@ -38,8 +39,16 @@ COLUMNS = ("environment", "flags", "values", "keys")
 )
 @environment_option
 @click.option("--yes", is_flag=True, help="Also when more than a quarter of what is served goes.")
+@click.option(
+    "--preview", "ask", is_flag=True, help="Show what `fanion diff` shows, and ask before anything is stored."
+)
 def command(
-    paths: tuple[Path, ...], data: Path, remove: tuple[str, ...], environment: str | None, yes: bool
+    paths: tuple[Path, ...],
+    data: Path,
+    remove: tuple[str, ...],
+    environment: str | None,
+    yes: bool,
+    ask: bool,
 ) -> None:
     """Validate, compile and store the definitions in PATHS (files and directories).
 
@@ -48,6 +57,10 @@ def command(
     """
     if bool(paths) == bool(remove):
         raise click.UsageError("name either the PATHS to publish or environments to --remove")
+    if remove and ask:
+        raise click.UsageError(
+            "--preview goes with PATHS; there is nothing to show of what --remove takes away"
+        )
     if remove and environment is not None:
         raise click.UsageError("--environment goes with PATHS; --remove names what it removes")
     config = configuration(data)
@@ -61,6 +74,8 @@ def command(
     overrides = app.standing_overrides(data, config)
     with Console(stderr=True).status("reading definitions"):
         loaded = load_or_exit(paths, environment, "; nothing was stored", overrides)
+    if ask:
+        show_and_ask(data, loaded, config)
     with progress_bars() as progress:
         tasks = {
             "environments": progress.add_task("environments", total=len(loaded.environments)),

@@ -40,9 +40,9 @@ def printable_json(line: bytes) -> bytes:
     return printable(line.decode()).encode()
 
 
-def echo(text: str, *, err: bool = False) -> None:
-    """A line on standard output, or on standard error."""
-    click.echo(printable(text), err=err)
+def echo(text: str, *, err: bool = False, red: bool = False) -> None:
+    """A line on standard output, or on standard error. `red`: on a terminal."""
+    click.secho(printable(text), err=err, fg="red" if red else None)
 
 
 def _written(found: re.Match[str]) -> str:

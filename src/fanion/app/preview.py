@@ -1,0 +1,219 @@
+"""A publication beside what is served, before it is made (`fanion.preview`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from fanion.app.compiling import compile_environment, renderers
+from fanion.clock.keeper import look_at
+from fanion.config import Config
+from fanion.dialects import vocabulary
+from fanion.engine.externals import Membership
+from fanion.errors import RowsError, StoreMissingError
+from fanion.model.experiment import DOCUMENT, Plan, decode_plans
+from fanion.model.program import Lowered
+from fanion.preview.changes import Change, compare, difference
+from fanion.preview.contents import Contents
+from fanion.preview.contexts import TARGETING_KEY, MadeUp
+from fanion.preview.moves import Comparison, Moved, count_moves
+from fanion.preview.report import Preview, report_flag
+from fanion.process.machine import usable_cores
+from fanion.store.generation import Origin, PinnedGeneration
+from fanion.store.store import Store
+
+if TYPE_CHECKING:
+    from fanion.definitions import Loaded
+
+
+RECENT: Final = """
+SELECT unit, arg_max(attributes, received_at), max(received_at) AS last FROM rows
+WHERE environment = $1 AND unit IS NOT NULL AND NOT unit_hashed GROUP BY unit ORDER BY last DESC LIMIT $2
+"""
+
+
+class Who(NamedTuple):
+    """Who is asked for: `contexts` of them, None: made up. `described`: in words; `units`: at most so many."""
+
+    contexts: Callable[[str], Iterable[dict[str, Any]]] | None
+    described: str
+    units: int
+    seed: int = 0
+
+
+class Served(NamedTuple):
+    """An environment as it is served, lowered again."""
+
+    lowered: Lowered
+    keys_lost: list[str]
+
+
+def preview(
+    data: Path,
+    loaded: Loaded,
+    config: Config,
+    who: Who,
+    attributes: tuple[str, ...] = (),
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Preview]:
+    """One for each environment of `loaded`, which was read with the overrides in force. Raises StoreError."""
+    before = _served(data, loaded, config)
+    membership = _membership(data, config)
+    found = []
+    for lowered in loaded.environments:
+        served = before.get(lowered.environment, Served(Lowered(lowered.environment), []))
+        found.append(_preview(served, lowered, who, attributes, membership(lowered.environment), progress))
+    return found
+
+
+def _preview(
+    served: Served,
+    lowered: Lowered,
+    who: Who,
+    attributes: tuple[str, ...],
+    membership: Callable[[], Membership | None],
+    progress: Callable[[int], None],
+) -> Preview:
+    sides = Contents(served.lowered), Contents(lowered)
+    changes = compare(*sides)
+    both = tuple(one for one in changes if one.before is not None and one.after is not None)
+    compilers = renderers()
+    counted: dict[Change, Moved] = {}
+    asked = who.described
+    if both:
+        comparison = Comparison(
+            lowered.environment,
+            compile_environment(served.lowered, compilers),
+            compile_environment(lowered, compilers),
+            both,
+            membership if served.lowered.lists or lowered.lists else lambda: None,
+            attributes,
+        )
+        people = MadeUp.of(_looked_at(both, *sides), who.seed)
+        if who.contexts is None:
+            names = ", ".join(".".join(path) for path in people.values) or "nothing but an id"
+            asked = f"{who.units:,} made-up units, each with {names}"
+        seen = _Seen(() if who.contexts is None else who.contexts(lowered.environment))
+        given = people if who.contexts is None else seen
+        moved = count_moves(comparison, given, who.units, usable_cores(), progress)
+        counted = dict(zip(both, moved, strict=True))
+        if who.contexts is not None:
+            lacks = ", ".join(".".join(path) for path in people.values if not seen.has(path))
+            asked = f"{moved[0].units:,} {who.described}" + (f"; none has {lacks}" if lacks else "")
+    plans = _running(served.lowered)
+    flags = [
+        report_flag(change, difference(change, *sides), counted.get(change), plans) for change in changes
+    ]
+    unchanged = len(lowered.parameters) - sum(one.after is not None for one in changes)
+    return Preview(lowered.environment, unchanged, asked, flags, served.keys_lost)
+
+
+class _Seen:
+    """Contexts, and which attributes they had."""
+
+    def __init__(self, contexts: Iterable[dict[str, Any]]) -> None:
+        self._contexts = contexts
+        self._names: set[str] = set()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for context in self._contexts:
+            self._names |= context.keys()
+            yield context
+
+    def has(self, path: tuple[str, ...]) -> bool:
+        return path[0] in self._names
+
+
+def recent_contexts(data: Path, environment: str, most: int) -> list[dict[str, Any]]:
+    """The units that events of an environment named last, by their ids, with the attributes that travelled with
+    them. Raises RowsError, also where there are none."""
+    from fanion.pipeline.query import open_rows
+
+    with open_rows(data) as connection:
+        found = connection.execute(RECENT, [environment, most]).fetchall()
+    if not found:
+        raise RowsError(
+            f"environment {environment}: no row names a unit by its id; of digests, which the server records, "
+            f"nobody can be asked for again (use --contexts)"
+        )
+    return [{**msgspec.json.decode(attributes or "{}"), TARGETING_KEY: unit} for unit, attributes, _ in found]
+
+
+def _looked_at(
+    changes: Iterable[Change], before: Contents, after: Contents
+) -> Iterator[tuple[Contents, int, Any]]:
+    for change in changes:
+        for contents, parameter in ((before, change.before), (after, change.after)):
+            if parameter is not None:
+                yield contents, parameter.decision, contents.lowered.shapes.get(change.source)
+
+
+def _running(lowered: Lowered) -> list[Plan]:
+    """Experiments that have begun and aren't over."""
+    now_us = time.time() * 1e6
+    plans = decode_plans(lowered.documents.get(DOCUMENT)).values()
+    return [one for one in plans if one.start_us <= now_us and (one.end_us is None or now_us < one.end_us)]
+
+
+def _served(data: Path, loaded: Loaded, config: Config) -> dict[str, Served]:
+    """Those of the environments that are served, lowered from what the store keeps, with their overrides."""
+    from fanion.definitions import load_stored
+
+    try:
+        store = Store.open(data, map_bytes=config.store.map_bytes)
+    except StoreMissingError:
+        return {}
+    wanted = {lowered.environment for lowered in loaded.environments}
+    now = look_at(data)
+    with store, _pinned(store) as pinned:
+        overrides = pinned.overrides()
+        over = {name: overrides.of(name, now.cautious) for name in overrides.in_force}
+        groups: dict[int, list[str]] = {}
+        for name, entry in pinned.manifest.environments.items():
+            if name in wanted:
+                groups.setdefault(entry.publication, []).append(name)
+        named = {key.hash for key in loaded.keys}
+        lost: dict[str, list[str]] = {name: [] for name in wanted}
+        for key in pinned.stored_keys():
+            ends, name = key.record.expires_at, key.record.environment
+            alive = key.origin == Origin.DEFINED and (ends is None or ends > now.expiry)
+            if name in wanted and alive and key.hash not in named:
+                lost[name].append(f"{key.record.id} {key.record.name}".strip())
+        found: dict[str, Served] = {}
+        for names in groups.values():
+            stored = load_stored(pinned.definitions(names[0]), vocabulary(), over)
+            for lowered in stored.environments:
+                if lowered.environment in names:
+                    found[lowered.environment] = Served(lowered, lost[lowered.environment])
+    return found
+
+
+@contextmanager
+def _pinned(store: Store) -> Iterator[PinnedGeneration]:
+    pinned = store.pin()
+    try:
+        yield pinned
+    finally:
+        pinned.release()
+
+
+def _membership(data: Path, config: Config) -> Callable[[str], Callable[[], Membership | None]]:
+    """Lists as the store has them, opened in the process that asks: nothing that LMDB opens crosses a fork."""
+
+    def of(environment: str) -> Callable[[], Membership | None]:
+        def open_lists() -> Membership | None:
+            try:
+                store = Store.open(data, map_bytes=config.store.map_bytes)
+            except StoreMissingError:
+                return None
+            pinned = store.pin()
+            return lambda name, member: pinned.member(environment, name, member.encode())
+
+        return open_lists
+
+    return of
