@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from fanion.results.report import Result
 
 
+NAMED_MAX = 20
+
+
 @click.command()
 @data_option
 @click.argument("experiment", required=False)
@@ -42,15 +45,20 @@ def command(
 ) -> None:
     """Say whether EXPERIMENT's variants (every experiment's, when left out) made a difference.
 
-    Experiments stand in the definitions; rows are made by `fanion pipeline`. A finding rests on an interval that is
-    right however often it is looked at. Needs fanion[results]; docs/results.md explains every number.
+    Experiments stand in the definitions, or are derived from features and policies of other systems' formats
+    (without EXPERIMENT, those that somebody met); rows are made by `fanion pipeline`. A finding rests on an
+    interval that is right however often it is looked at. Needs fanion[results]; docs/results.md explains every
+    number.
     """
     from fanion.results.compute import Asked, choose, compute, read_plans
 
     config = configuration(data)
     asked = Asked(round(config.results.lead_s * 1e6), complete, attribute, daily or plot is not None)
     chosen = choose(read_plans(data, config.store.map_bytes), experiment, environment)
-    found = [one for name, plans in chosen.items() for one in compute(data, name, plans, asked)]
+    every = experiment is None
+    found = [
+        one for name, plans in chosen.items() for one in compute(data, name, plans, asked, met_only=every)
+    ]
     if plot is not None:
         from fanion.results.plot import svg
 
@@ -65,6 +73,12 @@ def command(
     else:
         for result in found:
             _show(result, daily)
+        shown = {(one.environment, one.experiment) for one in found}
+        for name, plans in chosen.items():
+            unmet = [plan.key for plan in plans if (name, plan.key) not in shown]
+            if unmet:
+                more = f", and {len(unmet) - NAMED_MAX} more" if len(unmet) > NAMED_MAX else ""
+                echo(f"nobody met yet in {name}: {', '.join(unmet[:NAMED_MAX])}{more} (derived)")
 
 
 def _show(result: Result, daily: bool) -> None:

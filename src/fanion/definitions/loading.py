@@ -334,6 +334,7 @@ class _Loading:
         lower_experiments(project, name, builder, self.report)
         lower_exposures(project, name, builder, self.report)
         builder.source_order = tuple(project.environments[name].item.source_order)
+        builder.bound_derived(self.report)
         builder.warn_of_ambiguous(self.report)
         if builder.identifiers.keys() & self.vocabulary.literal_keys:
             builder.warn_of_unreachable(self.report)

@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 
 from fanion.bundle.reader import BundleReader
 from fanion.errors import RowsError
-from fanion.model.experiment import DOCUMENT, Plan, decode_plans
+from fanion.model.experiment import Plan, plans_of
 from fanion.pipeline.manifest import File
 from fanion.pipeline.query import open_rows
-from fanion.results import statistics
+from fanion.results import derived, statistics
 from fanion.results.comparing import by_variant, differing, findings, metric_results
 from fanion.results.queries import Cell, Rows, Trust
 from fanion.results.report import Counted, DayResult, Result, RunResult, Told, written
@@ -50,7 +50,7 @@ def read_plans(directory: Path, map_bytes: int) -> dict[str, dict[str, Plan]]:
             for environment in pinned.environments():
                 bundle = pinned.bundle(environment)
                 documents = {} if bundle is None else dict(BundleReader(bytes(bundle)).documents())
-                plans = decode_plans(documents.get(DOCUMENT))
+                plans = plans_of(documents)
                 if plans:
                     found[environment] = plans
             return found
@@ -58,8 +58,11 @@ def read_plans(directory: Path, map_bytes: int) -> dict[str, dict[str, Plan]]:
             pinned.release()
 
 
-def compute(directory: Path, environment: str, plans: Sequence[Plan], asked: Asked) -> list[Result]:
-    """In the order of the plans; several of one where units are divided."""
+def compute(
+    directory: Path, environment: str, plans: Sequence[Plan], asked: Asked, *, met_only: bool = False
+) -> list[Result]:
+    """In the order of the plans; several of one where units are divided. `met_only`: without the derived ones of
+    which there is no row."""
     if not plans:
         return []
     first = min(plan.start_us - plan.pre_period_us for plan in plans) - asked.lead_us - DAY_US
@@ -69,6 +72,10 @@ def compute(directory: Path, environment: str, plans: Sequence[Plan], asked: Ask
         return file.environment == environment and first // DAY_US <= file.day <= last // DAY_US
 
     with open_rows(directory, chosen) as connection:
+        plans = derived.met(connection, environment, plans) if met_only else plans
+        if not plans:
+            return []
+        plans = derived.with_metrics(connection, environment, plans)
         rows = Rows(connection, environment, plans, asked.lead_us, asked.attribute)
         return [result for plan in plans for result in _Experiment(rows, environment, plan, asked).results()]
 
@@ -76,7 +83,7 @@ def compute(directory: Path, environment: str, plans: Sequence[Plan], asked: Ask
 def _last_us(plan: Plan) -> int:
     """When the last event that counts can have happened."""
     windows = [metric.window_us or 0 for metric in plan.metrics]
-    return 1 << 60 if plan.end_us is None else plan.end_us + max(windows)
+    return 1 << 60 if plan.end_us is None else plan.end_us + max(windows, default=0)
 
 
 class _Experiment:
@@ -139,7 +146,7 @@ class _Experiment:
             flag=plan.flag,
             control=plan.control,
             exposure=plan.exposure,
-            start=written(plan.start_us),
+            start=written(plan.start_us) if plan.start_us else None,
             end=None if plan.end_us is None else written(plan.end_us),
             as_of=None if self.rows.as_of_us is None else written(self.rows.as_of_us),
             complete=self.asked.complete,
@@ -155,6 +162,7 @@ class _Experiment:
             counted=_counted(trust),
             unexposed=told,
             days=days,
+            derived_from=plan.source or None,
         )
 
     def summary(self, found: str, problems: list[str]) -> str:
@@ -165,7 +173,7 @@ class _Experiment:
     def run_results(self, cells: Mapping[Cell, int]) -> list[RunResult]:
         made = []
         for label, period, _, first in self.runs:
-            shares = self.plan.runs[period].shares
+            shares = self.plan.runs[period].shares_of(label)
             units = dict.fromkeys(self.plan.variants, 0)
             for cell, count in cells.items():
                 if cell.run == label:
@@ -189,7 +197,7 @@ class _Experiment:
 
     def notes(self, trust: Trust) -> list[str]:
         """What is to be known beside it."""
-        found = []
+        found = [self.plan.note] if self.plan.note else []
         if trust.bare:
             found.append(
                 f"{trust.bare:,} events have no id: what a client sent again after a failure may count twice"
@@ -198,8 +206,12 @@ class _Experiment:
             found.append(
                 f"means are of all {len(self.runs)} runs together; differences and lifts are those within runs"
             )
-        if any(not run.shares for run in self.plan.runs):
+        known = [run.shares for run in self.plan.runs]
+        known += [self.plan.runs[period].shares_of(label) for label, period, _, _ in self.runs]
+        if not all(known):
             found.append("no shares are planned, so the sample ratio isn't tested")
+        if self.units and not self.plan.metrics:
+            found.append("there are no events yet that could be its metrics")
         return found
 
     # -- by day

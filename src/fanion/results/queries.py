@@ -67,9 +67,8 @@ class Rows:
         self._plans = list(plans)
         self._lead_us = lead_us
         self._attribute = attribute
-        self._names = sorted(
-            {name for plan in plans for metric in plan.metrics for name in events_of(metric)}
-        )
+        names = {name for plan in plans for metric in plan.metrics for name in events_of(metric)}
+        self._names = sorted(names) or [""]  # which no event has
         newest = self._one(
             "SELECT epoch_us(max(received_at)) FROM rows WHERE environment = $1", [environment]
         )
@@ -230,6 +229,8 @@ class Rows:
 
     def moments(self, *, complete: bool = False, until_us: int | None = None) -> list[dict[Cell, Moments]]:
         """Of each metric. `complete`: without the units whose window is open. `until_us`: as it was then."""
+        if not self._plan.metrics:
+            return []
         cut = FAR_US if until_us is None else until_us
         own, asked, grouped = [], [], []
         for number, metric in enumerate(self._plan.metrics):
@@ -322,7 +323,7 @@ class Rows:
             if kind == "sum"
         ]
         windows = [metric.window_us for metric in plan.metrics]
-        far = FAR_US if None in windows else max(window for window in windows if window is not None)
+        far = FAR_US if None in windows else max((one for one in windows if one is not None), default=0)
         last = _end(plan) if None in windows else FAR_US
         contrary, repeats, bare, not_numbers, traced, verified, late = self._one(
             f"""

@@ -107,7 +107,9 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """`segment`: the attribute's value, where units are divided. `as_of`: when the newest row was received."""
+    """`segment`: the attribute's value, where units are divided. `as_of`: when the newest row was received.
+    `start`: null where there is none. `derived_from`: the definition format that has it without its being written
+    out."""
 
     experiment: str
     name: str
@@ -115,7 +117,7 @@ class Result(msgspec.Struct, frozen=True):
     flag: str
     control: str
     exposure: str
-    start: str
+    start: str | None
     end: str | None
     as_of: str | None
     complete: bool
@@ -131,6 +133,7 @@ class Result(msgspec.Struct, frozen=True):
     counted: Counted | None
     unexposed: list[Told]
     days: list[DayResult]
+    derived_from: str | None
 
 
 def written(micros: int) -> str:

@@ -34,6 +34,7 @@ COLUMNS: Final = (
     "lift_upper",
     "detectable",
     "units_needed",
+    "derived_from",
 )
 """Of CSV; docs/results.md: CSV."""
 METRICS: Final = ("metric", "variant", "units", "mean", "difference", "always-valid 95 %", "lift", "finding")
@@ -51,13 +52,15 @@ def csv_text(results: Sequence[Result]) -> str:
             compared = {one.variant: one for one in metric.comparisons}
             for side in metric.variants:
                 row = [metric.metric, metric.role, side.variant, side.units, side.active, side.mean]
-                writer.writerow([*head, *row, *_compared(compared.get(side.variant))])
+                writer.writerow(
+                    [*head, *row, *_compared(compared.get(side.variant)), result.derived_from or ""]
+                )
     return text.getvalue()
 
 
 def _compared(one: Comparison | None) -> list[Any]:
     if one is None:
-        return [None] * (len(COLUMNS) - COLUMNS.index("finding"))
+        return [None] * (COLUMNS.index("derived_from") - COLUMNS.index("finding"))
     lift = one.lift_always_valid
     return [
         one.finding,
@@ -79,7 +82,8 @@ def _compared(one: Comparison | None) -> list[Any]:
 
 def title(result: Result) -> str:
     divided = "" if result.attribute is None else f", {result.attribute} = {result.segment or '(none)'}"
-    return f"{result.experiment} in {result.environment}{divided}: {result.summary}"
+    derived = "" if result.derived_from is None else f" (derived from {result.derived_from})"
+    return f"{result.experiment} in {result.environment}{derived}{divided}: {result.summary}"
 
 
 def metric_rows(result: Result) -> Iterator[list[str]]:

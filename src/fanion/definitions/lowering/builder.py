@@ -10,8 +10,10 @@ from typing import Any, Final, NamedTuple
 
 from fanion.definitions.lowering.overriding import Overriding
 from fanion.definitions.lowering.recording import Recording, run_of
+from fanion.definitions.reading.limits import DERIVED_MAX
 from fanion.definitions.reading.members import MemberList
 from fanion.definitions.reading.report import Report, shown
+from fanion.model.experiment import DERIVED, DOCUMENT, MetricPlan, Plan, derived_document
 from fanion.model.expression import Steps
 from fanion.model.expression_proof import depth_of
 from fanion.model.layers import Layer
@@ -60,6 +62,9 @@ class Builder:
         self.splits: list[Split] = []
         self.metrics: set[str] = set()
         """Names of events that are in no document."""
+        self.derived: list[Plan] = []
+        """Experiments that sources have without anybody writing them out, and what each source's metrics are."""
+        self.derived_metrics: dict[str, tuple[MetricPlan, ...]] = {}
         self.tests: dict[tuple[str, str, str], Any] = {}
         """Lowered conditions by attribute, operator and text: the same ones come again and again."""
         self._slot_numbers: dict[Slot, int] = {}
@@ -186,7 +191,22 @@ class Builder:
         """Say that a source reads a flat context as it is: the targeting key is the user's id."""
         self.shapes[source] = ContextShape(subject=USER)
 
+    def bound_derived(self, report: Report) -> None:
+        """Leaves out the experiments behind the first `DERIVED_MAX`."""
+        if len(self.derived) > DERIVED_MAX:
+            found = f"{len(self.derived)} features and policies that are experiments by themselves"
+            meaning = f"the first {DERIVED_MAX} have results; write out those of others"
+            report.warning(self.environment, "sources", found, meaning)
+            del self.derived[DERIVED_MAX:]
+
+    def run(self, split: int) -> str | None:
+        """The run of a split, as rows name it; None where it isn't recorded."""
+        return None if split < 0 else self.splits[split].run
+
     def finish(self) -> Lowered:
+        written = self.documents.get(DOCUMENT)
+        if derived := derived_document(self.derived, self.derived_metrics, written):
+            self.documents[DERIVED] = derived
         return Lowered(
             self.environment,
             tuple(self.slots),

@@ -81,6 +81,9 @@ EXPOSED_ATTRIBUTES_MAX: Final = 8
 EXPERIMENTS_MAX: Final = 1_000
 """Experiments of one project: each that runs is asked of all rows now and then."""
 
+DERIVED_MAX: Final = 10_000
+"""Experiments that features and policies are by themselves: a bundle has a few hundred bytes for each."""
+
 METRICS_MAX: Final = 100
 """Metrics of one experiment: the more there are, the less any of them finds."""
 

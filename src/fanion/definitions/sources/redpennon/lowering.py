@@ -30,6 +30,7 @@ from fanion.definitions.lowering.values import operand_text, value_text
 from fanion.definitions.reading.report import Report, join, shown
 from fanion.definitions.sources.format import SourceFile
 from fanion.definitions.sources.redpennon.checks import audiences_named, positive
+from fanion.definitions.sources.redpennon.experiments import derived
 from fanion.definitions.sources.redpennon.features import (
     NAME,
     Audience,
@@ -131,6 +132,11 @@ class _Lowering:
         nodes, ends = run.lower(feature, feature.environments.get(self.builder.name))
         decision = self.builder.decision(slug, nodes)
         variants = tuple(feature.variations)
+        plan = derived(
+            slug, feature, feature.environments.get(self.builder.name), self.builder.run(run.recorded)
+        )
+        if plan is not None:
+            self.builder.derived.append(plan)
         for variable in feature.variables:
             answers = [
                 Answer(

@@ -17,6 +17,7 @@ from fanion.definitions.lowering.assembler import Assembler, Exits
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report, shown
 from fanion.definitions.sources.traffical.conditions import top_slot
+from fanion.definitions.sources.traffical.experiments import derived, metrics_of
 from fanion.definitions.sources.traffical.files import NAME, Bundle, Layer, Policy, PolicyState
 from fanion.definitions.sources.traffical.layers import (
     DYNAMIC_MAX,
@@ -99,6 +100,7 @@ class TrafficalLowering:
         self.parameters(file, report, constant, lowered)
         for policy in (one for layer in self.bundle.layers for one in layer.policies):
             self.builder.policies[policy.head.id] = tuple(one.identity for one in policy.allocations)
+        self.experiments()
         named = (event.get("name") for event in head.event_definitions or [])
         self.builder.metrics |= {name for name in named if isinstance(name, str)}
         self.builder.documents[CONFIG] = config
@@ -121,6 +123,13 @@ class TrafficalLowering:
             report.warning(
                 file, "document", "an environment that is not served to Traffical", "not asked for"
             )
+
+    def experiments(self) -> None:
+        """What its policies are by themselves."""
+        metrics = metrics_of(self.bundle.head.event_definitions or [])
+        self.builder.derived_metrics[NAME] = metrics
+        found = (derived(policy, metrics) for layer in self.bundle.layers for policy in layer.policies)
+        self.builder.derived += [plan for plan in found if plan is not None]
 
     def constant(self) -> int:
         """The decision of parameters without a layer, with one outcome. That it tests the project's unit only
