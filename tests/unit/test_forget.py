@@ -25,7 +25,7 @@ from fanion.store.verify import verify
 from tests.unit.stitchd_worlds import ENVIRONMENT, flag
 
 UNIT = "alice@example.org"
-FORMS = Forms([UNIT, "user-4711", "7"])
+FORMS = Forms([UNIT, "user-4711", "user/4711", "7"])
 DIGEST = hashlib.sha256(UNIT.encode())
 
 
@@ -50,6 +50,7 @@ def test_a_text_of_another_is_not(text: object) -> None:
     [
         (f"write to {UNIT}.", "write to erased."),
         ("mail=alice%40example.org&x=1", "mail=erased&x=1"),
+        ("/login?next=%2fu%2f" + "user%2f4711", "/login?next=%2fu%2ferased"),
         ("/users/user-4711/cart", "/users/erased/cart"),
         (f"sha256 {DIGEST.hexdigest()}", "sha256 erased"),
         (base64.b64encode(DIGEST.digest()).decode(), "erased"),
@@ -233,3 +234,19 @@ def test_units_come_from_standard_input_and_none_is_a_usage_error(listed: Path) 
     assert UNIT.encode() not in bytes_of(listed)
     assert CliRunner().invoke(group, ["forget", "--data", str(listed)]).exit_code == 2
     assert CliRunner().invoke(group, ["forget", "--data", str(listed), ""]).exit_code == 2
+
+
+def test_readers_that_may_have_copies_are_named_and_identities_are_written(
+    journal: tuple[Path, Feather], tmp_path: Path
+) -> None:
+    from fanion.journal.reader import JournalReader
+    from tests.unit.test_pipeline import MACHINE
+
+    directory, append = journal
+    append([("a", "x"), (DIGEST.hexdigest(), "y")])
+    append([("b", "x")])
+    JournalReader(directory, name="warehouse")
+    file = tmp_path / "identities"
+    said = forget(directory, UNIT, "--identities", str(file))
+    assert [line for line in said if "'warehouse'" in line]
+    assert json.loads(file.read_text()) == {"machine": MACHINE.hex(), "writer": 0, "sequence": 1, "index": 1}

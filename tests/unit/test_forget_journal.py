@@ -225,6 +225,25 @@ def test_a_living_writer_turns_and_goes_on_in_its_sequence() -> None:
     assert sequences == list(range(1, len(sequences) + 1))
 
 
+def test_what_waits_in_the_ring_when_a_writer_is_asked_to_turn_is_forgotten() -> None:
+    storage = SimulatedStorage(new_disk(), 13)
+    world = World(storage).open()
+    append(world, [neutral("bob-0001")])
+    assert world.session.ring.append_payload(exposures(), storage.wall(), KIND_EXPOSURES) > 0
+
+    class Driven(SimulatedStorage):
+        """The worker's steward looks before its writer does."""
+
+        def sleep(self, seconds: float) -> None:
+            world.tick()
+            world.drain()
+            world.tick()
+
+    found = forget_in_journal(Driven(storage.disk, 8), DATA, SETTINGS, FORMS, CANONICAL, wait_s=30.0)
+    assert (found.unturned, found.events) == ([], 2)
+    assert held(storage) == []
+
+
 def test_a_writer_that_does_not_answer_is_named() -> None:
     storage = SimulatedStorage(new_disk(), 9)
     world = World(storage).open()

@@ -17,6 +17,7 @@ from fanion.errors import FanionError
 if TYPE_CHECKING:
     from fanion.config import Config
     from fanion.journal.forgetting import Forgotten, Hole
+    from fanion.journal.storage import Storage
     from fanion.model.forgotten import Forms
     from fanion.pipeline.forgetting import ForgottenRows
     from fanion.store.forgetting import ForgottenMembers
@@ -136,15 +137,28 @@ def _forget(data: Path, config: Config, forms: Forms, wait_s: float, holes: set[
                 f"the running server's writers {names} did not answer in {wait_s:g} s: what they hold in "
                 "unfinished segments is still there; give this again, or stop the server before"
             )
-    except FanionError as error:
+    except (FanionError, OSError) as error:
         problems.append(str(error))
     if (data / "store").is_dir():
         try:
             _tell_store(forget_in_store(data, forms, map_bytes=config.store.map_bytes), "taken out")
-        except FanionError as error:
+        except (FanionError, OSError) as error:
             problems.append(str(error))
+    for name in _readers(data, storage):
+        echo(f"the reader {name!r} of the journal may have copied events: hand it what --identities writes")
     echo("backups and copies elsewhere hold what they held: restore none without giving this command again")
     return problems
+
+
+def _readers(data: Path, storage: Storage) -> list[str]:
+    """Registered ones, but for the pipeline's own: sinks, archives, whatever reads on."""
+    from fanion.journal.reader import list_checkpoints
+    from fanion.pipeline.pipeline import READER
+
+    try:
+        return sorted(list_checkpoints(storage, data / "journal").keys() - {READER})
+    except (FanionError, OSError) as error:
+        return [f"? ({error})"]
 
 
 def _tell_journal(found: Forgotten, done: str) -> None:

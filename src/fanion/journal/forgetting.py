@@ -134,13 +134,16 @@ def _without_retention(storage: Storage, journal: Path, wait_s: float) -> Iterat
 def _take_slots(
     storage: Storage, journal: Path, settings: JournalSettings, held: ExitStack, slots: dict[int, Slot]
 ) -> None:
-    """Adds slots without an owner, clean: their logs hold everything, and nobody claims them until `held` ends."""
-    for writer in list_slots(storage, journal):
+    """Adds slots without an owner whose logs hold everything; nobody claims them until `held` ends. Segments may
+    have lost their slot's file, as in a copy: it is made again, empty, to be held."""
+    lost = {segment.header.writer for segment in list_segments(storage, journal)[0]}
+    for writer in sorted(lost.union(list_slots(storage, journal)) - slots.keys()):
         adopt(storage, journal, writer, settings)
-        slot = Slot.take(storage, journal, writer, create=False)
+        slot = Slot.take(storage, journal, writer, create=True)
         if slot is None:
             continue
-        if slot.state is None or not slot.state.clean:  # claimed and left again in between
+        ring = ring_path(journal, writer).name in storage.list_directory(journal)
+        if ring if slot.state is None else not slot.state.clean:  # claimed and left again in between
             slot.release()
             continue
         held.callback(slot.release)

@@ -105,7 +105,7 @@ class Turning:
         self._call = call
         self._word = self._done = ""
         self._session: Session | None = None
-        self._last = 0
+        self._last = self._head = 0
         self._wiped = self._begun = False
 
     def run(self, session: Session) -> None:
@@ -114,7 +114,12 @@ class Turning:
             return
         if word != self._word or session is not self._session:
             self._word, self._done, self._session = word, "", session
-            self._last, self._begun, self._wiped = session.ordinal, False, False
+            self._last, self._begun, self._wiped = -1, False, False
+            self._head = session.ring.head_sequence
+        if self._last < 0:
+            if session.ring.durable < self._head:
+                return  # what came before goes to segments of before
+            self._last = session.ordinal
         if any(ready.header.ordinal <= self._last for ready in session.made.values()):
             self._begin(session)
         elif not self._begun:

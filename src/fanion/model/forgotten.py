@@ -1,10 +1,10 @@
 """Every form in which events and rows may name a unit that is to be forgotten.
 
-Of an id: itself, as "type:id", its SHA-256 (hexadecimal, base64, raw), percent-encoded, base64; an e-mail address
-in any case, and its digest as written and in lower case. Two questions are asked of them. `is_unit`: whether a
-text in a unit's place is this unit; then all that says so leaves. `redact`: whether another's text names it; then
-only the name leaves. A text names a unit where one of its forms stands as a word of its own in it, or where base64
-hides one; ids shorter than `NAMED_LENGTH_MIN` are no names, since they would be found in everything.
+Of an id: itself, as "type:id", its SHA-256 and that one keyed (hexadecimal, base64, raw), percent-encoded, base64;
+an e-mail address in any case, and its digest as written and in lower case. Two questions are asked of them.
+`is_unit`: whether a text in a unit's place is this unit; then all that says so leaves. `redact`: whether another's
+text names it; then only the name leaves. A text names a unit where one of its forms stands as a word of its own in
+it, or where base64 hides one; ids shorter than `NAMED_LENGTH_MIN` are no names: they would be found in everything.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -23,20 +24,22 @@ ERASED: Final = "erased"
 BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 ESCAPE: Final = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 CONTROLS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
 ALIGNMENTS: Final = 3
 
 
 class Forms:
-    """Of `units`: ids, e-mail addresses, anonymous ids of one person. ValueError for an empty one."""
+    """Of `units`: ids, e-mail addresses, anonymous ids of one person. `keys`: of environments whose digests are
+    keyed. ValueError for an empty one."""
 
-    def __init__(self, units: Sequence[str]) -> None:
+    def __init__(self, units: Sequence[str], keys: Iterable[bytes] = ()) -> None:
         if not units or not all(units):
             raise ValueError("a unit without an id")
         self.units = tuple(dict.fromkeys(units))
         self.ids = frozenset(_spellings(self.units))
-        self.digests = frozenset(
-            hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in self.ids
-        )
+        plain = [hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in self.ids]
+        keyed = [hmac.digest(key, digest, "sha256") for key in keys for digest in plain]
+        self.digests = frozenset(plain + keyed)
         self._folded = frozenset(text.lower() for text in self.ids if "@" in text)
         self.texts = self.ids | frozenset(text for digest in self.digests for text in _digest_texts(digest))
         named = {text for text in self.texts if len(text) >= NAMED_LENGTH_MIN}
@@ -44,7 +47,9 @@ class Forms:
         self._pattern = re.compile(_pattern(named)) if named else None
         long = [text.encode("utf-8", "replace") for text in self.ids if len(text) >= NAMED_LENGTH_MIN]
         self._cores = tuple(core for data in long for core in _cores(data))
-        self.needles = tuple(sorted(set(self._needles(named))))
+        self.needles = _fewest(set(self._needles(named)))
+        bare = not any(control in text for text in self.ids for control in '"\\\b\f\n\r\t')
+        self._escapes = (b"\\u", b"\\/") if bare else (b"\\",)
         self._lowered = tuple(sorted({text.encode() for text in self._folded}))
 
     def _needles(self, named: set[str]) -> Iterator[bytes]:
@@ -58,7 +63,8 @@ class Forms:
         """Whether bytes, of JSON or not, may hold a form; misses none."""
         if self._holds(data):
             return True
-        return b"\\" in data and self._holds(ESCAPE.sub(_unescaped, data))
+        hidden = any(escape in data for escape in self._escapes)
+        return hidden and self._holds(ESCAPE.sub(_unescaped, data))
 
     def count_in(self, data: bytes) -> int:
         """How often forms occur in bytes, escapes aside."""
@@ -100,6 +106,15 @@ class Forms:
         return ERASED if plain is None or self._pattern.search(plain.decode("utf-8", "replace")) else text
 
 
+def _fewest(needles: set[bytes]) -> tuple[bytes, ...]:
+    """Without those that another one is part of: where they are, that one is."""
+    kept: list[bytes] = []
+    for needle in sorted(needles, key=lambda needle: (len(needle), needle)):
+        if not any(part in needle for part in kept):
+            kept.append(needle)
+    return tuple(kept)
+
+
 def _spellings(units: Sequence[str]) -> Iterator[str]:
     for unit in units:
         yield unit
@@ -114,8 +129,9 @@ def _digest_texts(digest: bytes) -> Iterator[str]:
 
 
 def _encodings(text: str) -> Iterator[str]:
-    yield quote(text, safe="")
-    yield quote(text)
+    for percent in (quote(text, safe=""), quote(text)):
+        yield percent
+        yield PERCENT.sub(lambda match: match[0].lower(), percent)
     yield from _base64(text.encode("utf-8", "replace"))
 
 
@@ -137,10 +153,11 @@ def _cores(data: bytes) -> Iterator[bytes]:
 
 
 def _pattern(named: set[str]) -> str:
-    """A form as a word of its own: no letter or digit beside it, also behind one of . @ + -."""
+    """A form as a word of its own: no letter or digit beside it, also behind one of . @ + -; but a percent-encoded
+    character is none."""
     forms = sorted(named, key=len, reverse=True)
     parts = [f"(?i:{re.escape(text)})" if "@" in text else re.escape(text) for text in forms]
-    return rf"(?<!\w)(?<!\w[.@+-])(?:{'|'.join(parts)})(?!\w)(?![.@+-]\w)"
+    return rf"(?:(?<=%[0-9A-Fa-f]{{2}})|(?<!\w)(?<!\w[.@+-]))(?:{'|'.join(parts)})(?!\w)(?![.@+-]\w)"
 
 
 def _colons(text: str) -> Iterator[int]:
