@@ -39,6 +39,7 @@ VERBS = {
     "sql": "ask those rows in SQL",
     "results": "say whether an experiment's variants made a difference",
     "forget": "erase one person from the journal, the rows and the lists",
+    "usage": "count what was asked of flags, by variant and reason over time",
     "doctor": "show what the data directory takes on its disk, and what it can grow to",
 }
 """Verb -> one line of help; the verb's command is `command` in the module of that name (`eval_` for eval)."""
