@@ -27,13 +27,18 @@ METRIC = {"type": "metric", "id": "order-1", "unit": UNIT, "metric": "purchase",
 EXPOSURE = {"type": "exposure", "id": "seen-1", "unit": UNIT, "flag": "new-checkout", "variant": "on"}
 
 
+EXPERIMENTS = json.dumps({"copy": {}, "café": {}}).encode()
+
+
 def make_caller(config: Config | None = None, organisation: dict[str, Any] | None = None) -> Caller:
     """`organisation`: its record as a bundle carries it."""
     services: Any = make_services(config)
     services.event_ids = FakeWindow()
     document = json.dumps({"id": "org", **(organisation or {})}).encode()
     bundle: Any = SimpleNamespace(
-        environment="production", identifiers={"neutral": {}}, document=lambda name: document
+        environment="production",
+        identifiers={"neutral": {}},
+        document={"organisation": document, "experiments": EXPERIMENTS}.get,
     )
     elsewhere: Any = SimpleNamespace(environment="elsewhere", identifiers={}, document=lambda name: None)
     snapshot = services.snapshots.snapshot

@@ -87,6 +87,14 @@ def test_a_query_that_is_not_understood_is_refused(query: str) -> None:
     assert results.asked == []
 
 
+@pytest.mark.parametrize("key", ["nothing", "copy%00", "%01" * 21_834, "e" * 65_000])
+def test_no_process_is_asked_of_an_experiment_that_is_not_there(key: str) -> None:
+    """Each took a process a second of a core; the longest names couldn't be handed to one and were a 500."""
+    asked, results = caller()
+    assert asked.call("GET", f"/fanion/v1/experiments/{key}/results", key=KEY).status == 404
+    assert results.asked == []
+
+
 def test_what_is_not_there_or_not_now_is_said_so() -> None:
     asked, results = caller()
     results.answer = None
@@ -117,8 +125,10 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Resul
     return Results(tmp_path, Config())
 
 
-async def ask(results: Results, key: str = "copy", **given: Any) -> bytes | None:
-    return await results.ask("env_e", key, **({"attribute": None, "complete": False, "daily": False} | given))
+async def ask(results: Results, key: str = "copy", environment: str = "env_e", **given: Any) -> bytes | None:
+    return await results.ask(
+        environment, key, **({"attribute": None, "complete": False, "daily": False} | given)
+    )
 
 
 def test_those_who_ask_the_same_at_once_or_soon_after_have_one_process(
@@ -157,7 +167,7 @@ def test_more_questions_than_may_wait_are_refused(tmp_path: Path, monkeypatch: p
     results = child(tmp_path, monkeypatch, "printf answer")
 
     async def run() -> list[Any]:
-        asked = [ask(results, f"e{number}") for number in range(module.WAITING_MAX + 3)]
+        asked = [ask(results, environment=f"e{number}") for number in range(module.WAITING_MAX + 3)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     answers = asyncio.run(run())
@@ -165,6 +175,43 @@ def test_more_questions_than_may_wait_are_refused(tmp_path: Path, monkeypatch: p
     assert {str(one) for one in answers if one != b"answer"} == {
         "too many questions are being answered; ask again later"
     }
+
+
+def test_questions_of_one_environment_leave_room_for_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = child(tmp_path, monkeypatch, "printf answer")
+
+    async def run() -> list[Any]:
+        floods = [ask(results, attribute=f"a{number}") for number in range(30)]
+        return await asyncio.gather(*floods, ask(results, environment="other"), return_exceptions=True)
+
+    answers = asyncio.run(run())
+    assert answers.count(b"answer") == module.OWN_MAX + 1
+    assert answers[-1] == b"answer"
+
+
+def test_a_large_answer_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen of the largest would be 256 MB of a worker."""
+    for size, runs in ((module.KEPT_BYTES_MAX, 1), (module.KEPT_BYTES_MAX + 1, 2)):
+        counted = tmp_path / f"runs-{size}"
+        results = child(tmp_path, monkeypatch, f"echo run >> {counted}; head -c {size} /dev/zero")
+
+        async def run(results: Results = results) -> list[bytes | None]:
+            return [await ask(results), await ask(results)]
+
+        assert [len(one or b"") for one in asyncio.run(run())] == [size, size]
+        assert counted.read_text() == "run\n" * runs
+
+
+def test_a_process_that_can_not_be_started_is_told_as_any_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the machine has no room for another one; it was a 500."""
+    results = child(tmp_path, monkeypatch, "printf answer")
+    with pytest.raises(RowsError, match="the server's log says why"):
+        asyncio.run(ask(results, "x" * 200_000))
+    assert asyncio.run(ask(results)) == b"answer"
 
 
 def test_the_answer_is_what_the_command_prints(tmp_path: Path) -> None:

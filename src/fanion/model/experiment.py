@@ -124,6 +124,16 @@ def plans_of(documents: Mapping[str, bytes]) -> dict[str, Plan]:
     return found
 
 
+class _Keyed(msgspec.Struct):
+    plans: dict[str, msgspec.Raw]
+
+
+def plan_keys(written: bytes | None, derived: bytes | None) -> frozenset[str]:
+    """The keys of `plans_of`, of both documents; nothing else of them is read."""
+    keys = set() if written is None else set(msgspec.json.decode(written, type=dict[str, msgspec.Raw]))
+    return frozenset(keys if derived is None else keys.union(msgspec.json.decode(derived, type=_Keyed).plans))
+
+
 def flags_tried(document: bytes | None) -> frozenset[str]:
     """The flags, features and policies that a written experiment is about."""
     return frozenset(plan.flag for plan in decode_plans(document).values())

@@ -1,9 +1,10 @@
 """Results of experiments for requests: each question in a process of its own, never on a worker's event loop.
 
 DuckDB takes every core and gigabytes, for seconds; that is nothing to do beside evaluations. Bounds: one process of
-a worker, `WAITING_MAX` questions that wait for it, `ANSWER_BYTES_MAX` of an answer, `QUESTION_TIMEOUT_S` from the
-question to the answer; the process has its own (`fanion.results.child`). An answer is kept for `KEPT_S`, and who
-asks the same meanwhile has the same. Event loop only.
+a worker, `WAITING_MAX` questions that wait for it, of one environment `OWN_MAX` with the one that is answered,
+`ANSWER_BYTES_MAX` of an answer, `QUESTION_TIMEOUT_S` from the question to the answer; the process has its own
+(`fanion.results.child`). An answer is kept for `KEPT_S`, and who asks the same meanwhile has the same; a large one
+isn't. Event loop only.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ log = logging.getLogger("fanion.results")
 QUESTION_TIMEOUT_S: Final = 60.0
 ANSWER_BYTES_MAX: Final = 16 << 20
 WAITING_MAX: Final = 8
+OWN_MAX: Final = 3
+"""So that whoever asks without an end leaves room for others."""
 KEPT_S: Final = 5.0
+KEPT_BYTES_MAX: Final = 1 << 20
 KEPT_MAX: Final = 16
 REASON_BYTES_MAX: Final = 4096
 
@@ -67,7 +71,8 @@ class Results:
             return answer
         task = self._asked.get(question)
         if task is None:
-            if len(self._asked) > WAITING_MAX:
+            own = sum(one.environment == environment for one in self._asked)
+            if len(self._asked) > WAITING_MAX or own >= OWN_MAX:
                 raise RowsError("too many questions are being answered; ask again later")
             task = self._asked[question] = asyncio.create_task(self._bounded(question))
             task.add_done_callback(lambda _: self._asked.pop(question, None))
@@ -79,22 +84,27 @@ class Results:
                 answer = await self._run(question)
         except TimeoutError:
             raise RowsError(f"it took longer than {QUESTION_TIMEOUT_S:.0f} s") from None
+        if answer is not None and len(answer) > KEPT_BYTES_MAX:
+            return answer
         while len(self._kept) >= KEPT_MAX:
             self._kept.pop(next(iter(self._kept)))
         self._kept[question] = time.monotonic(), answer
         return answer
 
     async def _run(self, question: Question) -> bytes | None:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "fanion.results.child",
-            msgspec.json.encode(question).decode(),
-            str(os.getpid()),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "fanion.results.child",
+                msgspec.json.encode(question).decode(),
+                str(os.getpid()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:  # no room for another process, or no descriptor for its pipes
+            raise _refused(question, str(error)) from None
         assert process.stdout is not None
         assert process.stderr is not None
         try:
@@ -110,10 +120,13 @@ class Results:
             return None
         if status or len(answer) > ANSWER_BYTES_MAX:
             told = reason.decode(errors="replace").strip().splitlines()
-            why = told[-1] if told else f"its process ended with {status}"
-            log.error("results can't be computed", extra={"experiment": question.experiment, "reason": why})
-            raise RowsError("the results can't be computed now; the server's log says why")
+            raise _refused(question, told[-1] if told else f"its process ended with {status}")
         return answer
+
+
+def _refused(question: Question, why: str) -> RowsError:
+    log.error("results can't be computed", extra={"experiment": question.experiment, "reason": why})
+    return RowsError("the results can't be computed now; the server's log says why")
 
 
 async def _most(stream: asyncio.StreamReader, most: int) -> bytes:

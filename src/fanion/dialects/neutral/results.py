@@ -18,6 +18,7 @@ from fanion.model.api_key import KeyRecord
 FLAGS: Final = ("complete", "daily")
 ATTRIBUTE_CHARACTERS_MAX: Final = 256
 NAMES: Final = (*FLAGS, "by")
+UNKNOWN: Final = "The environment has no such experiment."
 
 
 def results(services: Services) -> Handler:
@@ -28,7 +29,8 @@ def results(services: Services) -> Handler:
     ) -> Awaitable[Reply]:
         if record.kind != "server":
             raise Fault(FaultKind.FORBIDDEN, "Only a server key reads results.")
-        gate.reads(served(snapshot, record).terms)
+        at = served(snapshot, record)
+        gate.reads(at.terms)
         try:
             key = unquote_to_bytes(tail).decode()
             given = dict(
@@ -44,6 +46,8 @@ def results(services: Services) -> Handler:
         attribute = given.get("by")
         if attribute is not None and not 0 < len(attribute) <= ATTRIBUTE_CHARACTERS_MAX:
             raise Fault(FaultKind.INVALID_SHAPE, f"by is 1 to {ATTRIBUTE_CHARACTERS_MAX} characters.")
+        if key not in at.experiments:  # nobody is to have a process started for each name that there isn't
+            raise Fault(FaultKind.NOT_FOUND, UNKNOWN)
         chosen = {name: given.get(name) == "true" for name in FLAGS}
         return _answer(services.results, record.environment, key, attribute, chosen)
 
@@ -60,5 +64,5 @@ async def _answer(
     except RowsError as error:
         raise Fault(FaultKind.OVERLOADED, str(error), retry_after_s=5) from None
     if found is None:
-        raise Fault(FaultKind.NOT_FOUND, "The environment has no such experiment.")
+        raise Fault(FaultKind.NOT_FOUND, UNKNOWN)
     return OK, found

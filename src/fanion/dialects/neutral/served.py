@@ -1,4 +1,5 @@
-"""What the neutral API keeps at hand of one mapped environment: who its organisation is, and no flags."""
+"""What the neutral API keeps at hand of one mapped environment: who its organisation is, how its
+experiments are called, and no flags."""
 
 from __future__ import annotations
 
@@ -10,17 +11,20 @@ from fanion.dialects.neutral.words import NAME
 from fanion.dialects.wire.bound import finder
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.services import Services
+from fanion.model.experiment import DERIVED, plan_keys
+from fanion.model.experiment import DOCUMENT as EXPERIMENTS
 from fanion.model.organisation import DOCUMENT, parse_organisation
 
 
 class Served:
     """One environment. `scope`: whose event ids are told apart."""
 
-    __slots__ = ("scope", "terms")
+    __slots__ = ("experiments", "scope", "terms")
 
     def __init__(self, bundle: Bundle) -> None:
         self.scope = f"{NAME}/{bundle.environment}".encode()
         self.terms = Terms(parse_organisation(bundle.document(DOCUMENT)), {}, NAME)
+        self.experiments = plan_keys(bundle.document(EXPERIMENTS), bundle.document(DERIVED))
 
 
 def bind(bundle: Bundle) -> Served | None:
