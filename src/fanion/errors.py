@@ -18,6 +18,7 @@
     │   └── StoreVersionError     ... written by another Fanion
     ├── JournalError          the journal can't be opened, read or written
     │   └── JournalFullError      ... nothing was taken: the caller answers "overloaded"
+    │       └── JournalOpeningError   ... as the server has just started
     ├── RowsError             rows of events can't be made or asked
     └── ServeError            the server can't start here (port in use, directory locked, wrong file system)
 
@@ -123,6 +124,11 @@ class JournalError(FanionError):
 
 class JournalFullError(JournalError):
     """The ring or the disk takes no more. Nothing of this request was kept; the client has to try again."""
+
+
+class JournalOpeningError(JournalFullError):
+    """The journal takes nothing yet: the server has just started, and what earlier workers left is put in order, or
+    ids are read, by which events are told from repeats. The client has to try again."""
 
 
 class RowsError(FanionError):

@@ -14,7 +14,7 @@ from fanion.dialects.redpennon.emit import CATALOGUE, Catalogue
 from fanion.dialects.redpennon.schema import Bodies, check_events, checked_of, read_plain_batch
 from fanion.dialects.redpennon.settings import RedPennonSettings
 from fanion.dialects.wire.fault import Fault
-from fanion.errors import JournalError, JournalFullError, StoreError
+from fanion.errors import JournalError, JournalFullError, JournalOpeningError, StoreError
 from fanion.model.signing import SigningKeys
 from tests.unit.redpennon_standins import CLIENT_KEY, KEY, World, event
 
@@ -43,6 +43,7 @@ def test_number_beyond_a_double_is_400_wherever_it_stands(world: World, number: 
     ("error", "text"),
     [
         (JournalFullError("full"), "The event buffer is full. Send them again."),
+        (JournalOpeningError("draining"), "The server has just started. Send them again."),
         (JournalError("broken"), "The events could not be stored. Send them again."),
     ],
 )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from fanion.journal import files
 from fanion.journal.settings import KIB
+from fanion.journal.steward import Health
+from fanion.telemetry import logs
 from tests.model.journal_world import World
 
 SECOND_NS = 1_000_000_000
@@ -35,6 +39,30 @@ def test_a_steward_that_was_away_does_not_take_the_writer_for_stalled() -> None:
     world.storage.clock += 60 * SECOND_NS
     world.tick()
     assert world.steward.health.ok
+
+
+def test_a_journal_that_flaps_is_logged_once_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk at its bound made a pair of lines at every turn; what lasts is told in the end."""
+    now = 1_000.0
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    caplog.set_level(logging.INFO)
+    steward = World().open().steward
+    steward._tell(Health(True, ""))
+    caplog.clear()
+    for _ in range(50):
+        steward._tell(Health(False, "no room"))
+        steward._tell(Health(True, ""))
+    none, again = "the journal takes no events", "the journal takes events"
+    assert caplog.messages == [none, again]
+    for now in (1_030.0, 1_061.0, 1_062.0):  # noqa: B007  # what the clock says
+        steward._tell(Health(False, "no room"))
+    assert steward.health.reason == "no room"
+    assert caplog.messages == [none, again, none]
+    steward._tell(Health(True, ""))
+    steward._tell(Health(False, "over", fatal=True))
+    assert caplog.messages == [none, again, none, again, none]
 
 
 def test_the_writer_is_watched_while_a_segment_is_zeroed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fanion._core.window import FIRST_IDS
-from fanion.errors import JournalError, JournalFullError, ServeError
+from fanion.errors import JournalError, JournalFullError, JournalOpeningError, ServeError
 from fanion.journal.reader import JournalReader
 from fanion.journal.settings import JournalSettings
 from fanion.journal.window import IDS, REPLAYS, EventWindow
@@ -140,7 +140,7 @@ async def test_full_journal_leaves_no_id_behind(tmp_path: Path) -> None:
 @in_loop
 async def test_ids_are_refused_while_the_window_is_not_ready(tmp_path: Path) -> None:
     window = EventWindow.open(tmp_path, CAPACITY)
-    with pytest.raises(JournalFullError, match="rebuilt"):
+    with pytest.raises(JournalOpeningError, match="rebuilt"):
         window.reserve(b"project", ["a"])
     window.rebuild()
     with pytest.raises(JournalFullError, match="not open"):

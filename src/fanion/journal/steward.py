@@ -27,6 +27,7 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import list_slots, read_slot, slot_path
 from fanion.journal.storage import Storage
 from fanion.journal.turning import Turning
+from fanion.telemetry.logs import Sparing
 
 log = logging.getLogger("fanion.journal")
 
@@ -44,6 +45,7 @@ for longer says nothing about the writer."""
 LOOP_NICE = 5
 """Of an event loop's thread whose writer thread got neither SCHED_FIFO nor nice -10."""
 
+OPENING = "the journal is being opened"
 DRAINING = "rings of earlier workers are being drained"
 REFUSE_SPACE, REFUSE_FAILURE, REFUSE_STALL, REFUSE_DIRECTORY = 1, 2, 4, 8
 
@@ -74,7 +76,7 @@ class Steward:
         self._settings = settings
         self._owner = owner
         self.session: Session | None = None
-        self.health = Health(False, "the journal is being opened")
+        self.health = Health(False, OPENING)
         self._recovered = self._placed = False
         self._loop_thread = 0
         self._carried: list[tuple[int, int, bytes]] = []
@@ -83,6 +85,7 @@ class Steward:
         self._failing_since = self._failures_seen = self._looked_at = self._still_ns = 0
         self._durable_seen = -1
         self._told_ok = True
+        self._sparing = Sparing()
         self._make_error = ""
         self._stopping = threading.Event()
         self.detached = threading.Event()
@@ -284,14 +287,18 @@ class Steward:
         self._failures_seen = failures
 
     def _tell(self, health: Health) -> None:
-        """Publishes what was found, and logs it when it is another answer."""
-        if health.ok != self._told_ok and health.reason != DRAINING:
+        """Publishes what was found, and logs it when it is another answer: that none are taken at most once a
+        minute, since a disk at its bound takes some and again none."""
+        if health.ok != self._told_ok and health.reason != DRAINING and (health.ok or self._may_tell(health)):
             self._told_ok = health.ok
             if health.ok:
                 log.info("the journal takes events")
             else:
                 log.error("the journal takes no events", extra={"reason": health.reason})
         self.health = health
+
+    def _may_tell(self, health: Health) -> bool:
+        return health.fatal or self._sparing.due("no events") > 0
 
     def _end_session(self, reason: str) -> None:
         self._tell(Health(False, reason, fatal=True))

@@ -50,7 +50,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fanion._core.window import FIRST_IDS, KEY_BYTES, IdWindow, Reservation, siphash
-from fanion.errors import JournalError, JournalFullError, ServeError
+from fanion.errors import JournalError, JournalFullError, JournalOpeningError, ServeError
 from fanion.journal.files import machine_id, random_name
 from fanion.journal.settings import JournalSettings
 from fanion.journal.storage import Storage, read_file, write_all
@@ -210,7 +210,7 @@ class EventWindow:
         """
         journal = self._journal
         if not self._window.ready:
-            raise JournalFullError("the event-id window is being rebuilt from the journal")
+            raise JournalOpeningError("the event-id window is being rebuilt from the journal")
         if journal is None or (journal.identity != self._identity and not self.follow(journal)):
             raise JournalFullError("the journal is not open, so event ids can't be told apart")
         sequence = journal.next_sequence

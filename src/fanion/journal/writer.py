@@ -20,10 +20,10 @@ from typing import Any
 import msgspec
 
 from fanion._core.ring import histogram_bounds
-from fanion.errors import JournalError, JournalFullError
+from fanion.errors import JournalError, JournalFullError, JournalOpeningError
 from fanion.journal.session import Session
 from fanion.journal.settings import JournalSettings
-from fanion.journal.steward import Steward
+from fanion.journal.steward import DRAINING, OPENING, Steward
 from fanion.journal.storage import Storage
 
 CLOSE_TIMEOUT_MS = 3_500
@@ -92,14 +92,13 @@ class JournalWriter:
         """
         ring = self._ring
         if ring is None:
-            raise JournalFullError(self._steward.health.reason)
+            raise _refusal(self._steward.health.reason)
         sequence: int = ring.append(dialect, environment, received_ns, body, whole, dispositions, ids)
         if sequence > 0:
             return sequence
         if sequence < 0:
             raise JournalFullError(f"a record of {len(body)} bytes; the ring takes {ring.record_bytes_max}")
-        state = self.state()
-        raise JournalFullError(state.reason or f"the ring holds {ring.used_bytes} bytes, its limit")
+        raise _refusal(self.state().reason or f"the ring holds {ring.used_bytes} bytes, its limit")
 
     def durable(self, sequence: int) -> asyncio.Future[None]:
         """Resolves when the record is as safe as the ack mode promises: on disk (durable), or at once (buffered).
@@ -268,3 +267,7 @@ class JournalWriter:
         for _, future in waiting:
             if not future.done():
                 future.set_exception(JournalError(reason))
+
+
+def _refusal(reason: str) -> JournalFullError:
+    return (JournalOpeningError if DRAINING in reason or reason == OPENING else JournalFullError)(reason)

@@ -19,6 +19,7 @@ OK: Final = Head(200, COMMON)
 OVERLOADED: Final = Overloaded(
     full="The event buffer is full. Send the same batch again.",
     failed="The events could not be stored. Send the same batch again.",
+    opening="The server has just started. Send the same batch again.",
 )
 
 CODES: Final = {

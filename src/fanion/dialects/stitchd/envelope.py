@@ -20,6 +20,7 @@ ACCEPTED: Final = Head(202, JSON_NO_STORE)
 OVERLOADED: Final = Overloaded(
     full="the event buffer is full; send them again",
     failed="the events could not be stored; send them again",
+    opening="the server has just started; send them again",
 )
 
 UNAUTHENTICATED: Final = (401, "UNAUTHENTICATED")

@@ -27,7 +27,9 @@ PRIVATE: Final[HeaderList] = [*NO_STORE, *COMMON]
 OK: Final = Head(200, PRIVATE)
 
 OVERLOADED: Final = Overloaded(
-    full="The event buffer is full; send them again", failed="The events could not be stored; send them again"
+    full="The event buffer is full; send them again",
+    failed="The events could not be stored; send them again",
+    opening="The server has just started; send them again",
 )
 UNAUTHORIZED: Final = "Invalid or expired API key"
 EVENTS_MAX: Final = 1_000

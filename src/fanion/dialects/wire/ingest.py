@@ -16,7 +16,7 @@ from fanion._core.window import Reservation
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.reply import Reply
 from fanion.dialects.wire.services import Services
-from fanion.errors import JournalError, JournalFullError
+from fanion.errors import JournalError, JournalFullError, JournalOpeningError
 
 RETRY_AFTER_S = 1.0
 
@@ -29,9 +29,12 @@ class Overloaded:
 
     full: str = "The event buffer is full. Send them again."
     failed: str = "The events could not be stored. Send them again."
+    opening: str = "The server has just started. Send them again."
 
     def fault(self, error: JournalError) -> Fault:
-        text = self.full if isinstance(error, JournalFullError) else self.failed
+        text = self.failed
+        if isinstance(error, JournalFullError):
+            text = self.opening if isinstance(error, JournalOpeningError) else self.full
         return Fault(FaultKind.OVERLOADED, text, retry_after_s=RETRY_AFTER_S)
 
 
