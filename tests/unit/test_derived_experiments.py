@@ -14,7 +14,7 @@ from fanion.app import publish
 from fanion.config import Config
 from fanion.definitions.reading import limits
 from fanion.dialects import vocabulary
-from fanion.model.experiment import DERIVED, DOCUMENT, MetricPlan, Plan, RunPlan, plans_of
+from fanion.model.experiment import DERIVED, DOCUMENT, MetricPlan, Plan, RunPlan, plan_keys, plans_of
 from fanion.model.program import Lowered
 from tests.e2e.traffical_world import EVENT_DEFINITIONS, golden
 from tests.unit.native_files import writer
@@ -60,7 +60,10 @@ def load(folder: Path, *sources: dict[str, str], **given: Any) -> Lowered:
 
 
 def plans(folder: Path, *sources: dict[str, str], **given: Any) -> dict[str, Plan]:
-    return plans_of(load(folder, *sources, **given).documents)
+    documents = load(folder, *sources, **given).documents
+    found = plans_of(documents)
+    assert plan_keys(documents.get(DOCUMENT), documents.get(DERIVED)) == found.keys()
+    return found
 
 
 def test_a_feature_is_an_experiment_by_the_exposures_of_its_split_as_it_is_now(tmp_path: Path) -> None:
