@@ -237,3 +237,34 @@ def test_the_answer_is_what_the_command_prints(tmp_path: Path) -> None:
     whole = results(tmp_path)["copy"]
     assert sum(sum(one.units.values()) for one in told) == sum(whole.units.values())
     assert all(one.days for one in told)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plan",
+        "",
+        'a"b',
+        "a\\",
+        '\\"',
+        "a'b",
+        "'; DROP TABLE x; --",
+        "$",
+        "*",
+        "a.b",
+        "a/b",
+        "~",
+        "~1",
+        "0",
+        "#",
+        "é\n\0",
+    ],
+)
+def test_units_can_be_divided_by_an_attribute_of_any_name(name: str) -> None:
+    """A backslash was the end of a path, and its answer a 503."""
+    duckdb = pytest.importorskip("duckdb")
+    from fanion.results.queries import pointer
+
+    document = msgspec.json.encode({name: "this", "another": "that", "a": {"b": "inner"}}).decode()
+    asked = f"SELECT json_extract_string(document, '{pointer(name)}') FROM (SELECT ?::JSON AS document)"
+    assert duckdb.connect().execute(asked, [document]).fetchone() == ("this",)
