@@ -68,6 +68,13 @@ class FakeBundle:
         return prefix + b",".join(entries) + suffix
 
 
+class NoLists:
+    """Of a bundle that isn't real nothing is prepared."""
+
+    def take(self, body: bytes, client: bool) -> None:
+        return None
+
+
 class View:
     def __init__(self, bound: dict[str, Any]) -> None:
         self.bound = bound
@@ -92,7 +99,9 @@ class FakeSnapshot:
                 id="key_5", environment="production", organisation="acme", kind="server", scopes=("events",)
             ),
         }
-        self.views = {"production": View({"feather": DIALECT.bind(bundle or FakeBundle())})}
+        at: Any = DIALECT.bind(bundle or FakeBundle())  # type: ignore[arg-type]
+        at.lists = NoLists()
+        self.views = {"production": View({"feather": at})}
 
     def key(self, raw_key: bytes) -> KeyRecord | None:
         return self.keys.get(raw_key)

@@ -47,6 +47,7 @@ cdef class Bundle(BundleView):
     cdef int put_fragment(self, uint32_t number) except -1
     cdef int put_entry(self, const fanion_entry *entry, int table) except -1
     cdef tuple resolution(self, int table, str key, bint client, bint assigned)
+    cdef tuple resolved(self, const fanion_entry *entry, int table, bint assigned)
     cdef int note(self, const fanion_outcome *outcome, int table, bint assigned) except -1
     cdef int publish(self) except -1
     cdef tuple make_resolution(self, uint32_t number, int resolution)

@@ -268,10 +268,13 @@ cdef class Bundle(BundleView):
         return entry.fragment_first + outcome.number
 
     cdef tuple resolution(self, int table, str key, bint client, bint assigned):
+        return self.resolved(self.visible(table, key, client), table, assigned)
+
+    cdef tuple resolved(self, const fanion_entry *entry, int table, bint assigned):
         """As `put_each` says. A bundle never changes, so short answers are made once and kept, the last one asked for
         in each place."""
         cdef int resolution = RESOLUTION_ABSENT
-        cdef uint32_t number = self.fragment_of(self.visible(table, key, client), table, &resolution, assigned)
+        cdef uint32_t number = self.fragment_of(entry, table, &resolution, assigned)
         cdef uint32_t place = number & self.kept_mask
         cdef kept_answer *kept = NULL if self.kept == NULL else &self.kept[place]
         cdef tuple made

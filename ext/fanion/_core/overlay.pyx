@@ -15,6 +15,7 @@ from fanion._core.evaluate cimport Bundle
 from fanion._core.layout cimport *
 from fanion._core.machine cimport fanion_integer_text, frame
 from fanion._core.match cimport cell
+from fanion._core.prepared cimport PreparedList
 
 
 cdef extern from "Python.h":
@@ -90,15 +91,7 @@ cdef class Overlay:
         that returns everything, as it is without `keys`.
         """
         cdef uint32_t n
-        cdef list notes = None
-        self.bundle.begin(members, attributes, contexts)
-        self.context = (members, attributes, contexts)
-        self.stamp = self.bundle.machine.stamp
-        self.request += 1
-        self.asked = 0
-        self.guests = guests
-        self.assigned = assigned or keys is None
-        self.strangers = {}
+        self.begin(guests, members, attributes, contexts, assigned or keys is None)
         if keys is None:
             for n in range(self.table.entry_count):
                 if self.entries[n].row != FANION_NONE:
@@ -106,6 +99,35 @@ cdef class Overlay:
             keys = list(guests) if guests else []
         for key in keys:
             self.ask_key(key)
+        return self.decide_rows()
+
+    def run_prepared(
+        self, PreparedList asked not None, dict members, dict attributes, tuple contexts, bint assigned=False
+    ):
+        """As `run` without guests, for a list of this table that was looked up before."""
+        cdef uint32_t n
+        if asked.bundle is not self.bundle or asked.table != self.number:
+            raise ValueError("a list of another table")
+        self.begin(None, members, attributes, contexts, assigned)
+        for n in range(asked.count):
+            if asked.entries[n] != FANION_NONE:
+                self.ask_known(asked.entries[n] - self.table.entry_first)
+        return self.decide_rows()
+
+    cdef int begin(self, dict guests, dict members, dict attributes, tuple contexts, bint assigned) except -1:
+        self.bundle.begin(members, attributes, contexts)
+        self.context = (members, attributes, contexts)
+        self.stamp = self.bundle.machine.stamp
+        self.request += 1
+        self.asked = 0
+        self.guests = guests
+        self.assigned = assigned
+        self.strangers = {}
+        return 0
+
+    cdef tuple decide_rows(self):
+        cdef list notes = None
+        cdef uint32_t n
         for n in range(self.overlay.row_count):
             self.decide_row(n)
             if self.row_states[n].outcome.note:
@@ -176,6 +198,10 @@ cdef class Overlay:
         if row != 0 and row != FANION_NONE:
             self.row_states[row - 1].asked = self.request
         return 0
+
+    cdef int ask_known(self, uint32_t number) except -1:
+        FANION_ASSERT(number < self.table.entry_count)
+        return self.ask(number) if self.entries[number].row != FANION_NONE else 0
 
     cdef int ask_key(self, str key) except -1:
         cdef Py_ssize_t length = 0

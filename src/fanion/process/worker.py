@@ -54,6 +54,7 @@ from fanion.store.store import Store
 from fanion.telemetry.exposures import ExposureNumbers
 from fanion.telemetry.journal import JournalNumbers
 from fanion.telemetry.metrics import STORE_FAULTS, STREAMS, Metrics
+from fanion.telemetry.prepared import PreparedNumbers
 from fanion.telemetry.windows import WindowNumbers
 
 log = logging.getLogger("fanion.worker")
@@ -240,6 +241,7 @@ class Worker:
         exposures.record_into(journal)
         exposure_numbers = ExposureNumbers(metrics)
         metrics.add_collector(lambda: exposure_numbers.update(exposures.counts()))
+        metrics.add_collector(PreparedNumbers(metrics).update)
         ids_numbers, replays_numbers = WindowNumbers(metrics, IDS), WindowNumbers(metrics, REPLAYS)
         metrics.add_collector(lambda: ids_numbers.update(event_ids.metrics(), event_ids.lane_claims()))
         metrics.add_collector(lambda: replays_numbers.update(replays.metrics(), replays.lane_claims()))

@@ -15,17 +15,19 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from operator import attrgetter
-from typing import Annotated, Literal, NoReturn, Protocol, TypeVar, get_args, get_origin
+from typing import Annotated, Final, Literal, NoReturn, Protocol, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from fanion._core import json_scan
+from fanion._core.prepared import ListPlace, PreparedList, PreparedLists
 from fanion.config import Limits
 from fanion.dialects.wire.bodies import MAP_BYTES_FREE, REFUSED, Body, Int64
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers, place_of
 from fanion.dialects.wire.plain_batch import quick_check
+from fanion.dialects.wire.prepared import PreparedPlace
 from fanion.model.json_value import Json
 
 Scalar = bool | int | float | str
@@ -59,12 +61,21 @@ class Bulk(Protocol):
     context: Context
 
 
+LIST: Final = ListPlace(b"{", b'"flags":', b"", b"}")
+
+
 class ContextClosed(Context, gc=False, forbid_unknown_fields=True):
     attributes: dict[str, Within64] = {}
 
 
 class OneClosed(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     flagKey: str  # noqa: N815
+    context: ContextClosed
+
+
+class ContextAlone(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A bulk's body without its list."""
+
     context: ContextClosed
 
 
@@ -199,6 +210,7 @@ class Schema:
             self._check_context,
             holds_map=True,
         )
+        self.listed = PreparedPlace(LIST, keys, ContextAlone, mapped=True)
         self.events: CheckedBody[Events] = CheckedBody(
             _closed("EventsClosed", events=batch_closed),
             _opened("Events", events=batch),
@@ -214,7 +226,20 @@ class Schema:
         None: ask `events`."""
         self.raw_events = msgspec.json.Decoder(RawEvents)
 
-    def _check_context(self, document: One | Bulk, body: bytes) -> None:
+    def take(
+        self, lists: PreparedLists, body: bytes, *, client: bool
+    ) -> tuple[PreparedList, ContextClosed] | None:
+        """A list of flags that was asked for before, and the context; None: read the body."""
+        if len(body) > MAP_BYTES_FREE:
+            return None
+        found = self.listed.take(lists, body, client=client)
+        if found is None:
+            return None
+        keys, rest = found
+        self._check_context(rest, body)
+        return keys, rest.context
+
+    def _check_context(self, document: One | Bulk | ContextAlone, body: bytes) -> None:
         limits = self._limits
         if len(body) <= limits.json_integer_digits_max:
             return  # too short for any of the limits below

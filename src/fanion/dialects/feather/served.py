@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fanion._core.evaluate import Bundle
+from fanion._core.prepared import PreparedLists
 from fanion.dialects.feather.words import NAME
 from fanion.dialects.wire.bound import lenient_finder
 from fanion.dialects.wire.services import Snapshot
@@ -16,11 +17,13 @@ from fanion.model.api_key import KeyRecord
 class Served:
     """One environment: its bundle, and its names in this API."""
 
-    __slots__ = ("bundle", "environment_id", "meta", "organisation_id", "table")
+    __slots__ = ("bundle", "environment_id", "lists", "meta", "organisation_id", "table")
 
     def __init__(self, bundle: Bundle) -> None:
         identifiers = bundle.identifiers.get(NAME, {})
         self.bundle = bundle
+        self.lists: PreparedLists | None = None
+        """Of flags that were asked for together; made when a long one comes."""
         self.table = bundle.table(NAME)
         self.environment_id = identifiers.get("environment", bundle.environment)
         self.organisation_id = identifiers.get("organisation", "")
@@ -48,9 +51,11 @@ served = lenient_finder(NAME, Served)
 def evaluable(snapshot: Snapshot, record: KeyRecord) -> Served | None:
     """As `served`; None also where no bundle of the environment verifies: an evaluation's 503 is a result."""
     try:
-        return served(snapshot, record)
+        view = snapshot.view(record.environment)
     except StoreError:
         return None
+    at = None if view is None else view.bound[NAME]
+    return at if at.__class__ is Served else served(snapshot, record)
 
 
 def organisation_of(snapshot: Snapshot, record: KeyRecord) -> str:

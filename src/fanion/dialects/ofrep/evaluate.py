@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
@@ -28,16 +28,17 @@ from fanion.dialects.ofrep.envelope import (
 )
 from fanion.dialects.ofrep.governed import Gate
 from fanion.dialects.ofrep.pieces import PIECE_FLAGS, Turns, cut
-from fanion.dialects.ofrep.schema import Bodies, Who, who
+from fanion.dialects.ofrep.schema import OWN_MEMBER, Bodies, Wanted, Who, who
 from fanion.dialects.ofrep.served import Group, Served, served
 from fanion.dialects.wire.conditional import matches
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault
 from fanion.dialects.wire.path import decode_segment
+from fanion.dialects.wire.prepared import LISTED_BYTES_MIN
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
-from fanion.model.json_value import JsonObject
+from fanion.model.json_value import Json, JsonObject
 from fanion.model.program import Resolution
 from fanion.model.shape import Asked, seconds_now
 
@@ -126,20 +127,31 @@ def renamed(answer: bytes, name: str, key: str) -> bytes:
 
 def evaluate_all(services: Services, bodies: Bodies, gate: Gate, channels: Channels, turns: Turns) -> Handler:
     read = bodies.context
+    least = LISTED_BYTES_MIN
 
     def handler(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
     ) -> Reply | Awaitable[Reply]:
         at = served(snapshot, record)
-        context = read(body)
+        client = record.kind == "client"
+        known = bodies.prepared(at.lists, body, client=client) if len(body) > least else None
+        if known is None:
+            wanted, context = None, read(body)
+        else:
+            wanted, context = known
+            context |= {OWN_MEMBER: cast("Json", wanted.text)}
         base, streams = channels.offer(snapshot, record, headers)
         second = seconds_now() if at.timed else None
         tag = tag_of(base, context, second)
-        person = who(context)
+        if wanted is None:
+            person = who(context)
+        else:
+            del context[OWN_MEMBER]
+            person = who(context, wanted.flags)
         gate.evaluation(at.terms, person.targeting_key)
         if matches(headers.get(b"if-none-match"), tag):
             return unchanged(tag), b""
-        pieces = everything(at, record.kind == "client", person)
+        pieces = everything(at, client, person, wanted)
         if at.large if person.flags is None else len(person.flags) > PIECE_FLAGS:
             environment = record.environment
             begun = second, snapshot.content(environment)
@@ -168,7 +180,8 @@ def tag_of(base: hashlib.blake2b, context: JsonObject, second: int | None = None
     try:
         canonical = _canonical(context)
     except (OverflowError, msgspec.EncodeError):  # whole numbers of more than 64 bits
-        canonical = json.dumps(context, sort_keys=True).encode("utf-8", "surrogatepass")
+        text = json.dumps(context, sort_keys=True, default=msgspec.json.decode)
+        canonical = text.encode("utf-8", "surrogatepass")
     whole = base.copy()
     whole.update(canonical)
     if second is not None:
@@ -176,19 +189,35 @@ def tag_of(base: hashlib.blake2b, context: JsonObject, second: int | None = None
     return b'"%b"' % whole.hexdigest().encode()
 
 
-def everything(at: Served, client: bool, person: Who) -> Iterator[list[bytes]]:
-    """The answers of all flags, or of those that the context names, in pieces."""
+class Plan(NamedTuple):
+    """What some keys ask for: `flags`, by key, as `flag_of` says, and those to be asked, as groups. `plain`: the
+    one group holds just these keys, in this order, under their own names."""
+
+    flags: dict[str, tuple[str, str] | bytes | None]
+    groups: list[Group]
+    plain: bool
+
+
+def everything(at: Served, client: bool, person: Who, wanted: Wanted | None = None) -> Iterator[list[bytes]]:
+    """The answers of all flags, or of those that the context names, in pieces. `wanted`: these, where they were
+    asked for before."""
     if person.flags is None:
         listing = at.listing
         if at.large:
             yield []  # to read the list takes as long as many pieces
         for group in at.groups(client):
             yield answered(at, group, client, person)
-        keys = listing.ambiguous
+        plans = planned(at, client, listing.ambiguous)
+    elif wanted is None or wanted.plans is None:
+        plans = planned(at, client, person.flags)
     else:
-        keys = tuple(dict.fromkeys(person.flags))
-    for some in cut(keys):
-        yield list(chosen(at, client, person, some))
+        plans = iter(cast("Sequence[Plan]", wanted.plans))
+    made: list[Plan] = []
+    for plan in plans:
+        made.append(plan)
+        yield list(chosen(at, client, person, plan))
+    if wanted is not None:
+        wanted.plans = made
 
 
 def answered(at: Served, group: Group, client: bool, person: Who) -> list[bytes]:
@@ -209,14 +238,27 @@ def answered(at: Served, group: Group, client: bool, person: Who) -> list[bytes]
     return found
 
 
-def chosen(at: Served, client: bool, person: Who, keys: Iterable[str]) -> Iterator[bytes]:
-    """The answers to these keys, in their order; a key that isn't there has none."""
-    flags = {key: flag_of(at, key, client) for key in keys}
-    named = dict.fromkeys(flag for flag in flags.values() if isinstance(flag, tuple))
+def planned(at: Served, client: bool, keys: Iterable[str]) -> Iterator[Plan]:
+    """What these keys ask for, each once, in pieces."""
+    for some in cut(tuple(dict.fromkeys(keys))):
+        flags = {key: flag_of(at, key, client) for key in some}
+        groups = at.grouped(dict.fromkeys(flag for flag in flags.values() if isinstance(flag, tuple)))
+        yield Plan(flags, groups, len(groups) == 1 and groups[0].names == list(flags))
+
+
+def chosen(at: Served, client: bool, person: Who, plan: Plan) -> Iterable[bytes]:
+    """The answers to a plan's keys, in their order; a key that isn't there has none."""
+    if plan.plain:
+        return filter(None, answered(at, plan.groups[0], client, person))
+    return put_together(at, client, person, plan)
+
+
+def put_together(at: Served, client: bool, person: Who, plan: Plan) -> Iterator[bytes]:
+    """As `chosen`, of several groups, or under other names."""
     answers: dict[str, bytes] = {}
-    for group in at.grouped(named):
+    for group in plan.groups:
         answers.update(zip(group.names, answered(at, group, client, person), strict=True))
-    for key, flag in flags.items():
+    for key, flag in plan.flags.items():
         if isinstance(flag, bytes):
             yield flag
         elif flag is not None and answers[flag[1]]:

@@ -17,7 +17,7 @@ from fanion._core.overlay import Overlay
 from fanion.auth.governance import Terms
 from fanion.dialects.ofrep.emit import FLAGS, LAYERED, MANIFEST, Flag, FlagList, ManifestFlag
 from fanion.dialects.ofrep.pieces import cut
-from fanion.dialects.ofrep.schema import TARGETING_KEY
+from fanion.dialects.ofrep.schema import LISTED, TARGETING_KEY
 from fanion.dialects.ofrep.words import NAME
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -68,6 +68,7 @@ class Served:
         self.terms = Terms(parse_organisation(bundle.document(DOCUMENT)), {}, NAME)
         self.layered: dict[str, dict[str, list[str]]] = _read_layered(document_of(bundle, LAYERED))
         """Source with layers -> flag -> flags whose layers may replace its value."""
+        self.lists = LISTED.open(bundle, self.table)
         self._groups: dict[bool, list[Group]] = {}
         self._meant: dict[str, Meant] = {}
 

@@ -4,6 +4,7 @@ words      what others have to know of it; settings: its own limits
 envelope   headers of every answer, errors
 routes     endpoints, credentials
 served     what the endpoints keep at hand of one environment
+listed     the keys of a batch, and lists of them that were asked for before
 schema     request bodies, the ten rules of events
 evaluate   one variable, many variables
 events     de-duplication, traces, the journal

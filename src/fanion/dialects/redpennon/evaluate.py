@@ -16,11 +16,13 @@ import msgspec
 from fanion.dialects.redpennon.emit import ANONYMOUS, TOKEN_CUT
 from fanion.dialects.redpennon.envelope import OK
 from fanion.dialects.redpennon.governed import Gate
+from fanion.dialects.redpennon.listed import Wanted, wanted_of
 from fanion.dialects.redpennon.schema import Bodies, User, identity_of
 from fanion.dialects.redpennon.served import Served, served
 from fanion.dialects.redpennon.trace import SCOPE_CHARACTERS, TraceSigner
 from fanion.dialects.redpennon.words import CUSTOM_DATA
 from fanion.dialects.wire.endpoint import Handler
+from fanion.dialects.wire.prepared import LISTED_BYTES_MIN
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Snapshot
 from fanion.model import canonical
@@ -87,16 +89,16 @@ def context_of(
 
 
 def variable(
-    key: str, answer: bytes, token: bytes | None, identity: str | None, signer: TraceSigner | None
+    head: bytes, answer: bytes, token: bytes | None, identity: str | None, signer: TraceSigner | None
 ) -> bytes:
-    """The object of one variable: its key, and a fragment with its end: a whole token, or none. `token`: its
-    beginning, None where the fragment is whole (see `emit`)."""
+    """The object of one variable: its head, `{"key":KEY,`, and a fragment with its end: a whole token, or none.
+    `token`: its beginning, None where the fragment is whole (see `emit`)."""
     if token is None:
-        return b'{"key":%b,%b' % (_encode(key), answer)
+        return head + answer
     if identity is None or signer is None:
-        return b'{"key":%b,%b%b' % (_encode(key), answer, ANONYMOUS)
+        return b"%b%b%b" % (head, answer, ANONYMOUS)
     issued = signer.issue(token[-SCOPE_CHARACTERS:], identity)
-    return b'{"key":%b,%b%b%b"}' % (_encode(key), answer, token, issued)
+    return b'%b%b%b%b"}' % (head, answer, token, issued)
 
 
 def whole(fragment: bytes, user: Mapping[str, Json] | None) -> bytes:
@@ -124,31 +126,38 @@ def evaluate_one(bodies: Bodies, signers: Signers, gate: Gate) -> Handler:
         members, attributes, contexts = context_of(at, user, identity)
         client = record.kind == "client"
         _, answer, token = at.bundle.resolve(at.table, key, client, members, attributes, contexts)
-        return OK, variable(key, answer, token, identity, signers.of(snapshot))
+        return OK, variable(b'{"key":%b,' % _encode(key), answer, token, identity, signers.of(snapshot))
 
     return handler
 
 
 def evaluate_many(bodies: Bodies, signers: Signers, gate: Gate) -> Handler:
     read = bodies.many
+    least = LISTED_BYTES_MIN
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
         at = served(snapshot, record)
-        keys, user = read(body)
+        client = record.kind == "client"
+        known = bodies.prepared(at.lists, body, client=client) if len(body) > least else None
+        if known is not None:
+            listed, user = known
+            wanted: Wanted = listed.extra
+        else:
+            keys, user = read(body)
+            folded, wanted, _ = wanted_of(keys)
         identity = identity_of(user)
-        refused = gate.batch(at.governed, identity, len(keys))
+        refused = gate.batch(at.governed, identity, wanted.sent)
         if refused is not None:
             return refused
-        members, attributes, contexts = context_of(at, user, identity)
+        context = context_of(at, user, identity)
         signer = signers.of(snapshot)
-        asked = list(dict.fromkeys(keys))
-        folded = [key.lower() for key in asked]
-        answers = at.bundle.ask(members, attributes, contexts).put_each(
-            at.table, folded, record.kind == "client"
-        )
+        if known is not None:
+            answers = listed.put_each(*context)
+        else:
+            answers = at.bundle.ask(*context).put_each(at.table, folded, client)
         results = [
-            b"%b:%b" % (_encode(key), variable(known, answer, token, identity, signer))
-            for key, known, (_, answer, token) in zip(asked, folded, answers, strict=True)
+            variable(head, answer, token, identity, signer)
+            for head, (_, answer, token) in zip(wanted.heads, answers, strict=True)
         ]
         return OK, b'{"results":{%b}}' % b",".join(results)
 

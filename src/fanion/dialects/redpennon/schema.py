@@ -19,8 +19,10 @@ from typing import Final, NamedTuple, NoReturn, TypeAlias
 import msgspec
 
 from fanion._core import json_scan
+from fanion._core.prepared import PreparedList, PreparedLists
 from fanion.config import Limits
 from fanion.dialects.redpennon.emit import Catalogue
+from fanion.dialects.redpennon.listed import LISTED
 from fanion.dialects.wire.bodies import REFUSED, Int64
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers
@@ -57,16 +59,18 @@ class Bodies:
 
     def decode(self, body: bytes) -> Json:
         """Plain JSON within depth, members and digits. Raises Fault INVALID_JSON."""
-        size = len(body)
-        if size > self._free_bytes:
-            if not json_scan.few(body, self._depth_max, self._keys_max):
-                check_bounds(body, self._limits)
-            elif size > self._digits_max:
-                check_numbers(body, self._limits)
+        if len(body) > self._free_bytes:
+            self._check(body)
         try:
             return _decode(body)
         except REFUSED:
             raise Fault(FaultKind.INVALID_JSON, "not JSON") from None
+
+    def _check(self, body: bytes) -> None:
+        if not json_scan.few(body, self._depth_max, self._keys_max):
+            check_bounds(body, self._limits)
+        elif len(body) > self._digits_max:
+            check_numbers(body, self._limits)
 
     def one(self, body: bytes) -> User:
         """The user of a single evaluation; {} for an anonymous one."""
@@ -87,6 +91,16 @@ class Bodies:
         if len(keys) != len(sent):
             invalid('"keys" must be a list of strings.')
         return keys, self.user(document, body)
+
+    def prepared(
+        self, lists: PreparedLists, body: bytes, *, client: bool
+    ) -> tuple[PreparedList, User] | None:
+        """A list of keys that was asked for before, and the user; None: read the body."""
+        found = LISTED.take(lists, body, client=client)
+        if found is None or "keys" in found[1]:
+            return None
+        self._check(body)
+        return found[0], self.user(found[1], body)
 
     def user(self, document: JsonObject, body: bytes) -> User:
         user = document.get("user")

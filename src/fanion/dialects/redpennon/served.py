@@ -7,6 +7,7 @@ import msgspec
 from fanion._core.evaluate import Bundle
 from fanion.dialects.redpennon.emit import CATALOGUE, SETTINGS, Catalogue, Settings
 from fanion.dialects.redpennon.governed import govern
+from fanion.dialects.redpennon.listed import LISTED
 from fanion.dialects.redpennon.words import NAME
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -17,11 +18,12 @@ from fanion.model.organisation import DOCUMENT
 class Served:
     """What the endpoints keep at hand of one mapped environment."""
 
-    __slots__ = ("_catalogue", "bundle", "governed", "native", "table")
+    __slots__ = ("_catalogue", "bundle", "governed", "lists", "native", "table")
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.table = bundle.table(NAME)
+        self.lists = LISTED.open(bundle, self.table)
         self.native = msgspec.json.decode(document_of(bundle, SETTINGS), type=Settings).native
         self.governed = govern(bundle.document(DOCUMENT))
         self._catalogue: Catalogue | None = None

@@ -12,17 +12,20 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from fanion._core.prepared import PreparedList
 from fanion.dialects.traffical.decision_ids import DecisionIds
 from fanion.dialects.traffical.envelope import OK
-from fanion.dialects.traffical.schema import Batch, Decide, Schema
+from fanion.dialects.traffical.schema import Batch, Decide, ResolveRest, Schema
 from fanion.dialects.traffical.served import Edge, Served, check_place, number, served
 from fanion.dialects.wire.conditional import matches
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.path import decode_segment
+from fanion.dialects.wire.prepared import LISTED_BYTES_MIN
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.dialects.wire.walk import ABSENT, look_up
+from fanion.errors import StoreError
 from fanion.model.api_key import KeyRecord
 from fanion.model.json_value import JsonObject
 from fanion.model.text import ecmascript_number
@@ -50,23 +53,29 @@ def get_config(snapshot: Snapshot, record: KeyRecord, query: bytes, tail: bytes,
 
 def resolve(services: Services, schema: Schema) -> Handler:
     read = schema.resolve
+    least = LISTED_BYTES_MIN
     now = services.clock.text
     decision_id = DecisionIds().take
 
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
         if record.kind == "client":
             raise Fault(FaultKind.FORBIDDEN, "Publishable keys may not resolve")
-        request = read(body)
-        at = served(snapshot, record)
-        check_place(at, request, headers)
-        context = request.context
-        if isinstance(context, list):
-            context = {}
-        guests = None
-        if request.defaults:
-            guests = {key: bytes(value) for key, value in request.defaults.items()}
+        known = prepared(snapshot, record, body) if len(body) > least else None
+        if known is not None:
+            at, keys, rest = known
+            check_place(at, rest, headers)
+            context = {} if isinstance(rest.context, list) else rest.context
+            notes = at.overlay.run_prepared(keys, identity(at, context), context, None)
+        else:
+            request = read(body)
+            at = served(snapshot, record)
+            check_place(at, request, headers)
+            context = {} if isinstance(request.context, list) else request.context
+            guests = None
+            if request.defaults:
+                guests = {key: bytes(value) for key, value in request.defaults.items()}
+            notes = at.overlay.run(request.parameters, guests, identity(at, context), context, None)
         overlay = at.overlay
-        notes = overlay.run(request.parameters, guests, identity(at, context), context, None)
         unit = overlay.text(at.unit_slot) if at.unit_slot >= 0 else msgspec.json.encode(text_of(context, at))
         logged = filtered(at, notes, context) if notes else b""
         return OK, overlay.emit(
@@ -79,6 +88,17 @@ def resolve(services: Services, schema: Schema) -> Handler:
             UNASKED,
             CHANCE,
         )
+
+    def prepared(
+        snapshot: Snapshot, record: KeyRecord, body: bytes
+    ) -> tuple[Served, PreparedList, ResolveRest] | None:
+        """Where the body has a list that was asked for before."""
+        try:
+            at = served(snapshot, record)
+        except (Fault, StoreError):  # it stands behind those of the body
+            return None
+        found = schema.take(at.lists, body)
+        return None if found is None else (at, *found)
 
     return handler
 

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from fanion._core import json_scan
+from fanion._core.prepared import ListPlace, PreparedList, PreparedLists
 from fanion.config import Limits
 from fanion.dialects.traffical.envelope import EVENTS_MAX, NO_EVENTS
 from fanion.dialects.traffical.event_structs import (
@@ -40,6 +41,7 @@ from fanion.dialects.wire.json_bounds import (
     short_numbers,
 )
 from fanion.dialects.wire.plain_batch import quick_check
+from fanion.dialects.wire.prepared import PreparedPlace
 from fanion.model.json_value import JsonObject
 
 PlainEvent = PlainExposure | PlainDecision | PlainTrack
@@ -71,6 +73,15 @@ class Resolve(Place, gc=False):
 
 class ResolveClosed(Resolve, gc=False, forbid_unknown_fields=True):
     pass
+
+
+class ResolveRest(Place, gc=False, forbid_unknown_fields=True):
+    """Without its list."""
+
+    context: Context | Annotated[list[None], Meta(max_length=0)] = {}
+
+
+LISTED: Final = PreparedPlace(ListPlace(b"{", b'"parameters":', b"", b"}"), list[str], ResolveRest)
 
 
 class Decide(Place, gc=False, kw_only=True):
@@ -166,6 +177,10 @@ class Schema:
         except REFUSED as error:
             raise fault_of(error) from None
         return found
+
+    def take(self, lists: PreparedLists, body: bytes) -> tuple[PreparedList, ResolveRest] | None:
+        """A list of parameters that was asked for before, and the rest; None: read the body."""
+        return LISTED.take(lists, body, client=False) if self.bounded(body) else None
 
     def decide(self, body: bytes) -> Decide:
         self._check(body)

@@ -13,7 +13,7 @@ from fanion._core.overlay import Overlay
 from fanion.dialects.traffical.emit import FIELDS, NATIVE, RECORD, VERSION
 from fanion.dialects.traffical.envelope import COMMON, OK
 from fanion.dialects.traffical.event_schema import EventRule, EventSchemas
-from fanion.dialects.traffical.schema import Place
+from fanion.dialects.traffical.schema import LISTED, Place
 from fanion.dialects.traffical.words import NAME
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -58,6 +58,7 @@ class Served:
         "fields",
         "has_native",
         "ids_scope",
+        "lists",
         "organisation",
         "overlay",
         "own",
@@ -74,6 +75,7 @@ class Served:
         ids = bundle.identifiers[NAME]
         self.bundle = bundle
         self.overlay = Overlay(bundle, table)
+        self.lists = LISTED.open(bundle, table)
         self.organisation = ids.get("organisation", "")
         self.project = ids.get("project", "")
         self.environment = ids.get("environment", bundle.environment)

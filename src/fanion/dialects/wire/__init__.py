@@ -15,6 +15,7 @@ conditional  whether the client has the answer already
 bodies       bodies in two shapes, closed and open
 json_bounds  nesting, members and number lengths of a body; where a decoder's refusal points
 plain_batch  the quick check of a batch of events
+prepared     lists of keys that were asked for before
 walk         dotted names
 ingest       the end of every ingest
 stamps       request ids and times of day, made ahead of need
