@@ -24,6 +24,7 @@ SEED = int(os.environ.get("COMMAND_LINE_SEED", "0")) or random.SystemRandom().ra
 SUBVERBS = {
     "keys": ["create", "list", "revoke", "rotate-signing"],
     "lists": ["show", "add", "remove", "replace"],
+    "override": ["set", "clear", "list"],
     "journal": ["cat", "tail", "verify", "stats", "trust-clock"],
 }
 OPTIONS = [
@@ -49,6 +50,18 @@ OPTIONS = [
         "--port",
         "--host",
         "--workers",
+    ),
+    *(
+        "--for",
+        "--why",
+        "--by",
+        "--source",
+        "--log",
+        "--format",
+        "--against",
+        "--contexts",
+        "--recent",
+        "--fail-on",
     ),
     *("--ack", "--demo", "--config", "--settings", "--help", "--raw"),
 ]
@@ -137,6 +150,8 @@ def line(made: Path, data: Path, drawn: random.Random) -> list[str]:
         words.append(drawn.choice(SUBVERBS[verb]))
     if drawn.random() < 0.9:
         words += ["--data", str(data if drawn.random() < 0.9 else drawn.choice(list(made.iterdir())))]
+    if verb == "diff":
+        words += ["--units", "50"]
     if "tail" in words:
         words.append("--once")
     for _ in range(drawn.randrange(5)):

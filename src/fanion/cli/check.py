@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,8 +16,12 @@ from fanion.cli.text import echo
 from fanion.definitions import Loaded, load
 from fanion.definitions.reading.members import survey
 from fanion.dialects import vocabulary
-from fanion.errors import DefinitionError
+from fanion.errors import DefinitionError, Problem
 from fanion.model.override import Override
+
+SHOWN_MAX: Final = 3
+"""Warnings of a kind."""
+NAMED: Final = re.compile(r"'[^']*'|\b\d[\d.,]*")
 
 environment_option = click.option(
     "--environment",
@@ -24,13 +30,19 @@ environment_option = click.option(
 )
 
 
+verbose_option = click.option(
+    "--verbose", is_flag=True, help="Every warning; else three of each kind, and how many more there are."
+)
+
+
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=NamedPath(path_type=Path))
 @environment_option
-def command(paths: tuple[Path, ...], environment: str | None) -> None:
+@verbose_option
+def command(paths: tuple[Path, ...], environment: str | None, verbose: bool) -> None:
     """Check definition files and directories. Prints every problem with its file and path, and exits 1 if
     there is one; warnings alone don't."""
-    loaded = load_or_exit(paths, environment)
+    loaded = load_or_exit(paths, environment, verbose=verbose)
     for line in summary(loaded):
         echo(line)
 
@@ -40,8 +52,11 @@ def load_or_exit(
     environment: str | None,
     consequence: str = "",
     overrides: Mapping[str, Sequence[Override]] | None = None,
+    *,
+    verbose: bool = False,
 ) -> Loaded:
-    """The definitions, with their warnings printed; prints every problem and ends the command when there is one."""
+    """The definitions, with their warnings printed, `verbose`ly all of them; prints every problem and
+    ends the command when there is one."""
     try:
         loaded = load(paths, vocabulary(), environment=environment, overrides=overrides)
     except DefinitionError as error:
@@ -49,11 +64,29 @@ def load_or_exit(
             echo(str(problem), err=True)
         echo(_count(len(error.problems), "problem") + consequence, err=True)
         sys.exit(1)
-    for warning in loaded.warnings:
-        echo(f"warning: {warning}", err=True)
+    for line in warnings_of(loaded, verbose=verbose):
+        echo(f"warning: {line}", err=True)
     for entry in loaded.lists:
         warn_of_cut(entry.file)
     return loaded
+
+
+def warnings_of(loaded: Loaded, *, verbose: bool) -> Iterator[str]:
+    """In their order; of each kind, which is what a warning means, `SHOWN_MAX` and how many more there are."""
+    kinds = Counter(_kind(warning) for warning in loaded.warnings)
+    shown: Counter[str] = Counter()
+    for warning in loaded.warnings:
+        kind = _kind(warning)
+        shown[kind] += 1
+        if verbose or shown[kind] <= SHOWN_MAX:
+            yield str(warning)
+        elif shown[kind] == kinds[kind]:
+            yield f"{kinds[kind] - SHOWN_MAX:,} more like it: {kind} (--verbose shows all)"
+
+
+def _kind(warning: Problem) -> str:
+    """What it means, whatever name or number it means it of."""
+    return NAMED.sub("…", warning.allowed)
 
 
 def warn_of_cut(file: str | None) -> None:

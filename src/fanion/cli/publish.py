@@ -9,7 +9,7 @@ from rich.console import Console
 
 from fanion import app
 from fanion.cli.changes import Review
-from fanion.cli.check import counts, environment_option, load_or_exit
+from fanion.cli.check import counts, environment_option, load_or_exit, verbose_option
 from fanion.cli.common import (
     NamedPath,
     configuration,
@@ -38,6 +38,7 @@ COLUMNS = ("environment", "flags", "values", "keys")
     "--remove", multiple=True, metavar="ENV", help="Serve this environment no longer. Instead of PATHS."
 )
 @environment_option
+@verbose_option
 @click.option("--yes", is_flag=True, help="Also when more than a quarter of what is served goes.")
 @click.option(
     "--preview", "ask", is_flag=True, help="Show what `fanion diff` shows, and ask before anything is stored."
@@ -47,6 +48,7 @@ def command(
     data: Path,
     remove: tuple[str, ...],
     environment: str | None,
+    verbose: bool,
     yes: bool,
     ask: bool,
 ) -> None:
@@ -73,7 +75,7 @@ def command(
         return
     overrides = app.standing_overrides(data, config)
     with Console(stderr=True).status("reading definitions"):
-        loaded = load_or_exit(paths, environment, "; nothing was stored", overrides)
+        loaded = load_or_exit(paths, environment, "; nothing was stored", overrides, verbose=verbose)
     if ask:
         show_and_ask(data, loaded, config)
     with progress_bars() as progress:

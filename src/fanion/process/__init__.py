@@ -2,6 +2,7 @@
 
 machine     cores and descriptors that are granted
 directory   the data directory: checked, locked, its place watched
+diagnosis   what of machine and directory is as it should be
 footprint   what it takes on the disk, and can grow to
 sockets     the API's port, each worker's own listening socket, the operations' socket
 supervisor  starts workers and the operations process, replaces those that end or stand still

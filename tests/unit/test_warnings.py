@@ -1,0 +1,67 @@
+"""Warnings of a publication as they are printed, and completion: what a shell asks of the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fanion.cli import group
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Feather's, with ten operators that nobody knows and one key that nobody finds."""
+    rule = {"id": "r", "enabled": True, "value": True}
+    flags = {
+        f"flag-{number}": {
+            "enabled": True,
+            "defaultValue": False,
+            "rules": [{**rule, "conditions": [{"attribute": "a", "operator": f"op{number}", "value": "x"}]}],
+        }
+        for number in range(10)
+    }
+    flags["Never Found"] = {"enabled": True, "defaultValue": False, "rules": []}
+    (tmp_path / "bundle.json").write_text(json.dumps(flags))
+    return tmp_path / "bundle.json"
+
+
+def warnings(bundle: Path, *options: str) -> list[str]:
+    result = CliRunner().invoke(group, ["check", str(bundle), "--environment", "env", *options])
+    assert result.exit_code == 0, result.output
+    return [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+
+
+def test_three_of_a_kind_are_shown_and_the_rest_is_counted(bundle: Path) -> None:
+    shown = warnings(bundle)
+    kind = "unknown, so the condition is false"
+    assert sum(line.endswith(f"; {kind}") for line in shown) == 3
+    assert f"warning: 7 more like it: {kind} (--verbose shows all)" in shown
+    assert any("Never Found" in line for line in shown)
+    assert sum(line.endswith(f"; {kind}") for line in warnings(bundle, "--verbose")) == 10
+
+
+def test_a_shell_completes_verbs_and_options() -> None:
+    def completed(words: str) -> set[str]:
+        asked = {
+            "_FANION_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", "from fanion.cli import main; import sys; sys.argv[0] = 'fanion'; main()"],
+            env={**os.environ, **asked},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return {line.partition(",")[2] for line in done.stdout.splitlines()}
+
+    assert completed("fanion ov") == {"override"}
+    assert {"set", "clear", "list"} <= completed("fanion override ")
+    assert "--against" in completed("fanion diff --ag")
