@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from fanion.dialects import canonical_forms
+from fanion.errors import JournalError
 from fanion.journal.compression import FRAME, open_source
 from fanion.journal.event import expand
 from fanion.journal.exposures import ATTRIBUTES, FORM, HEAD, INSIDE, SAME_UNIT, VARIANT
@@ -292,3 +293,29 @@ def test_a_kill_anywhere_leaves_all_others_and_a_repeat_finishes() -> None:
             assert left_named(others_of(after)) == expected(before, holes)
             assert held(after) == []
             assert len(left) == len(read_all(after)[0])
+
+
+def test_a_unit_may_be_named_by_its_digest_alone() -> None:
+    storage = SimulatedStorage(new_disk(), 15)
+    world = World(storage).open()
+    append(world, [{"userIdHash": DIGEST.hex(), "flagKey": "f"}], dialect="feather")
+    assert world.session.ring.append_payload(exposures(), storage.wall(), KIND_EXPOSURES) > 0
+    assert world.drain()
+    assert world.close()
+    named = Forms([DIGEST.hex()])
+    assert forget_in_journal(storage, DATA, SETTINGS, named, CANONICAL, wait_s=0.0).events == 3
+
+
+def test_a_null_that_was_sent_is_no_hole_and_a_body_that_no_one_reads_stays_one() -> None:
+    storage = SimulatedStorage(new_disk(), 17)
+    world = World(storage).open()
+    append(world, [None, neutral(UNIT), None])
+    append(world, b'[{"unit":{"id":"%b"}},{' % UNIT.encode())
+    assert world.close()
+    found = forget(storage)
+    assert {hole[2:] for hole in found.holes} == {(1, 1)}
+    assert held(storage) == []
+    first, second = read_all(storage)[0]
+    assert [one.index for one in expand(first, CANONICAL)] == [0, 2]
+    with pytest.raises(JournalError, match="is not JSON"):
+        list(expand(second, CANONICAL))

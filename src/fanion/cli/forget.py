@@ -131,6 +131,7 @@ def _forget(data: Path, config: Config, forms: Forms, wait_s: float, holes: set[
             rows = forget_in_rows(storage, data, forms, journal.holes)
             _tell_rows(rows, "erased")
             problems += [f"a query runs and may hold rows: {name}; give this again" for name in rows.spilled]
+        problems += journal.unwritable
         if journal.unturned:
             names = ", ".join(map(str, journal.unturned))
             problems.append(

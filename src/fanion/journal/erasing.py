@@ -25,6 +25,8 @@ from fanion.model.forgotten import Forms
 WHOLE_AT: Final = 12
 ID_BYTES: Final = 16
 HOLE: Final = b"null"
+NOTHING: Final = b"0"
+"""In place of a null that was sent: it is no hole, and reads alike."""
 TEXTS: Final = re.compile(rb'("(?:[^"\\]|\\.)*")', re.DOTALL)
 NUMBERS: Final = re.compile(rb"[-+.\w]+")
 
@@ -52,10 +54,12 @@ def erase(payload: bytes, kind: int, forms: Forms, canonical: Mapping[str, Canon
         return None
     parts = _parts(payload)
     if parts is None:
-        return Rewritten(bytes(len(payload)), (), 1)
-    if kind == KIND_EXPOSURES:
-        return _erase_exposures(payload, parts, forms)
-    return _erase_events(payload, parts, forms, canonical)
+        new: Rewritten | None = Rewritten(bytes(len(payload)), (), 1)
+    elif kind == KIND_EXPOSURES:
+        new = _erase_exposures(payload, parts, forms)
+    else:
+        new = _erase_events(payload, parts, forms, canonical)
+    return None if new is None or new.payload == payload else new
 
 
 def find_holes(payload: bytes, kind: int) -> list[int]:
@@ -94,6 +98,7 @@ def _erase_events(
 ) -> Rewritten | None:
     body = payload[parts.body_at :]
     try:
+        _check(body)
         events = _raw_events(body, whole=parts.whole)
     except ValueError:
         return Rewritten(payload[: parts.body_at] + b" " * len(body), (), 1)  # no JSON before, none now
@@ -116,13 +121,14 @@ def _erase_events(
         if index < parts.ids:
             at = parts.ids_at + index * ID_BYTES
             head[at : at + ID_BYTES] = bytes(ID_BYTES)
+    if erased and not head[HOLES_AT]:
+        head[HOLES_AT] = 1
+        kept = [NOTHING if raw == HOLE and index not in erased else raw for index, raw in enumerate(kept)]
     if single and not erased:
         text, end = kept[0], b""
     else:
         head[WHOLE_AT] = 0
         text, end = b"[" + b",".join(kept), b"]"
-    if erased:
-        head[HOLES_AT] = 1
     blanks = len(body) - len(text) - len(end)
     if blanks < 0:
         raise JournalError("a record would be longer without the unit than with it")
@@ -142,6 +148,17 @@ def _names_beside(body: bytes, forms: Forms) -> bool:
         for name, raw in members.items()
         if name != "events"
     )
+
+
+def _check(body: bytes) -> None:
+    """ValueError for a body that readers can't read: it stays one, whatever leaves it."""
+    try:
+        msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        try:
+            json.loads(body)
+        except RecursionError as error:
+            raise ValueError(str(error)) from None
 
 
 def _raw_events(body: bytes, *, whole: bool) -> list[bytes] | None:

@@ -23,7 +23,7 @@ import msgspec
 from fanion._core import journal_format
 from fanion.errors import JournalError
 from fanion.journal.compression import DRAFT_PREFIX, is_draft_name, open_source, write_frames
-from fanion.journal.erasing import erase, find_holes
+from fanion.journal.erasing import Rewritten, erase, find_holes
 from fanion.journal.files import (
     is_pool_name,
     is_recycled_name,
@@ -61,7 +61,8 @@ Hole = tuple[str, int, int, int]
 
 class Forgotten(msgspec.Struct):
     """What was found and done. `holes`: all events that were ever erased, as far as the journal has their places;
-    `unturned`: writers that didn't answer, whose unfinished segments are as they were."""
+    `unturned`: writers that didn't answer, whose unfinished segments are as they were. `unwritable`: records that
+    name the unit and can't be written anew."""
 
     segments: int = 0
     rewritten: int = 0
@@ -69,6 +70,7 @@ class Forgotten(msgspec.Struct):
     redacted: int = 0
     holes: set[Hole] = msgspec.field(default_factory=set)
     unturned: list[int] = []
+    unwritable: list[str] = []
 
 
 def count_in_journal(
@@ -223,13 +225,21 @@ class _Patches:
             self.parts.append((seal.index_offset, footer))
             self.end = footer
 
+    def _erased(self, payload: bytes, kind: int, sequence: int) -> Rewritten | None:
+        try:
+            return erase(payload, kind, self._forms, self._canonical)
+        except JournalError as error:
+            self._found.unwritable.append(f"record {self._segment.header.writer}/{sequence}: {error}")
+            return None
+
     def _add(self, data: bytes, base: int) -> None:
         header, forms, found = self._segment.header, self._forms, self._found
         named = forms.occur_in(data)
         for kind, sequence, received_ns, start, length in journal_format.list_records(data, 0, len(data)):
             payload = data[start : start + length]
             indexes = find_holes(payload, kind)
-            if named and (new := erase(payload, kind, forms, self._canonical)) is not None:
+            new = self._erased(payload, kind, sequence) if named else None
+            if new is not None:
                 at = start - journal_format.RECORD_HEADER_BYTES
                 pending = int.from_bytes(data[at + 12 : at + 16], "little") >> 8
                 self.records[base + at] = bytes(

@@ -24,13 +24,14 @@ ERASED: Final = "erased"
 BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 ESCAPE: Final = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 CONTROLS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 PERCENT: Final = re.compile(r"%[0-9A-F]{2}")
 ALIGNMENTS: Final = 3
 
 
 class Forms:
-    """Of `units`: ids, e-mail addresses, anonymous ids of one person. `keys`: of environments whose digests are
-    keyed. ValueError for an empty one."""
+    """Of `units`: ids, e-mail addresses, anonymous ids of one person, or digests where only those are known.
+    `keys`: of environments whose digests are keyed. ValueError for an empty one."""
 
     def __init__(self, units: Sequence[str], keys: Iterable[bytes] = ()) -> None:
         if not units or not all(units):
@@ -38,6 +39,7 @@ class Forms:
         self.units = tuple(dict.fromkeys(units))
         self.ids = frozenset(_spellings(self.units))
         plain = [hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in self.ids]
+        plain += [bytes.fromhex(text) for text in self.ids if DIGEST.fullmatch(text)]
         keyed = [hmac.digest(key, digest, "sha256") for key in keys for digest in plain]
         self.digests = frozenset(plain + keyed)
         self._folded = frozenset(text.lower() for text in self.ids if "@" in text)
