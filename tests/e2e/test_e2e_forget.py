@@ -37,6 +37,7 @@ PERSON, ANONYMOUS = "zoe.planted@example.org", "anon-77310-zoe"
 KILLS = int(os.environ.get("FORGET_ROUNDS", 2))
 NOW = "2026-11-28T10:30:00.123Z"
 STITCHD = "5b1f6a52-0000-4000-8000-000000000001"
+SMALL = {"FANION_JOURNAL_SEGMENT_BYTES": str(4 << 20)}
 ENVIRONMENT = f"/v1/environments/{STITCHD}"
 
 
@@ -177,7 +178,7 @@ class Load(threading.Thread):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120 + 5 * KILLS)
+@pytest.mark.timeout(240 + 5 * KILLS)
 def test_a_person_is_in_no_byte_and_all_others_are_where_they_were(
     tmp_path: Path, serve: Callable[..., Running]
 ) -> None:
@@ -187,13 +188,13 @@ def test_a_person_is_in_no_byte_and_all_others_are_where_they_were(
     publish(data, demo(tmp_path, "{record: splits}"))
     added = run(["lists", "add", "--data", str(data), "env_01hx", "beta-users", PERSON, ANONYMOUS])
     assert added.returncode == 0, added.stderr
-    first = serve("--workers", "1", data=data)
+    first = serve("--workers", "1", data=data, environment=SMALL)
     plant(data, first, "a")
     assert first.stop() == 0
-    first = serve("--workers", "1", data=data)
+    first = serve("--workers", "1", data=data, environment=SMALL)
     plant(data, first, "b")
     first.stop(9)
-    running = serve("--workers", "2", "--pipeline", data=data)
+    running = serve("--workers", "2", "--pipeline", data=data, environment=SMALL)
     plant(data, running, "c")
     wait_until(lambda: sum(in_rows(data).values()) > 0)
     before = of_others(rows_of(data))

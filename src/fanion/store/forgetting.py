@@ -70,7 +70,9 @@ def forget_in_store(directory: Path, forms: Forms, *, map_bytes: int) -> Forgott
         if held := count_in_file(path / DATA_FILE, forms):
             found.renewed = _renew(store, path, forms, held)
     if not found.definitions and file_holds(path / DATA_FILE, forms):
-        found.definitions.append("of the generation before, until the next publish, or an API key's record")
+        found.definitions.append(
+            "of the generation before, until the next publish, or a record of a key or an override"
+        )
     for file in (*path.glob(DAMAGED), path / "copy.new" / DATA_FILE, path / "restored.new"):
         if file.is_file() and file_holds(file, forms):
             file.unlink(missing_ok=True)
