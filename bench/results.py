@@ -1,8 +1,9 @@
 """`python -m bench.results`: one experiment and twenty over rows of 10 million events; time and memory.
 
-Rows are made by DuckDB itself: half of them of units by their digest, half by their id, 20 events a unit, each
-with an id, in 28 days. Each question runs in a process of its own, so that its memory is. A regression is paid by
-whoever looks at a result, and by who serves beside it. What it can't show: rows of a disk that is cold.
+Rows are made by DuckDB and written as the pipeline writes them, a file a day: half of them of units by their
+digest, half by their id, 20 events a unit, each with an id, in 28 days. Each question runs in a process of its own,
+so that its memory is. A regression is paid by whoever looks at a result, and by who serves beside it. What it can't
+show: rows of a disk that is cold.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from fanion.journal.columns import Expander
 from fanion.journal.storage import Storage
 from fanion.model.experiment import MetricPlan, Plan, RunPlan
-from fanion.pipeline.manifest import File, Manifest, commit_manifest
+from fanion.pipeline.manifest import Manifest, commit_manifest
+from fanion.pipeline.parquet import Writer, arrow
 from fanion.pipeline.pipeline import DIRECTORY
 from fanion.pipeline.query import duckdb
 from fanion.results.compute import Asked, compute
@@ -36,35 +39,56 @@ EXPOSED: Final = 0.3
 def fill(directory: Path, events: int) -> None:
     folder = directory / DIRECTORY
     folder.mkdir()
-    path = folder / "rows.parquet"
+    writer, files = Writer(Storage(), folder), []
     with duckdb().connect() as connection:
-        connection.execute(
-            f"""
-            COPY (
-                WITH drawn AS (
-                    SELECT i, i < {round(events * EXPOSED)} AS seen,
-                        (hash(i, 1) % {max(events // 20, 1)})::INTEGER AS unit,
-                        hash(i, 2) % {FLAGS} AS flag, (hash(i, 3) % {DAYS * DAY_US})::BIGINT AS after,
-                        (hash(i, 4) % 1000) / 10.0 AS price, hash(i, 5) % 2 = 0 AS hashed
-                    FROM range({events}) AS numbers(i)
-                )
-                SELECT repeat('0', 32) AS machine, 1::UINTEGER AS writer, 1 AS epoch, i AS sequence,
-                    0 AS "index", 0 AS part, make_timestamptz({START_US} + after) AS received_at,
-                    make_timestamptz({START_US} + after) AS event_at, 'sent' AS time_from,
-                    '{ENVIRONMENT}' AS environment, CASE WHEN seen THEN 'served' ELSE 'metric' END AS kind,
-                    'kept' AS disposition, TRUE AS counts, NULL::BOOLEAN AS verified,
-                    CASE WHEN NOT seen THEN uuid()::VARCHAR END AS event_id, 'userId' AS unit_kind,
-                    CASE WHEN seen OR hashed THEN sha256('user-' || unit) ELSE 'user-' || unit END AS unit,
-                    seen OR hashed AS unit_hashed, CASE WHEN seen THEN 'flag-' || flag END AS flag,
-                    CASE WHEN seen THEN IF(hash(unit, flag) % 2 = 0, 'control', 'treatment') END AS variant,
-                    CASE WHEN NOT seen THEN 'metric-' || flag % {METRICS} END AS metric,
-                    CASE WHEN NOT seen THEN price END AS value, CASE WHEN seen THEN 'run-' || flag END AS run
-                FROM drawn
-            ) TO '{path}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 131072)
-            """
+        connection.execute("SET enable_progress_bar = false")
+        for day in range(DAYS):
+            first, last = events * day // DAYS, events * (day + 1) // DAYS
+            rows = connection.sql(rows_of(day, first, last, max(events // 20, 1))).to_arrow_table()
+            files += writer.write(_as_expanded(rows), f"{day + 1:010}")
+    commit_manifest(Storage(), folder, Manifest(step=DAYS, files=files))
+
+
+def rows_of(day: int, first: int, last: int, units: int) -> str:
+    digest, begin = "sha256('user-' || unit)", START_US + day * DAY_US
+    return f"""
+        WITH drawn AS (
+            SELECT i, hash(i, 1) % 1000 < {EXPOSED * 1000} AS seen, (hash(i, 6) % {units})::INTEGER AS unit,
+                hash(i, 2) % {FLAGS} AS flag, (hash(i, 3) % {DAY_US})::BIGINT AS after,
+                (hash(i, 4) % 1000) / 10.0 AS price, hash(i, 5) % 2 = 0 AS hashed
+            FROM range({first}, {last}) AS numbers(i)
+        ),
+        named AS (
+            SELECT *, CASE WHEN NOT seen THEN uuid()::VARCHAR END AS event_id, {digest} AS digest FROM drawn
         )
-    file = File(path.name, ENVIRONMENT, START_US // DAY_US, events, path.stat().st_size)
-    commit_manifest(Storage(), folder, Manifest(step=1, files=[file]))
+        SELECT repeat('0', 32) AS machine, 1::UINTEGER AS writer, 1::UBIGINT AS epoch, i::UBIGINT AS sequence,
+            0::UINTEGER AS "index", 0::UINTEGER AS part, make_timestamptz({begin} + after) AS received_at,
+            make_timestamptz({begin} + after) AS event_at, 'sent' AS time_from,
+            '{ENVIRONMENT}' AS environment, 'neutral' AS dialect,
+            CASE WHEN seen THEN 'served' ELSE 'metric' END AS kind, 'kept' AS disposition, TRUE AS counts,
+            event_id, 'userId' AS unit_kind, IF(seen OR hashed, digest, 'user-' || unit) AS unit,
+            seen OR hashed AS unit_hashed, CASE WHEN seen THEN 'flag-' || flag END AS flag,
+            CASE WHEN seen THEN IF(hash(unit, flag) % 2 = 0, 'control', 'treatment') END AS variant,
+            CASE WHEN NOT seen THEN 'metric-' || flag % {METRICS} END AS metric,
+            CASE WHEN NOT seen THEN price END AS value, CASE WHEN seen THEN 'run-' || flag END AS run,
+            hash(digest) AS unit_key, CASE WHEN NOT seen THEN hash(event_id) END AS event_key
+        FROM named ORDER BY after
+        """
+
+
+def _as_expanded(rows: Any) -> Any:
+    """As a batch of the pipeline: its columns, and its dictionaries."""
+    schema = arrow().record_batch(Expander({}).take()).schema
+    columns = []
+    for field in schema:
+        if field.name not in rows.schema.names:
+            column = arrow().nulls(rows.num_rows, field.type)
+        else:
+            column = rows.column(field.name).combine_chunks()
+            if arrow().types.is_dictionary(field.type):
+                column = column.dictionary_encode()
+        columns.append(column.cast(field.type))
+    return arrow().record_batch(columns, schema=schema)
 
 
 def plan(number: int, *, before: bool) -> Plan:

@@ -101,6 +101,21 @@ def rows_of(directory: Path) -> list[tuple[object, ...]]:
     return sorted(ask(directory, 'SELECT sequence, "index", unit, value_text FROM rows')[1])
 
 
+def test_the_key_of_a_text_that_lost_the_name_is_made_anew(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    pytest.importorskip("pyarrow")
+    from fanion.journal.rows import hash_64, unit_key
+    from fanion.pipeline.query import ask
+    from tests.unit.result_rows import write_rows
+
+    sent = {"event_at": 1, "kind": "metric", "unit": "bob"}
+    write_rows(tmp_path, [sent | {"event_id": f"of {UNIT}"}, sent | {"event_id": "b"}])
+    with holding_rows(Storage(), tmp_path, 0):
+        assert forget_in_rows(Storage(), tmp_path, FORMS, set()).redacted == 1
+    kept = ask(tmp_path, "SELECT event_id, event_key, unit_key FROM rows ORDER BY event_id DESC")[1]
+    assert kept == [(text, hash_64(text), unit_key("bob", hashed=False)) for text in ("of erased", "b")]
+
+
 def test_rows_leave_by_unit_and_by_the_journals_holes_and_others_lose_the_name(
     journal: tuple[Path, Feather],
 ) -> None:

@@ -24,9 +24,14 @@ def test_xxh64_equals_the_xxhash_package(inputs: list[bytes]) -> None:
     assert [core.xxh64(x) for x in inputs] == [xxhash.xxh64_intdigest(x) for x in inputs]
 
 
-def test_sha256_equals_hashlib(inputs: list[bytes]) -> None:
+@pytest.mark.parametrize("way", [0, 1], ids=["by-the-processor", "plain"])
+def test_sha256_equals_hashlib(inputs: list[bytes], way: int) -> None:
     expected = [int.from_bytes(hashlib.sha256(x).digest()[:8], "big") for x in inputs]
-    assert [core.sha256_64(x) for x in inputs] == expected
+    core.sha256_by(way)
+    try:
+        assert [core.sha256_64(x) for x in inputs] == expected
+    finally:
+        core.sha256_by(0)
 
 
 def test_murmur3_equals_the_plain_python_one(inputs: list[bytes]) -> None:

@@ -27,6 +27,7 @@ special = pytest.importorskip("scipy.special")
 
 from fanion.cli.results import command  # noqa: E402
 from fanion.errors import RowsError  # noqa: E402
+from fanion.results import queries  # noqa: E402
 from fanion.results.compute import Asked, choose, compute, read_plans  # noqa: E402
 from fanion.results.report import Result  # noqa: E402
 from tests.unit.result_rows import Row, write_rows  # noqa: E402
@@ -70,6 +71,27 @@ def scripts(rows: list[Row]) -> dict[str, Script]:
     experiments = result_world.project()["experiments"]
     times = result_world.START, result_world.END, [result_world.CHANGED]
     return {key: Script(rows, key, one, *times) for key, one in experiments.items()}
+
+
+def test_rows_of_a_version_without_keys_give_the_same_results(
+    rows: list[Row], found: dict[str, Result], tmp_path: Path
+) -> None:
+    publish_project(tmp_path, result_world.project())
+    write_rows(tmp_path / "data", rows, keyed=False)
+    assert exact(results(tmp_path)) == exact(found)
+
+
+def test_repeats_are_found_wherever_their_keys_are_sorted(
+    world: Path, found: dict[str, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert any(one.counted is not None and one.counted.repeats_dropped for one in found.values())
+    monkeypatch.setattr(queries, "SORTED_MAX", 1000)
+    assert exact(results(world)) == exact(found)
+
+
+def exact(found: dict[str, Result]) -> Any:
+    """Sums are in no order: their last digits differ."""
+    return json.loads(msgspec.json.encode(found), parse_float=lambda text: float(f"{float(text):.9g}"))
 
 
 def test_the_demo_finds_five_points_and_nothing_where_there_is_nothing(found: dict[str, Result]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 import pytest
 
+from fanion._core.hash import xxh64
 from fanion.dialects import NAMES, canonical_forms
 from fanion.dialects.redpennon.emit import CATALOGUE, Catalogue
 from fanion.errors import JournalError
@@ -15,7 +17,7 @@ from fanion.journal.batch import Record
 from fanion.journal.event import expand
 from fanion.journal.exposures import ASSIGNED, ATTRIBUTES, FORM, HEAD, INSIDE, SAME_UNIT, VARIANT
 from fanion.journal.log_segment import KIND_EXPOSURES
-from fanion.journal.rows import SENT_AGE_MAX_US, SENT_AHEAD_MAX_US, Row, expand_rows
+from fanion.journal.rows import SENT_AGE_MAX_US, SENT_AHEAD_MAX_US, Row, expand_rows, unit_key
 from fanion.model.canonical import iso_from_ns
 
 RECEIVED_US = 1_767_225_600_000_000
@@ -313,3 +315,9 @@ def test_exposures_that_end_early_or_go_on_are_refused(cut: int) -> None:
     for other in (body[:cut], body + b"x"):
         with pytest.raises(JournalError, match="exposures of record 1/3"):
             list(expand_rows(record._replace(body=other), "m", canonical_forms()))
+
+
+def test_an_id_and_its_digest_have_one_key() -> None:
+    digest = sha256(b"ann").hexdigest()
+    assert unit_key("ann", hashed=False) == unit_key(digest, hashed=True) == xxh64(digest.encode())
+    assert unit_key("ann", hashed=True) != unit_key("ann", hashed=False)

@@ -30,7 +30,7 @@ cdef extern from "fanion_columns.h" nogil:
 cdef enum:
     MACHINE, WRITER, EPOCH, SEQUENCE, INDEX, PART, RECEIVED_AT, EVENT_AT, TIME_FROM, SENT_AT, ENVIRONMENT, DIALECT
     KIND, DISPOSITION, COUNTS, VERIFIED, EVENT_ID, UNIT_KIND, UNIT, UNIT_HASHED, FLAG, PARAMETER, VARIANT, METRIC
-    VALUE, VALUE_TEXT, REASON, RUN, GENERATION, ATTRIBUTES
+    VALUE, VALUE_TEXT, REASON, RUN, GENERATION, ATTRIBUTES, UNIT_KEY, EVENT_KEY
     COLUMN_COUNT
 
 
@@ -58,9 +58,12 @@ cdef class Columns:
     cdef readonly uint64_t rows
     cdef uint64_t room  # rows that every fixed column has room for
     cdef readonly bint finished
+    cdef bint keyed  # the keys are made
 
     cdef int make_room(self) except -1
     cdef int cut(self, uint64_t rows) except -1
     cdef int finish(self) except -1
+    cdef int add_keys(self) except -1
+    cdef int copy_nulls(self, int source, int target) except -1
     cdef uint64_t text_bytes(self) noexcept
     cdef list values(self, int place)

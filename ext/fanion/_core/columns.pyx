@@ -1,14 +1,18 @@
 """Rows as columns (docs/rows.md), and how they leave: by the Arrow C data interface, or as Python tuples.
 
 `Columns` owns its buffers. Whoever takes an array by `__arrow_c_array__` or `__arrow_c_stream__` reads the same
-memory, and keeps the object until it releases what it took. `_core.rows` fills one, then it never changes.
+memory, and keeps the object until it releases what it took. `_core.rows` fills one, then it never changes, but for
+the keys, which are made when it leaves.
 """
 
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
+
+from fanion._core.exposure_body cimport DIGEST_BYTES, hexadecimal
+from fanion._core.hash cimport fanion_hash_xxh64, fanion_sha256
 
 
 cdef extern from "fanion_arrow.h" nogil:
@@ -51,7 +55,7 @@ NAMES = (
     b"machine", b"writer", b"epoch", b"sequence", b"index", b"part", b"received_at", b"event_at", b"time_from",
     b"sent_at", b"environment", b"dialect", b"kind", b"disposition", b"counts", b"verified", b"event_id",
     b"unit_kind", b"unit", b"unit_hashed", b"flag", b"parameter", b"variant", b"metric", b"value", b"value_text",
-    b"reason", b"run", b"generation", b"attributes",
+    b"reason", b"run", b"generation", b"attributes", b"unit_key", b"event_key",
 )
 cdef tuple HELD = NAMES  # the schemas' names point into these
 cdef const char *FORMATS[7]
@@ -62,8 +66,26 @@ cdef int[COLUMN_COUNT] TYPES = [
     NAME_TYPE, INTEGER_TYPE, LONG_TYPE, LONG_TYPE, INTEGER_TYPE, INTEGER_TYPE, TIME_TYPE, TIME_TYPE, NAME_TYPE,
     TIME_TYPE, NAME_TYPE, NAME_TYPE, NAME_TYPE, NAME_TYPE, BOOLEAN_TYPE, BOOLEAN_TYPE, TEXT_TYPE, NAME_TYPE,
     TEXT_TYPE, BOOLEAN_TYPE, NAME_TYPE, NAME_TYPE, NAME_TYPE, NAME_TYPE, DOUBLE_TYPE, TEXT_TYPE, NAME_TYPE,
-    NAME_TYPE, LONG_TYPE, TEXT_TYPE,
+    NAME_TYPE, LONG_TYPE, TEXT_TYPE, LONG_TYPE, LONG_TYPE,
 ]
+
+
+cdef inline uint64_t unit_key(const fanion_texts *texts, uint64_t row, bint hashed) noexcept:
+    """XXH64 of the id's SHA-256 as digits, which a hashed unit is already."""
+    cdef int32_t *ends = <int32_t *>texts.offsets.at
+    cdef const uint8_t *text = texts.text.at + ends[row]
+    cdef uint8_t[DIGEST_BYTES] digest
+    cdef char[2 * DIGEST_BYTES] digits
+    if hashed:
+        return fanion_hash_xxh64(text, ends[row + 1] - ends[row])
+    fanion_sha256(text, ends[row + 1] - ends[row], digest)
+    hexadecimal(digest, DIGEST_BYTES, digits)
+    return fanion_hash_xxh64(digits, 2 * DIGEST_BYTES)
+
+
+cdef inline uint64_t event_key(const fanion_texts *texts, uint64_t row) noexcept:
+    cdef int32_t *ends = <int32_t *>texts.offsets.at
+    return fanion_hash_xxh64(texts.text.at + ends[row], ends[row + 1] - ends[row])
 
 
 cdef bint may_be_null(int place) noexcept:
@@ -133,7 +155,7 @@ cdef class Columns:
         cdef Column *column
         cdef uint64_t row
         cdef int32_t *numbers
-        for place in range(COLUMN_COUNT):
+        for place in range(UNIT_KEY):  # those behind it are made of these
             column = &self.columns[place]
             if TYPES[place] == NAME_TYPE and may_be_null(place):
                 if not fanion_bytes_reserve(&column.valid, self.rows + 1):
@@ -156,10 +178,38 @@ cdef class Columns:
         self.finished = True
         return 0
 
-    def tuples(self):
-        """Each row as a tuple of Python values, in the order of `fanion.journal.rows.Row`; for tests."""
+    cdef int add_keys(self) except -1:
+        """Of units and ids of events, when the columns leave: who only counts rows doesn't pay for them."""
+        cdef Column *units = &self.columns[UNIT]
+        cdef Column *events = &self.columns[EVENT_ID]
+        cdef uint64_t *unit_keys = <uint64_t *>self.columns[UNIT_KEY].data.at
+        cdef uint64_t *event_keys = <uint64_t *>self.columns[EVENT_KEY].data.at
+        cdef uint8_t *hashed = self.columns[UNIT_HASHED].data.at
+        cdef uint64_t row
         if not self.finished:
             raise ValueError("the columns are still being filled")
+        if self.keyed:
+            return 0
+        self.copy_nulls(UNIT, UNIT_KEY)
+        self.copy_nulls(EVENT_ID, EVENT_KEY)
+        for row in range(self.rows):
+            unit_keys[row] = unit_key(&units.texts, row, hashed[row]) if units.valid.at[row] else 0
+            event_keys[row] = event_key(&events.texts, row) if events.valid.at[row] else 0
+        self.keyed = True
+        return 0
+
+    cdef int copy_nulls(self, int source, int target) except -1:
+        cdef Column *column = &self.columns[target]
+        if not fanion_bytes_reserve(&column.bits, self.rows // 8 + 1):
+            raise MemoryError
+        memcpy(column.valid.at, self.columns[source].valid.at, self.rows)
+        fanion_pack_bits(column.bits.at, column.valid.at, self.rows)
+        column.nulls = self.columns[source].nulls
+        return 0
+
+    def tuples(self):
+        """Each row as a tuple of Python values, in the order of `fanion.journal.rows.Row`; for tests."""
+        self.add_keys()
         return list(zip(*[self.values(place) for place in range(COLUMN_COUNT)]))
 
     cdef list values(self, int place):
@@ -197,8 +247,7 @@ cdef class Columns:
 
     def __arrow_c_array__(self, requested_schema=None):
         """One struct array; it ignores what schema was asked for, as the interface allows."""
-        if not self.finished:
-            raise ValueError("the columns are still being filled")
+        self.add_keys()
         cdef ArrowArray *array = <ArrowArray *>calloc(1, sizeof(ArrowArray))
         if array == NULL:
             raise MemoryError
@@ -209,8 +258,7 @@ cdef class Columns:
 
     def __arrow_c_stream__(self, requested_schema=None):
         """A stream of that one array."""
-        if not self.finished:
-            raise ValueError("the columns are still being filled")
+        self.add_keys()
         cdef ArrowArrayStream *stream = <ArrowArrayStream *>calloc(1, sizeof(ArrowArrayStream))
         if stream == NULL:
             raise MemoryError

@@ -1,6 +1,6 @@
 """The bucketing hashes, as Python functions for publish-time code and for tests."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 
 def xxh64(const unsigned char[::1] data not None):
@@ -11,6 +11,12 @@ def xxh64(const unsigned char[::1] data not None):
 def sha256_64(const unsigned char[::1] data not None):
     """The first 8 bytes of SHA-256, big-endian."""
     return fanion_hash_sha256(&data[0] if data.shape[0] else NULL, data.shape[0])
+
+
+def sha256_by(uint32_t way):
+    """From now on this module's SHA-256 is by plain C (1) or the processor's instructions (2); 0: as the processor
+    says. For tests."""
+    fanion_sha256_by(way)
 
 
 def murmur3_128(const unsigned char[::1] data not None):

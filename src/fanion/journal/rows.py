@@ -9,10 +9,12 @@ else the time of receipt; `time_from` says which.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from typing import Final
 
 import msgspec
 
+from fanion._core.hash import xxh64
 from fanion.errors import JournalError
 from fanion.journal.batch import Record
 from fanion.journal.event import split_events
@@ -77,6 +79,8 @@ class Row(msgspec.Struct, frozen=True):
     run: str | None = None
     generation: int | None = None
     attributes: str | None = None
+    unit_key: int | None = None
+    event_key: int | None = None
 
 
 def nobody(dialect: str, environment: str, parameter: str) -> None:
@@ -126,6 +130,8 @@ def row_of(
     parameter, flag = clean(fields.get("parameter")), clean(fields.get("flag"))
     if form.rows.flags_of is not None and parameter is not None:
         flag = flag_of(record.dialect, record.environment, parameter)
+    unit, event_id = clean(fields.get("unit")), clean(fields.get("event_id"))
+    unit_hashed = form.rows.units_hashed or fields.get("unit_hashed", False)
     return Row(
         machine=machine,
         writer=record.writer,
@@ -143,10 +149,10 @@ def row_of(
         disposition=DISPOSITIONS[code] if code < len(DISPOSITIONS) else str(code),
         counts=code != DUPLICATE,
         verified=code == VERIFIED if form.traced else None,
-        event_id=clean(fields.get("event_id")),
+        event_id=event_id,
         unit_kind=clean(fields.get("unit_kind")),
-        unit=clean(fields.get("unit")),
-        unit_hashed=form.rows.units_hashed or fields.get("unit_hashed", False),
+        unit=unit,
+        unit_hashed=unit_hashed,
         flag=flag,
         parameter=parameter,
         variant=clean(fields.get("variant")),
@@ -154,6 +160,8 @@ def row_of(
         value=fields.get("value"),
         value_text=clean(fields.get("value_text")),
         reason=clean(fields.get("reason")),
+        unit_key=None if unit is None else unit_key(unit, hashed=unit_hashed),
+        event_key=None if event_id is None else hash_64(event_id),
     )
 
 
@@ -190,6 +198,7 @@ def exposure_row(record: Record, machine: str, index: int, said: Exposure, gener
         run=said.run.hex(),
         generation=generation,
         attributes=said.attributes,
+        unit_key=unit_key(said.unit.hex(), hashed=True),
     )
 
 
@@ -253,6 +262,15 @@ def _fill_value(row: RowFields, value: object, *, scalar: bool) -> None:
         row["value"] = value
     elif isinstance(value, str) and scalar:
         row["value_text"] = value
+
+
+def hash_64(text: str) -> int:
+    return xxh64(text.encode())
+
+
+def unit_key(unit: str, *, hashed: bool) -> int:
+    """The same of an id and of its digest."""
+    return hash_64(unit if hashed else sha256(unit.encode()).hexdigest())
 
 
 def clean(text: str | None) -> str | None:

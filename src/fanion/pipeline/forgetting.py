@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ import msgspec
 
 from fanion.errors import RowsError
 from fanion.journal.forgetting import Hole
+from fanion.journal.rows import hash_64, unit_key
 from fanion.journal.storage import Storage
 from fanion.model.forgotten import Forms
 from fanion.pipeline.manifest import commit_manifest, load_manifest
@@ -27,6 +28,11 @@ from fanion.pipeline.pipeline import DIRECTORY, LOCK, SPILLED, TURN, remove_unna
 
 POLL_S: Final = 0.05
 IDENTITY: Final = ("machine", "writer", "sequence", "index")
+KEYS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
+    "unit": ("unit_key", lambda text: unit_key(text, hashed=False)),
+    "event_id": ("event_key", hash_64),
+}
+"""Texts that have a key, which stands behind them: one of a text without the name is the key of that."""
 
 
 class ForgottenRows(msgspec.Struct):
@@ -79,8 +85,8 @@ def forget_in_rows(storage: Storage, directory: Path, forms: Forms, holes: Colle
         replaced.append(file.name)
         if left < file.rows:
             name = f"{manifest.step + 1:010}-{len(replaced)}.parquet"
-            batches = sieve.kept(rows / file.name)
-            files.append(writer.write_batches(name, file.environment, file.day, batches, schema))
+            kept = msgspec.structs.replace(file, name=name)
+            files.append(writer.write_batches(kept, sieve.kept(rows / file.name), schema))
     gone = [*replaced, *(leaving.name for leaving in manifest.leaving)]
     if gone:
         step = msgspec.structs.replace(manifest, step=manifest.step + 1, files=files, leaving=[])
@@ -199,11 +205,19 @@ class _Sieve:
     def _redacted(self, batch: Any) -> tuple[Any, int]:
         """The batch without names, and how many of its rows had one."""
         columns, named = [], set[int]()
+        keys: dict[str, Any] = {}
         for field, column in zip(batch.schema, batch.columns, strict=True):
+            column = keys.get(field.name, column)
             if _is_text(self._arrow, field.type) and self._forms.occur_in(_bytes_of(column)):
                 texts = column.to_pylist()
                 found = [None if text is None else self._forms.redact(text) for text in texts]
-                named.update(n for n, text in enumerate(texts) if text != found[n])
+                changed = {n for n, text in enumerate(texts) if text != found[n]}
+                named |= changed
+                key, key_of = KEYS.get(field.name, ("", str))
+                if changed and key in batch.schema.names:
+                    known = batch.column(key).to_pylist()
+                    made = [key_of(found[n]) if n in changed else one for n, one in enumerate(known)]
+                    keys[key] = self._arrow.array(made, batch.schema.field(key).type)
                 column = self._arrow.array(found, self._arrow.string()).cast(field.type)
             columns.append(column)
         return self._arrow.record_batch(columns, schema=batch.schema), len(named)

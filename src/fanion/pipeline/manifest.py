@@ -17,13 +17,15 @@ VERSION: Final = 1
 
 
 class File(msgspec.Struct, frozen=True):
-    """A file that counts. `day`: of receipt, since 1970."""
+    """A file that counts. `day`: of receipt, since 1970. `keyed`: all of it has the keys of units and events, which
+    files of an older version have not."""
 
     name: str
     environment: str
     day: int
     rows: int
     bytes: int
+    keyed: bool = False
 
 
 class Leaving(msgspec.Struct, frozen=True):

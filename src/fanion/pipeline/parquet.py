@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from fanion._core.columns import Columns
 from fanion.errors import RowsError
 from fanion.journal.storage import Storage
@@ -32,6 +34,8 @@ PLAIN_COLUMNS: Final = (
     "received_at",
     "event_at",
     "sent_at",
+    "unit_key",
+    "event_key",
 )
 """Those without a dictionary: nearly every value is another."""
 
@@ -61,7 +65,8 @@ class Writer:
         files: list[File] = []
         for environment, day, part in self._parts(batch):
             name = f"{prefix}-{len(files)}.parquet"
-            files.append(self.write_batches(name, environment, day, iter([part]), part.schema))
+            whole = File(name, environment, day, 0, 0, keyed="unit_key" in part.schema.names)
+            files.append(self.write_batches(whole, iter([part]), part.schema))
         return files
 
     def merge(self, files: Sequence[File], name: str) -> File:
@@ -80,7 +85,8 @@ class Writer:
                         self._pace.turn()
                         yield self._widened(batch, schema)
 
-        return self.write_batches(name, files[0].environment, files[0].day, batches(), schema)
+        whole = replace(files[0], name=name, keyed=all(file.keyed for file in files))
+        return self.write_batches(whole, batches(), schema)
 
     def _widened(self, batch: Any, schema: Any) -> Any:
         held = set(batch.schema.names)
@@ -102,12 +108,10 @@ class Writer:
                 chosen = compute.and_(own, compute.equal(days, day))
                 yield environment, day, batch if compute.all(chosen).as_py() else batch.filter(chosen)
 
-    def write_batches(
-        self, name: str, environment: str, day: int, batches: Iterator[Any], schema: Any
-    ) -> File:
-        """Rows of one environment and day as one file."""
-        path = self._directory / name
-        draft = path.with_name(f"{name}.tmp")
+    def write_batches(self, whole: File, batches: Iterator[Any], schema: Any) -> File:
+        """Rows of one environment and day as one file. `whole`: what it is, but for its numbers."""
+        path = self._directory / whole.name
+        draft = path.with_name(f"{whole.name}.tmp")
         dictionaries = [field.name for field in schema if field.name not in PLAIN_COLUMNS]
         rows = 0
         with PacedFile(self._storage, draft, self._pace) as file:
@@ -125,4 +129,4 @@ class Writer:
             file.sync()
             size = file.size
         self._storage.rename(draft, path)
-        return File(name, environment, day, rows, size)
+        return replace(whole, rows=rows, bytes=size)

@@ -18,12 +18,17 @@ from fanion.errors import RowsError
 from fanion.journal.columns import Expander
 from fanion.journal.storage import Storage
 from fanion.pipeline.manifest import File, load_manifest
-from fanion.pipeline.parquet import arrow
 from fanion.pipeline.pipeline import DIRECTORY, SPILLED
 
 MEMORY: Final = "1750MB"
 """Of a query, so that its process takes 2 GB at most; beyond it DuckDB spills to a directory of the query's own,
 beside the rows."""
+
+UNIT_KEY: Final = (
+    "CASE WHEN unit IS NOT NULL THEN hash(CASE WHEN unit_hashed THEN unit ELSE sha256(unit) END) END"
+)
+EVENT_KEY: Final = "CASE WHEN event_id IS NOT NULL THEN hash(event_id) END"
+"""Where files have none: other numbers, and so for all rows of the query."""
 
 
 def duckdb() -> ModuleType:
@@ -49,7 +54,7 @@ def open_rows(directory: Path, chosen: Callable[[File], bool] = lambda _: True) 
     """A connection with the view `rows` over the files that are `chosen`. RowsError for what DuckDB refuses."""
     engine = duckdb()
     rows = directory / DIRECTORY
-    files = [str(rows / file.name) for file in load_manifest(Storage(), rows).files if chosen(file)]
+    files = [file for file in load_manifest(Storage(), rows).files if chosen(file)]
     spilled = rows / f"{SPILLED}{os.getpid()}-{os.urandom(4).hex()}"  # made by DuckDB, when it needs it
     try:
         with engine.connect() as connection:
@@ -57,8 +62,13 @@ def open_rows(directory: Path, chosen: Callable[[File], bool] = lambda _: True) 
             connection.execute("SET temp_directory = $1", [str(spilled)])
             connection.execute("SET autoinstall_known_extensions = false")  # nothing is fetched from anywhere
             connection.execute("SET enable_progress_bar = false")  # it went to standard output
-            none = connection.from_arrow(arrow().table(arrow().record_batch(Expander({}).take())))
-            rows_of = _with_all(connection.read_parquet(files, union_by_name=True), none) if files else none
+            none = connection.from_arrow(Expander({}).take())
+            rows_of = none
+            if files:
+                names = [str(rows / file.name) for file in files]
+                rows_of = _with_all(connection.read_parquet(names, union_by_name=True), none)
+            if not all(file.keyed for file in files):
+                rows_of = rows_of.project(f"* REPLACE ({UNIT_KEY} AS unit_key, {EVENT_KEY} AS event_key)")
             rows_of.create_view("rows")
             yield connection
     except engine.Error as error:

@@ -5,7 +5,7 @@ Raises RowsError where rows or the extra are missing, StoreError where definitio
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,7 +16,7 @@ from fanion.pipeline.manifest import File
 from fanion.pipeline.query import open_rows
 from fanion.results import derived, statistics
 from fanion.results.comparing import by_variant, differing, findings, metric_results
-from fanion.results.queries import Cell, Rows, Trust
+from fanion.results.queries import Cell, Counts, Rows, Trust
 from fanion.results.report import Counted, DayResult, Result, RunResult, Told, written
 from fanion.results.statistics import SHARES_P_MIN, Moments
 from fanion.store.store import Store
@@ -96,13 +96,14 @@ class _Experiment:
         self.asked = asked
 
     def results(self) -> list[Result]:
-        self.rows.enter(self.plan)
-        self.runs = self.rows.runs()
-        self.units = self.rows.units()
-        metrics = self.rows.moments(complete=self.asked.complete)
-        self.open = self.rows.open_units()
-        trust = self.rows.trust()
-        told = [Told(*row) for row in self.rows.unexposed()] if not self.units else []
+        self.counts = self.rows.counts(self.plan)
+        self.units: dict[Cell, int] = {}
+        for one in self.counts:
+            self.units[one.cell] = self.units.get(one.cell, 0) + one.units
+        self.runs = _runs(self.counts)
+        metrics = self.rows.moments(self.plan, complete=self.asked.complete)
+        trust = self.rows.trust(self.plan)
+        told = [Told(*row) for row in self.rows.unexposed(self.plan)] if not self.units else []
         days = self.days() if self.asked.daily else {}
         made = []
         for segment in self.segments():
@@ -136,7 +137,7 @@ class _Experiment:
         compared = metric_results(
             plan,
             [by_variant(one, segment) for one in metrics],
-            [{cell.variant: n for cell, n in one.items() if cell.segment == segment} for one in self.open],
+            [self.open_units(segment, number) for number in range(len(plan.metrics))],
         )
         problems = self.problems(self.run_results(self.units), trust)
         return Result(
@@ -165,6 +166,14 @@ class _Experiment:
             derived_from=plan.source or None,
         )
 
+    def open_units(self, segment: str | None, number: int) -> dict[str, int]:
+        """By variant, those whose window isn't over, of the metric of this number."""
+        made: dict[str, int] = {}
+        for one in self.counts:
+            if one.cell.segment == segment:
+                made[one.cell.variant] = made.get(one.cell.variant, 0) + one.open[number]
+        return made
+
     def summary(self, found: str, problems: list[str]) -> str:
         if not self.units:
             return "no exposures: what events say of variants is counted, and nothing is compared"
@@ -172,7 +181,7 @@ class _Experiment:
 
     def run_results(self, cells: Mapping[Cell, int]) -> list[RunResult]:
         made = []
-        for label, period, _, first in self.runs:
+        for label, (period, first) in self.runs.items():
             shares = self.plan.runs[period].shares_of(label)
             units = dict.fromkeys(self.plan.variants, 0)
             for cell, count in cells.items():
@@ -207,7 +216,7 @@ class _Experiment:
                 f"means are of all {len(self.runs)} runs together; differences and lifts are those within runs"
             )
         known = [run.shares for run in self.plan.runs]
-        known += [self.plan.runs[period].shares_of(label) for label, period, _, _ in self.runs]
+        known += [self.plan.runs[period].shares_of(label) for label, (period, _) in self.runs.items()]
         if not all(known):
             found.append("no shares are planned, so the sample ratio isn't tested")
         if self.units and not self.plan.metrics:
@@ -221,13 +230,15 @@ class _Experiment:
         plan, newest = self.plan, self.rows.as_of_us
         if newest is None or not self.runs:
             return {}
-        first = min(run[3] for run in self.runs) // DAY_US
+        first = min(one.first_us for one in self.counts) // DAY_US
         last = min(newest, _last_us(plan)) // DAY_US
         made: dict[str | None, list[DayResult]] = {}
         for day in range(max(first, last - DAYS_MAX + 1), last + 1):
             until = (day + 1) * DAY_US - 1
             for metric, cells in zip(
-                plan.metrics, self.rows.moments(complete=self.asked.complete, until_us=until), strict=True
+                plan.metrics,
+                self.rows.moments(plan, complete=self.asked.complete, until_us=until),
+                strict=True,
             ):
                 for segment in self.segments():
                     sides = by_variant(cells, segment)
@@ -248,6 +259,21 @@ class _Experiment:
                             )
                         )
         return made
+
+
+def _runs(counts: Iterable[Counts]) -> dict[str, tuple[int, int]]:
+    """By the run's name, in the order of their first exposure: the plan's run in whose time most of its units came,
+    and that exposure."""
+    units: dict[tuple[str, int], int] = {}
+    first: dict[str, int] = {}
+    for one in counts:
+        label = one.cell.run
+        units[label, one.period] = units.get((label, one.period), 0) + one.units
+        first[label] = min(first.get(label, one.first_us), one.first_us)
+    periods: dict[str, int] = {}
+    for label, period in sorted(units, key=lambda run: (-units[run], *run)):
+        periods.setdefault(label, period)
+    return {label: (periods[label], first[label]) for label in sorted(periods, key=lambda run: first[run])}
 
 
 def _counted(trust: Trust) -> Counted:

@@ -1,9 +1,9 @@
 """What the rows say of experiments, as moments: the SQL (docs/results.md: What counts).
 
 All experiments of an environment are asked together: one pass over the exposures, one over the metrics' events
-of units that were exposed, and then joins of small tables for each. Those tables hold numbers alone: a unit is the
-hash of its digest and an event that of its id, in 64 bits, by which two of ten million are the same in one of
-300,000 cases.
+of units that were exposed, one that counts events, and then joins of tables of numbers alone: a unit and an event
+are their keys of 64 bits (docs/rows.md), by which two of ten million are the same in one of 300,000 cases. The
+texts that keys are of, most of the bytes of a row, are not read.
 
 A moment of exposure and the variant's place are one number, `moment`: microseconds * 1024 + place. So the least of
 them is the first exposure, and of two variants in the same microsecond the one that stands first in the plan.
@@ -14,14 +14,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from fanion.model.experiment import MetricPlan, Plan
+from fanion.model.experiment import Plan
+from fanion.results.numbers import (
+    CONTRARY,
+    CORRECTED,
+    FAR_US,
+    NAME,
+    NO,
+    TRACED,
+    VERIFIED,
+    Form,
+    form_of,
+    limits,
+    moments_of,
+    moments_query,
+    read,
+)
 from fanion.results.statistics import Moments
 
 KINDS: Final = {"served": ("served",), "sent": ("exposure", "evaluation"), "assigned": ("assigned",)}
 """The rows that are exposures. A `decision` is none: it says what a unit would get."""
 PLACES: Final = 1024
-FAR_US: Final = 1 << 60
-DIGEST: Final = "CASE WHEN unit_hashed THEN unit ELSE sha256(unit) END"
+IN_PLAN: Final = "xor(id, hash(plan))"
+SORTED_MAX: Final = 8 << 20
+"""Numbers that are sorted at once, 8 bytes each."""
 
 
 def pointer(member: str) -> str:
@@ -56,6 +72,33 @@ class Trust(NamedTuple):
     """Events of its metrics in its time whose unit was never exposed."""
 
 
+class Counts(NamedTuple):
+    """Units of a cell in whose time a run of the plan was. `open`: of each metric, those whose window isn't over;
+    `corrected`: exposures of theirs whose time was not believed."""
+
+    cell: Cell
+    period: int
+    units: int
+    first_us: int
+    several: int
+    corrected: int
+    open: tuple[int, ...]
+
+
+class Known(NamedTuple):
+    """Events of a plan that are alike. `within`: in the time in which they may count; `inside`: in that of the
+    experiment."""
+
+    plan: int
+    what: int
+    inside: bool
+    within: bool
+    again: bool
+    bare: bool
+    numberless: bool
+    events: int
+
+
 class Rows:
     """Experiments of one environment over a connection with the view `rows`. `lead_us`: how long before its
     exposure a unit's events count from. `attribute`: what the units are divided by."""
@@ -73,7 +116,7 @@ class Rows:
         self._plans = list(plans)
         self._lead_us = lead_us
         self._attribute = attribute
-        names = {name for plan in plans for metric in plan.metrics for name in events_of(metric)}
+        names = {name for plan in plans for name in _names(plan)}
         self._names = sorted(names) or [""]  # which no event has
         newest = self._one(
             "SELECT epoch_us(max(received_at)) FROM rows WHERE environment = $1", [environment]
@@ -81,6 +124,11 @@ class Rows:
         self.as_of_us: int | None = newest[0]
         self._exposed()
         self._met()
+        self._happened()
+        self._repeated()
+        self._known()
+        self._counted()
+        self._moments: dict[tuple[Form, bool, int | None], dict[int, list[dict[Cell, Moments]]]] = {}
 
     def _one(self, statement: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
         row: tuple[Any, ...] = self._connection.execute(statement, list(values)).fetchone()
@@ -99,17 +147,19 @@ class Rows:
     # -- tables of all experiments
 
     def _exposed(self) -> None:
-        """exposed: a row for each experiment and unit."""
+        """exposed: a row for each experiment and unit: when it was exposed first, the place of its variant, the
+        plan's run of that time (`period`), and the run's name: the split's own, else that one's."""
         wanted = [
-            (number, plan.flag, kind, variant, place, plan.start_us, _end(plan), list(plan.units) or None)
+            (number, plan.flag, kind, variant, place, period, *times, list(plan.units) or None)
             for number, plan in enumerate(self._plans)
             for kind in KINDS[plan.exposure]
             for place, variant in enumerate(plan.variants)
+            for period, times in enumerate(_periods(plan))
         ]
         self._table(
             "wanted",
-            "plan INTEGER, flag VARCHAR, kind VARCHAR, variant VARCHAR, place INTEGER, start_us BIGINT, "
-            "end_us BIGINT, units VARCHAR[]",
+            "plan INTEGER, flag VARCHAR, kind VARCHAR, variant VARCHAR, place INTEGER, period INTEGER, "
+            "from_us BIGINT, until_us BIGINT, units VARCHAR[]",
             wanted,
         )
         flags, kinds = _listed(one[1] for one in wanted), _listed(one[2] for one in wanted)
@@ -117,27 +167,32 @@ class Rows:
         self._connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE exposed AS
-            SELECT plan, u, min(moment) AS moment, arg_min(run, moment) AS run, {attributes} AS attributes,
-                min(place) <> max(place) AS several, count(*) FILTER (time_from = 'implausible') AS corrected
+            SELECT plan, u, moment // {PLACES} AS t0, (moment % {PLACES})::INTEGER AS place, period,
+                coalesce(run, 'period ' || (1 + period)) AS label, attributes, several, corrected
             FROM (
-                SELECT plan, hash({DIGEST}) AS u, epoch_us(event_at) * {PLACES} + place AS moment, place,
-                    run, attributes, time_from
-                FROM rows JOIN wanted USING (flag, kind, variant)
-                WHERE environment = $1 AND flag IN ({flags}) AND kind IN ({kinds}) AND counts
-                    AND unit IS NOT NULL AND epoch_us(event_at) BETWEEN start_us AND end_us
-                    AND (units IS NULL OR unit_kind IS NULL OR list_contains(units, unit_kind))
-            ) GROUP BY plan, u
+                SELECT plan, u, min(moment) AS moment, arg_min(run, moment) AS run, {attributes} AS attributes,
+                    min(period) AS period, min(place) <> max(place) AS several,
+                    count(*) FILTER (time_from = 'implausible') AS corrected
+                FROM (
+                    SELECT plan, unit_key AS u, epoch_us(event_at) * {PLACES} + place AS moment, place, period,
+                        run, attributes, time_from
+                    FROM rows JOIN wanted USING (flag, kind, variant)
+                    WHERE environment = $1 AND flag IN ({flags}) AND kind IN ({kinds}) AND counts
+                        AND unit_key IS NOT NULL AND epoch_us(event_at) BETWEEN from_us AND until_us
+                        AND (units IS NULL OR unit_kind IS NULL OR list_contains(units, unit_kind))
+                ) GROUP BY plan, u
+            )
             """,
             [self._environment],
         )
 
     def _met(self) -> None:
-        """met: for each experiment the events of its metrics and units, and how long after the exposure they were;
-        repeats: which of them had an id that was there before."""
+        """met: for each experiment the events of its metrics and units, and how long after the exposure they were.
+        `what` has the name's number and the bits above: each column more is a tenth of the time."""
         asked = [
             (number, name, plan.flag, list(plan.variants), self._low(plan), list(plan.units) or None)
             for number, plan in enumerate(self._plans)
-            for name in sorted({name for metric in plan.metrics for name in events_of(metric)})
+            for name in sorted(_names(plan))
         ]
         self._table(
             "asked",
@@ -147,20 +202,23 @@ class Rows:
         low = min(self._low(plan) for plan in self._plans)
         # As it is written: the small tables are kept and the events pass by; by its estimates it would keep those.
         self._connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-        names = " ".join(f"WHEN {_quoted(name)} THEN {number}" for number, name in enumerate(self._names))
+        names = " ".join(
+            f"WHEN {_quoted(name)} THEN {number << NAME}" for number, name in enumerate(self._names)
+        )
         self._connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE met AS
-            SELECT plan, u, CASE metric {names} END AS name, t, t - moment // {PLACES} AS after,
-                number, no, id, verified, events.corrected,
-                flag = tried AND variant <> variants[1 + moment % {PLACES}] IS TRUE AS contrary
+            SELECT plan, u, t, t - t0 AS after, number, id,
+                what + CASE WHEN flag = tried AND variant <> variants[1 + place] THEN {CONTRARY} ELSE 0 END AS what
             FROM (
-                SELECT hash({DIGEST}) AS u, metric, epoch_us(event_at) AS t,
-                    CASE WHEN event_id IS NOT NULL THEN hash(event_id) END AS id,
+                SELECT unit_key AS u, metric, epoch_us(event_at) AS t, event_key AS id,
                     CASE WHEN isfinite(value) THEN value END AS number,
-                    value = 0 AND value_text = 'false' IS TRUE AS no,
-                    flag, variant, verified, time_from = 'implausible' AS corrected, unit_kind
-                FROM rows WHERE environment = $1 AND kind = 'metric' AND counts AND unit IS NOT NULL
+                    CASE metric {names} END
+                        + CASE WHEN value = 0 AND value_text = 'false' THEN {NO} ELSE 0 END
+                        + CASE WHEN verified THEN {TRACED + VERIFIED} WHEN verified IS NULL THEN 0 ELSE {TRACED} END
+                        + CASE WHEN time_from = 'implausible' THEN {CORRECTED} ELSE 0 END AS what,
+                    flag, variant, unit_kind
+                FROM rows WHERE environment = $1 AND kind = 'metric' AND counts AND unit_key IS NOT NULL
                     AND metric IN ({_listed(self._names)}) AND event_at >= make_timestamptz({low})
             ) AS events JOIN asked USING (metric) JOIN exposed USING (plan, u)
             WHERE t >= low_us AND (units IS NULL OR unit_kind IS NULL OR list_contains(units, unit_kind))
@@ -168,205 +226,185 @@ class Rows:
             [self._environment],
         )
         self._connection.execute("RESET disabled_optimizers")
-        self._connection.execute(
-            """
-            CREATE OR REPLACE TEMP TABLE repeats AS
-            WITH several AS (SELECT plan, id FROM met WHERE id IS NOT NULL GROUP BY ALL HAVING count(*) > 1)
-            SELECT place FROM (
-                SELECT met.rowid AS place,
-                    row_number() OVER (PARTITION BY plan, id ORDER BY t, name, u, number) AS nth
-                FROM met JOIN several USING (plan, id)
-            ) WHERE nth > 1
-            """
+
+    def _happened(self) -> None:
+        """How many events of each name there were between the starts and ends of all plans."""
+        self._bounds = sorted({time for plan in self._plans for time in (plan.start_us, _end(plan) + 1)})
+        part = " + ".join(f"(t >= {bound})::INTEGER" for bound in self._bounds)
+        found = self._all(
+            f"""
+            SELECT metric, {part} AS part, count(*)
+            FROM (
+                SELECT metric, epoch_us(event_at) AS t FROM rows
+                WHERE environment = $1 AND kind = 'metric' AND counts AND metric IN ({_listed(self._names)})
+            ) GROUP BY ALL
+            """,
+            [self._environment],
         )
+        self._happened_in = {(name, part): count for name, part, count in found}
+
+    def _repeated(self) -> None:
+        """own: `met` with `again`: the event had an id that was there before, in its experiment.
+
+        Nearly all ids are there once, and sorted numbers say so in a tenth of the time of a table by id.
+        """
+        (rows,) = self._one("SELECT count(id) FROM met")
+        parts = 1 + rows // SORTED_MAX
+        suspects: list[int] = []
+        for part in range(parts):
+            keys = self._connection.execute(
+                f"SELECT {IN_PLAN} AS key FROM met WHERE id IS NOT NULL AND id % {parts} = {part}"
+            ).fetchnumpy()["key"]
+            keys.sort()
+            suspects += keys[1:][keys[1:] == keys[:-1]].tolist()
+        self._connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE repeats AS
+            SELECT place FROM (
+                SELECT rowid AS place,
+                    row_number() OVER (PARTITION BY plan, id ORDER BY t, what >> {NAME}, u, number) AS nth
+                FROM met WHERE id IS NOT NULL AND {IN_PLAN} IN (SELECT unnest($1::UBIGINT[]))
+            ) WHERE nth > 1
+            """,
+            [suspects],
+        )
+        again = "rowid IN (SELECT place FROM repeats)" if suspects else "FALSE"
+        self._connection.execute(f"CREATE OR REPLACE TEMP VIEW own AS SELECT *, {again} AS again FROM met")
+
+    def _known(self) -> None:
+        """What is known of the events, by everything that it is counted by."""
+        spans = []
+        for number, plan in enumerate(self._plans):
+            windows = [metric.window_us for metric in plan.metrics]
+            far = max((FAR_US if window is None else window for window in windows), default=0)
+            last = _end(plan) if None in windows else FAR_US
+            spans.append((number, plan.start_us, _end(plan), far, last))
+        self._table("spans", "plan INTEGER, start_us BIGINT, end_us BIGINT, far BIGINT, last BIGINT", spans)
+        self._events = [
+            Known(*row)
+            for row in self._all(
+                f"""
+                SELECT plan, what, t BETWEEN start_us AND end_us AS inside,
+                    after BETWEEN {-self._lead_us} AND far AND t <= last AS within,
+                    again, id IS NULL AS bare, number IS NULL AS numberless, count(*)
+                FROM own JOIN spans USING (plan) GROUP BY ALL
+                """
+            )
+        ]
+
+    def _counted(self) -> None:
+        """The units, by everything that they are counted by."""
+        widest = max(len(plan.metrics) for plan in self._plans)
+        ends = []
+        for number, plan in enumerate(self._plans):
+            windows = [metric.window_us for metric in plan.metrics]
+            windows += [None] * (widest - len(windows))
+            pairs = [(_end(plan), None) if window is None else (None, window) for window in windows]
+            ends.append((number, *(one for pair in pairs for one in pair)))
+        columns = [f"at{n} BIGINT, window{n} BIGINT" for n in range(widest)]
+        self._table("ends", ", ".join(["plan INTEGER", *columns]), ends)
+        opened = [
+            f"count(*) FILTER (coalesce(at{n}, t0 + window{n}) > {self.as_of_us or 0})" for n in range(widest)
+        ]
+        self._units: dict[int, list[Counts]] = {}
+        for row in self._all(
+            f"""
+            SELECT plan, {self._segment()}, place, label, period, count(*), min(t0), count(*) FILTER (several),
+                {", ".join(["sum(corrected)::BIGINT", *opened])}
+            FROM exposed JOIN ends USING (plan) GROUP BY 1, 2, 3, 4, 5
+            """
+        ):
+            number, segment, place, label, period, units, first_us, several, corrected, *opens = row
+            cell = self._cell(self._plans[number], segment, place, label)
+            counts = Counts(cell, period, units, first_us, several, corrected, tuple(opens))
+            self._units.setdefault(number, []).append(counts)
 
     def _low(self, plan: Plan) -> int:
         """When the first event that counts can have happened."""
         return plan.start_us - plan.pre_period_us - self._lead_us
-
-    # -- one experiment
-
-    def enter(self, plan: Plan) -> None:
-        """own: its part of `met`."""
-        self._plan = plan
-        self._number = self._plans.index(plan)
-        self._connection.execute(
-            f"""
-            CREATE OR REPLACE TEMP VIEW own AS
-            SELECT *, id IS NULL AS bare, rowid IN (SELECT place FROM repeats) AS again
-            FROM met WHERE plan = {self._number}
-            """
-        )
-
-    def runs(self) -> list[tuple[str, int, int, int]]:
-        """(run, the plan's run in whose time most of its units came, units, first exposure) of each."""
-        periods = f"(moment // {PLACES} >= {self._plan.start_us})::INTEGER - 1"
-        for run in self._plan.runs[1:]:
-            periods += f" + (moment // {PLACES} >= {run.start_us})::INTEGER"
-        self._period = periods
-        found = self._all(
-            f"""
-            SELECT {self._run()} AS label, {periods} AS period, count(*), min(moment // {PLACES})
-            FROM exposed WHERE plan = $1 GROUP BY ALL ORDER BY 3 DESC, 1, 2
-            """,
-            [self._number],
-        )
-        runs: dict[str, list[Any]] = {}
-        for label, period, units, first in found:
-            known = runs.setdefault(label, [period, 0, first])
-            known[1] += units
-            known[2] = min(known[2], first)
-        ordered = sorted(runs.items(), key=lambda item: item[1][2])
-        return [(label, period, units, first) for label, (period, units, first) in ordered]
-
-    def _run(self) -> str:
-        """The run's name: the split's own, else the period of the plan, as its number."""
-        return f"CASE WHEN run IS NOT NULL THEN run ELSE 'period ' || (1 + {self._period}) END"
-
-    def units(self) -> dict[Cell, int]:
-        found = self._all(
-            f"""
-            SELECT {self._segment()}, 1 + moment % {PLACES}, {self._run()}, count(*)
-            FROM exposed WHERE plan = $1 GROUP BY ALL
-            """,
-            [self._number],
-        )
-        return {self._cell(*row[:3]): row[3] for row in found}
-
-    def moments(self, *, complete: bool = False, until_us: int | None = None) -> list[dict[Cell, Moments]]:
-        """Of each metric. `complete`: without the units whose window is open. `until_us`: as it was then."""
-        if not self._plan.metrics:
-            return []
-        cut = FAR_US if until_us is None else until_us
-        own, asked, grouped = [], [], []
-        for number, metric in enumerate(self._plan.metrics):
-            own += [f"{sql} AS {side}{number}" for side, sql in self._numbers(metric, cut).items()]
-            window = metric.window_us
-            closed = (
-                f"t0 + {window} <= {min(self.as_of_us or 0, cut)}"
-                if complete and window is not None
-                else "TRUE"
-            )
-            grouped += _aggregates(number, metric, self._plan.pre_period_us > 0, closed)
-        for column in own:
-            value, _, name = column.rpartition(" AS ")
-            asked.append(f"coalesce({name}, 0) AS {name}" if value else name)
-        found = self._all(
-            f"""
-            WITH numbers AS (SELECT u, {", ".join(own)} FROM own WHERE NOT again AND t <= {cut} GROUP BY u),
-            everyone AS (
-                SELECT {self._segment()} AS segment, 1 + moment % {PLACES} AS place, {self._run()} AS label,
-                    moment // {PLACES} AS t0, {", ".join(asked)}
-                FROM exposed LEFT JOIN numbers USING (u) WHERE plan = $1 AND moment // {PLACES} <= {cut}
-            )
-            SELECT segment, place, label, {", ".join(grouped)} FROM everyone GROUP BY ALL
-            """,
-            [self._number],
-        )
-        width = len(Moments.__struct_fields__)
-        return [
-            {self._cell(*row[:3]): _moments(row[3 + width * n : 3 + width * (n + 1)]) for row in found}
-            for n in range(len(self._plan.metrics))
-        ]
-
-    def open_units(self) -> list[dict[Cell, int]]:
-        """Of each metric, the units whose window isn't over, all runs together."""
-        made = []
-        for metric in self._plan.metrics:
-            window = metric.window_us
-            ends = _end(self._plan) if window is None else f"moment // {PLACES} + {window}"
-            found = self._all(
-                f"""
-                SELECT {self._segment()}, 1 + moment % {PLACES}, count(*) FROM exposed
-                WHERE plan = $1 AND {ends} > {self.as_of_us or 0} GROUP BY ALL
-                """,
-                [self._number],
-            )
-            made.append({self._cell(segment, place, ""): units for segment, place, units in found})
-        return made
-
-    def _numbers(self, metric: MetricPlan, cut: int) -> dict[str, str]:
-        """A unit's numbers as SQL over its events: y, d (what a ratio is to), x (y before the exposure)."""
-        lead = self._lead_us
-        last = f"t <= {_end(self._plan)}" if metric.window_us is None else f"after <= {metric.window_us}"
-        within = f"after >= {-lead} AND {last}"
-        name = self._names.index(metric.event)
-        if metric.type == "mean":
-            return {"y": _sum("sum", name, within, None), "d": _sum("number", name, within, None)}
-        if metric.type == "ratio":
-            other = self._names.index(str(metric.denominator_event))
-            return {
-                "y": _sum(metric.numerator, name, within, None),
-                "d": _sum(metric.denominator, other, within, None),
-            }
-        made = {"y": _sum(metric.type, name, within, metric.cap)}
-        if self._plan.pre_period_us:
-            before = f"after >= {-lead - self._plan.pre_period_us} AND after < {-lead}"
-            made["x"] = _sum(metric.type, name, before, metric.cap)
-        return made
 
     def _segment(self) -> str:
         if self._attribute is None:
             return "NULL::VARCHAR"
         return f"coalesce(json_extract_string(attributes, '{pointer(self._attribute)}'), '')"
 
-    def _cell(self, segment: str | None, place: int, run: str) -> Cell:
-        return Cell(segment, self._plan.variants[place - 1], run)
+    def _cell(self, plan: Plan, segment: str | None, place: int, run: str) -> Cell:
+        return Cell(segment, plan.variants[place], run)
 
-    # -- how far it can be trusted
+    # -- of one experiment
 
-    def trust(self) -> Trust:
-        plan = self._plan
-        several, corrected = self._one(
-            "SELECT count(*) FILTER (several), coalesce(sum(corrected), 0) FROM exposed WHERE plan = $1",
-            [self._number],
-        )
-        summed = [
-            self._names.index(name)
-            for metric in plan.metrics
-            for name, kind in _read(metric)
-            if kind == "sum"
-        ]
-        windows = [metric.window_us for metric in plan.metrics]
-        far = FAR_US if None in windows else max((one for one in windows if one is not None), default=0)
-        last = _end(plan) if None in windows else FAR_US
-        contrary, repeats, bare, not_numbers, traced, verified, late = self._one(
-            f"""
-            SELECT count(*) FILTER (contrary AND NOT again), count(*) FILTER (again),
-                count(*) FILTER (bare), count(*) FILTER (number IS NULL AND NOT again AND
-                    name IN (SELECT unnest($1::INTEGER[]))),
-                count(verified) FILTER (NOT again), count(*) FILTER (verified AND NOT again),
-                count(*) FILTER (corrected AND NOT again)
-            FROM own WHERE after BETWEEN {-self._lead_us} AND {far} AND (t <= {last} OR {far} < {FAR_US})
-            """,
-            [summed],
-        )
-        names = sorted({name for metric in plan.metrics for name in events_of(metric)})
-        (total,) = self._one(
-            """
-            SELECT count(*) FROM rows WHERE environment = $1 AND kind = 'metric' AND counts
-                AND metric IN (SELECT unnest($2::VARCHAR[])) AND epoch_us(event_at) BETWEEN $3 AND $4
-            """,
-            [self._environment, names, plan.start_us, _end(plan)],
-        )
-        (inside,) = self._one(f"SELECT count(*) FROM own WHERE t BETWEEN {plan.start_us} AND {_end(plan)}")
+    def counts(self, plan: Plan) -> list[Counts]:
+        return self._units.get(self._plans.index(plan), [])
+
+    def moments(
+        self, plan: Plan, *, complete: bool = False, until_us: int | None = None
+    ) -> list[dict[Cell, Moments]]:
+        """Of each metric. `complete`: without the units whose window is open. `until_us`: as it was then."""
+        if not plan.metrics:
+            return []
+        asked = (form_of(plan), complete, until_us)
+        if asked not in self._moments:
+            self._moments[asked] = self._moments_of(*asked)
+        none: list[dict[Cell, Moments]] = [{} for _ in plan.metrics]
+        return self._moments[asked].get(self._plans.index(plan), none)
+
+    def _moments_of(
+        self, form: Form, complete: bool, until_us: int | None
+    ) -> dict[int, list[dict[Cell, Moments]]]:
+        """Of all plans of this form at once: their events lie among each other."""
+        plans = {number: plan for number, plan in enumerate(self._plans) if form_of(plan) == form}
+        columns, rows = limits(form, plans, self._names)
+        self._table("limits", columns, rows)
+        cut = FAR_US if until_us is None else until_us
+        closed_by = min(self.as_of_us or 0, cut) if complete else None
+        made: dict[int, list[dict[Cell, Moments]]] = {}
+        for plan, segment, place, label, *values in self._all(
+            moments_query(form, self._lead_us, cut, closed_by, self._segment())
+        ):
+            by_metric = made.setdefault(plan, [{} for _ in form.metrics])
+            cell = self._cell(self._plans[plan], segment, place, label)
+            for cells, moments in zip(by_metric, moments_of(values), strict=True):
+                cells[cell] = moments
+        return made
+
+    def trust(self, plan: Plan) -> Trust:
+        number, names = self._plans.index(plan), _names(plan)
+        summed = {
+            self._names.index(name) for metric in plan.metrics for name, kind in read(metric) if kind == "sum"
+        }
+        units = self.counts(plan)
+        known = [one for one in self._events if one.plan == number]
+        within = [one for one in known if one.within]
+        first = [one for one in within if not one.again]
+
+        def having(bit: int) -> int:
+            return sum(one.events for one in first if one.what & bit)
+
+        parts = range(self._bounds.index(plan.start_us) + 1, self._bounds.index(_end(plan) + 1) + 1)
+        total = sum(self._happened_in.get((name, part), 0) for name in names for part in parts)
         return Trust(
-            several, corrected + late, contrary, repeats, bare, not_numbers, traced, verified, total - inside
+            several=sum(one.several for one in units),
+            corrected=sum(one.corrected for one in units) + having(CORRECTED),
+            contrary=having(CONTRARY),
+            repeats=sum(one.events for one in within if one.again),
+            bare=sum(one.events for one in within if one.bare),
+            not_numbers=sum(one.events for one in first if one.numberless and one.what >> NAME in summed),
+            traced=having(TRACED),
+            verified=having(VERIFIED),
+            outside=total - sum(one.events for one in known if one.inside),
         )
 
-    def unexposed(self) -> list[tuple[str, str, int, int]]:
+    def unexposed(self, plan: Plan) -> list[tuple[str, str, int, int]]:
         """(variant, metric, events, units) as the events themselves say: where there are no exposures."""
-        plan = self._plan
-        names = sorted({name for metric in plan.metrics for name in events_of(metric)})
         return self._all(
             f"""
             SELECT variant, metric, count(DISTINCT event_id) + count(*) FILTER (event_id IS NULL),
-                count(DISTINCT {DIGEST})
+                count(DISTINCT unit_key)
             FROM rows WHERE environment = $1 AND kind = 'metric' AND counts AND flag = $2 AND variant IS NOT NULL
-                AND metric IN (SELECT unnest($3::VARCHAR[])) AND epoch_us(event_at) BETWEEN $4 AND $5
+                AND metric IN ({_listed(_names(plan))}) AND epoch_us(event_at) BETWEEN $3 AND $4
             GROUP BY ALL ORDER BY ALL
             """,
-            [self._environment, plan.flag, names, plan.start_us, _end(plan)],
+            [self._environment, plan.flag, plan.start_us, _end(plan)],
         )
 
 
@@ -379,59 +417,16 @@ def _listed(texts: Iterable[str]) -> str:
     return ", ".join(map(_quoted, sorted(set(texts))))
 
 
-def events_of(metric: MetricPlan) -> list[str]:
-    """The names of the events that it reads."""
-    return [name for name, _ in _read(metric)]
+def _names(plan: Plan) -> set[str]:
+    """Of the events that its metrics read."""
+    return {name for metric in plan.metrics for name, _ in read(metric)}
 
 
-def _read(metric: MetricPlan) -> list[tuple[str, str]]:
-    """(event, what of it)."""
-    if metric.type == "ratio":
-        return [(metric.event, metric.numerator), (str(metric.denominator_event), metric.denominator)]
-    return [(metric.event, "sum" if metric.type in ("sum", "mean") else "count")]
+def _periods(plan: Plan) -> list[tuple[int, int]]:
+    """When each of its runs begins and ends, both included."""
+    starts = [run.start_us for run in plan.runs]
+    return list(zip(starts, [*(min(start - 1, _end(plan)) for start in starts[1:]), _end(plan)], strict=True))
 
 
 def _end(plan: Plan) -> int:
     return FAR_US if plan.end_us is None else plan.end_us
-
-
-def _sum(kind: str, name: int, within: str, cap: float | None) -> str:
-    """A unit's number: `conversion`, `count`, `sum`, or how many of its events have a `number`."""
-    where = f"FILTER (name = {name} AND {within}"
-    if kind == "sum":
-        made = f"sum(number) {where})"
-    elif kind == "number":
-        made = f"count(number) {where})::DOUBLE"
-    elif kind == "conversion":
-        made = f"(count(*) {where} AND NOT no) > 0)::INTEGER::DOUBLE"
-    else:
-        made = f"count(*) {where} AND NOT no)::DOUBLE"
-    return made if cap is None else f"least(coalesce({made}, 0), {cap!r})"  # `least` passes over null
-
-
-def _aggregates(number: int, metric: MetricPlan, before: bool, closed: str) -> list[str]:
-    """In the order of the fields of `Moments`."""
-    y, d, x = f"y{number}", f"d{number}", f"x{number}"
-    where = f"FILTER ({closed})"
-    made = [
-        f"count(*) {where}",
-        f"avg({y}) {where}",
-        f"var_samp({y}) {where}",
-        f"count(*) FILTER ({closed} AND {y} <> 0)",
-    ]
-    if metric.type in ("mean", "ratio"):
-        made += [f"avg({d}) {where}", f"var_samp({d}) {where}", f"covar_samp({y}, {d}) {where}"]
-    else:
-        made += ["1.0", "0.0", "0.0"]
-    if before and metric.type in ("conversion", "count", "sum"):
-        made += [f"avg({x}) {where}", f"var_samp({x}) {where}", f"covar_samp({y}, {x}) {where}"]
-    else:
-        made += ["0.0", "0.0", "0.0"]
-    return made
-
-
-def _moments(values: Sequence[Any]) -> Moments:
-    units, mean, variance, active, *others = values
-    return Moments(
-        int(units), float(mean or 0), float(variance or 0), int(active), *(float(one or 0) for one in others)
-    )

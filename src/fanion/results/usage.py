@@ -16,7 +16,6 @@ import msgspec
 
 from fanion.pipeline.manifest import File
 from fanion.pipeline.query import open_rows
-from fanion.results.queries import DIGEST
 from fanion.results.report import written
 
 By = Literal["day", "hour"]
@@ -65,7 +64,7 @@ def usage(
             f"""
             SELECT environment, flag, epoch_us(event_at) // {period} AS period, kind,
                 coalesce(variant, value_text, regexp_replace(value::VARCHAR, '\\.0$', '')) AS variant, reason,
-                count(*), count(DISTINCT hash({DIGEST})) FILTER (unit IS NOT NULL)
+                count(*), count(DISTINCT unit_key)
             FROM rows WHERE {asked} AND event_at >= make_timestamptz({low})
             GROUP BY ALL ORDER BY 1, 2, 3, 4, 5, 6 LIMIT {COUNTS_MAX}
             """,
