@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from fanion.app import make_pipeline
 from fanion.config import Config
 from fanion.pipeline.pace import Pace
 from fanion.pipeline.query import ask
-from tests.e2e.server import Running, wait_until
+from tests.e2e.server import Running, run, wait_until
 from tests.e2e.test_e2e_feather import event
 
 pytest.importorskip("pyarrow")
@@ -155,3 +157,27 @@ def test_the_demo_makes_rows_unless_it_is_told_not_to(serve: Callable[..., Runni
         running = serve("--demo", "--workers", "1", *arguments, environment=environment)
         assert running.pipeline_pid() is None
         assert running.stop() == 0
+
+
+def test_the_demo_has_an_experiment_that_results_read(serve: Callable[..., Running], tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    running = serve("--demo", "--workers", "1", environment={"TMPDIR": str(tmp_path)})
+    (data,) = tmp_path.glob("fanion-demo-*")
+    body = {"flagKey": "checkout-copy", "context": {"userId": "user_123"}}
+    assert running.ask("POST", "/v1/evaluate", body, key="sk_demo_server").status == 200
+    event = {"type": "metric", "id": "order-1", "unit": {"kind": "userId", "id": "user_123"}}
+    sent = {"events": [event | {"metric": "purchase", "value": 9.5}]}
+    assert running.ask("POST", "/fanion/v1/events", sent, key="neutral_demo_client").status == 200
+
+    def result() -> Any:
+        done = run(["results", "checkout-copy", "--data", str(data), "--format", "json"])
+        return json.loads(done.stdout)["results"][0] if done.returncode == 0 else {}
+
+    wait_until(
+        lambda: (
+            [side["mean"] for one in result().get("metrics", []) for side in one["variants"]][1::2]
+            == [1, 9.5]
+        )
+    )
+    assert result()["units"] == {"a": 0, "b": 1}
+    assert running.stop() == 0

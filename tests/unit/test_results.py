@@ -416,6 +416,35 @@ def test_the_command_says_it_as_a_table_as_json_and_as_csv(
     assert picture.read_text().count("<polygon") == sum(one.role == "goal" for one in found["copy"].metrics)
 
 
+def test_the_table_says_all_that_was_counted_and_how_fresh_it_is(
+    world: Path, found: dict[str, Result], tmp_path: Path
+) -> None:
+    folder = world / "data" / "rows"
+    kept = folder.joinpath("manifest.json").read_bytes()
+    manifest = msgspec.json.decode(kept) | {"fresh_us": START + 30 * HOUR}
+    folder.joinpath("manifest.json").write_bytes(msgspec.json.encode(manifest))
+    try:
+        made = CliRunner().invoke(command, ["--data", str(world / "data"), "copy"], catch_exceptions=False)
+    finally:
+        folder.joinpath("manifest.json").write_bytes(kept)
+    counted = found["copy"].counted
+    assert counted is not None
+    for words in (
+        f"{counted.units_of_several_variants:,} units met several variants",
+        f"{counted.events_against_exposure:,} events name another variant",
+        f"{counted.repeats_dropped:,} repeats dropped",
+        f"{counted.clocks_corrected:,} clocks corrected",
+        f"{counted.values_not_numbers:,} values were no numbers",
+        f"{counted.events_without_exposure:,} events without an exposure",
+        f"{counted.verified_share:.0%} of traced events verified",
+        f"{counted.events_without_id:,} events have no id: what a client sent again",
+        "sample ratio p = ",
+        "would most likely show by now; one as large as now takes about",
+        "; every event before 2026-03-02T06:00:00Z is counted",
+    ):
+        assert words in made.output, words
+
+
 def test_the_readme_shows_what_the_demo_comes_to(found: dict[str, Result]) -> None:
     """The example there leaves out columns and fractions of seconds."""
     root = Path(__file__).parents[2]

@@ -206,7 +206,11 @@ def serve_demo(config: Config) -> None:
     config = demo_settings(config)
     with tempfile.TemporaryDirectory(prefix="fanion-demo-", ignore_cleanup_errors=True) as name:
         publish(Path(name), load([DEMO], vocabulary()), config)
-        serve(Path(name), config, demo=True, notes=demo_notes())
+        told = [
+            "What came of it, some seconds later:",
+            *(f"  fanion {verb} --data {name}" for verb in ("results", "usage")),
+        ]
+        serve(Path(name), config, demo=True, notes=[*demo_notes(), *told])
 
 
 def demo_settings(config: Config) -> Config:

@@ -11,8 +11,10 @@ from typing import Final, NamedTuple
 
 from fanion.bundle.reader import BundleReader
 from fanion.errors import RowsError
+from fanion.journal.storage import Storage
 from fanion.model.experiment import Plan, plans_of
-from fanion.pipeline.manifest import File
+from fanion.pipeline.manifest import File, load_manifest
+from fanion.pipeline.pipeline import DIRECTORY
 from fanion.pipeline.query import open_rows
 from fanion.results import derived, statistics
 from fanion.results.comparing import by_variant, differing, findings, metric_results
@@ -71,13 +73,18 @@ def compute(
     def chosen(file: File) -> bool:
         return file.environment == environment and first // DAY_US <= file.day <= last // DAY_US
 
+    fresh_us = load_manifest(Storage(), directory / DIRECTORY).fresh_us
     with open_rows(directory, chosen) as connection:
         plans = derived.met(connection, environment, plans) if met_only else plans
         if not plans:
             return []
         plans = derived.with_metrics(connection, environment, plans)
         rows = Rows(connection, environment, plans, asked.lead_us, asked.attribute)
-        return [result for plan in plans for result in _Experiment(rows, environment, plan, asked).results()]
+        return [
+            result
+            for plan in plans
+            for result in _Experiment(rows, environment, plan, asked, fresh_us).results()
+        ]
 
 
 def _last_us(plan: Plan) -> int:
@@ -89,11 +96,12 @@ def _last_us(plan: Plan) -> int:
 class _Experiment:
     """One, with the tables of its rows."""
 
-    def __init__(self, rows: Rows, environment: str, plan: Plan, asked: Asked) -> None:
+    def __init__(self, rows: Rows, environment: str, plan: Plan, asked: Asked, fresh_us: int) -> None:
         self.rows = rows
         self.environment = environment
         self.plan = plan
         self.asked = asked
+        self.fresh_us = fresh_us
 
     def results(self) -> list[Result]:
         self.counts = self.rows.counts(self.plan)
@@ -150,6 +158,7 @@ class _Experiment:
             start=written(plan.start_us) if plan.start_us else None,
             end=None if plan.end_us is None else written(plan.end_us),
             as_of=None if self.rows.as_of_us is None else written(self.rows.as_of_us),
+            fresh=written(self.fresh_us) if self.fresh_us else None,
             complete=self.asked.complete,
             attribute=self.asked.attribute,
             segment=segment,

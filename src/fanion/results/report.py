@@ -108,8 +108,8 @@ class Told(msgspec.Struct, frozen=True):
 
 class Result(msgspec.Struct, frozen=True):
     """`segment`: the attribute's value, where units are divided. `as_of`: when the newest row was received.
-    `start`: null where there is none. `derived_from`: the definition format that has it without its being written
-    out."""
+    `fresh`: every event that was safe before then is a row; null where that isn't known. `start`: null where there
+    is none. `derived_from`: the definition format that has it without its being written out."""
 
     experiment: str
     name: str
@@ -120,6 +120,7 @@ class Result(msgspec.Struct, frozen=True):
     start: str | None
     end: str | None
     as_of: str | None
+    fresh: str | None
     complete: bool
     attribute: str | None
     segment: str | None

@@ -155,7 +155,8 @@ def remarks(result: Result) -> Iterator[str]:
             f"{counted.values_not_numbers:,} values were no numbers, "
             f"{counted.events_without_exposure:,} events without an exposure{share}"
         )
-    yield f"as of {result.as_of}" if result.as_of else "there are no rows yet"
+    fresh = "" if result.fresh is None else f"; every event before {result.fresh} is counted"
+    yield f"as of {result.as_of}{fresh}" if result.as_of else f"there are no rows yet{fresh}"
 
 
 def _mean(metric: MetricResult, mean: float | None) -> str:
