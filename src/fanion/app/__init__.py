@@ -21,7 +21,7 @@ import msgspec
 
 from fanion.app.compiling import renderers, shown
 from fanion.app.overriding import lay_overrides
-from fanion.app.publishing import publish, standing_overrides, upgrade_bundles
+from fanion.app.publishing import publish, standing_overrides, standing_weights, upgrade_bundles
 from fanion.config import MIB, Config
 from fanion.dialects import canonical_forms, served, vocabulary
 from fanion.process.directory import DirectoryLock, check_directory, remove_drafts
@@ -47,6 +47,7 @@ __all__ = [
     "serve_demo",
     "shown",
     "standing_overrides",
+    "standing_weights",
     "upgrade_bundles",
 ]
 

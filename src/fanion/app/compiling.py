@@ -10,6 +10,7 @@ from fanion.dialects import served, vocabulary
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.override import Override
 from fanion.model.program import Lowered, Table
+from fanion.model.weights import Applied
 
 if TYPE_CHECKING:
     from fanion.definitions.lowering.overriding import Unmet
@@ -36,13 +37,14 @@ def compile_stored(
     sources: dict[str, bytes],
     overrides: Mapping[str, Sequence[Override]] | None = None,
     unmet: dict[str, list[Unmet]] | None = None,
+    weights: Mapping[str, Applied] | None = None,
 ) -> dict[str, bytes]:
-    """The bundles of every environment in what the store keeps. `overrides`: to lay over each; those that change
-    nothing are added to `unmet`. Raises StoreError."""
+    """The bundles of every environment in what the store keeps. `overrides`, `weights`: to lay over each; overrides
+    that change nothing are added to `unmet`. Raises StoreError."""
     from fanion.definitions import load_stored  # with all its formats, a third of a start's time
 
     try:
-        loaded = load_stored(sources, vocabulary(), overrides)
+        loaded = load_stored(sources, vocabulary(), overrides, weights)
     except DefinitionError as error:
         raise StoreError(
             f"what the store keeps can't be compiled by this Fanion; publish again:\n{error}"

@@ -26,6 +26,7 @@ from fanion.preview.report import Preview, report_flag
 from fanion.process.machine import usable_cores
 from fanion.store.generation import Origin, PinnedGeneration
 from fanion.store.store import Store
+from fanion.store.weights import read_weights
 
 if TYPE_CHECKING:
     from fanion.definitions import Loaded
@@ -161,7 +162,7 @@ def _running(lowered: Lowered) -> list[Plan]:
 
 
 def _served(data: Path, loaded: Loaded, config: Config) -> dict[str, Served]:
-    """Those of the environments that are served, lowered from what the store keeps, with their overrides."""
+    """Those of the environments that are served, lowered from what the store keeps, with what lies over them."""
     from fanion.definitions import load_stored
 
     try:
@@ -173,6 +174,7 @@ def _served(data: Path, loaded: Loaded, config: Config) -> dict[str, Served]:
     with store, _pinned(store) as pinned:
         overrides = pinned.overrides()
         over = {name: overrides.of(name, now.cautious) for name in overrides.in_force}
+        weights = {name: read_weights(pinned, name) for name in pinned.environments()}
         groups: dict[int, list[str]] = {}
         for name, entry in pinned.manifest.environments.items():
             if name in wanted:
@@ -186,7 +188,7 @@ def _served(data: Path, loaded: Loaded, config: Config) -> dict[str, Served]:
                 lost[name].append(f"{key.record.id} {key.record.name}".strip())
         found: dict[str, Served] = {}
         for names in groups.values():
-            stored = load_stored(pinned.definitions(names[0]), vocabulary(), over)
+            stored = load_stored(pinned.definitions(names[0]), vocabulary(), over, weights)
             for lowered in stored.environments:
                 if lowered.environment in names:
                     found[lowered.environment] = Served(lowered, lost[lowered.environment])

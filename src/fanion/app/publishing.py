@@ -13,8 +13,10 @@ from fanion.clock.keeper import look_at
 from fanion.config import Config
 from fanion.errors import StoreError, StoreMissingError
 from fanion.model.override import Override
+from fanion.model.weights import Applied
 from fanion.store.publication import Publication
 from fanion.store.store import Store
+from fanion.store.weights import read_weights
 
 if TYPE_CHECKING:
     from fanion.definitions import Loaded
@@ -98,3 +100,17 @@ def standing_overrides(directory: Path, config: Config) -> dict[str, tuple[Overr
         finally:
             pinned.release()
     return {name: overrides.of(name, now) for name in overrides.in_force}
+
+
+def standing_weights(directory: Path, config: Config) -> dict[str, Applied]:
+    """The applied weights that a publication has to lay over each environment. StoreError."""
+    try:
+        store = Store.open(directory, map_bytes=config.store.map_bytes)
+    except StoreMissingError:
+        return {}
+    with store:
+        pinned = store.pin()
+        try:
+            return {name: read_weights(pinned, name) for name in pinned.environments()}
+        finally:
+            pinned.release()

@@ -38,6 +38,7 @@ VERBS = {
     "pipeline": "make rows of the journal's events, as Parquet files",
     "sql": "ask those rows in SQL",
     "results": "say whether an experiment's variants made a difference",
+    "optimise": "propose weights for a policy from what its allocations brought, and apply them",
     "forget": "erase one person from the journal, the rows and the lists",
     "usage": "count what was asked of flags, by variant and reason over time",
     "doctor": "show what the data directory takes on its disk, and what it can grow to",

@@ -18,6 +18,7 @@ from fanion.definitions.reading.members import survey
 from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError, Problem
 from fanion.model.override import Override
+from fanion.model.weights import Applied
 
 SHOWN_MAX: Final = 3
 """Warnings of a kind."""
@@ -52,13 +53,14 @@ def load_or_exit(
     environment: str | None,
     consequence: str = "",
     overrides: Mapping[str, Sequence[Override]] | None = None,
+    weights: Mapping[str, Applied] | None = None,
     *,
     verbose: bool = False,
 ) -> Loaded:
     """The definitions, with their warnings printed, `verbose`ly all of them; prints every problem and
     ends the command when there is one."""
     try:
-        loaded = load(paths, vocabulary(), environment=environment, overrides=overrides)
+        loaded = load(paths, vocabulary(), environment=environment, overrides=overrides, weights=weights)
     except DefinitionError as error:
         for problem in error.problems:
             echo(str(problem), err=True)

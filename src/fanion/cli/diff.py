@@ -84,8 +84,8 @@ def command(
     if file is not None and recent:
         raise click.UsageError("--contexts and --recent both say who is asked for; name one")
     config = configuration(data)
-    overrides = app.standing_overrides(data, config)
-    loaded = load_or_exit(paths, environment, overrides=overrides)
+    overrides, weights = app.standing_overrides(data, config), app.standing_weights(data, config)
+    loaded = load_or_exit(paths, environment, overrides=overrides, weights=weights)
     who = _who(data, file, recent, units, seed)
     with progress_bars() as progress:
         task = progress.add_task("units", total=units)

@@ -73,9 +73,9 @@ def command(
                 keep_copy(store, generation)
                 echo(f"generation {generation} serves {', '.join(remove)} no longer")
         return
-    overrides = app.standing_overrides(data, config)
+    overrides, weights = app.standing_overrides(data, config), app.standing_weights(data, config)
     with Console(stderr=True).status("reading definitions"):
-        loaded = load_or_exit(paths, environment, "; nothing was stored", overrides, verbose=verbose)
+        loaded = load_or_exit(paths, environment, "; nothing was stored", overrides, weights, verbose=verbose)
     if ask:
         show_and_ask(data, loaded, config)
     with progress_bars() as progress:

@@ -33,6 +33,14 @@ def end_of(text: str, clock: Belief, option: str) -> float:
     return moment.timestamp()
 
 
+def seconds_of(text: str, option: str) -> float:
+    """Of a duration. Raises BadParameter, which names the `option`."""
+    duration = DURATION.fullmatch(text.strip().lower())
+    if duration is None:
+        raise click.BadParameter(f"{text!r} isn't like 30m, 2h or 7d", param_hint=option)
+    return int(duration[1]) * UNIT_SECONDS[duration[2]]
+
+
 def until(at: float | None, never: str) -> str:
     """In words, as far as a time can be shown; `never`: of something that doesn't end."""
     if at is None:

@@ -33,6 +33,7 @@ from fanion.model.definition import Environment, File, SourceReference
 from fanion.model.override import Override, laid
 from fanion.model.program import Lowered
 from fanion.model.vocabulary import Vocabulary
+from fanion.model.weights import Applied, laid_with
 
 OWN_NAME: Final = "files"
 """The organisation and project of files that belong to an environment without saying so."""
@@ -51,7 +52,7 @@ class Loaded(msgspec.Struct, frozen=True):
     sources: dict[str, bytes]
     lists: list[MemberList]
     laid: dict[str, str]
-    """What overrides are in an environment (`model.override.laid`)."""
+    """What lies over an environment (`model.weights.laid_with`)."""
     unmet: dict[str, list[Unmet]]
     """Overrides that changed nothing, by environment; only where there are some."""
 
@@ -62,24 +63,28 @@ def load(
     variables: Mapping[str, str] | None = None,
     environment: str | None = None,
     overrides: Mapping[str, Sequence[Override]] | None = None,
+    weights: Mapping[str, Applied] | None = None,
 ) -> Loaded:
     """Read, check and lower the files and directories. `vocabulary`: of the APIs that will serve them. `variables`
     (the process environment when left out) answers `env:` keys. `environment`: where files of formats belong that
-    don't say their environment. `overrides`: to lay over each environment. Raises DefinitionError with every
-    problem; nothing is stored by this."""
+    don't say their environment. `overrides`, `weights`: to lay over each environment. Raises DefinitionError with
+    every problem; nothing is stored by this."""
     report = Report()
     files = DiskFiles(paths, report)
     known = os.environ if variables is None else variables
-    return _Loading(files, known, vocabulary, report, environment, overrides).run()
+    return _Loading(files, known, vocabulary, report, environment, overrides, weights).run()
 
 
 def load_stored(
     sources: Mapping[str, bytes],
     vocabulary: Vocabulary,
     overrides: Mapping[str, Sequence[Override]] | None = None,
+    weights: Mapping[str, Applied] | None = None,
 ) -> Loaded:
     """The same from what an earlier `load` gave as `sources`."""
-    return _Loading(StoredFiles(sources), {}, vocabulary, Report(), overrides=overrides).run()
+    return _Loading(
+        StoredFiles(sources), {}, vocabulary, Report(), overrides=overrides, weights=weights
+    ).run()
 
 
 @contextmanager
@@ -109,6 +114,7 @@ class _Loading:
         report: Report,
         own_environment: str | None = None,
         overrides: Mapping[str, Sequence[Override]] | None = None,
+        weights: Mapping[str, Applied] | None = None,
     ) -> None:
         self.files = files
         self.own_environment = own_environment
@@ -121,6 +127,7 @@ class _Loading:
         self.referred: dict[str, bytes] = {}
         self.lists: list[MemberList] = []
         self.overrides = overrides or {}
+        self.weights = weights or {}
         self.unmet: dict[str, list[Unmet]] = {}
 
     def run(self) -> Loaded:
@@ -145,7 +152,7 @@ class _Loading:
             environments = [self.lower(*item) for item in parsed]
             self.report.raise_problems()
             given = (environments, self.keys.keys, self.report.warnings, self.stored(), self.lists)
-            over = {one.environment: laid(self.overrides.get(one.environment, ())) for one in environments}
+            over = {one.environment: self.laid(one.environment) for one in environments}
             return Loaded(*given, over, self.unmet)
 
     # -- reading
@@ -323,6 +330,7 @@ class _Loading:
         builder = Builder(id, identifiers(project, name, by_name), name)
         builder.recording = recording_of(project, name)
         builder.overriding = Overriding(self.overrides.get(id, ()))
+        builder.weights = self.weights.get(id, {})
         NativeLowering(project, name, builder, self.report).run()
         for known, source, parsed in sources:
             known.lower(parsed, source, builder, self.report)
@@ -341,6 +349,9 @@ class _Loading:
         if unmet := builder.overriding.unmet():
             self.unmet[id] = unmet
         return builder.finish()
+
+    def laid(self, id: str) -> str:
+        return laid_with(laid(self.overrides.get(id, ())), self.weights.get(id, {}))
 
     # -- the store's copy
 

@@ -18,7 +18,8 @@ DOCUMENT: Final = "experiments"
 DERIVED: Final = "experiments.derived"
 """The document of what sources say themselves, see `Derived`."""
 
-Exposure = Literal["served", "sent", "assigned"]
+Exposure = Literal["served", "sent", "assigned", "decided"]
+"""`decided`: what was decided for a unit, seen or not; for policies alone, never of an experiment."""
 MetricType = Literal["conversion", "count", "sum", "mean", "ratio"]
 Aggregate = Literal["count", "sum"]
 

@@ -32,8 +32,13 @@ from fanion.results.numbers import (
 )
 from fanion.results.statistics import Moments
 
-KINDS: Final = {"served": ("served",), "sent": ("exposure", "evaluation"), "assigned": ("assigned",)}
-"""The rows that are exposures. A `decision` is none: it says what a unit would get."""
+KINDS: Final = {
+    "served": ("served",),
+    "sent": ("exposure", "evaluation"),
+    "assigned": ("assigned",),
+    "decided": ("decision",),
+}
+"""The rows that are exposures. A `decision` is none of an experiment: it says what a unit would get."""
 PLACES: Final = 1024
 IN_PLAN: Final = "xor(id, hash(plan))"
 SORTED_MAX: Final = 8 << 20
@@ -101,7 +106,8 @@ class Known(NamedTuple):
 
 class Rows:
     """Experiments of one environment over a connection with the view `rows`. `lead_us`: how long before its
-    exposure a unit's events count from. `attribute`: what the units are divided by."""
+    exposure a unit's events count from. `attribute`: what the units are divided by; several: by
+    their texts joined by `_`, and by nothing where one is missing."""
 
     def __init__(
         self,
@@ -109,7 +115,7 @@ class Rows:
         environment: str,
         plans: Sequence[Plan],
         lead_us: int,
-        attribute: str | None = None,
+        attribute: str | tuple[str, ...] | None = None,
     ) -> None:
         self._connection = connection
         self._environment = environment
@@ -326,7 +332,9 @@ class Rows:
     def _segment(self) -> str:
         if self._attribute is None:
             return "NULL::VARCHAR"
-        return f"coalesce(json_extract_string(attributes, '{pointer(self._attribute)}'), '')"
+        if isinstance(self._attribute, tuple):
+            return " || '_' || ".join(map(_attribute, self._attribute))
+        return f"coalesce({_attribute(self._attribute)}, '')"
 
     def _cell(self, plan: Plan, segment: str | None, place: int, run: str) -> Cell:
         return Cell(segment, plan.variants[place], run)
@@ -406,6 +414,10 @@ class Rows:
             """,
             [self._environment, plan.flag, plan.start_us, _end(plan)],
         )
+
+
+def _attribute(name: str) -> str:
+    return f"json_extract_string(attributes, '{pointer(name)}')"
 
 
 def _quoted(text: str) -> str:

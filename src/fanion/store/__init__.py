@@ -13,6 +13,7 @@ revocations   revoked keys beside the store, so that no older copy revives one
 signing       the keys of trace tokens
 forgetting   members leave the lists, and what the file still shows of them
 verify        reading a store through; recovery puts its copy in place
+weights       weights that were applied to policies, by environment
 replacement   bundles compiled again from the same sources, in the place of others
 upgrade       bundles of an older format, compiled again
 """

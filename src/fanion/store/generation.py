@@ -3,7 +3,7 @@
 Named databases (LMDB; a key has at most 511 bytes):
 
     meta          "format" -> version; "current", "previous" -> sealed Manifest; "signing" -> sealed SigningKeys;
-                  "overrides" -> sealed Overrides
+                  "overrides" -> sealed Overrides; "weights" NUL environment -> sealed weights
     bundles       environment NUL publication -> bundle, zero-padded to one page so that LMDB keeps it on pages
                   of its own, 16-aligned; the manifest knows its true size
     api_keys      SHA-256 -> sealed origin byte + KeyRecord
@@ -72,7 +72,7 @@ class ListEntry(msgspec.Struct, frozen=True, array_like=True):
 
 class EnvironmentEntry(msgspec.Struct, frozen=True):
     """Where an environment's content lies: its publication, and its bundle's true size and xxh64. `overrides`: what
-    was laid over it (`fanion.model.override.laid`)."""
+    was laid over it (`fanion.model.weights.laid_with`)."""
 
     publication: int
     size: int

@@ -23,10 +23,11 @@ def replace_bundles(
     bundles: Mapping[str, bytes],
     overrides: Overrides | None = None,
     laid: Mapping[str, str] | None = None,
+    rows: Mapping[bytes, bytes] | None = None,
 ) -> int:
     """Environments of one publication under one of their own, whose number is returned; one transaction.
-    `overrides`: kept with it. `laid`: what lies over which bundle. The caller holds the lock of publishing, and
-    raises the word. Raises StoreError."""
+    `overrides`, `rows` of `meta`: kept with it. `laid`: what lies over which bundle. The caller holds the lock of
+    publishing, and raises the word. Raises StoreError."""
     with transactions.writing() as transaction:
         databases = transactions.databases
         current = transactions.current(transaction)
@@ -46,6 +47,8 @@ def replace_bundles(
         if overrides is not None:
             kept = layout.seal(OVERRIDES, msgspec.json.encode(overrides))
             transaction.put(OVERRIDES, kept, db=databases["meta"])
+        for key, value in (rows or {}).items():
+            transaction.put(key, value, db=databases["meta"])
     return number
 
 

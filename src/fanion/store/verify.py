@@ -23,6 +23,7 @@ from fanion.errors import StoreBusyError, StoreError, StoreMissingError, StoreVe
 from fanion.store import generation as layout
 from fanion.store.generation import DATABASES, PinnedGeneration, read_key, unseal
 from fanion.store.handles import Handles
+from fanion.store.weights import read_weights
 
 DATA_FILE = "data.mdb"
 CHILD_TIMEOUT_S = 600
@@ -137,6 +138,8 @@ def walk(directory: Path, *, deep: bool) -> None:
                 pinned.manifest = previous
                 _walk_generation(pinned, lists)
             pinned.overrides()
+            for name in pinned.environments():
+                read_weights(pinned, name)
             for name in ("key_sets", "definitions"):
                 for key, value in transaction.cursor(databases[name]):
                     unseal(bytes(key), bytes(value), name)

@@ -20,6 +20,7 @@ from fanion.model.layers import Layer
 from fanion.model.parts import Piece, PieceKind
 from fanion.model.program import Answer, Decision, Lowered, Node, Parameter, Slot, Source, Split
 from fanion.model.shape import NATIVE, ContextShape
+from fanion.model.weights import Applied
 
 USER: Final = "userId"
 ANONYMOUS: Final = "anonymousId"
@@ -58,6 +59,8 @@ class Builder:
         self.recording = Recording()
         """Which splits leave exposures."""
         self.overriding = Overriding()
+        self.weights: Applied = {}
+        """Applied by command, to be laid over the definitions'."""
         """What stands in a flag's place."""
         self.splits: list[Split] = []
         self.metrics: set[str] = set()

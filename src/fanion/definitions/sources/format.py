@@ -15,7 +15,9 @@ import msgspec
 
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.reading.report import Report
+from fanion.model.choice import KeyedWeights
 from fanion.model.definition import File
+from fanion.model.weights import PolicyPlan
 
 Exists = Callable[[str], bool]
 """Whether the publication can read a file of this name."""
@@ -42,6 +44,12 @@ def _unchanged(_before: Mapping[str, bytes], _after: Mapping[str, bytes]) -> tup
     return None
 
 
+def _without_policies(
+    _documents: Mapping[str, bytes], _keyed: Callable[[int], KeyedWeights | None]
+) -> dict[str, PolicyPlan]:
+    return {}
+
+
 class SourceFormat(msgspec.Struct, frozen=True):
     """`parse` returns whatever `lower` takes, or None when the file can't be used (then a problem is reported).
     `lower`, for each key: `Builder.taken` first (a clash is a problem), then a decision and `Builder.parameter`
@@ -50,6 +58,8 @@ class SourceFormat(msgspec.Struct, frozen=True):
     file needs a reference, or an environment that is named with it. `placed` may look which files there are.
     `roles`: the further files that a reference may, and those that it must, name. `changes` is given the documents
     that are served and those that are to be, and answers what is odd about the change and what it means, or None.
+    `policies` is given the documents that are served and what finds a decision's choice by weights, and answers the
+    policies whose weights may be applied by command; `lower` lays `Builder.weights`.
     """
 
     name: str
@@ -60,3 +70,6 @@ class SourceFormat(msgspec.Struct, frozen=True):
     roles: frozenset[str] = frozenset()
     required_roles: frozenset[str] = frozenset()
     changes: Callable[[Mapping[str, bytes], Mapping[str, bytes]], tuple[str, str] | None] = _unchanged
+    policies: Callable[[Mapping[str, bytes], Callable[[int], KeyedWeights | None]], dict[str, PolicyPlan]] = (
+        _without_policies
+    )

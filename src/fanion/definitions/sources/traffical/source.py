@@ -12,6 +12,7 @@ refuse is refused (`files`). The document is served as it is, so nothing of it i
     layers      one layer to a decision
     events      event definitions
     overriding  a bundle as overrides leave it
+    weighing    a bundle as applied weights leave it, and its policies for proposals
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from fanion.definitions.sources.traffical.events import read_events
 from fanion.definitions.sources.traffical.files import NAME, Bundle, Layer, Policy, PolicyState, Reader
 from fanion.definitions.sources.traffical.lowering import CONFIG, TrafficalLowering
 from fanion.definitions.sources.traffical.overriding import overridden
+from fanion.definitions.sources.traffical.weighing import plans, weighed
 from fanion.model.definition import Environment, File, Organisation, Project, SourceReference
 
 WEIGHTS: Final = "weights"
@@ -241,12 +243,17 @@ class _Checks:
 
 def lower(parsed: Parsed, source: SourceFile, builder: Builder, report: Report) -> None:
     """Add a bundle to an environment, of which it becomes the one Traffical source."""
-    bundle, config = parsed.bundle, parsed.config
+    bundle, config, states = parsed.bundle, parsed.config, parsed.states
+    if builder.weights:
+        changed, states = weighed(bundle, states, config, builder.weights, source.name, report)
+        if changed is not None:
+            config = changed
+            bundle = Reader(source.name, Report()).bundle(json.loads(config)) or bundle
     if builder.overriding:
         changed = overridden(bundle, config, builder.overriding)
         config = changed or config
         bundle = Reader(source.name, Report()).bundle(json.loads(config)) or bundle
-    TrafficalLowering(bundle, parsed.states, builder).run(source.name, report, config, parsed.events)
+    TrafficalLowering(bundle, states, builder).run(source.name, report, config, parsed.events)
 
 
 def changes(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> tuple[str, str] | None:
@@ -268,4 +275,5 @@ FORMAT = SourceFormat(
     placed=placed,
     roles=frozenset({WEIGHTS}),
     changes=changes,
+    policies=plans,
 )
