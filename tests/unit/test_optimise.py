@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
+import random
+import shutil
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from fanion import Evaluator, app
+from fanion.app import overriding
 from fanion.bundle.reader import BundleReader
 from fanion.cli import group
 from fanion.config import Config
 from fanion.definitions import load
+from fanion.definitions.sources.traffical.weighing import ranges
 from fanion.dialects import vocabulary
+from fanion.engine.evaluator import open_environment
+from fanion.model.weights import PolicyWeights
 from fanion.store.store import Store
 from fanion.store.weights import read_weights
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("duckdb")
 pytest.importorskip("scipy")
-
-import itertools
 
 from tests.unit.result_rows import Row, write_rows
 
@@ -73,11 +79,18 @@ def rows(kind: str = "exposure", attributes: dict[str, str] | None = None, units
     return [one | {"environment": ENVIRONMENT, "dialect": "traffical"} for one in made]
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Published once, with rows."""
+    folder = tmp_path_factory.mktemp("world")
+    write_rows(publish(folder), rows())
+    return folder
+
+
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    made = publish(tmp_path)
-    write_rows(made, rows())
-    return made
+def data(world: Path, tmp_path: Path) -> Path:
+    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "data"
 
 
 def optimise(data: Path, *arguments: str) -> Result:
@@ -134,7 +147,7 @@ def test_ranges_of_an_adaptive_policy_follow_what_is_applied(data: Path) -> None
     assert [high - low + 1 for low, high in spans] == pytest.approx([10_000 * made[n] for n in made], abs=1.5)
     assert spans[0][0] == 0
     assert spans[-1][1] == 9_999
-    assert all(one[1] + 1 == two[0] for one, two in itertools.pairwise(spans))
+    assert all(one[1] + 1 == two[0] for one, two in pairwise(spans))
     assert changed["version"] != config["version"]
     policy_of(changed, "pol_ad")["allocations"] = policy_of(config, "pol_ad")["allocations"]
     assert changed | {"version": config["version"]} == config
@@ -219,6 +232,16 @@ def test_clearing_serves_the_definitions_weights_again(data: Path) -> None:
     assert "no weights were applied" in str(again.exception)
 
 
+def test_inspect_names_what_was_applied_to_an_environment(data: Path) -> None:
+    asked = ["inspect", ENVIRONMENT, "--data", str(data)]
+    assert "applied weights" not in CliRunner().invoke(group, asked).output
+    proposed(data, "pol_ad", "--apply")
+    assert (
+        "applied weights of pol_ad: low 0.01, mid 0.01, high 0.98; since "
+        in CliRunner().invoke(group, asked).output
+    )
+
+
 def test_floor_and_holdout_are_those_of_the_last_time_unless_they_are_given(data: Path) -> None:
     proposed(data, "pol_ad", "--floor", "0.1", "--holdout", "0.2", "--apply")
     found = proposed(data, "pol_ad")
@@ -269,3 +292,94 @@ def test_the_evaluator_in_process_follows_without_a_restart(data: Path) -> None:
         proposed(data, "pol_ad", "--apply")
         assert before < 100
         assert high() > 350
+
+
+# -- without compiling
+
+
+def lay(data: Path, **policies: PolicyWeights) -> bytes:
+    """Applied as they are; the bundle that comes of it."""
+    with Store.open(data, write=True) as store:
+        app.lay_overrides(store, weigh=lambda _, applied: {**applied, **policies})
+    return served(data)[1]
+
+
+def edge(first: float, at: float = 1e9, **entities: float) -> PolicyWeights:
+    def three(one: float) -> tuple[float, ...]:
+        return one, round(0.9 - one, 6), 0.1
+
+    own = {entity: three(one) for entity, one in entities.items()}
+    return PolicyWeights(("v2", "v0", "v1"), three(first), own, at)
+
+
+def refuse(*_: object) -> NoReturn:
+    raise AssertionError("it was compiled")
+
+
+def test_edge_weights_are_put_into_the_bundle_and_answer_as_if_it_were_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [edge(0.1), edge(0.2, p1=0.3, neu=0.4), edge(0.3, p1=0.2, neu=0.5, ähnlich=0.1, zz=0.7)]
+    homes = [tmp_path / "put", tmp_path / "compiled"]
+    for home in homes:
+        home.mkdir()
+        publish(home)
+    sizes = []
+    for step in steps:
+        with monkeypatch.context() as patched:
+            patched.setattr(overriding, "compile_stored", refuse)
+            put = lay(homes[0] / "data", pol_edge=step)
+        with monkeypatch.context() as patched:
+            patched.setattr(overriding, "grafted", lambda *_: None)
+            compiled = lay(homes[1] / "data", pol_edge=step)
+        open_environment(ENVIRONMENT, put).close()
+        assert BundleReader(put).program() == BundleReader(compiled).program()
+        assert BundleReader(put).tables() == BundleReader(compiled).tables()
+        sizes.append(len(put))
+    for at in range(20):
+        again = lay(homes[0] / "data", pol_edge=msgspec.structs.replace(steps[-1], at=1e9 + at))
+        assert len(again) < sizes[-1] + 2_000
+
+
+def test_an_entity_that_goes_back_to_the_definitions_has_the_bundle_compiled(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(data, pol_edge=edge(0.2, p1=0.3, neu=0.4))
+    found = lay(data, pol_edge=edge(0.2, p1=0.3))
+    with monkeypatch.context() as patched:
+        patched.setattr(overriding, "grafted", lambda *_: None)
+        lay(data, pol_edge=edge(0.5, p1=0.3))
+        compiled = lay(data, pol_edge=edge(0.2, p1=0.3))
+    assert found == compiled
+
+
+def test_an_override_of_a_policy_lies_over_its_applied_weights(data: Path) -> None:
+    proposed(data, "pol_ad", "--apply")
+    before = served(data)
+    done = CliRunner().invoke(group, ["override", "set", ENVIRONMENT, "pol_ad", "low", "--data", str(data)])
+    assert done.exit_code == 0, done.output
+    assert [one["bucketRange"] for one in policy_of(served(data)[0], "pol_ad")["allocations"]] == [[0, 9_999]]
+    assert lay(data, pol_edge=edge(0.2)) != before[1]
+    assert [one["bucketRange"] for one in policy_of(served(data)[0], "pol_ad")["allocations"]] == [[0, 9_999]]
+    assert (
+        CliRunner().invoke(group, ["override", "clear", ENVIRONMENT, "pol_ad", "--data", str(data)]).exit_code
+        == 0
+    )
+    assert served(data)[0] == before[0]
+
+
+def test_ranges_fill_the_old_ones_place_whatever_the_weights() -> None:
+    draw = random.Random(5)
+    for _ in range(2_000):
+        count = draw.randrange(2, 9)
+        ends = sorted(draw.sample(range(1, 60), count))
+        low = draw.randrange(100)
+        spans = [(low + start, low + end - 1) for start, end in pairwise([0, *ends])]
+        draw.shuffle(spans)
+        weights = [draw.choice([0.0, draw.random(), draw.random() ** 8]) for _ in spans]
+        weights[0] += 1e-6
+        made = sorted(ranges(spans, weights))
+        assert made[0][0] == low
+        assert made[-1][1] == low + ends[-1] - 1
+        assert all(one[1] + 1 == two[0] for one, two in pairwise(made))
+        assert all(one[0] <= one[1] for one in made)

@@ -3,8 +3,9 @@
 Supervisor: data directory checked and locked -> store read through in a child and closed again -> port -> fork.
 What a worker is made of stands in `fanion.process.worker`. Nothing that LMDB or the journal opens crosses a fork.
 
-`compiling` makes bundles of definitions, `publishing` stores them, `overriding` lays overrides over them. This
-package and the command line alone may import every part. What APIs there are is found in `fanion.dialects`.
+`compiling` makes bundles of definitions, `publishing` stores them, `overriding` lays overrides and weights over
+them, `weighing` puts weights into bundles. This package and the command line alone may import every part. What APIs
+there are is found in `fanion.dialects`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from fanion.app.compiling import compile_stored
+from fanion.app.weighing import grafted
 from fanion.clock.keeper import look_at
 from fanion.model.override import Overrides, laid
 from fanion.model.weights import Applied, laid_with
@@ -57,8 +58,8 @@ def _kept(_: str, applied: Applied) -> Applied:
 def lay_overrides(
     store: Store, change: Change = _as_it_is, check: Check = _unchecked, weigh: Weigh = _kept
 ) -> Laid:
-    """Makes the changes, and compiles every environment that isn't as its overrides and weights say; seen at once.
-    Raises StoreError, and what `check` does."""
+    """Makes the changes, and compiles every environment that isn't as its overrides and weights say, but for
+    weights that can be put into its bundle; seen at once. Raises StoreError, and what `check` does."""
     with store.transactions.publishing():
         found = lay_locked(store, change, check, weigh)
         if found.generation is not None:
@@ -80,17 +81,26 @@ def lay_locked(
         held = {name: read_weights(pinned, name) for name in entries}
         weights = {name: weigh(name, applied) for name, applied in held.items()}
         lying = {name: laid_with(laid(wanted.of(name, now)), weights[name]) for name in entries}
-        stale = [name for name in sorted(entries) if entries[name].overrides != lying[name]]
+        grafts = {
+            name: bundle
+            for name in sorted(entries)
+            if weights[name] != held[name]
+            and entries[name].overrides == laid_with(laid(wanted.of(name, now)), held[name])
+            and (bundle := grafted(bytes(pinned.bundle(name) or b""), held[name], weights[name])) is not None
+        }
+        stale = [
+            name for name in sorted(entries) if entries[name].overrides != lying[name] and name not in grafts
+        ]
         groups: dict[int, list[str]] = {}
         for name in stale:
             groups.setdefault(entries[name].publication, []).append(name)
         sources = {publication: pinned.definitions(names[0]) for publication, names in groups.items()}
     finally:
         pinned.release()
-    if not stale and wanted == before:
+    if not stale and not grafts and wanted == before:
         return Laid(None, {})
     unmet: dict[str, list[Unmet]] = {}
-    made: list[tuple[int, dict[str, bytes]]] = []
+    made = [(entries[name].publication, {name: bundle}) for name, bundle in grafts.items()]
     for publication, names in groups.items():
         over = {name: wanted.of(name, now) for name in names}
         found = compile_stored(sources[publication], over, unmet, {name: weights[name] for name in names})

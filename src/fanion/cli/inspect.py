@@ -11,10 +11,13 @@ from fanion.bundle.format import Section
 from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, open_store, print_table
 from fanion.cli.text import echo
+from fanion.cli.times import moment
 from fanion.engine.evaluator import open_environment
 from fanion.errors import StoreError
 from fanion.model.program import DecisionVariant, Test
+from fanion.model.weights import PolicyWeights
 from fanion.store.generation import PinnedGeneration
+from fanion.store.weights import read_weights
 
 
 @click.command()
@@ -23,6 +26,8 @@ from fanion.store.generation import PinnedGeneration
 @click.argument("flag", required=False)
 def command(data: Path, environment: str | None, flag: str | None) -> None:
     """Show what the store holds; with ENVIRONMENT its bundle; with FLAG that flag's program, node by node.
+
+    With ENVIRONMENT also the weights that `fanion optimise` applied.
 
     Behind a flag's program stands what each API answers at each outcome, as JSON without what only a request adds:
     a Red Pennon trace, which is issued with every answer, ends in "...".
@@ -38,10 +43,21 @@ def command(data: Path, environment: str | None, flag: str | None) -> None:
                 buffer = find_bundle(pinned, environment)
                 if flag is None:
                     _show_bundle(BundleReader(buffer), len(buffer))
+                    for policy, weights in sorted(read_weights(pinned, environment).items()):
+                        echo(f"applied weights of {policy}: {_weights(weights)}")
                 else:
                     _show_flag(BundleReader(buffer), flag)
         finally:
             pinned.release()
+
+
+def _weights(weights: PolicyWeights) -> str:
+    shares = ", ".join(
+        f"{name} {share:g}" for name, share in zip(weights.allocations, weights.everyone, strict=True)
+    )
+    own = f"; {len(weights.entities):,} entities have their own" if weights.entities else ""
+    by = f" by {weights.by}" if weights.by else ""
+    return f"{shares}{own}; since {moment(weights.at)}{by}, for {weights.reward}"
 
 
 def find_bundle(pinned: PinnedGeneration, environment: str) -> bytes:

@@ -131,10 +131,7 @@ def _first(*given: float | None) -> float:
 
 def _find(store: Store, policy: str, environment: str | None) -> tuple[str, PolicyPlan, Applied]:
     """The environment, the policy and what was applied there. Raises StoreError, RowsError."""
-    from fanion.bundle.nodes import read_decision
-    from fanion.bundle.reader import BundleReader
-    from fanion.definitions import formats
-    from fanion.model.choice import KeyedWeights
+    from fanion.app.weighing import policy_plans
     from fanion.store.weights import read_weights
 
     known: set[str] = set()
@@ -147,18 +144,10 @@ def _find(store: Store, policy: str, environment: str | None) -> tuple[str, Poli
                 f"there is no environment {environment}; there are: {', '.join(names) or 'none yet'}"
             )
         for name in names if environment is None else (environment,):
-            reader = BundleReader(bytes(pinned.bundle(name) or b""))
-
-            def keyed(decision: int, reader: BundleReader = reader) -> KeyedWeights | None:
-                nodes = read_decision(reader, decision).nodes
-                return next((node for node in nodes if isinstance(node, KeyedWeights)), None)
-
-            documents = dict(reader.documents())
-            for source in formats().values():
-                plans = source.policies(documents, keyed)
-                known |= plans.keys()
-                if policy in plans:
-                    found.append((name, plans[policy], read_weights(pinned, name)))
+            plans = policy_plans(bytes(pinned.bundle(name) or b""))
+            known |= plans.keys()
+            if policy in plans:
+                found.append((name, plans[policy], read_weights(pinned, name)))
     finally:
         pinned.release()
     if not found:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -29,6 +30,11 @@ class PolicyWeights(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether the policy still has these allocations, and no others."""
         return len(allocations) == len(self.allocations) and set(allocations) == set(self.allocations)
 
+    @property
+    def noted(self) -> str:
+        """`at` as an ISO 8601 time."""
+        return datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
     def ordered(self, weights: Sequence[float], allocations: Sequence[str]) -> list[float]:
         """Weights of this, in the policy's order."""
         by_name = dict(zip(self.allocations, weights, strict=True))
@@ -41,7 +47,8 @@ Applied: TypeAlias = Mapping[str, PolicyWeights]
 
 class PolicyPlan(msgspec.Struct, frozen=True):
     """A policy as whoever proposes weights reads it. `current`: what is served, of everyone and by entity. `draws`:
-    what the weights become. `refused`: why nothing can be proposed."""
+    what the weights become. `refused`: why nothing can be proposed. `literal`: what
+    ends the input of its draw's hash, where nobody but the server draws."""
 
     policy: str
     allocations: tuple[str, ...]
@@ -50,6 +57,7 @@ class PolicyPlan(msgspec.Struct, frozen=True):
     entities: dict[str, tuple[float, ...]] = {}
     entity_keys: tuple[str, ...] = ()
     refused: str = ""
+    literal: str = ""
 
 
 def laid_with(overrides: str, applied: Applied) -> str:

@@ -5,7 +5,7 @@ compiled, never by a worker, whose bundles have them.
 
 Decision, 2026-11: no table of their own, which a store of an older Fanion hadn't, and no look-up when something
 is answered: the bundle has the vectors already, and the document that clients decide by has to say the same. The
-price: applying compiles the environment again, beside whoever serves.
+price: applying writes the whole bundle, and compiles the environment where that document changes.
 """
 
 from __future__ import annotations

@@ -32,6 +32,11 @@ were missing."""
 LITERAL = PieceKind.LITERAL
 
 
+def draw_end(policy: str) -> str:
+    """What ends the seed of a policy's draws, the literal after the unit."""
+    return f":{policy}"
+
+
 def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
@@ -245,7 +250,7 @@ class LayerLowering:
             *key,
             Piece(LITERAL, ":"),
             Piece(PieceKind.TEXT, slot=unit),
-            Piece(LITERAL, f":{policy.head.id}"),
+            Piece(LITERAL, draw_end(policy.head.id)),
         )
         code.hash(HashKind.SHA256, seed, Reduction.UNIT53, 0, weighed, following)
         code.place(weighed)

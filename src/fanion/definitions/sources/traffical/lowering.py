@@ -25,6 +25,7 @@ from fanion.definitions.sources.traffical.layers import (
     EntityWeights,
     LayerLowering,
     Surroundings,
+    draw_end,
     json_text,
 )
 from fanion.model.layers import Arm
@@ -214,7 +215,7 @@ class TrafficalLowering:
             *key,
             Piece(LITERAL, ":"),
             Piece(PieceKind.TEXT, slot=unit),
-            Piece(LITERAL, f":{policy.head.id}"),
+            Piece(LITERAL, draw_end(policy.head.id)),
         )
         code: Assembler[None] = Assembler()
         weighed, error = code.label(), code.label()

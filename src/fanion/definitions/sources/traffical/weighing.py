@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +25,7 @@ from fanion.definitions.sources.traffical.files import (
     PolicyState,
     Reader,
 )
+from fanion.definitions.sources.traffical.layers import draw_end
 from fanion.definitions.sources.traffical.lowering import CONFIG, RECORD, Record
 from fanion.model.choice import KeyedWeights
 from fanion.model.weights import Applied, PolicyPlan, PolicyWeights
@@ -123,7 +123,7 @@ def ranges(spans: Sequence[tuple[int, int]], weights: Sequence[float]) -> list[t
 
 def _state(weights: PolicyWeights, names: list[str], before: PolicyState | None) -> PolicyState:
     """What was applied; entities that nothing was applied to keep what the definitions say."""
-    at = datetime.fromtimestamp(weights.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = weights.noted
     entities = {} if before is None else dict(before.entities)
     for entity, own in weights.entities.items():
         entities[entity] = EntityWeights(weights.ordered(own, names), at)
@@ -151,8 +151,10 @@ def plans(documents: Mapping[str, bytes], keyed: Keyed) -> dict[str, PolicyPlan]
         return {}
     bundle = Reader(CONFIG, Report()).bundle(json.loads(config))
     edges = msgspec.json.decode(record, type=Record).edges
+    policies = [one for layer in bundle.layers for one in layer.policies] if bundle else []
+    elsewhere = {policy.head.id for policy in policies if policy.mode != "edge"}
     found: dict[str, PolicyPlan] = {}
-    for policy in (one for layer in bundle.layers for one in layer.policies) if bundle else ():
+    for policy in policies:
         id, names = policy.head.id, tuple(one.identity for one in policy.allocations)
         if id in found:
             continue
@@ -176,6 +178,7 @@ def plans(documents: Mapping[str, bytes], keyed: Keyed) -> dict[str, PolicyPlan]
             entities=own,
             entity_keys=() if entity is None or not policy.mode else tuple(entity.entity_keys),
             refused=refusal(policy),
+            literal=draw_end(id) if id not in elsewhere else "",
         )
     return found
 
