@@ -50,11 +50,16 @@ def clock_path(directory: Path) -> Path:
     return directory / FOLDER / NAME
 
 
+_decode = msgspec.json.Decoder(Belief).decode
+"""Made here, not with the first call: the library builds what it knows of a type once, and two threads that both
+begin with it read it half built, which ends the process."""
+
+
 def decode(data: bytes) -> Belief | None:
     """A belief out of the file's bytes: a line with the checksum of the next, which is JSON. None: not one."""
     checksum, _, body = data.partition(b"\n")
     try:
-        found = msgspec.json.decode(body, type=Belief)
+        found = _decode(body)
     except msgspec.MsgspecError:
         return None
     return found if checksum == b"%08x" % zlib.crc32(body) and found.eras else None

@@ -46,11 +46,14 @@ class Gaps(msgspec.Struct):
             self.last = [*self.last[-NAMED_MAX + 1 :], gap]
 
 
+_decode = msgspec.json.Decoder(Gaps).decode  # once, as threads read too
+
+
 def load_gaps(storage: Storage, directory: Path, name: str) -> Gaps:
     """Of the journal in `directory`. Raises JournalError."""
     path = _path(directory, name)
     try:
-        return msgspec.json.decode(read_file(storage, path), type=Gaps)
+        return _decode(read_file(storage, path))
     except FileNotFoundError:
         return Gaps()
     except msgspec.DecodeError as error:

@@ -363,6 +363,9 @@ def segment_limits(segments: list[Segment], end: int) -> list[int]:
     return limits[::-1]
 
 
+_decode_checkpoint = msgspec.json.Decoder(Checkpoint).decode  # once, as threads read too
+
+
 def load_checkpoint(storage: Storage, directory: Path, name: str) -> Checkpoint:
     """A registered reader's last commit; an empty one when it never committed."""
     path = directory / READERS_DIRECTORY / f"{name}.json"
@@ -371,7 +374,7 @@ def load_checkpoint(storage: Storage, directory: Path, name: str) -> Checkpoint:
     except FileNotFoundError:
         return Checkpoint()
     try:
-        return msgspec.json.decode(storage.pread(fd, storage.size(fd), 0), type=Checkpoint)
+        return _decode_checkpoint(storage.pread(fd, storage.size(fd), 0))
     except msgspec.DecodeError as error:
         raise JournalError(
             f"{path}: not a checkpoint: {error}; restore it or remove it to read all again"

@@ -75,13 +75,16 @@ def read_seal(source: Source, header: SegmentHeader) -> Seal | None:
     return Seal(*fields)
 
 
+_decode_index = msgspec.msgpack.Decoder(list[Entry]).decode  # once, as threads read too
+
+
 def read_index(source: Source, header: SegmentHeader, seal: Seal) -> list[Entry]:
     """The footer's entries; empty when the footer doesn't verify."""
     data = source.read(seal.index_offset, source.size - seal.index_offset)
     record = journal_format.read_record(data, 0, header.salt)
     if record is None or record[0] != KIND_INDEX:
         return []
-    return msgspec.msgpack.decode(data[record[4] : record[4] + record[5]], type=list[Entry])
+    return _decode_index(data[record[4] : record[4] + record[5]])
 
 
 def build_index(source: Source, header: SegmentHeader, limit: int) -> tuple[Seal, list[Entry]] | None:
