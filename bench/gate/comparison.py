@@ -26,7 +26,18 @@ GREW_SHOWN = 6
 WHEELS = ("msgspec", "lmdb", "xxhash", "google-re2", "zstandard", "uvloop", "granian")
 PROCESSOR = ("sse4_2", "avx", "avx2")
 """What libc chooses its code by, as far as Valgrind shows it to a program."""
-GROUPS = ("traffical", "feather", "stitchd", "core", "redpennon", "ofrep", "rsgi", "journal", "rows")
+GROUPS = (
+    "traffical",
+    "feather",
+    "stitchd",
+    "core",
+    "redpennon",
+    "ofrep",
+    "rsgi",
+    "journal",
+    "rows",
+    "splits",
+)
 """The groups of rows, the longest first: two run at a time."""
 
 Rows = dict[str, Any]

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench import bench_expression, exposures
 from bench.gate import worlds
 from fanion import app
+from fanion._core.exposures import MarkTable, Recorder
 from fanion.auth.limiter import Limiter
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config, Server, Store
@@ -58,6 +60,49 @@ class Core:
 
     def fifty(self, keys: list[str]) -> bytes:
         return self.bundle.ask(*CONTEXT).put_map(self.table, keys, False, b"{", b"}")
+
+
+class Computed:
+    """A rule of flagd's format that is computed, and the same as branches."""
+
+    def __init__(self) -> None:
+        self.bundle = bench_expression.opened("two conditions")
+
+    def ask(self, *, plain: bool = False) -> int:
+        """From a dict to the outcome's number."""
+        context = bench_expression.CONTEXT
+        return self.bundle.ask(context.members, context.attributes, ()).evaluate(0 if plain else 1)[0]
+
+
+class Recorded:
+    """An environment whose splits are recorded, asked for one unit again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.marks = MarkTable(str(folder / "marks"), 1 << 12)
+        self.recorder = Recorder(self.marks)
+        settings = JournalSettings(raise_priority=False, reserve_bytes=0, compress=False)
+        self.journal = JournalWriter.open(folder, settings, self.loop)
+        self.journal.lend(self.recorder.lend)
+        made = exposures.worlds(folder).values()
+        (self.bundle,) = [one for one in made if one.table("feather") >= 0]
+        self.table = self.bundle.table("feather")
+        (feather,) = [dialect for dialect in served() if dialect.name == "feather"]
+        assert feather.units is not None
+        places = feather.units(self.bundle)
+        told: dict[str, Any] = {"assigned": False, "anonymous": False, "carried": None}
+        self.bundle.expose(self.table, self.recorder, "feather", places, **told)
+
+    def ask(self) -> Any:
+        return exposures.feather(self.bundle, self.table, "user_123")
+
+    def counts(self) -> dict[str, int]:
+        return self.recorder.counts()
+
+    def close(self) -> None:
+        self.journal.close()
+        self.marks.close()
+        self.loop.close()
 
 
 class StandIn:

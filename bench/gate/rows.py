@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.gate import worlds
-from bench.gate.entry import CONTEXT, OTHER, Core, Log, Run, Served, ServedByRsgi
+from bench.gate.entry import CONTEXT, OTHER, Computed, Core, Log, Recorded, Run, Served, ServedByRsgi
 
 Row = Callable[[int], Run]
 Rows = dict[str, Row]
@@ -133,6 +133,23 @@ def columns() -> Iterator[Rows]:
         yield rows
 
 
+@contextmanager
+def splits() -> Iterator[Rows]:
+    """Splits beyond the plain kernel: a condition that must be computed, and one whose exposures are recorded."""
+    computed = Computed()
+    assert computed.ask() == computed.ask(plain=True) == 0
+    with tempfile.TemporaryDirectory() as name:
+        recorded = Recorded(Path(name))
+        assert recorded.ask() != b"{}"
+        assert recorded.counts()["served"] == 1
+        yield {
+            "computed slot": partial(repeated, computed.ask),
+            "exposure of today": partial(repeated, recorded.ask),
+        }
+        assert recorded.counts()["served"] == 1
+        recorded.close()
+
+
 GROUPS = {
     "core": core,
     "feather": partial(endpoints, "feather"),
@@ -143,5 +160,6 @@ GROUPS = {
     "rsgi": rsgi,
     "journal": journal,
     "rows": columns,
+    "splits": splits,
 }
 """A process each."""
