@@ -33,6 +33,12 @@ class FakeResults:
             raise self.error
         return self.answer
 
+    async def usage(self, environment: str, flag: str, **given: Any) -> bytes:
+        self.asked.append((environment, flag, given))
+        if self.error is not None:
+            raise self.error
+        return b'{"usage":[]}'
+
 
 def caller(organisation: dict[str, Any] | None = None) -> tuple[Caller, FakeResults]:
     asked = make_caller(organisation=organisation)
@@ -268,3 +274,54 @@ def test_units_can_be_divided_by_an_attribute_of_any_name(name: str) -> None:
     document = msgspec.json.encode({name: "this", "another": "that", "a": {"b": "inner"}}).decode()
     asked = f"SELECT json_extract_string(document, '{pointer(name)}') FROM (SELECT ?::JSON AS document)"
     assert duckdb.connect().execute(asked, [document]).fetchone() == ("this",)
+
+
+# -- usage
+
+USAGE = "/fanion/v1/flags/a%20b/usage"
+
+
+@pytest.mark.parametrize("key", [KEY, READER])
+def test_a_server_key_reads_the_usage_of_its_environments_flags(key: bytes) -> None:
+    asked, results = caller()
+    answer = asked.call("GET", f"{USAGE}?by=hour&days=400", key=key)
+    assert (answer.status, answer.body) == (200, b'{"usage":[]}')
+    assert asked.call("GET", f"/neutral{USAGE}", key=key).status == 200
+    assert results.asked == [
+        ("production", "a b", {"by": "hour", "days": 400}),
+        ("production", "a b", {"by": "day", "days": 30}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "query", ["by=week", "by=", "days=0", "days=401", "days=-1", "days=1.5", "days=x", "from=1", "by=day&by"]
+)
+def test_a_query_of_usage_that_is_not_understood_is_refused(query: str) -> None:
+    asked, results = caller()
+    assert asked.call("GET", f"{USAGE}?{query}", key=KEY).status == 400
+    assert results.asked == []
+
+
+def test_usage_is_as_closed_as_results_are_and_later_where_there_is_none_now() -> None:
+    asked, results = caller()
+    for key, status in ((CLIENT, 403), (OTHER_SCOPE, 403), (b"nobody", 401), (None, 401)):
+        assert asked.call("GET", USAGE, key=key).status == status
+    assert results.asked == []
+    results.error = RowsError("no rows")
+    assert asked.call("GET", USAGE, key=KEY).status == 503
+    assert asked.call("POST", USAGE, key=KEY).status == 405
+
+
+def test_the_usage_that_a_process_answers_is_what_the_command_prints(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    from fanion.results.usage import usage
+    from tests.unit.result_rows import write_rows
+
+    at = 1_772_323_200_000_000
+    seen = {"kind": "evaluation", "flag": "copy", "unit": "u", "variant": "a", "event_at": at}
+    write_rows(tmp_path, [seen, seen | {"environment": "env_f"}])
+    results = Results(tmp_path, Config())
+    answer = asyncio.run(results.usage("env_e", "copy", by="day", days=30))
+    counted = usage(tmp_path, environment="env_e", flag="copy")
+    assert [one.events for one in counted] == [1]
+    assert answer == msgspec.json.encode({"usage": counted})

@@ -16,13 +16,13 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from fanion.config import Config
 from fanion.errors import RowsError
-from fanion.results.question import UNKNOWN, Question
+from fanion.results.question import UNKNOWN, Question, UsageQuestion
 
 log = logging.getLogger("fanion.results")
 
@@ -45,8 +45,8 @@ class Results:
         self._map_bytes = config.store.map_bytes
         self._lead_us = round(config.results.lead_s * 1e6)
         self._turn = asyncio.Lock()
-        self._asked: dict[Question, asyncio.Task[bytes | None]] = {}
-        self._kept: dict[Question, tuple[float, bytes | None]] = {}
+        self._asked: dict[Question | UsageQuestion, asyncio.Task[bytes | None]] = {}
+        self._kept: dict[Question | UsageQuestion, tuple[float, bytes | None]] = {}
 
     def close(self) -> None:
         for task in self._asked.values():
@@ -66,19 +66,28 @@ class Results:
             attribute,
             daily,
         )
+        return await self._answer(question)
+
+    async def usage(self, environment: str, flag: str, /, *, by: Literal["day", "hour"], days: int) -> bytes:
+        """The same of a flag's usage."""
+        answer = await self._answer(UsageQuestion(self._directory, environment, flag, by, days))
+        assert answer is not None, "there is always usage, if of nothing"
+        return answer
+
+    async def _answer(self, question: Question | UsageQuestion) -> bytes | None:
         made_at, answer = self._kept.get(question, (0.0, None))
         if made_at and time.monotonic() - made_at < KEPT_S:
             return answer
         task = self._asked.get(question)
         if task is None:
-            own = sum(one.environment == environment for one in self._asked)
+            own = sum(one.environment == question.environment for one in self._asked)
             if len(self._asked) > WAITING_MAX or own >= OWN_MAX:
                 raise RowsError("too many questions are being answered; ask again later")
             task = self._asked[question] = asyncio.create_task(self._bounded(question))
             task.add_done_callback(lambda _: self._asked.pop(question, None))
         return await asyncio.shield(task)  # who asked first may leave, and others wait for the same
 
-    async def _bounded(self, question: Question) -> bytes | None:
+    async def _bounded(self, question: Question | UsageQuestion) -> bytes | None:
         try:
             async with asyncio.timeout(QUESTION_TIMEOUT_S), self._turn:
                 answer = await self._run(question)
@@ -91,7 +100,7 @@ class Results:
         self._kept[question] = time.monotonic(), answer
         return answer
 
-    async def _run(self, question: Question) -> bytes | None:
+    async def _run(self, question: Question | UsageQuestion) -> bytes | None:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -124,8 +133,9 @@ class Results:
         return answer
 
 
-def _refused(question: Question, why: str) -> RowsError:
-    log.error("results can't be computed", extra={"experiment": question.experiment, "reason": why})
+def _refused(question: Question | UsageQuestion, why: str) -> RowsError:
+    named = {"experiment": question.experiment} if isinstance(question, Question) else {"flag": question.flag}
+    log.error("results can't be computed", extra=named | {"reason": why})
     return RowsError("the results can't be computed now; the server's log says why")
 
 

@@ -1,8 +1,9 @@
-"""A question about an experiment, as it is handed to the process that answers it; light, as servers import it."""
+"""A question about an experiment or a flag's usage, as it is handed to the process that answers it; light, as
+servers import it."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,7 +13,7 @@ CPU_S_MAX: Final = 120
 """Seconds of all cores together."""
 
 
-class Question(msgspec.Struct, frozen=True, order=True):
+class Question(msgspec.Struct, frozen=True, tag="experiment"):
     """Hashable, so that those who ask the same at once can be told the same."""
 
     directory: str
@@ -23,3 +24,13 @@ class Question(msgspec.Struct, frozen=True, order=True):
     complete: bool = False
     attribute: str | None = None
     daily: bool = False
+
+
+class UsageQuestion(msgspec.Struct, frozen=True, tag="usage"):
+    """Of a flag: `fanion.results.usage`."""
+
+    directory: str
+    environment: str
+    flag: str
+    by: Literal["day", "hour"]
+    days: int

@@ -7,5 +7,6 @@ served     what the endpoint keeps at hand of one environment
 schema     bodies: the quick check, the decoders, where a refused event is wrong
 events     taking a batch: each event by itself, each id once
 results    what an experiment came to
+usage      how often a flag was asked for
 canonical  what its events mean
 """

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from fanion.dialects.neutral.envelope import OK
-from fanion.dialects.neutral.served import Gate, served
+from fanion.dialects.neutral.served import Gate, Served, served
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.reply import Headers, Reply
@@ -27,17 +27,7 @@ def results(services: Services) -> Handler:
     def handler(
         snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers
     ) -> Awaitable[Reply]:
-        if record.kind != "server":
-            raise Fault(FaultKind.FORBIDDEN, "Only a server key reads results.")
-        at = served(snapshot, record)
-        gate.reads(at.terms)
-        try:
-            key = unquote_to_bytes(tail).decode()
-            given = dict(
-                parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=bool(body), errors="strict")
-            )
-        except ValueError:
-            raise Fault(FaultKind.INVALID_SHAPE, "The path or the query is not UTF-8 text.") from None
+        at, key, given = asked(gate, snapshot, record, body, tail, "results")
         for name, value in given.items():
             if name not in NAMES or (name in FLAGS and value not in ("true", "false")):
                 raise Fault(
@@ -52,6 +42,22 @@ def results(services: Services) -> Handler:
         return _answer(services.results, record.environment, key, attribute, chosen)
 
     return handler
+
+
+def asked(
+    gate: Gate, snapshot: Snapshot, record: KeyRecord, query: bytes, tail: bytes, what: str
+) -> tuple[Served, str, dict[str, str]]:
+    """The environment, the key in the path and the query, of who may read. Raises Fault."""
+    if record.kind != "server":
+        raise Fault(FaultKind.FORBIDDEN, f"Only a server key reads {what}.")
+    at = served(snapshot, record)
+    gate.reads(at.terms)
+    try:
+        key = unquote_to_bytes(tail).decode()
+        given = parse_qsl(query.decode(), keep_blank_values=True, strict_parsing=bool(query), errors="strict")
+    except ValueError:
+        raise Fault(FaultKind.INVALID_SHAPE, "The path or the query is not UTF-8 text.") from None
+    return at, key, dict(given)
 
 
 async def _answer(

@@ -12,6 +12,7 @@ from fanion.dialects.neutral.events import take_events
 from fanion.dialects.neutral.results import results
 from fanion.dialects.neutral.schema import Schema
 from fanion.dialects.neutral.served import bind
+from fanion.dialects.neutral.usage import usage
 from fanion.dialects.neutral.words import NAME
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, folded
 from fanion.dialects.wire.dialect import Dialect
@@ -22,6 +23,7 @@ from fanion.dialects.wire.services import Services
 
 PATH: Final = b"/fanion/v1/events"
 EXPERIMENTS: Final = b"/fanion/v1/experiments/"
+FLAGS: Final = b"/fanion/v1/flags/"
 
 DEMO: Final = (
     "curl -s {url}/fanion/v1/events -H 'Authorization: Bearer neutral_demo_client' "
@@ -41,9 +43,11 @@ def routes(services: Services) -> list[Route]:
         scan=Scan.LATER,
     )
     read = Endpoint("results", results(services), scope="results:read", query=True)
+    counted = Endpoint("usage", usage(services), scope="results:read", query=True)
     return [
         Route(PATH, {"POST": events}),
         Route(EXPERIMENTS, {"GET": read}, prefix=True, rest=b"/results"),
+        Route(FLAGS, {"GET": counted}, prefix=True, rest=b"/usage"),
     ]
 
 

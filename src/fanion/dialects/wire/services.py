@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from fanion._core.list_block import ListReader
 from fanion._core.window import Reservation
@@ -142,6 +142,9 @@ class Results(Protocol):
         """The answer as JSON; None where the environment has no such experiment. RowsError where none can be given
         now."""
 
+    async def usage(self, environment: str, flag: str, /, *, by: Literal["day", "hour"], days: int) -> bytes:
+        """How often a flag was asked for, as JSON. RowsError as above."""
+
 
 class NoResults:
     """Where nobody computes any."""
@@ -150,6 +153,9 @@ class NoResults:
         self, environment: str, experiment: str, /, *, attribute: str | None, complete: bool, daily: bool
     ) -> bytes | None:
         raise RowsError("results are not computed here")
+
+    async def usage(self, environment: str, flag: str, /, *, by: Literal["day", "hour"], days: int) -> bytes:
+        raise RowsError("usage is not computed here")
 
 
 class Limiter(Protocol):

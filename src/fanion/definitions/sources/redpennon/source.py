@@ -1,4 +1,5 @@
-"""Red Pennon's features as a definition source: `features` (what a file says), `checks`, `lowering`."""
+"""Red Pennon's features as a definition source: `features` (what a file says), `checks`, `lowering`,
+`experiments`."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ refuse is refused (`files`). The document is served as it is, so nothing of it i
     lowering    the whole bundle: layers, parameters, edge policies
     layers      one layer to a decision
     events      event definitions
+    experiments what experiment a policy is by itself
     overriding  a bundle as overrides leave it
     weighing    a bundle as applied weights leave it, and its policies for proposals
 """
