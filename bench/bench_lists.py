@@ -95,7 +95,7 @@ class Worker:
     def __init__(self, data: Path) -> None:
         self.store = Store.open(data)
 
-        def make_view(environment: str, buffer: memoryview) -> View:
+        def make_view(environment: str, buffer: memoryview, unit_key: bytes | None) -> View:
             bundle = open_environment(environment, buffer, self.is_member)
             return View({DIALECT.name: DIALECT.bind(bundle)})
 

@@ -190,9 +190,11 @@ def body_of(draw: Draw, dialect: str, count: int) -> tuple[bytes, bool]:
     return json.dumps(document, **dumps).encode("utf-8", "surrogatepass"), whole
 
 
-def payload_of(dialect: str, body: bytes, dispositions: bytes, whole: bool) -> bytes:
-    head = EVENTS_HEADER.pack(len(dialect), 4, len(dispositions), 0, whole)
-    return head + dialect.encode() + b"prod" + dispositions + body
+def payload_of(
+    dialect: str, body: bytes, dispositions: bytes, whole: bool, environment: bytes = b"prod"
+) -> bytes:
+    head = EVENTS_HEADER.pack(len(dialect), len(environment), len(dispositions), 0, whole)
+    return head + dialect.encode() + environment + dispositions + body
 
 
 def packed(text: str) -> bytes:
@@ -202,7 +204,7 @@ def packed(text: str) -> bytes:
 def exposures_of(draw: Draw, count: int) -> bytes:
     body = HEAD.pack(FORM, count, draw.choice([0, 7, 2**63]))
     for number in range(count):
-        bits = draw.randrange(32) & (15 if number == 0 else 31)
+        bits = draw.randrange(32) & (15 if number == 0 else 31) | draw.choice([0, 64])  # keyed
         body += bytes([bits])
         if not bits & SAME_UNIT:
             body += packed(draw.choice(["userId", "", "é"])) + draw.randbytes(DIGEST_BYTES)
@@ -230,12 +232,16 @@ def flag_of(dialect: str, environment: str, parameter: str) -> str | None:
     return None if len(parameter) % 3 == 0 else f"{dialect}/{environment}/{parameter}"
 
 
+def key_of(environment: str) -> bytes | None:
+    return bytes(range(32)) if environment == "keyed" else None
+
+
 def plain(batch: RecordBatch) -> tuple[list[Row], int]:
     rows: list[Row] = []
     unreadable = 0
     for n in range(len(batch.table)):
         try:
-            rows.extend(list(expand_rows(batch.record(n), MACHINE.hex(), canonical_forms(), flag_of)))
+            rows.extend(list(expand_rows(batch.record(n), MACHINE.hex(), canonical_forms(), flag_of, key_of)))
         except JournalError:
             unreadable += 1
     return rows, unreadable
@@ -259,7 +265,7 @@ def check(expander: Expander, batch: RecordBatch) -> Columns:
 def test_columns_hold_the_plain_expansions_rows(bent: bool) -> None:
     print(f"ROW_COLUMNS_SEED={SEED}")
     draw = Draw(SEED + bent)
-    expander = Expander(canonical_forms(), flag_of)
+    expander = Expander(canonical_forms(), flag_of, key_of)
     done = 0
     while done < EVENTS:
         payloads = []
@@ -270,11 +276,12 @@ def test_columns_hold_the_plain_expansions_rows(bent: bool) -> None:
             if bent and len(body) > 8 and draw.random() < 0.9:
                 body = bend(draw, body)
             dispositions = bytes(draw.choices([0, 1, 2, 9], k=draw.choice([0, count, count])))
-            payloads.append(payload_of(dialect, body, dispositions, whole))
+            environment = draw.choice([b"prod", b"keyed"])
+            payloads.append(payload_of(dialect, body, dispositions, whole, environment))
             if draw.random() < 0.2:
                 body = exposures_of(draw, count)
                 body = bend(draw, body) if bent else body
-                payloads.append(Exposures(payload_of(dialect, body, b"", False)))
+                payloads.append(Exposures(payload_of(dialect, body, b"", False, environment)))
             done += count
         check(expander, batch_of(payloads))
 
@@ -292,9 +299,9 @@ def test_what_clients_send_is_read_without_the_plain_expansion(monkeypatch: pyte
     for dialect, make in EVENTS_OF.items():
         body = json.dumps({"events": [make(draw) for _ in range(100)]}, ensure_ascii=False).encode()
         batch = batch_of([payload_of(dialect, body, b"", True)])
-        assert len(check(Expander(canonical_forms(), flag_of), batch)) >= 100
+        assert len(check(Expander(canonical_forms(), flag_of, key_of), batch)) >= 100
     batch = batch_of([Exposures(payload_of("feather", exposures_of(draw, 100), b"", False))])
-    assert len(check(Expander(canonical_forms(), flag_of), batch)) == 100
+    assert len(check(Expander(canonical_forms(), flag_of, key_of), batch)) == 100
 
 
 def test_a_part_beyond_the_native_bound_is_a_row_too() -> None:

@@ -21,7 +21,7 @@ def publication(number: int) -> Publication:
     )
 
 
-def one_number(environment: str, buffer: memoryview) -> int:
+def one_number(environment: str, buffer: memoryview, unit_key: bytes | None) -> int:
     """A bundle that is one number all through; reading it whole is the verification."""
     raw = bytes(buffer)
     assert raw == raw[:8] * (len(raw) // 8)

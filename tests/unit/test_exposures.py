@@ -17,6 +17,7 @@ from fanion.dialects import canonical_forms, vocabulary
 from fanion.dialects.feather.emit import render
 from fanion.engine.evaluator import Bundle, open_environment
 from fanion.journal import JournalSettings, JournalWriter
+from fanion.journal.batch import Record
 from fanion.journal.reader import JournalReader
 from fanion.journal.rows import Row, expand_rows
 from fanion.process.exposures import carrier
@@ -77,11 +78,13 @@ class World:
             self.marks.close()
             self.loop.close()
 
-    def rows(self) -> list[Row]:
+    def records(self) -> Iterator[Record]:
         """Those of the journal, after its end."""
         self.close()
-        records = JournalReader(self.folder).read()
-        return [row for record in records for row in expand_rows(record, "m", canonical_forms())]
+        return JournalReader(self.folder).read()
+
+    def rows(self) -> list[Row]:
+        return [row for record in self.records() for row in expand_rows(record, "m", canonical_forms())]
 
 
 @pytest.fixture

@@ -107,7 +107,9 @@ def test_only_keys_that_let_a_request_in_count_as_used(tmp_path: Path) -> None:
                 keys={hash_key(raw.encode()): record for raw, record in raws.values()},
             )
         )
-        reloader: Reloader[bytes] = Reloader(store, store.word, lambda name, buffer: b"", now=lambda: 10.0)
+        reloader: Reloader[bytes] = Reloader(
+            store, store.word, lambda name, buffer, key: b"", now=lambda: 10.0
+        )
         for _ in range(2):
             for name in ("good", "ended"):
                 reloader.current().known_key(raws[name][0].encode())

@@ -28,9 +28,9 @@ from fanion.journal.rows import expand_rows
 from fanion.journal.settings import JournalSettings
 from fanion.journal.storage import Storage
 from fanion.pipeline import pipeline as module
-from fanion.pipeline.flags import Flags
 from fanion.pipeline.manifest import File, load_manifest
 from fanion.pipeline.pipeline import LEAVING_S, MERGED_MIN, TELL_READER_S, Pipeline
+from fanion.pipeline.published import Published
 from fanion.pipeline.query import ask
 from tests.property.test_row_columns import payload_of
 
@@ -350,10 +350,10 @@ def test_a_store_that_cant_be_read_ends_a_run_and_no_row_is_without_its_flag(
     def busy(*_: Any, **__: Any) -> Any:
         raise StoreBusyError("another process has it")
 
-    flags = Flags(tmp_path, 1 << 30, canonical_forms())
+    flags = Published(tmp_path, 1 << 30, canonical_forms())
     monkeypatch.setattr("fanion.store.store.Store.open", busy)
     with pytest.raises(StoreBusyError):
-        flags("redpennon", "env_01hx", "checkout-flow")
+        flags.flag_of("redpennon", "env_01hx", "checkout-flow")
 
 
 def test_what_a_killed_query_spilled_is_no_hindrance_and_leaves_in_time(journal: Journal) -> None:
@@ -407,12 +407,12 @@ def test_what_is_missing_is_said(journal: Journal, library: str, monkeypatch: py
 
 
 def test_flags_of_parameters_are_those_of_the_definitions_in_force(tmp_path: Path) -> None:
-    flags = Flags(tmp_path, 1 << 30, canonical_forms())
-    assert flags("redpennon", "env_01hx", "checkout-flow") is None, "there is no store"
+    flags = Published(tmp_path, 1 << 30, canonical_forms())
+    assert flags.flag_of("redpennon", "env_01hx", "checkout-flow") is None, "there is no store"
     demo = Path(definitions.__file__).with_name("demo.yaml")
     assert CliRunner().invoke(publish, [str(demo), "--data", str(tmp_path)]).exit_code == 0
-    assert flags("redpennon", "env_01hx", "checkout-flow") is None, "it looks once between two steps"
+    assert flags.flag_of("redpennon", "env_01hx", "checkout-flow") is None, "it looks once between two steps"
     flags.refresh()
-    assert flags("redpennon", "env_01hx", "Checkout-Flow") == "checkout"
-    assert flags("redpennon", "env_01hx", "gone") is None
-    assert flags("redpennon", "elsewhere", "checkout-flow") is None
+    assert flags.flag_of("redpennon", "env_01hx", "Checkout-Flow") == "checkout"
+    assert flags.flag_of("redpennon", "env_01hx", "gone") is None
+    assert flags.flag_of("redpennon", "elsewhere", "checkout-flow") is None

@@ -22,7 +22,7 @@ class View:
 
     made = 0
 
-    def __init__(self, environment: str, buffer: memoryview) -> None:
+    def __init__(self, environment: str, buffer: memoryview, unit_key: bytes | None) -> None:
         View.made += 1
         self.text = bytes(buffer)
         if self.text.startswith(b"bad"):

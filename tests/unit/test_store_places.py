@@ -82,7 +82,7 @@ def test_places_of_dead_processes_are_freed_by_whoever_opens_the_store(data: Pat
 
 def test_places_of_dead_processes_are_freed_at_every_tick(data: Path) -> None:
     with Store.open(data) as store:
-        reloader = Reloader(store, store.word, lambda _, buffer: bytes(buffer))
+        reloader = Reloader(store, store.word, lambda _, buffer, __: bytes(buffer))
         own = taken(data)
         killed_reader(data, 5_000)
         assert taken(data) > 2_000

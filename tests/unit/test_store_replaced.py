@@ -27,7 +27,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def reloader(data: Path) -> Iterator[Reloader[bytes]]:
     with Store.open(data, write=True) as store:
-        made = Reloader(store, store.word, lambda _, buffer: bytes(buffer))
+        made = Reloader(store, store.word, lambda _, buffer, __: bytes(buffer))
         yield made
         made.close()
 

@@ -109,16 +109,17 @@ cdef class Bundle(BundleView):
 
     def expose(
         self, int table, Recorder recorder not None, str dialect not None, tuple places not None, *, bint assigned,
-        bint anonymous, carried,
+        bint anonymous, carried, bytes key=None,
     ):
         """From now on what a table's answers were reached through is recorded: see `exposures.Exposing`. Answers that
         return everything, `put_each` and an overlay's of all keys, only where `assigned`."""
         cdef Exposing made
         self.require()
         made = Exposing(
-            recorder, dialect, self.environment, places, assigned=assigned, anonymous=anonymous, carried=carried
+            recorder, dialect, self.environment, places, assigned=assigned, anonymous=anonymous, carried=carried,
+            key=key,
         )
-        made.salt(&self.s, self.environment)
+        made.salt(&self.s, self.environment, key)
         if self.exposing is None:
             self.exposing = [None] * self.s.counts[FANION_SECTION_TABLES]
         self.exposing[table] = made

@@ -13,6 +13,7 @@ cdef enum:
     HAS_VARIANT = 4
     HAS_ATTRIBUTES = 8
     SAME_UNIT = 16
+    KEYED = 64
     DIGEST_BYTES = 32
     RUN_BYTES = 16
 

@@ -13,6 +13,17 @@ cdef extern from "fanion_siphash.h" nogil:
         uint64_t k0, k1
 
 
+cdef extern from "fanion_unit_key.h" nogil:
+    enum:
+        FANION_UNIT_KEY_BYTES
+
+    ctypedef struct fanion_unit_key:
+        pass
+
+    void fanion_unit_key_set(fanion_unit_key *made, const uint8_t *key)
+    void fanion_unit_key_apply(const fanion_unit_key *key, uint8_t *digest)
+
+
 cdef class MarkTable(SharedFile):
     cdef uint64_t mask               # lines - 1
     cdef fanion_siphash_key key      # of all hashes; random, one for the file's life
@@ -47,7 +58,8 @@ cdef class Exposing:
     cdef const fanion_sections *s    # borrowed from the bundle that owns this
     cdef bytes head                  # the payload up to the body
     cdef tuple places                # where the unit is looked for
-    cdef bint with_assigned, with_anonymous
+    cdef bint with_assigned, with_anonymous, keyed
+    cdef fanion_unit_key unit_key    # of digests, where they are `keyed`
     cdef object carried              # callable (members, attributes, contexts) -> bytes or None; None: nothing is
     cdef uint64_t *salts             # owned; by the number of a reached record: what its marks begin with
     # Of the current question, as long as `stamp` is its.
@@ -61,7 +73,7 @@ cdef class Exposing:
     cdef bint attributes_made
     cdef bint unit_written           # into the record
 
-    cdef int salt(self, const fanion_sections *s, str environment) except -1
+    cdef int salt(self, const fanion_sections *s, str environment, bytes key) except -1
     cdef int find_unit(self, Binder binder) except -1
     cdef int note(self, Binder binder, const fanion_outcome *outcome, bint assigned, bint first) except -1
     cdef int write(

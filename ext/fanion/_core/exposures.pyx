@@ -58,6 +58,7 @@ cdef enum:
     HAS_VARIANT = 4
     HAS_ATTRIBUTES = 8
     SAME_UNIT = 16
+    KEYED = 64
     FORM = 1
     HEAD_BYTES = 16
     DIGEST_BYTES = 32
@@ -206,12 +207,12 @@ cdef class Exposing:
     `places`: (where, name, kind, anonymous) each; the first that holds a text, a whole number or a truth value is the
     unit. Of CONTEXT the first context is looked at: with a kind, where `name` is its type; else its type is the kind,
     an anonymous one where that is `name`. `carried(members, attributes,
-    contexts)`: the attributes that travel along as JSON, or None.
+    contexts)`: the attributes that travel along as JSON, or None. `key`: of the units' digests; None: they have none.
     """
 
     def __cinit__(
         self, Recorder recorder not None, str dialect not None, str environment not None, tuple places not None, *,
-        bint assigned, bint anonymous, carried,
+        bint assigned, bint anonymous, carried, bytes key,
     ):
         cdef EventsHeader header
         cdef bytes api = dialect.encode(), name = environment.encode()
@@ -220,12 +221,17 @@ cdef class Exposing:
         self.head = (<const char *> &header)[:sizeof(header)] + api + name
         self.places = tuple([(where, text, kind.encode(), anonymous) for where, text, kind, anonymous in places])
         self.with_assigned, self.with_anonymous, self.carried = assigned, anonymous, carried
+        self.keyed = key is not None
+        if self.keyed:
+            if len(key) != FANION_UNIT_KEY_BYTES:
+                raise ValueError(f"a key of {len(key)} bytes; {FANION_UNIT_KEY_BYTES} are needed")
+            fanion_unit_key_set(&self.unit_key, <const uint8_t *> PyBytes_AS_STRING(key))
 
     def __dealloc__(self):
         free(self.salts)
 
-    cdef int salt(self, const fanion_sections *s, str environment) except -1:
-        """What the marks of each outcome's splits begin with."""
+    cdef int salt(self, const fanion_sections *s, str environment, bytes key) except -1:
+        """What the marks of each outcome's splits begin with. With the key, as another digest is another unit."""
         cdef uint32_t n
         cdef const fanion_reached *reached
         cdef const fanion_split *split
@@ -241,6 +247,8 @@ cdef class Exposing:
             if reached.variant.offset != FANION_NONE:
                 text += b"\0" + s.blob[reached.variant.offset:reached.variant.offset + reached.variant.length]
             text += b"\0in" if reached.inside else b"\0out"
+            if key is not None:
+                text += b"\0" + key
             fanion_siphash(
                 self.recorder.marks.key, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), 0, &self.salts[n]
             )
@@ -382,9 +390,13 @@ cdef class Exposing:
             bits |= HAS_VARIANT
         if self.attributes is not None:
             bits |= HAS_ATTRIBUTES
+        if self.keyed:
+            bits |= KEYED
         recorder.put(&bits, 1)
         if not same:
             fanion_sha256(unit, length, digest)
+            if self.keyed:
+                fanion_unit_key_apply(&self.unit_key, digest)
             recorder.put_text(PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind))
             recorder.put(digest, DIGEST_BYTES)
         self.unit_written = own

@@ -12,7 +12,7 @@ from fanion._core.columns cimport (
     UNIT_KIND, VALUE, VALUE_TEXT, VARIANT, VERIFIED, WRITER, Columns, fanion_dictionary_number, fanion_texts_add,
 )
 from fanion._core.exposure_body cimport (
-    ASSIGNED, DIGEST_BYTES, EXPOSURE_FORM, EXPOSURE_HEAD, INSIDE, RUN_BYTES, Reading, Said, hexadecimal,
+    ASSIGNED, DIGEST_BYTES, EXPOSURE_FORM, EXPOSURE_HEAD, INSIDE, KEYED, RUN_BYTES, Reading, Said, hexadecimal,
     read_exposure,
 )
 from fanion._core.row_shape cimport (
@@ -21,6 +21,20 @@ from fanion._core.row_shape cimport (
     fanion_flat_cursor, fanion_flat_take, fanion_flat_text, fanion_rows_begin, fanion_rows_end, fanion_rows_event,
     fanion_rows_event_read, fanion_rows_value, pick,
 )
+
+
+cdef extern from "fanion_unit_key.h" nogil:
+    enum:
+        FANION_UNIT_KEY_BYTES
+
+    ctypedef struct fanion_unit_key:
+        pass
+
+    void fanion_unit_key_set(fanion_unit_key *made, const uint8_t *key)
+    void fanion_unit_key_apply(const fanion_unit_key *key, uint8_t *digest)
+    void fanion_unit_key_name(
+        const fanion_unit_key *key, const char *text, uint64_t length, bint hashed, uint8_t *digest
+    )
 
 
 cdef extern from "fanion_journal_format.h" nogil:
@@ -43,6 +57,7 @@ cdef struct Known:
     const uint8_t *dispositions
     uint32_t disposition_count
     uint32_t environment_number  # the reader's
+    bint keyed                   # units' digests are, by the builder's key
 
 
 cdef class RowBuilder:
@@ -61,6 +76,8 @@ cdef class RowBuilder:
     cdef int32_t _machine
     cdef uint32_t _writer
     cdef uint64_t _epoch
+    cdef bytes _key  # whose `_unit_key` is; None: no environment's yet
+    cdef fanion_unit_key _unit_key
 
     def __init__(self, *, tuple kinds, tuple dispositions, tuple times, int64_t age_max_us, int64_t ahead_max_us):
         self._kinds, self._dispositions, self._times = kinds, dispositions, times
@@ -104,10 +121,11 @@ cdef class RowBuilder:
 
     def expand(
         self, const uint8_t[::1] buffer not None, table not None, str machine not None, uint32_t writer,
-        uint64_t epoch, list dialects not None, list environments not None, dict shapes not None,
-        plain not None, flag_of not None,
+        uint64_t epoch, list dialects not None, list environments not None, list keys not None,
+        dict shapes not None, plain not None, flag_of not None,
     ):
-        """The rows of a batch's records. `table`: a `RecordTable` over `buffer`. `shapes`: dialect -> Shape.
+        """The rows of a batch's records. `table`: a `RecordTable` over `buffer`. `keys`: of each of the
+        `environments` the key of its units' digests, or None. `shapes`: dialect -> Shape.
 
         `plain(row, index)`: the rows of the record's event, or of the whole record for index -1, as
         `fanion.journal.rows.Row`. `flag_of(dialect, environment, parameter)`: a flag or None.
@@ -138,6 +156,7 @@ cdef class RowBuilder:
             known.dialect = self.number(DIALECT, dialects[dialect[row]])
             known.environment = self.number(ENVIRONMENT, environments[environment[row]])
             known.environment_number = environment[row]
+            known.keyed = self.set_key(keys[environment[row]])
             known.sequence, known.received_us = sequences[row], <int64_t>(received[row] // 1000)
             known.dispositions = &buffer[0] + dispositions[row]
             known.disposition_count = disposition_count[row]
@@ -148,6 +167,15 @@ cdef class RowBuilder:
                 shape, &known, &buffer[0] + body[row], body_bytes[row], whole[row] != 0, row, plain, flag_of,
                 (dialects[dialect[row]], environments[environment[row]]),
             )
+
+    cdef bint set_key(self, bytes key) except -1:
+        """Whether there is one, which the next units are keyed by."""
+        if key is not None and key is not self._key:
+            if len(key) != FANION_UNIT_KEY_BYTES:
+                raise ValueError(f"a key of {len(key)} bytes; {FANION_UNIT_KEY_BYTES} are needed")
+            fanion_unit_key_set(&self._unit_key, <const uint8_t *><const char *>key)
+            self._key = key
+        return key is not None
 
     cdef int exposures(self, Known *known, const uint8_t *body, uint64_t length, uint32_t row, plain) except -1:
         cdef Reading reading
@@ -172,6 +200,7 @@ cdef class RowBuilder:
         cdef Columns columns = self._columns
         cdef uint64_t row = self.identify(known, index, 0)
         cdef char[2 * DIGEST_BYTES] digits
+        cdef uint8_t[DIGEST_BYTES] digest
         cdef int place
         (<int32_t *>columns.columns[KIND].data.at)[row] = self._assigned if said.bits & ASSIGNED else self._served
         (<int32_t *>columns.columns[DISPOSITION].data.at)[row] = KEPT
@@ -184,8 +213,12 @@ cdef class RowBuilder:
         self.put_text(EVENT_ID, row, "", 0, False)
         self.set_value(row, NULL)
         self.set_number(UNIT_KIND, row, &said.unit_kind)
-        hexadecimal(said.unit, DIGEST_BYTES, digits)
-        self.put_text(UNIT, row, digits, 2 * DIGEST_BYTES, True)
+        if known.keyed and not said.bits & KEYED:
+            memcpy(digest, said.unit, DIGEST_BYTES)
+            fanion_unit_key_apply(&self._unit_key, digest)
+            self.put_digest(row, digest)
+        else:
+            self.put_digest(row, said.unit)
         self.set_number(FLAG, row, &said.flag)
         self.set_number(VARIANT, row, &said.variant)
         (<int32_t *>columns.columns[REASON].data.at)[row] = (
@@ -280,7 +313,7 @@ cdef class RowBuilder:
         columns.columns[VERIFIED].data.at[row] = code == VERIFIED_CODE
         columns.columns[VERIFIED].valid.at[row] = shape.traced
         self.set_time(row, known.received_us, self.find(shape, T_SENT, without, part_values))
-        self.set_unit(shape, row, part_values)
+        self.set_unit(shape, known, row, part_values)
         self.set_text(EVENT_ID, row, self.find(shape, T_EVENT_ID, without, part_values))
         self.set_name(FLAG, row, self.find(shape, T_FLAG, without, part_values))
         parameter = self.set_name(PARAMETER, row, self.find(shape, T_PARAMETER, without, part_values))
@@ -324,11 +357,15 @@ cdef class RowBuilder:
         (<int32_t *>columns.columns[TIME_FROM].data.at)[row] = source
         return 0
 
-    cdef int set_unit(self, Shape shape, uint64_t row, const fanion_rows_value *part_values) except -1:
+    cdef int set_unit(
+        self, Shape shape, Known *known, uint64_t row, const fanion_rows_value *part_values
+    ) except -1:
         cdef const fanion_rows_value *kind = NULL
         cdef const fanion_rows_value *unit = NULL
         cdef int64_t slot = -1
         cdef int32_t number
+        cdef bint hashed
+        cdef uint8_t[DIGEST_BYTES] digest
         if part_values != NULL:
             kind = pick(&shape.of_part, T_UNIT_KIND, part_values)
             unit = pick(&shape.of_part, T_UNIT, part_values)
@@ -336,16 +373,25 @@ cdef class RowBuilder:
             kind = pick(&shape.of_event, T_UNIT_KIND, self._event.values)
             unit = pick(&shape.of_event, T_UNIT, self._event.values)
             slot = unit - self._event.values if unit != NULL else -1
-        self.set_text(UNIT, row, unit)
-        self._columns.columns[UNIT_HASHED].data.at[row] = shape.units_hashed or (
-            slot >= 0 and shape.hashed >> <uint32_t>slot & 1
-        )
+        hashed = shape.units_hashed or (slot >= 0 and shape.hashed >> <uint32_t>slot & 1)
+        if known.keyed and unit != NULL:
+            fanion_unit_key_name(&self._unit_key, unit.text.text, unit.text.length, hashed, digest)
+            self.put_digest(row, digest)
+            hashed = True
+        else:
+            self.set_text(UNIT, row, unit)
+        self._columns.columns[UNIT_HASHED].data.at[row] = hashed
         if slot >= 0 and shape.unit_kinds[slot] != NULL:
             number = self.number_of(UNIT_KIND, shape.unit_kinds[slot], shape.unit_kind_lengths[slot])
             (<int32_t *>self._columns.columns[UNIT_KIND].data.at)[row] = number
         else:
             self.set_name(UNIT_KIND, row, kind)
         return 0
+
+    cdef int put_digest(self, uint64_t row, const uint8_t *digest) except -1:
+        cdef char[2 * DIGEST_BYTES] digits
+        hexadecimal(digest, DIGEST_BYTES, digits)
+        return self.put_text(UNIT, row, digits, 2 * DIGEST_BYTES, True)
 
     cdef int32_t set_name(self, int place, uint64_t row, const fanion_rows_value *said) except -2:
         """The text's number, -1: there is none."""

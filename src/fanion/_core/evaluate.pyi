@@ -22,6 +22,7 @@ class Bundle(BundleView):
         assigned: bool,
         anonymous: bool,
         carried: Callable[[Any, Any, Any], bytes | None] | None,
+        key: bytes | None = None,
     ) -> None: ...
     def ask(
         self,

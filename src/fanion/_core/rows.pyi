@@ -30,6 +30,7 @@ class RowBuilder:
         epoch: int,
         dialects: list[str],
         environments: list[str],
+        keys: list[bytes | None],
         shapes: dict[str, Shape],
         plain: Callable[[int, int], Iterable[Any]],
         flag_of: Callable[[str, str, str], str | None],

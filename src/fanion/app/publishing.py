@@ -13,6 +13,7 @@ from fanion.clock.keeper import look_at
 from fanion.config import Config
 from fanion.errors import StoreError, StoreMissingError
 from fanion.model.override import Override
+from fanion.model.row_terms import read_row_terms
 from fanion.model.weights import Applied
 from fanion.store.publication import Publication
 from fanion.store.store import Store
@@ -61,6 +62,9 @@ def publish(
             for environment, names in named.items()
         },
         overrides=loaded.laid,
+        keyed=tuple(
+            lowered.environment for lowered in loaded.environments if read_row_terms(lowered.documents).keyed
+        ),
     )
     with Store.open(directory, create=True, map_bytes=config.store.map_bytes) as store:
         generation = store.publish(publication, progress)

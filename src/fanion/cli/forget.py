@@ -64,13 +64,15 @@ def command(
     Exit status 1 where something could not be erased; what was is said.
     """
     from fanion.model.forgotten import Forms
+    from fanion.store.forgetting import read_unit_keys
 
     named = [*units, *_lines(file)]
     if not named or not all(named):
         raise click.UsageError("name the person: UNITS, or a --file of them; none may be empty")
-    config, forms = configuration(data), Forms(named)
+    config = configuration(data)
     if not data.is_dir():
         raise FanionError(f"{data}: there is no such directory")
+    forms = Forms(named, read_unit_keys(data, config.store.map_bytes))
     holes: set[Hole] = set()
     problems = _count(data, config, forms) if dry_run else _forget(data, config, forms, wait, holes)
     if identities is not None:

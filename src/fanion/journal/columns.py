@@ -30,17 +30,22 @@ from fanion.journal.rows import (
 )
 from fanion.model.canonical import DISPOSITIONS, Canonical
 from fanion.model.rows import KINDS, Member, Variant
+from fanion.model.units import KeyOf, no_key
 
 PROBLEMS_MAX: Final = 20
 """What is told of records that can't be read; all of them are counted."""
 
 
 class Expander:
-    """`canonical`: dialect -> how its events read. `flag_of`: the flags of parameters, where events name those."""
+    """`canonical`: dialect -> how its events read. `flag_of`: the flags of parameters, where events name those.
+    `key_of`: the keys of environments whose units' digests are keyed."""
 
-    def __init__(self, canonical: Mapping[str, Canonical], flag_of: FlagOf = nobody) -> None:
+    def __init__(
+        self, canonical: Mapping[str, Canonical], flag_of: FlagOf = nobody, key_of: KeyOf = no_key
+    ) -> None:
         self._canonical = canonical
         self._flag_of = flag_of
+        self._key_of = key_of
         self._shapes = {dialect: _shape(form) for dialect, form in canonical.items()}
         self._builder = RowBuilder(
             kinds=KINDS,
@@ -72,6 +77,7 @@ class Expander:
             batch.epoch,
             batch.dialects,
             batch.environments,
+            [self._key_of(environment) for environment in batch.environments],
             self._shapes,
             _Plain(self, batch).rows,
             self._flag_of,
@@ -84,7 +90,7 @@ class Expander:
     def plain_record(self, record: Record, machine: str) -> list[Row]:
         """Nothing, and counted, where the record can't be read."""
         try:
-            return list(expand_rows(record, machine, self._canonical, self._flag_of))
+            return list(expand_rows(record, machine, self._canonical, self._flag_of, self._key_of))
         except JournalError as error:
             self.unreadable += 1
             if len(self.problems) < PROBLEMS_MAX:
@@ -94,9 +100,9 @@ class Expander:
     def plain_event(self, record: Record, machine: str, index: int, sent: object) -> list[Row]:
         if sent is None and record.holes:
             return []  # erased
-        form = self._canonical[record.dialect]
+        form, key = self._canonical[record.dialect], self._key_of(record.environment)
         return [
-            row_of(record, machine, form, index, part, fields, self._flag_of)
+            row_of(record, machine, form, index, part, fields, self._flag_of, key)
             for part, fields in enumerate(parts_of(form.rows, sent))
         ]
 

@@ -2,9 +2,10 @@
 
 The body, all integers little-endian: form u8 (1 or 2), 1 zero byte, exposures u16, 4 zero bytes, generation u64.
 Then each exposure: bits u8 (1 assigned, 2 inside, 4 has a variant, 8 has attributes, 16 the unit is that of the
-one before, 32, in form 2: erased, its unit zeros and its attributes blanks); without bit 16 the unit's kind as a
-text and its 32 bytes; the run's 16 bytes; the flag; the variant and the attributes as JSON, where the bits say so.
-A text is its length u16 and UTF-8. `_core.exposures` writes it, `_core.rows` makes columns of it natively.
+one before, 32, in form 2: erased, its unit zeros and its attributes blanks, 64 the digest is keyed:
+`fanion.model.units`); without bit 16 the unit's kind as a text and its 32 bytes; the run's 16 bytes; the flag; the
+variant and the attributes as JSON, where the bits say so. A text is its length u16 and UTF-8. `_core.exposures`
+writes it, `_core.rows` makes columns of it natively.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ HEAD: Final = struct.Struct("<BxH4xQ")
 FORM: Final = 1
 FORM_HOLES: Final = 2
 """Of a record of which exposures were erased (`erasing`); the native reader leaves it to this one."""
-ASSIGNED, INSIDE, VARIANT, ATTRIBUTES, SAME_UNIT, ERASED = 1, 2, 4, 8, 16, 32
+ASSIGNED, INSIDE, VARIANT, ATTRIBUTES, SAME_UNIT, ERASED, KEYED = 1, 2, 4, 8, 16, 32, 64
 DIGEST_BYTES: Final = 32
 RUN_BYTES: Final = 16
 _LENGTH: Final = struct.Struct("<H")
 
 
 class Exposure(NamedTuple):
-    """`unit`: the digest; `inside`: in one of the split's shares, not beside them."""
+    """`unit`: the digest, `keyed` or not; `inside`: in one of the split's shares, not beside them."""
 
     kind: str
     inside: bool
@@ -36,6 +37,7 @@ class Exposure(NamedTuple):
     flag: str
     variant: str | None
     attributes: str | None
+    keyed: bool = False
 
 
 class Place(NamedTuple):
@@ -95,7 +97,8 @@ def parse_places(body: bytes) -> tuple[int, list[Place]]:
         behind = at + _LENGTH.size
         attributes = text() if bits & ATTRIBUTES else None
         kind = "assigned" if bits & ASSIGNED else "served"
-        said = Exposure(kind, bool(bits & INSIDE), unit_kind, unit, run, flag, variant, attributes)
+        inside, keyed = bool(bits & INSIDE), bool(bits & KEYED)
+        said = Exposure(kind, inside, unit_kind, unit, run, flag, variant, attributes, keyed)
         found.append(Place(start, unit_at, behind if bits & ATTRIBUTES else at, at, said))
     if at != len(body):
         raise ValueError(f"{len(body) - at} bytes behind the last")

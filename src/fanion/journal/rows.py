@@ -30,6 +30,7 @@ from fanion.model.canonical import (
     name,
 )
 from fanion.model.rows import Member, Reads, RowFields, RowShape
+from fanion.model.units import KeyOf, keyed_digest, keyed_unit, no_key
 
 SENT_AGE_MAX_US: Final = 7 * 86_400_000_000
 SENT_AHEAD_MAX_US: Final = 5 * 60_000_000
@@ -88,15 +89,20 @@ def nobody(dialect: str, environment: str, parameter: str) -> None:
 
 
 def expand_rows(
-    record: Record, machine: str, canonical: Mapping[str, Canonical], flag_of: FlagOf = nobody
+    record: Record,
+    machine: str,
+    canonical: Mapping[str, Canonical],
+    flag_of: FlagOf = nobody,
+    key_of: KeyOf = no_key,
 ) -> Iterator[Row]:
     """The record's rows, in the order of the request. JournalError for a dialect that is not in `canonical` and a
     body that is no JSON."""
+    key = key_of(record.environment)
     if record.kind == KIND_EXPOSURES:
         generation, exposures = parse_exposures(record)
         for index, exposure in enumerate(exposures):
             if exposure is not None:
-                yield exposure_row(record, machine, index, exposure, generation)
+                yield exposure_row(record, machine, index, exposure, generation, key)
         return
     form = canonical.get(record.dialect)
     if form is None:
@@ -108,7 +114,7 @@ def expand_rows(
         if sent is None and record.holes:
             continue  # erased
         for part, fields in enumerate(parts_of(form.rows, sent)):
-            yield row_of(record, machine, form, index, part, fields, flag_of)
+            yield row_of(record, machine, form, index, part, fields, flag_of, key)
 
 
 def row_of(
@@ -119,7 +125,9 @@ def row_of(
     part: int,
     fields: RowFields,
     flag_of: FlagOf = nobody,
+    key: bytes | None = None,
 ) -> Row:
+    """`key`: of the environment's units."""
     code = record.dispositions[index] if index < len(record.dispositions) else 0
     received_us = record.received_ns // 1000
     sent_us = fields.get("sent_us")
@@ -132,6 +140,8 @@ def row_of(
         flag = flag_of(record.dialect, record.environment, parameter)
     unit, event_id = clean(fields.get("unit")), clean(fields.get("event_id"))
     unit_hashed = form.rows.units_hashed or fields.get("unit_hashed", False)
+    if key is not None and unit is not None:
+        unit, unit_hashed = keyed_unit(key, unit, hashed=unit_hashed), True
     return Row(
         machine=machine,
         writer=record.writer,
@@ -165,8 +175,11 @@ def row_of(
     )
 
 
-def exposure_row(record: Record, machine: str, index: int, said: Exposure, generation: int) -> Row:
+def exposure_row(
+    record: Record, machine: str, index: int, said: Exposure, generation: int, key: bytes | None = None
+) -> Row:
     received_us = record.received_ns // 1000
+    unit = said.unit if key is None or said.keyed else keyed_digest(key, said.unit)
     return Row(
         machine=machine,
         writer=record.writer,
@@ -186,7 +199,7 @@ def exposure_row(record: Record, machine: str, index: int, said: Exposure, gener
         verified=None,
         event_id=None,
         unit_kind=said.unit_kind,
-        unit=said.unit.hex(),
+        unit=unit.hex(),
         unit_hashed=True,
         flag=said.flag,
         parameter=None,
@@ -198,7 +211,7 @@ def exposure_row(record: Record, machine: str, index: int, said: Exposure, gener
         run=said.run.hex(),
         generation=generation,
         attributes=said.attributes,
-        unit_key=unit_key(said.unit.hex(), hashed=True),
+        unit_key=unit_key(unit.hex(), hashed=True),
     )
 
 

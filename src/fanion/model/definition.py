@@ -287,7 +287,7 @@ class Exposures(Strict, frozen=True, gc=False):
     """Which evaluations are recorded as exposures (docs/exposures.md). `record`: of flags that an experiment of the
     environment is about, of every flag with a split, or none; `flags` says otherwise of some. `attributes`: those
     of the context that travel along. `assigned`: answers that return everything too. `anonymous`: also of units
-    that are only known by an anonymous id."""
+    that are only known by an anonymous id. `keyed`: digests of units are keyed by the environment's own key."""
 
     record: Literal["off", "experiments", "splits"] = "experiments"
     flags: dict[Annotated[str, Meta(min_length=1, max_length=1024)], Literal["off", "splits"]] = {}
@@ -296,6 +296,7 @@ class Exposures(Strict, frozen=True, gc=False):
     ] = {}
     assigned: bool = False
     anonymous: bool = False
+    keyed: bool = False
 
 
 class Environment(Strict, frozen=True, gc=False):

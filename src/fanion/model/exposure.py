@@ -14,8 +14,10 @@ AttributeType = Literal["text", "number", "boolean"]
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     """`attributes`: those that travel along, by name. `assigned`: whether answers that return everything leave
-    rows. `anonymous`: whether a unit that is only known by its anonymous id does."""
+    rows. `anonymous`: whether a unit that is only known by its anonymous id does. `keyed`: whether
+    digests are keyed."""
 
     attributes: dict[str, AttributeType] = {}
     assigned: bool = False
     anonymous: bool = False
+    keyed: bool = False

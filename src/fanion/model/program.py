@@ -368,7 +368,8 @@ class Lowered(msgspec.Struct, frozen=True):
     dialects share `organisation`, `events` (metrics by name), `segments` (names of rule segments), `descriptions`
     and `metadata` (of flags, by `source:key`; the latter scalars by name); the bundle's own is
     `model.shape.DOCUMENT`; `model.experiment.DOCUMENT` is for whoever computes results, `model.exposure.DOCUMENT`
-    for whoever records exposures; others begin with their source's name.
+    for whoever records exposures, `model.row_terms.DOCUMENT` for whoever makes rows; others begin with their
+    source's name.
     `identifiers`: the environment's ids, one set per dialect, e.g. {"feather": {"environment": "env_01hx",
     "organisation": "org_01hx"}}. `lists`: names of list segments that LIST_MEMBER operands may use. `layers`:
     in the order in which they lay their values over the parameters. `shapes`: how each source reads a flat context.

@@ -26,10 +26,10 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.stamps import read_stamps
 from fanion.journal.storage import Storage
 from fanion.model.canonical import Canonical
-from fanion.pipeline.flags import Flags
 from fanion.pipeline.manifest import NAME, File, Leaving, Manifest, commit_manifest, load_manifest
 from fanion.pipeline.pace import Pace
 from fanion.pipeline.parquet import Writer
+from fanion.pipeline.published import Published
 from fanion.telemetry.pipeline import PipelineState
 
 DIRECTORY: Final = "rows"
@@ -88,7 +88,7 @@ class Pipeline:
         self._told: set[str] = set()
         JournalReader(directory, storage=self._storage)  # without a journal nothing is made
         self._storage.make_directory(self._directory)
-        self._flags = Flags(directory, map_bytes, canonical)
+        self._published = Published(directory, map_bytes, canonical)
         self._canonical = canonical
         self._begin()
 
@@ -113,7 +113,7 @@ class Pipeline:
             raise
         self._waited_s = 0.0
         self._fresh_us = self._begun_us = self.manifest.fresh_us
-        self._expander = Expander(self._canonical, self._flags)
+        self._expander = Expander(self._canonical, self._published.flag_of, self._published.key_of)
 
     def _wanted(self) -> bool:
         """Whether somebody wants the rows for a while."""
@@ -171,7 +171,7 @@ class Pipeline:
             self._begin()
         before = self.manifest.step
         began_us = int(self._now() * 1e6)
-        self._flags.refresh()
+        self._published.refresh()
         rows = 0
         for batch in self._reader.read_batches():
             self._pace.turn()

@@ -7,6 +7,7 @@ lost.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,8 @@ from fanion.dialects.wire.dialect import Dialect
 from fanion.errors import ServeError
 from fanion.journal.writer import JournalWriter
 from fanion.model.exposure import DOCUMENT, Terms
+
+log = logging.getLogger("fanion.exposures")
 
 FILE_NAME: Final = "exposures"
 ATTRIBUTE_CHARACTERS_MAX: Final = 256
@@ -47,12 +50,19 @@ class Exposures:
     def record_into(self, journal: JournalWriter) -> None:
         journal.lend(self._recorder.lend)
 
-    def attach(self, bundle: Bundle, dialects: Iterable[Dialect]) -> None:
-        """Has a bundle's answers recorded, where its environment records any."""
+    def attach(self, bundle: Bundle, dialects: Iterable[Dialect], unit_key: bytes | None = None) -> None:
+        """Has a bundle's answers recorded, where its environment records any. `unit_key`: of its units'
+        digests; where they are to be keyed and there is none, nothing is recorded."""
         document = bundle.document(DOCUMENT)
         if document is None:
             return
         terms = msgspec.json.decode(document, type=Terms)
+        if terms.keyed and unit_key is None:
+            log.error(
+                "no exposures are recorded: the store has no key for the units' digests; publish again",
+                extra={"environment": bundle.environment},
+            )
+            return
         for dialect in dialects:
             table = bundle.table(dialect.name)
             if table >= 0 and dialect.units is not None:
@@ -64,6 +74,7 @@ class Exposures:
                     assigned=terms.assigned,
                     anonymous=terms.anonymous,
                     carried=carrier(terms.attributes) if terms.attributes else None,
+                    key=unit_key if terms.keyed else None,
                 )
 
     def answers_from(self, generation: int) -> None:

@@ -311,7 +311,7 @@ class Worker:
         self._closers.append(lambda: closing(part))
         return part
 
-    def _make_view(self, environment: str, buffer: memoryview) -> View:
+    def _make_view(self, environment: str, buffer: memoryview, unit_key: bytes | None) -> View:
         """Everything that requests use of one environment. Raises BundleError."""
 
         def is_member(list_name: str, member: str) -> bool:
@@ -319,7 +319,7 @@ class Worker:
 
         self._pulse.beat()  # a reload of many environments is no standstill
         bundle = open_environment(environment, buffer, is_member)
-        self._exposures.attach(bundle, self._dialects)
+        self._exposures.attach(bundle, self._dialects, unit_key)
         self._exposures.answers_from(self._reloader.serving.number)
         return View({dialect.name: dialect.bind(bundle) for dialect in self._dialects})
 

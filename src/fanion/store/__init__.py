@@ -10,8 +10,8 @@ lists         list segments in blocks; list_writer changes them, spool reads mem
 reload        a worker's side: following generations, the keys and views of one
 onlooker      one environment for a process that evaluates by itself; pins hold what it reads
 revocations   revoked keys beside the store, so that no older copy revives one
-signing       the keys of trace tokens
-forgetting   members leave the lists, and what the file still shows of them
+signing       the keys of trace tokens; unit_keys: those of units' digests
+forgetting    members leave the lists, and what the file still shows of them
 verify        reading a store through; recovery puts its copy in place
 weights       weights that were applied to policies, by environment
 replacement   bundles compiled again from the same sources, in the place of others

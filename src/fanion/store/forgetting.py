@@ -18,12 +18,14 @@ from typing import Final
 import lmdb
 import msgspec
 
-from fanion.errors import StoreError
+from fanion.errors import StoreError, StoreMissingError
 from fanion.model.forgotten import Forms
 from fanion.store.database import copy_path, hold_lock, put_in_place, store_path
 from fanion.store.generation import PinnedGeneration, translate
 from fanion.store.list_writer import ListWriter
 from fanion.store.store import Store
+from fanion.store.unit_keys import ROW as UNIT_KEYS_ROW
+from fanion.store.unit_keys import decode_unit_keys
 from fanion.store.verify import DATA_FILE, verify
 
 OPENING_WAIT_S: Final = 30.0
@@ -42,6 +44,20 @@ class ForgottenMembers(msgspec.Struct):
     lists: list[str] = []
     definitions: list[str] = []
     renewed: bool = False
+
+
+def read_unit_keys(directory: Path, map_bytes: int) -> tuple[bytes, ...]:
+    """By which digests of units are or were keyed; none without a store. Raises StoreError."""
+    try:
+        store = Store.open(directory, map_bytes=map_bytes)
+    except StoreMissingError:
+        return ()
+    with store:
+        pinned = store.pin()
+        try:
+            return tuple(decode_unit_keys(pinned.meta(UNIT_KEYS_ROW)).keys.values())
+        finally:
+            pinned.release()
 
 
 def count_in_store(directory: Path, forms: Forms, *, map_bytes: int) -> ForgottenMembers:

@@ -3,7 +3,8 @@
 Named databases (LMDB; a key has at most 511 bytes):
 
     meta          "format" -> version; "current", "previous" -> sealed Manifest; "signing" -> sealed SigningKeys;
-                  "overrides" -> sealed Overrides; "weights" NUL environment -> sealed weights
+                  "overrides" -> sealed Overrides; "weights" NUL environment -> sealed weights;
+                  "unit-keys" -> sealed UnitKeys
     bundles       environment NUL publication -> bundle, zero-padded to one page so that LMDB keeps it on pages
                   of its own, 16-aligned; the manifest knows its true size
     api_keys      SHA-256 -> sealed origin byte + KeyRecord

@@ -19,7 +19,7 @@ class Publication(msgspec.Struct, frozen=True):
     `lists`: environment -> list name -> members; one whose digest in `list_sources` is the stored one is not
     written again. `kept_lists`: environment -> lists that stay as the store has them (empty when it has none).
     `overrides`: environment -> what is laid over it (`model.override.laid`). `removed`: environments to serve no
-    longer.
+    longer. `keyed`: those whose units' digests are keyed.
     """
 
     bundles: dict[str, bytes]
@@ -30,6 +30,7 @@ class Publication(msgspec.Struct, frozen=True):
     kept_lists: dict[str, tuple[str, ...]] = {}
     overrides: dict[str, str] = {}
     removed: tuple[str, ...] = ()
+    keyed: tuple[str, ...] = ()
 
 
 def check_publication(publication: Publication) -> None:

@@ -13,7 +13,7 @@ One Reloader belongs to one process and one thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -27,11 +27,14 @@ from fanion.store.database import Word
 from fanion.store.generation import PinnedGeneration
 from fanion.store.signing import ROW, decode_signing_keys
 from fanion.store.store import Store
+from fanion.store.unit_keys import ROW as UNIT_KEYS_ROW
+from fanion.store.unit_keys import decode_unit_keys
 
 View = TypeVar("View")
 
-MakeView = Callable[[str, memoryview], View]
-"""Environment, bundle -> what requests use. Verifies the bundle; BundleError refuses it."""
+MakeView = Callable[[str, memoryview, bytes | None], View]
+"""Environment, bundle, the key of its units' digests (None: it never had one) -> what requests use. Verifies the
+bundle; BundleError refuses it."""
 
 Report = Callable[[str, str], None]
 """Told of a fault: the environment ("" for the store as a whole) and what is wrong."""
@@ -81,6 +84,7 @@ class Snapshot(Generic[View]):
         """Environment -> the xxh64 of the bundle that its view is read from."""
         self._contents: dict[str, bytes] = {}
         self._signing_keys: Any = UNREAD
+        self._unit_keys: Mapping[str, bytes] | None = None
         self._keys: dict[bytes, KeyRecord] = {}
         self._keys_max = entries
         self._known = known
@@ -199,12 +203,17 @@ class Snapshot(Generic[View]):
 
     def _try_view(self, environment: str, bundle: memoryview) -> View | None:
         try:
-            made = self._make_view(environment, bundle)
+            made = self._make_view(environment, bundle, self._unit_key(environment))
         except BundleError as error:
             self._report(environment, str(error))
             return None
         self._digests[environment] = xxhash.xxh64_intdigest(bundle)
         return made
+
+    def _unit_key(self, environment: str) -> bytes | None:
+        if self._unit_keys is None:
+            self._unit_keys = decode_unit_keys(self._pinned.meta(UNIT_KEYS_ROW)).keys
+        return self._unit_keys.get(environment)
 
     def _continue(self, older: Snapshot[View]) -> None:
         """Takes over what `older` served: unchanged environments as they are, changed ones made anew, and those

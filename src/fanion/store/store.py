@@ -41,6 +41,7 @@ from fanion.store.publication import Publication, check_publication
 from fanion.store.revocations import note_revocation, noted_revocations
 from fanion.store.signing import ensure_signing_keys, rotate_signing_keys
 from fanion.store.transactions import Transactions, padded
+from fanion.store.unit_keys import ensure_unit_keys
 
 MAP_BYTES = 64 * 1024**3
 
@@ -148,6 +149,7 @@ class Store:
                     self.transactions.put(transaction, "definitions", key, layout.seal(key, source))
                 self._switch(transaction, current, environments, number)
                 ensure_signing_keys(transaction, self._database.databases)
+                ensure_unit_keys(transaction, self._database.databases, publication.keyed)
             self.word.raise_to(number)
             self.transactions.sweep()
         return number

@@ -15,6 +15,8 @@ from fanion.definitions.reading.structure import BROKEN
 from fanion.definitions.sources.native.worlds import ProjectWorld
 from fanion.model.definition import Exposures
 from fanion.model.exposure import DOCUMENT, Terms
+from fanion.model.row_terms import DOCUMENT as ROW_TERMS
+from fanion.model.row_terms import RowTerms
 
 
 def check_exposures(project: ProjectWorld, report: Report) -> None:
@@ -48,8 +50,10 @@ def lower_exposures(project: ProjectWorld, environment: str, builder: Builder, r
             path = join(f"{placed.path}.exposures.flags", flag)
             report.warning(placed.file, path, f"the flag {shown(flag)}", "nothing, as there is none")
     if builder.splits:
-        terms = Terms(said.attributes, said.assigned, said.anonymous)
+        terms = Terms(said.attributes, said.assigned, said.anonymous, said.keyed)
         builder.documents[DOCUMENT] = msgspec.json.encode(terms)
+    if said.keyed:  # with or without splits: events' units are, too
+        builder.documents[ROW_TERMS] = msgspec.json.encode(RowTerms(keyed=True))
 
 
 def _said(project: ProjectWorld, environment: str) -> Exposures:
