@@ -27,6 +27,7 @@ from fanion.journal.reader import JournalReader
 from fanion.journal.rows import expand_rows
 from fanion.journal.settings import JournalSettings
 from fanion.journal.storage import Storage
+from fanion.model.row_terms import RowTerms
 from fanion.pipeline import pipeline as module
 from fanion.pipeline.manifest import File, load_manifest
 from fanion.pipeline.pipeline import LEAVING_S, MERGED_MIN, TELL_READER_S, Pipeline
@@ -269,6 +270,30 @@ def test_days_leave_by_age_but_not_by_a_clock_that_jumped(journal: Journal) -> N
         made.run_once()
         assert [file.day for file in made.manifest.files] == [20_003, 20_004]
         assert len(kept(made, journal.directory)) == 4
+
+
+def test_an_environment_keeps_its_rows_as_long_as_it_says(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"short": RowTerms(keep_days=1), "long": RowTerms(keep_days=0)}
+    monkeypatch.setattr(Published, "terms_of", lambda _, environment: said.get(environment, RowTerms()))
+    for environment in ("short", "long", "prod"):
+        for day in range(5):
+            journal.append(environment, day=day)
+    then = START_NS + 5 * DAY_NS
+    moment = Moment(then / 1e9, then / 1e9, "b")
+    path = clock_path(journal.directory)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(encode(msgspec.structs.replace(begin(moment), kept_s=10 * 86_400.0)))
+
+    def days(keep_days: int) -> dict[str, int]:
+        with pipeline(journal.directory, storage=Dated(then), keep_days=keep_days) as made:
+            made.run_once()
+            found = [file.environment for file in made.manifest.files]
+            return {name: found.count(name) for name in ("short", "long", "prod")}
+
+    assert days(0) == {"short": 1, "long": 5, "prod": 5}
+    assert days(2) == {"short": 1, "long": 5, "prod": 2}
 
 
 def test_one_pipeline_at_a_time(journal: Journal) -> None:

@@ -50,7 +50,8 @@ def keys_of(data: Path) -> dict[str, bytes]:
 def publish_keyed(folder: Path, **exposures: Any) -> None:
     flags = {"checkout": flag(**TEXTS, rules=[rollout()])}
     path = writer(folder)(
-        environments={"e": {"id": "e", "exposures": exposures}, "f": {"id": "f"}}, flags=flags
+        environments={"e": {"id": "e", "exposures": exposures}, "f": {"id": "f", "rows": {"keep_days": 30}}},
+        flags=flags,
     )
     publish(folder / "data", definitions.load([path], vocabulary()), Config())
 
@@ -152,6 +153,7 @@ def test_the_pipeline_keys_by_what_is_published_and_stops_where_a_key_is_missing
     published = Published(data, 1 << 30, canonical_forms())
     assert published.key_of("e") == keys_of(data)["e"]
     assert published.key_of("f") is published.key_of("gone") is None
+    assert [published.terms_of(name).keep_days for name in "ef"] == [None, 30]
     publish_keyed(tmp_path)
     assert published.key_of("e") is not None, "it looks once between two steps"
     published.refresh()

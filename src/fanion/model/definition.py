@@ -299,6 +299,13 @@ class Exposures(Strict, frozen=True, gc=False):
     keyed: bool = False
 
 
+class Rows(Strict, frozen=True, gc=False):
+    """How long rows of the environment's events are kept (docs/rows.md): days after receipt, 0: for ever. Left out:
+    as long as the pipeline keeps all."""
+
+    keep_days: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+
+
 class Environment(Strict, frozen=True, gc=False):
     """`id` names the environment everywhere; without it, organisation/project/environment. `identifiers`
     holds the ids that a dialect uses instead; `dialects` those that are served (all, when left out).
@@ -312,6 +319,7 @@ class Environment(Strict, frozen=True, gc=False):
     sources: list[SourceReference] = []
     source_order: list[str] = []
     exposures: Exposures = Exposures()
+    rows: Rows = Rows()
 
 
 class Limits(Strict, frozen=True, gc=False):

@@ -12,9 +12,11 @@ DOCUMENT: Final = "rows"
 
 
 class RowTerms(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`keyed`: whether units are named by keyed digests alone."""
+    """`keyed`: whether units are named by keyed digests alone. `keep_days`: days after receipt that rows are kept,
+    0: for ever, None: as long as those of others."""
 
     keyed: bool = False
+    keep_days: int | None = None
 
 
 def read_row_terms(documents: Mapping[str, bytes]) -> RowTerms:

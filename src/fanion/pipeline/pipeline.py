@@ -58,8 +58,8 @@ MERGED_MAX: Final = 64
 
 class Pipeline:
     """Of the data directory `directory`. `keep_days`: rows that were received before leave, by the
-    directory's last good time, as segments of the journal do; 0: never. `step_rows`: 0: `STEP_ROWS`.
-    Raises RowsError, and JournalError where there is no journal."""
+    directory's last good time, as segments of the journal do, where their environment says nothing else; 0: never.
+    `step_rows`: 0: `STEP_ROWS`. Raises RowsError, and JournalError where there is no journal."""
 
     def __init__(
         self,
@@ -252,13 +252,10 @@ class Pipeline:
     def _let_go(self) -> None:
         """Of days that are too old, and of files whose time is over."""
         now = self._now()
-        if self._keep_days:
-            stamps = read_stamps(self._storage, self._data, self._settings)
-            before = stamps.deletable_before(24.0 * self._keep_days)
-            old = [file for file in self.manifest.files if stamps.made_at((file.day + 1) * DAY_NS) <= before]
-            if old:
-                kept = [file for file in self.manifest.files if file not in old]
-                self._commit(kept, [file.name for file in old])
+        old = self._too_old()
+        if old:
+            kept = [file for file in self.manifest.files if file not in old]
+            self._commit(kept, [file.name for file in old])
         gone = [one for one in self.manifest.leaving if not 0 <= now - one.since_s < LEAVING_S]
         if not gone:
             return
@@ -269,6 +266,24 @@ class Pipeline:
             with contextlib.suppress(FileNotFoundError):
                 self._storage.unlink(self._directory / one.name)
         commit_manifest(self._storage, self._directory, self.manifest)
+
+    def _too_old(self) -> list[File]:
+        """Files whose last row was received before as many days as their environment keeps."""
+        days = dict.fromkeys((file.environment for file in self.manifest.files), self._keep_days)
+        for environment in days:
+            own = self._published.terms_of(environment).keep_days
+            if own is not None:
+                days[environment] = own
+        if not any(days.values()):
+            return []
+        stamps = read_stamps(self._storage, self._data, self._settings)
+        before = {kept: stamps.deletable_before(24.0 * kept) for kept in set(days.values()) if kept}
+        return [
+            file
+            for file in self.manifest.files
+            if days[file.environment]
+            and stamps.made_at((file.day + 1) * DAY_NS) <= before[days[file.environment]]
+        ]
 
 
 def remove_unnamed(

@@ -52,8 +52,9 @@ def lower_exposures(project: ProjectWorld, environment: str, builder: Builder, r
     if builder.splits:
         terms = Terms(said.attributes, said.assigned, said.anonymous, said.keyed)
         builder.documents[DOCUMENT] = msgspec.json.encode(terms)
-    if said.keyed:  # with or without splits: events' units are, too
-        builder.documents[ROW_TERMS] = msgspec.json.encode(RowTerms(keyed=True))
+    rows = RowTerms(said.keyed, placed.item.rows.keep_days)
+    if rows != RowTerms():  # with or without splits: they are of all events
+        builder.documents[ROW_TERMS] = msgspec.json.encode(rows)
 
 
 def _said(project: ProjectWorld, environment: str) -> Exposures:
