@@ -63,6 +63,8 @@ class Builder:
         """Applied by command, to be laid over the definitions'."""
         """What stands in a flag's place."""
         self.splits: list[Split] = []
+        self.unseen: dict[str, str] = {}
+        """Flags that are to be recorded and of which draws leave no exposures, and which draws those are."""
         self.metrics: set[str] = set()
         """Names of events that are in no document."""
         self.derived: list[Plan] = []
@@ -168,6 +170,11 @@ class Builder:
             return -1
         self.splits.append(Split(flag, run_of(source, flag, basis), unit, slot))
         return len(self.splits) - 1
+
+    def leaves_none(self, flag: str, draws: str) -> None:
+        """Say that these draws of a flag leave no exposure, also where the others do."""
+        if self.recording.takes(flag):
+            self.unseen.setdefault(flag, draws)
 
     def parameter(
         self,

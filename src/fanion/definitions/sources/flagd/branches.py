@@ -290,7 +290,9 @@ class Branches:
             return self.graph.test(Op.STRING_IN, key, ("",), Led(null, node, null, null))
         slots = dict.fromkeys(part for part in parts if isinstance(part, int))
         if slots and not isinstance(given, Look):  # of what has no text of its own, the list's is joined
+            draws = self.writer.draws
             rest = goal.computed(rule)
+            self.writer.draws = draws  # of usual keys the draw is seen
             for slot in slots:
                 node = self.graph.test(Op.TEXT_STARTS, slot, "", Led(node, rest, rest, node))
         for slot in slots if isinstance(given, Look) else ():

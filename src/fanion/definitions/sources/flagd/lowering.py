@@ -92,6 +92,8 @@ def _lower_flag(
             first = Branches(builder, graph, writer, flag.key, ends.failed, split).lead(flag.rule, goal)
         else:
             first = goal.computed(flag.rule)
+        if writer.draws:
+            builder.leaves_none(flag.key, "the draws by a fractional that has to be computed")
     nodes, found = graph.finish(first, kept)
     return nodes, [_answer(flag, end) for end in found]
 

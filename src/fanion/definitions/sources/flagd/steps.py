@@ -75,6 +75,8 @@ class StepWriter:
         self._builder = builder
         self._key = key
         self.hashing = hashing
+        self.draws = 0
+        """How many `fractional` were made steps, so that nothing tells afterwards that lots were drawn."""
         self._code = StepAssembler()
 
     def slot(self, rule: Rule, *, truth: bool = False) -> int:
@@ -262,6 +264,7 @@ class StepWriter:
 
     def _fractional(self, operands: Sequence[Rule]) -> None:
         code = self._code
+        self.draws += 1
         given = operands[:1] if operands and not isinstance(operands[0], Items) else ()
         entries = flat_entries(operands[len(given) :])
         if entries is None or not operands:

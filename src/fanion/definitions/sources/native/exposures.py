@@ -42,13 +42,17 @@ def recording_of(project: ProjectWorld, environment: str) -> Recording:
 
 
 def lower_exposures(project: ProjectWorld, environment: str, builder: Builder, report: Report) -> None:
-    """Behind all sources: the document, where a split is recorded; warnings of flags that aren't there."""
+    """Behind all sources: the document, where a split is recorded; warnings of flags that aren't there, and of
+    draws that leave none."""
     said = _said(project, environment)
     placed = project.environments[environment]
     for flag in said.flags:
         if flag not in builder.tried():
             path = join(f"{placed.path}.exposures.flags", flag)
             report.warning(placed.file, path, f"the flag {shown(flag)}", "nothing, as there is none")
+    for flag, draws in builder.unseen.items():
+        meaning = "they leave no exposures, though its splits are to be recorded"
+        report.warning(placed.file, f"{placed.path}.exposures", f"{draws} of {shown(flag)}", meaning)
     if builder.splits:
         terms = Terms(said.attributes, said.assigned, said.anonymous, said.keyed)
         builder.documents[DOCUMENT] = msgspec.json.encode(terms)

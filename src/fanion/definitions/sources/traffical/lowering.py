@@ -96,8 +96,13 @@ class TrafficalLowering:
         constant = self.constant()
         lowered = {layer.id: self.layer(layer) for layer in self.bundle.layers}
         for name in self.dropped:
-            found = f"the policy {shown(name)} behind many others"
-            report.warning(file, "layers", found, "its exposures aren't recorded")
+            self.builder.leaves_none(name, "the draws behind many others'")
+        for policy in (one for layer in self.bundle.layers for one in layer.policies if one.running):
+            entity = policy.head.entity_config
+            if entity is not None and entity.dynamic_allocations is not None:
+                self.builder.leaves_none(policy.head.id, "the dynamic allocations, which have no variants,")
+            elif policy.mode == "edge":
+                self.builder.leaves_none(policy.head.id, "the answers of /v1/decide")
         self.parameters(file, report, constant, lowered)
         for policy in (one for layer in self.bundle.layers for one in layer.policies):
             self.builder.policies[policy.head.id] = tuple(one.identity for one in policy.allocations)
