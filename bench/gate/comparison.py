@@ -33,6 +33,7 @@ GROUPS = (
     "core",
     "redpennon",
     "ofrep",
+    "neutral",
     "rsgi",
     "journal",
     "rows",

@@ -157,6 +157,7 @@ GROUPS = {
     "traffical": partial(endpoints, "traffical"),
     "stitchd": partial(endpoints, "stitchd"),
     "ofrep": partial(endpoints, "ofrep"),
+    "neutral": partial(endpoints, "neutral"),
     "rsgi": rsgi,
     "journal": journal,
     "rows": columns,
