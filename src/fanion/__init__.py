@@ -11,6 +11,7 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     journal      accepted events on disk: ring, log segments, recovery, reader, the window of event ids
     pipeline     rows of the journal's events as Parquet files, each once, and SQL over them
     preview      what a publication would change, and for whom
+    sinks        rows for others: objects, Kafka, a file, a command; each with a place of its own
     results      what the rows say of experiments: differences, and how sure they are
     dialects     `dialects.<name>` speaks one public API; `dialects.wire` is what all of them are made from
     http         ASGI or RSGI: routing, bodies, the order of checks; it knows no API's word

@@ -20,6 +20,7 @@
     │   └── JournalFullError      ... nothing was taken: the caller answers "overloaded"
     │       └── JournalOpeningError   ... as the server has just started
     ├── RowsError             rows of events can't be made or asked
+    ├── SinkError             a sink's receiver doesn't take rows
     └── ServeError            the server can't start here (port in use, directory locked, wrong file system)
 
 A message says what was found, what was allowed, and where. The command line prints the message alone
@@ -134,6 +135,11 @@ class JournalOpeningError(JournalFullError):
 class RowsError(FanionError):
     """Rows can't be made of the journal, or not be asked: the extra isn't installed, another pipeline runs, the
     manifest can't be read, or DuckDB refuses the statement. The message says which."""
+
+
+class SinkError(FanionError):
+    """A sink's receiver took nothing, or not all: it is down, refuses, or isn't set up right; the extra isn't
+    installed; or another process has the sink. It is tried again from the same place. The message says which."""
 
 
 class ServeError(FanionError):

@@ -25,7 +25,7 @@ from fanion.dialects import vocabulary
 READY = re.compile(r"on http://[^ ]*:(\d+)$")
 OPERATIONS = re.compile(r"^operations on http://[^ ]*:(\d+): ")
 START_TIMEOUT_S = 30.0
-BESIDE = ("fanion-operatio", "fanion-pipeline")
+BESIDE = ("fanion-operatio", "fanion-pipeline", "fanion-sink-")
 """Processes of a server that are no workers."""
 
 SERVER_KEY = "sk_e2e_server"
@@ -132,13 +132,16 @@ class Running:
 
     def workers(self) -> list[int]:
         """Process ids of the workers, oldest first."""
-        return [pid for pid in self._children() if name_of(pid) not in BESIDE]
+        return [pid for pid in self._children() if not name_of(pid).startswith(BESIDE)]
 
     def operations_pid(self) -> int | None:
         return self._beside("fanion-operatio")
 
     def pipeline_pid(self) -> int | None:
         return self._beside("fanion-pipeline")
+
+    def sink_pid(self, name: str) -> int | None:
+        return self._beside(f"fanion-sink-{name}"[:15])
 
     def _beside(self, name: str) -> int | None:
         return next((pid for pid in self._children() if name_of(pid) == name), None)

@@ -119,7 +119,17 @@ def test_no_citation_is_a_number_of_a_contract() -> None:
 
 PACKAGE = ROOT / "src" / "fanion"
 ROOMS = [
-    *("http", "store", "process", "auth", "telemetry", "definitions/lowering", "journal", "pipeline"),
+    *(
+        "http",
+        "store",
+        "process",
+        "auth",
+        "telemetry",
+        "definitions/lowering",
+        "journal",
+        "pipeline",
+        "sinks",
+    ),
     *(f"dialects/{words.parent.name}" for words in (PACKAGE / "dialects").glob("*/words.py")),
     "dialects/wire",
 ]

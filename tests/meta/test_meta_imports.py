@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": {*NATIVE, "journal", "bundle", "store"},
     "preview": {*NATIVE, "engine", "bundle"},
     "results": {*NATIVE, "journal", "bundle", "store", "pipeline"},
+    "sinks": {*NATIVE, "journal", "bundle", "store", "pipeline"},
     "process": {*NATIVE, "engine", "auth", "journal", "bundle", "store", "dialects.wire", "http", "results"},
     "inprocess": {*NATIVE, "engine", "store", "dialects", "dialects.wire"},
     "tracking": set(),

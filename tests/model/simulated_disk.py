@@ -22,6 +22,10 @@ SECTOR = 512
 PAGE = 4096
 
 
+DISK_BYTES = 1 << 20
+"""What a reader's share is of; `free` is a test's to set."""
+
+
 class File:
     """One inode. `disk`: what survives the power; `cache`: what the process sees; `dirty`: unsynced sectors."""
 
@@ -316,6 +320,9 @@ class SimulatedStorage(Storage):
 
     def free_bytes(self, path: Path) -> int:
         return self.disk.free
+
+    def disk_bytes(self, path: Path) -> int:
+        return DISK_BYTES
 
     def now(self) -> int:
         self.clock += 1_000_000

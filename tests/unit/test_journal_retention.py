@@ -20,7 +20,7 @@ from fanion.journal.retention import let_go_below, run_pass
 from fanion.journal.settings import JournalSettings
 from fanion.journal.stamps import read_stamps
 from tests.model.journal_world import BOTH_WAYS, DATA, JOURNAL, SETTINGS, Way, World, new_disk, read_all
-from tests.model.simulated_disk import SimulatedStorage
+from tests.model.simulated_disk import DISK_BYTES, SimulatedStorage
 from tests.unit.journal_segments import COMPRESSING, HOUR_NS, build, follow_time, names, sequences
 
 
@@ -230,6 +230,53 @@ def test_a_reader_that_yields_keeps_segments_only_while_the_disk_has_room(
     assert gaps.last[0].segment in capsys.readouterr().err
     (defect,) = reader.defects
     assert (defect.sequence, defect.next_sequence) == (16, following)
+
+
+def holding(storage: SimulatedStorage, **bounds: float) -> None:
+    """A sink's reader that has read 15 records."""
+    reader = JournalReader(DATA, storage=storage, name="sink-a", yields=True, **bounds)
+    for record in reader.read():
+        if record.sequence > 15:
+            break
+    reader.commit()
+
+
+@pytest.mark.parametrize("hours", [0.5, 1.5])
+def test_a_reader_keeps_segments_no_longer_than_its_hours(hours: float) -> None:
+    storage = build(8)
+    follow_time(storage)
+    holding(storage, hold_hours=hours)
+    storage.clock += int(1.25 * HOUR_NS)
+    passed = run_pass(storage, JOURNAL, HOURLY)
+    assert passed is not None
+    gaps = load_gaps(storage, JOURNAL, "sink-a")
+    if hours > 1.25:
+        assert gaps == Gaps()
+        return
+    assert passed.removed == 7
+    assert (gaps.last[0].sequence, gaps.records) == (16, gaps.last[-1].end_sequence - 16)
+    reader = JournalReader(DATA, storage=storage, name="sink-a", yields=True)
+    assert next(iter(reader.read())).sequence == gaps.last[-1].end_sequence
+
+
+def test_a_reader_keeps_no_more_than_its_share_of_the_disk_and_another_keeps_its_own() -> None:
+    for other in (False, True):
+        storage = build(8)
+        follow_time(storage)
+        held = 4.5 * SETTINGS.segment_bytes
+        holding(storage, hold_share=held / DISK_BYTES)
+        if other:
+            JournalReader(DATA, storage=storage, name="sink-b", hold_hours=100.0)
+        storage.clock += 2 * HOUR_NS
+        run_pass(storage, JOURNAL, HOURLY)
+        left = [s for s in list_segments(storage, JOURNAL)[0] if s.header.started]
+        gaps = load_gaps(storage, JOURNAL, "sink-a")
+        if other:
+            assert len(left) == 8
+            assert gaps == Gaps()
+        else:
+            assert len(left) == 4 + 1, "those that fit, and the last"
+            assert gaps.last[0].sequence == 16
 
 
 def test_how_far_a_reader_is_behind_and_what_is_kept_for_it() -> None:

@@ -23,10 +23,12 @@ import msgspec
 from fanion.app.compiling import renderers, shown
 from fanion.app.overriding import lay_overrides
 from fanion.app.publishing import publish, standing_overrides, standing_weights, upgrade_bundles
+from fanion.app.sinks import make_sink, sink_beside, still_s
 from fanion.config import MIB, Config
 from fanion.dialects import canonical_forms, served, vocabulary
 from fanion.process.directory import DirectoryLock, check_directory, remove_drafts
 from fanion.process.machine import connections_within, raise_file_limit, usable_cores
+from fanion.sinks import missing_libraries, wanted
 
 if TYPE_CHECKING:
     import socket
@@ -42,6 +44,7 @@ __all__ = [
     "demo_settings",
     "lay_overrides",
     "make_pipeline",
+    "make_sink",
     "publish",
     "renderers",
     "serve",
@@ -52,6 +55,7 @@ __all__ = [
     "upgrade_bundles",
 ]
 
+PIPELINE = "pipeline"
 PIPELINE_STILL_S = 60.0
 """How long the pipeline may stand still before it is killed: it runs behind everything else on a busy machine."""
 
@@ -97,6 +101,17 @@ def _pipeline_beside(data: Path, config: Config, row: Heartbeat, listening: sock
     return [Beside("pipeline", run, still_s=PIPELINE_STILL_S, gentle=True)]
 
 
+def _others(config: Config) -> dict[str, str]:
+    """What is asked for beside the workers, by the name that it has in words; the value is a sink's own. Those
+    whose library is missing come last: the supervisor gives its rows to processes in their order."""
+    from fanion.pipeline import missing_library
+
+    missing = {PIPELINE: missing_library()} if config.pipeline.enabled else {}
+    sinks = {f"sink {name}": name for name in wanted(config.sinks)}
+    missing |= {shown: " ".join(missing_libraries(name)) for shown, name in sinks.items()}
+    return {shown: sinks.get(shown, "") for shown in sorted(missing, key=lambda shown: bool(missing[shown]))}
+
+
 def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str] = ()) -> None:
     """Runs the server until it is told to stop. Raises ServeError, StoreError.
 
@@ -140,19 +155,18 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         listening = operations_socket(config.server.operations_host, config.server.operations_port)
         operations_at = listening.getsockname()
         workers = config.server.workers or usable_cores()
-        heartbeats = Heartbeats(workers + 1 + config.pipeline.enabled)
-        rows, own, others = (
-            heartbeats.rows[:workers],
-            heartbeats.rows[workers],
-            heartbeats.rows[workers + 1 :],
-        )
+        others = _others(config)
+        heartbeats = Heartbeats(workers + 1 + len(others))
+        rows, own = heartbeats.rows[:workers], heartbeats.rows[workers]
+        other_rows = dict(zip(others, heartbeats.rows[workers + 1 :], strict=True))
 
         def make_application(place: Place) -> Any:
             listening.close()  # probes wait on it for nobody when the supervisor is gone
             return Worker(data, config, spoken, place, lock).application()
 
         def run_operations() -> None:
-            named = [("pipeline", row, PIPELINE_STILL_S / 4) for row in others]
+            silent_s = {PIPELINE: PIPELINE_STILL_S / 4}
+            named = [(name, row, silent_s.get(name, still_s(config) / 4)) for name, row in other_rows.items()]
             names = operations.HostNames(config.server.operations_host, config.server.operations_names)
             asyncio.run(operations.run(listening, rows, named, own, data, names))
 
@@ -164,8 +178,11 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
                 print(line.replace("{url}", url), flush=True)
 
         beside = [Beside("operations", run_operations)]
-        for row in others:
-            beside += _pipeline_beside(data, config, row, listening)
+        for name, row in other_rows.items():
+            if name == PIPELINE:
+                beside += _pipeline_beside(data, config, row, listening)
+            else:
+                beside += sink_beside(others[name], data, config, row, listening)
         gc.collect()
         gc.freeze()  # the collector's marks would copy pages that the workers share
         Supervisor(

@@ -36,6 +36,7 @@ VERBS = {
     "lists": "show and change the members of list segments",
     "journal": "read, follow, verify and summarise the journal; believe its clock again",
     "pipeline": "make rows of the journal's events, as Parquet files",
+    "sinks": "show the sinks that rows go to, and run one without a server",
     "sql": "ask those rows in SQL",
     "results": "say whether an experiment's variants made a difference",
     "optimise": "propose weights for a policy from what its allocations brought, and apply them",

@@ -3,7 +3,7 @@
 A setting `port` of the group `server` is `port` under `[server]` in `fanion.toml`, `FANION_SERVER_PORT` in the
 environment and `server.port` in messages; `config.loading` reads them. What a dialect has settings of its own for
 stands in its folder and is handed in with the vocabulary; it may add to a group here or bring one of its own.
-This module imports nothing of ours, so that every part can be handed its own group.
+This module imports nothing of ours but `config.sinks`, so that every part can be handed its own group.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
+
+from fanion.config.sinks import Sinks
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -359,6 +361,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     journal: Journal = Journal()
     exposures: Exposures = Exposures()
     pipeline: Pipeline = Pipeline()
+    sinks: Sinks = Sinks()
     results: Results = Results()
     log: Log = Log()
     own: tuple[msgspec.Struct, ...] = ()

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Meta
 
 from fanion.config import MIB, Config
+from fanion.config.sinks import problems_of_sinks
 from fanion.errors import ConfigError
 from fanion.model.vocabulary import Vocabulary
 
@@ -197,7 +198,8 @@ class _Given:
 
     def wrong(self, group: str, field: str, value: object) -> str:
         setting = _describe(group, field, self.groups[group][field])
-        return f"{group}.{field} is {value!r}; allowed: {setting.type}" + (
+        shown = "a secret, which is not shown" if _is_secret(self.groups[group][field]) else repr(value)
+        return f"{group}.{field} is {shown}; allowed: {setting.type}" + (
             setting.allowed and f", {setting.allowed}"
         )
 
@@ -231,6 +233,10 @@ def _describe(group: str, name: str, field: Field) -> Setting:
         allowed=allowed,
         help=meta.description or "",
     )
+
+
+def _is_secret(field: Field) -> bool:
+    return any(isinstance(extra, Meta) and "secret" in (extra.extra or {}) for extra in get_args(field.hint))
 
 
 def _is_of_a_service(variable: str, value: str) -> bool:
@@ -276,5 +282,6 @@ def _problems(config: Config) -> Iterator[str]:
             f"limits.bodies_bytes_max is {config.limits.bodies_bytes_max}; one body may have {largest}, as "
             "limits.body_bytes_max and limits.ingest_body_bytes_max say"
         )
+    yield from problems_of_sinks(config.sinks)
     if config.limits.body_chunk_timeout_s > config.limits.body_timeout_s:
         yield "limits.body_chunk_timeout_s is above limits.body_timeout_s, which ends a body first"

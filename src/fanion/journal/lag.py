@@ -6,7 +6,7 @@ import contextlib
 from typing import NamedTuple
 
 from fanion.journal.log_segment import SEQUENCE_END
-from fanion.journal.reader import JournalReader, segment_limits
+from fanion.journal.reader import Checkpoint, JournalReader, segment_limits
 from fanion.journal.storage import Storage
 
 
@@ -18,11 +18,11 @@ class Lag(NamedTuple):
     held_bytes: int
 
 
-def lag_of(reader: JournalReader, storage: Storage) -> Lag:
-    """Between two reads of it."""
+def lag_of(reader: JournalReader, storage: Storage, at: Checkpoint | None = None) -> Lag:
+    """Between two reads of it. `at`: from there on, not from what was handed out."""
     records = held = 0
     chains = reader.chains()
-    place = reader.checkpoint.next_sequence
+    place = (at or reader.checkpoint).next_sequence
     for segments, end, proven in chains:
         header = segments[0].header
         position = place.get(header.writer, header.first_sequence)

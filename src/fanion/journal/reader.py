@@ -64,11 +64,14 @@ class Defect(NamedTuple):
 
 class Checkpoint(msgspec.Struct):
     """Where a reader is: for each writer the first sequence that it has not seen. `yields`: what is too old or too
-    much may leave before this reader has seen it, where the disk has no more room (`retention`, `gaps`)."""
+    much may leave before this reader has seen it, where the disk has no more room (`retention`, `gaps`). So may
+    what is older than `hold_hours`, and the oldest of what is more than `hold_share` of the disk; 0: no bound."""
 
     machine: str = ""
     next_sequence: dict[int, int] = {}
     yields: bool = False
+    hold_hours: float = 0.0
+    hold_share: float = 0.0
 
 
 class _Position:
@@ -113,13 +116,15 @@ class JournalReader:
         checkpoint: Checkpoint | None = None,
         name: str | None = None,
         yields: bool = False,
+        hold_hours: float = 0.0,
+        hold_share: float = 0.0,
         since_ns: int = 0,
     ) -> None:
         self._storage = storage or Storage()
         self._directory = directory / "journal"
         self._positions: dict[int, _Position] = {}
         self._since_ns = since_ns
-        self._yields = yields
+        self._holds = yields, hold_hours, hold_share
         self._headers: dict[str, SegmentHeader] = {}
         self._dialects, self._environments = Names(), Names()
         self.defects: list[Defect] = []
@@ -147,7 +152,7 @@ class JournalReader:
     def checkpoint(self) -> Checkpoint:
         """What has been handed out so far."""
         places = {writer: p.sequence for writer, p in sorted(self._positions.items())}
-        return Checkpoint(self._machine, places, self._yields)
+        return Checkpoint(self._machine, places, *self._holds)
 
     def commit(self) -> None:
         """Keeps the checkpoint of a registered reader, synced: what is before it may be removed."""

@@ -2,10 +2,10 @@
 
 One pass seals what a crash left unsealed, removes what is too old or too much, and compresses the rest. Segments
 leave from the oldest end of each writer's chain, and never before every registered reader has passed them, unless
-forced: by the settings, or by a disk that is nearly full, of readers that yield. What leaves unread is written down
-first (`gaps`). A writer's last started segment always stays: recovery begins there. A plain file goes to the pool
-when its compressed twin is complete, and is recycled from there. Files that nobody needs lose their name first and
-their blocks here, in small steps.
+forced: by the settings, by a disk that is nearly full, of readers that yield, or by a reader's own bounds of age
+and bytes. What leaves unread is written down first (`gaps`). A writer's last started segment always stays: recovery
+begins there. A plain file goes to the pool when its compressed twin is complete, and is recycled from there. Files
+that nobody needs lose their name first and their blocks here, in small steps.
 
 `Upkeep` is the steward's side: it starts the process when there is something to do. One process of a journal does
 a pass at a time, by a lock; it runs at the lowest priority, writes in small steps and ends with its parent.
@@ -186,6 +186,7 @@ def _remove(
     floor = let_go_below(settings)
     if free < floor:
         floor += _let_go_bytes(settings)  # once it has to be, room for a while
+    holds = _Holds(readers, finished, stamps, storage.disk_bytes(directory))
     kept_writers: set[int] = set()
     removed: list[Finished] = []
     for each in finished:
@@ -194,11 +195,14 @@ def _remove(
         too_much = settings.retention_bytes and total > settings.retention_bytes
         behind = {} if empty else _behind(readers, each)
         full = free < floor
-        passed = settings.retention_forced or all(full and reader.yields for reader in behind.values())
+        passed = settings.retention_forced or all(
+            (full and reader.yields) or holds.over(name, reader, each) for name, reader in behind.items()
+        )
         if not (empty or (passed and (each.latest < oldest or too_much))) or writer in kept_writers:
             kept_writers.add(writer)
             continue
         _note(storage, directory, behind, each)
+        holds.left(behind, each)
         if each.segment.header.compressed or full:
             remove_segment(storage, each.segment.path)
         else:
@@ -207,6 +211,32 @@ def _remove(
         free += each.disk_bytes
         removed.append(each)
     return removed
+
+
+class _Holds:
+    """What each reader that has bounds of its own holds, in bytes of segments, as they leave one by one."""
+
+    def __init__(
+        self, readers: dict[str, Checkpoint], finished: list[Finished], stamps: Stamps, disk_bytes: int
+    ) -> None:
+        self._stamps = stamps
+        self._disk_bytes = disk_bytes
+        self._held = dict.fromkeys(readers, 0)
+        for each in finished:
+            for name in _behind(readers, each):
+                self._held[name] += each.disk_bytes
+
+    def over(self, name: str, reader: Checkpoint, each: Finished) -> bool:
+        """Whether the reader's bounds are passed by this segment, the oldest that it holds."""
+        hours, share = reader.hold_hours, reader.hold_share
+        return bool(
+            (hours and each.latest < self._stamps.deletable_before(hours))
+            or (share and self._held[name] > share * self._disk_bytes)
+        )
+
+    def left(self, behind: dict[str, Checkpoint], each: Finished) -> None:
+        for name in behind:
+            self._held[name] -= each.disk_bytes
 
 
 def _behind(readers: dict[str, Checkpoint], finished: Finished) -> dict[str, Checkpoint]:

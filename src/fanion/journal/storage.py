@@ -149,6 +149,11 @@ class Storage:
         found = os.statvfs(path)
         return found.f_bavail * found.f_frsize
 
+    def disk_bytes(self, path: Path) -> int:
+        """Of the whole disk, taken or not."""
+        found = os.statvfs(path)
+        return found.f_blocks * found.f_frsize
+
     def now(self) -> int:
         """Monotonic clock, ns."""
         return time.monotonic_ns()

@@ -63,7 +63,7 @@ class Writer:
         """The rows as one file for each environment and day."""
         batch = self._arrow.record_batch(columns)
         files: list[File] = []
-        for environment, day, part in self._parts(batch):
+        for environment, day, part in parts_of(batch):
             name = f"{prefix}-{len(files)}.parquet"
             whole = File(name, environment, day, 0, 0, keyed="unit_key" in part.schema.names)
             files.append(self.write_batches(whole, iter([part]), part.schema))
@@ -96,33 +96,13 @@ class Writer:
         ]
         return self._arrow.record_batch(columns, schema=schema)
 
-    def _parts(self, batch: Any) -> Iterator[tuple[str, int, Any]]:
-        """(environment, day, rows)."""
-        compute = self._arrow.compute
-        micros = batch.column("received_at").cast(self._arrow.int64())
-        days = compute.divide(micros, DAY_US)
-        environments = batch.column("environment")
-        for environment in compute.unique(environments.dictionary_decode()).to_pylist():
-            own = compute.equal(environments, environment)
-            for day in compute.unique(days.filter(own)).to_pylist():
-                chosen = compute.and_(own, compute.equal(days, day))
-                yield environment, day, batch if compute.all(chosen).as_py() else batch.filter(chosen)
-
     def write_batches(self, whole: File, batches: Iterator[Any], schema: Any) -> File:
         """Rows of one environment and day as one file. `whole`: what it is, but for its numbers."""
         path = self._directory / whole.name
         draft = path.with_name(f"{whole.name}.tmp")
-        dictionaries = [field.name for field in schema if field.name not in PLAIN_COLUMNS]
         rows = 0
         with PacedFile(self._storage, draft, self._pace) as file:
-            writer = self._arrow.parquet.ParquetWriter(
-                self._arrow.PythonFile(file, mode="w"),
-                schema,
-                compression="zstd",
-                compression_level=LEVEL,
-                use_dictionary=dictionaries,
-            )
-            with writer:
+            with open_writer(self._arrow.PythonFile(file, mode="w"), schema) as writer:
                 for batch in batches:
                     writer.write_batch(batch, row_group_size=ROW_GROUP_ROWS)
                     rows += batch.num_rows
@@ -130,3 +110,27 @@ class Writer:
             size = file.size
         self._storage.rename(draft, path)
         return replace(whole, rows=rows, bytes=size)
+
+
+def parts_of(batch: Any) -> Iterator[tuple[str, int, Any]]:
+    """(environment, day of receipt, rows) of an Arrow batch of rows."""
+    compute = arrow().compute
+    micros = batch.column("received_at").cast(arrow().int64())
+    days = compute.divide(micros, DAY_US)
+    environments = batch.column("environment")
+    for environment in compute.unique(environments.dictionary_decode()).to_pylist():
+        own = compute.equal(environments, environment)
+        for day in compute.unique(days.filter(own)).to_pylist():
+            chosen = compute.and_(own, compute.equal(days, day))
+            yield environment, day, batch if compute.all(chosen).as_py() else batch.filter(chosen)
+
+
+def open_writer(file: Any, schema: Any) -> Any:
+    """A Parquet writer of rows."""
+    return arrow().parquet.ParquetWriter(
+        file,
+        schema,
+        compression="zstd",
+        compression_level=LEVEL,
+        use_dictionary=[field.name for field in schema if field.name not in PLAIN_COLUMNS],
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanion._core.counters import MetricFile
-from fanion.telemetry import exposures, journal, metrics, pipeline, prepared, windows
+from fanion.telemetry import exposures, journal, metrics, pipeline, prepared, sinks, windows
 from fanion.telemetry.metrics import Metric, label_text
 
 CATALOGUE: tuple[Metric, ...] = (
@@ -22,6 +22,7 @@ CATALOGUE: tuple[Metric, ...] = (
     *exposures.CATALOGUE,
     *pipeline.CATALOGUE,
     *prepared.CATALOGUE,
+    *sinks.CATALOGUE,
 )
 """What /metrics knows, in its order; a series of another name is left out."""
 

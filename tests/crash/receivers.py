@@ -1,0 +1,177 @@
+"""Real receivers of sinks on free ports of this machine: an object store, a Kafka broker, librdkafka's mock of one.
+
+`SEAWEEDFS` and `TANSU` name the programs, as `.ci/run` installs them; a test that needs one skips without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+START_TIMEOUT_S = 60.0
+TOPIC = "fanion-rows"
+PARTITIONS = 3
+BUCKET = "rows"
+
+
+def program(variable: str) -> str:
+    found = os.environ.get(variable)
+    if not found:
+        pytest.skip(f"{variable} names no program")
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    taken = [socket.socket() for _ in range(count)]
+    for each in taken:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in taken]
+    for each in taken:
+        each.close()
+    return ports
+
+
+@contextlib.contextmanager
+def running(command: list[str], log: Path, port: int) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent)
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            assert process.poll() is None, log.read_text()[-2_000:]
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert time.monotonic() < deadline, log.read_text()[-2_000:]
+            time.sleep(0.05)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def object_store(directory: Path) -> Iterator[dict[str, str]]:
+    """SeaweedFS with a bucket, without its telemetry: the variables of a sink."""
+    weed = program("SEAWEEDFS")
+    s3, *ports = free_ports(8)
+    names = (
+        "master.port",
+        "master.port.grpc",
+        "volume.port",
+        "volume.port.grpc",
+        "filer.port",
+        "filer.port.grpc",
+    )
+    options = [f"-{name}={port}" for name, port in zip((*names, "s3.port.grpc"), ports, strict=True)]
+    fixed = ["-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-debug.port=0"]
+    data = directory / "objects"
+    data.mkdir()
+    command = [weed, "server", *fixed, f"-dir={data}", f"-s3.port={s3}", *options]
+    with running(command, directory / "seaweedfs.log", s3):
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not _made_bucket(s3):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield {
+            "FANION_SINKS_PARQUET_URL": f"s3://{BUCKET}/some/prefix",
+            "FANION_SINKS_PARQUET_ENDPOINT": f"http://127.0.0.1:{s3}",
+            "FANION_SINKS_PARQUET_ACCESS_KEY": "any",
+            "FANION_SINKS_PARQUET_SECRET_KEY": "any-secret",
+            "FANION_SINKS_PARQUET_INTERVAL_S": "0.05",
+        }
+
+
+def _made_bucket(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        for path in (f"/{BUCKET}", f"/{BUCKET}/first"):  # the first write waits for a volume
+            connection.request("PUT", path, b"")
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status not in (200, 409):
+                return False
+        return True
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def objects(environment: dict[str, str]) -> dict[str, bytes]:
+    """All that the sink put."""
+    obstore: Any = pytest.importorskip("obstore")
+    store = pytest.importorskip("obstore.store").S3Store(
+        BUCKET,
+        prefix="some/prefix",
+        config={
+            "endpoint": environment["FANION_SINKS_PARQUET_ENDPOINT"],
+            "region": "us-east-1",
+            "access_key_id": "any",
+            "secret_access_key": "any-secret",
+        },
+        client_options={"allow_http": True},
+    )
+    names = [found["path"] for part in obstore.list(store) for found in part]
+    return {name: bytes(obstore.get(store, name).bytes()) for name in names}
+
+
+@contextlib.contextmanager
+def broker(directory: Path) -> Iterator[dict[str, str]]:
+    """Tansu, in memory, with the topic."""
+    tansu = program("TANSU")
+    admin: Any = pytest.importorskip("confluent_kafka.admin")
+    (port,) = free_ports(1)
+    at = f"tcp://127.0.0.1:{port}"
+    options = ["--listener-url", at, "--advertised-listener-url", at, "--storage-engine", "memory://tansu/"]
+    with running([tansu, "broker", *options], directory / "tansu.log", port):
+        client = admin.AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+        for made in client.create_topics([admin.NewTopic(TOPIC, PARTITIONS, 1)]).values():
+            made.result(30)
+        yield {"FANION_SINKS_KAFKA_BROKERS": f"127.0.0.1:{port}"}
+
+
+@contextlib.contextmanager
+def mock_brokers() -> Iterator[dict[str, str]]:
+    """librdkafka's, in this process."""
+    library: Any = pytest.importorskip("confluent_kafka")
+    mock = library.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "log_level": 0})
+    found = mock.list_topics(timeout=30).brokers.values()
+    yield {"FANION_SINKS_KAFKA_BROKERS": ",".join(f"{each.host}:{each.port}" for each in found)}
+    del mock
+
+
+def messages(environment: dict[str, str], wanted: int) -> list[tuple[bytes, bytes]]:
+    """Key and value of all that the topic has, once `wanted` keys are among them."""
+    library: Any = pytest.importorskip("confluent_kafka")
+    consumer = library.Consumer(
+        {
+            "bootstrap.servers": environment["FANION_SINKS_KAFKA_BROKERS"],
+            "group.id": "test",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": False,
+            "log_level": 0,
+        }
+    )
+    partitions = consumer.list_topics(TOPIC, timeout=30).topics[TOPIC].partitions
+    consumer.assign([library.TopicPartition(TOPIC, number, 0) for number in partitions])
+    found: list[tuple[bytes, bytes]] = []
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        part = consumer.consume(10_000, 1.0)
+        for message in part:
+            assert message.error() is None, message.error()
+            found.append((message.key(), message.value()))
+        if not part and len({key for key, _ in found}) >= wanted:
+            break
+    consumer.close()
+    return found
