@@ -71,6 +71,12 @@ def drawn(draw: Any, experiments: int) -> Any:
         "metric": both(alike(None, first, text), alike("purchase", events, text), text),
         "event_id": both(alike(None, first, text), ids, text),
         "unit": pyarrow.array(units).cast(text),
+        "unit_key": pyarrow.array(units).cast(pyarrow.uint64()),
+        "event_key": both(
+            alike(None, first, pyarrow.uint64()),
+            pyarrow.array(numpy.concatenate([id, id[again]])),
+            pyarrow.uint64(),
+        ),
         "attributes": pyarrow.array([f'{{"e":"{number // UNITS}"}}' for number in units], text),
         "event_at": pyarrow.array(times).cast(pyarrow.timestamp("us", "UTC")),
         "received_at": pyarrow.array(times).cast(pyarrow.timestamp("us", "UTC")),
@@ -87,11 +93,9 @@ def crossed(draw: Any, experiments: int, said: Counter[str]) -> None:
     with duckdb.connect() as connection:
         connection.register("rows", drawn(draw, experiments))
         rows = Rows(connection, "e", [PLAN], 5_000_000, "e")
-        rows.enter(PLAN)
-        rows.runs()
         ever: set[tuple[str, str]] = set()
         for look in range(1, LOOKS + 1):
-            found = rows.moments(until_us=START + look * HOUR - 1)
+            found = rows.moments(PLAN, until_us=START + look * HOUR - 1)
             for segment in map(str, range(experiments)):
                 sides = [by_variant(one, segment) for one in found]
                 for metric in metric_results(PLAN, sides, [{}, {}]):
