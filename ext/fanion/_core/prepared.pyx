@@ -171,7 +171,9 @@ cdef class PreparedList:
         return found
 
     cdef const fanion_entry *entry(self, uint32_t n) noexcept:
-        return NULL if self.entries[n] == FANION_NONE else &self.bundle.s.entries[self.entries[n]]
+        if self.entries[n] == FANION_NONE:
+            return NULL
+        return &self.bundle.s.entries[self.entries[n]]
 
     cdef int look_up(self, list names) except -1:
         cdef const fanion_entry *entry
