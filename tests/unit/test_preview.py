@@ -226,7 +226,7 @@ def test_limits_and_contexts_that_cannot_be_read_say_what_is_allowed(data: Path,
     assert "--contexts and --recent" in run(data, path, "--contexts", str(file), "--recent").output
 
 
-def test_overrides_in_force_are_no_difference(data: Path, tmp_path: Path) -> None:
+def test_what_an_override_hides_is_shown_and_the_override_is_named(data: Path, tmp_path: Path) -> None:
     assert (
         CliRunner().invoke(group, ["override", "set", "env", "half", "true", "--data", str(data)]).exit_code
         == 0
@@ -236,7 +236,11 @@ def test_overrides_in_force_are_no_difference(data: Path, tmp_path: Path) -> Non
         project["flags"]["half"]["rules"][0]["rollout_percentage"] = 60
 
     assert seen(data, write(tmp_path / "new"))["flags"] == {}
-    assert seen(data, write(tmp_path / "new", grown))["flags"] == {}
+    path = write(tmp_path / "new", grown)
+    assert abs(seen(data, path)["flags"]["native:half"]["moved"] / UNITS - 0.1) < 0.01
+    assert "env: half is overridden: true, until it is cleared" in run(data, path, "--units", "10").stderr
+    asked = CliRunner().invoke(group, ["publish", str(path), "--data", str(data), "--preview"], input="n\n")
+    assert "native:half: " in asked.output
 
 
 def test_publish_shows_it_and_asks_first(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

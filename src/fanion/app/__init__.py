@@ -15,6 +15,7 @@ import gc
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,6 +230,8 @@ def serve_demo(config: Config) -> None:
             "What came of it, some seconds later:",
             *(f"  fanion {verb} --data {name}" for verb in ("results", "usage")),
         ]
+        if not all(map(find_spec, ("pyarrow", "duckdb", "scipy"))):
+            told = ["What came of it is said with pip install '.[results]', and another start of this."]
         serve(Path(name), config, demo=True, notes=[*demo_notes(), *told])
 
 

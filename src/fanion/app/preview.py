@@ -62,7 +62,8 @@ def preview(
     attributes: tuple[str, ...] = (),
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Preview]:
-    """One for each environment of `loaded`, which was read with the overrides in force. Raises StoreError."""
+    """One for each environment of `loaded`, which was read without overrides: what they hide comes out
+    when they end. Raises StoreError."""
     before = _served(data, loaded, config)
     membership = _membership(data, config)
     found = []
@@ -162,7 +163,7 @@ def _running(lowered: Lowered) -> list[Plan]:
 
 
 def _served(data: Path, loaded: Loaded, config: Config) -> dict[str, Served]:
-    """Those of the environments that are served, lowered from what the store keeps, with what lies over them."""
+    """Those of the environments that are served, lowered from what the store keeps, with applied weights."""
     from fanion.definitions import load_stored
 
     try:
@@ -172,8 +173,6 @@ def _served(data: Path, loaded: Loaded, config: Config) -> dict[str, Served]:
     wanted = {lowered.environment for lowered in loaded.environments}
     now = look_at(data)
     with store, _pinned(store) as pinned:
-        overrides = pinned.overrides()
-        over = {name: overrides.of(name, now.cautious) for name in overrides.in_force}
         weights = {name: read_weights(pinned, name) for name in pinned.environments()}
         groups: dict[int, list[str]] = {}
         for name, entry in pinned.manifest.environments.items():
@@ -188,7 +187,7 @@ def _served(data: Path, loaded: Loaded, config: Config) -> dict[str, Served]:
                 lost[name].append(f"{key.record.id} {key.record.name}".strip())
         found: dict[str, Served] = {}
         for names in groups.values():
-            stored = load_stored(pinned.definitions(names[0]), vocabulary(), over, weights)
+            stored = load_stored(pinned.definitions(names[0]), vocabulary(), weights=weights)
             for lowered in stored.environments:
                 if lowered.environment in names:
                     found[lowered.environment] = Served(lowered, lost[lowered.environment])

@@ -83,7 +83,7 @@ def warnings_of(loaded: Loaded, *, verbose: bool) -> Iterator[str]:
         if verbose or shown[kind] <= SHOWN_MAX:
             yield str(warning)
         elif shown[kind] == kinds[kind]:
-            yield f"{kinds[kind] - SHOWN_MAX:,} more like it: {kind} (--verbose shows all)"
+            yield f"{kinds[kind] - SHOWN_MAX:,} more like it: {warning.allowed} (--verbose shows all)"
 
 
 def _kind(warning: Problem) -> str:

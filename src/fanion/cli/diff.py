@@ -13,6 +13,7 @@ import msgspec
 
 from fanion.cli.check import environment_option, load_or_exit
 from fanion.cli.common import DATA, NamedPath, configuration, progress_bars
+from fanion.cli.override import tell_in_force
 from fanion.cli.text import echo
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def command(
     form: str,
     limits: tuple[str, ...],
 ) -> None:
-    """Show what publishing PATHS would change of what the data directory serves. Nothing is stored.
+    """Show what publishing PATHS would change of what the data directory serves. Nothing is stored. Overrides are
+    left out on both sides, and named: what they hide comes out when they end.
 
     \b
     fanion diff world.yaml --against ./data --by country
@@ -85,7 +87,7 @@ def command(
         raise click.UsageError("--contexts and --recent both say who is asked for; name one")
     config = configuration(data)
     overrides, weights = app.standing_overrides(data, config), app.standing_weights(data, config)
-    loaded = load_or_exit(paths, environment, overrides=overrides, weights=weights)
+    loaded = load_or_exit(paths, environment, weights=weights)
     who = _who(data, file, recent, units, seed)
     with progress_bars() as progress:
         task = progress.add_task("units", total=units)
@@ -94,6 +96,7 @@ def command(
         echo(msgspec.json.encode({"environments": found}).decode())
     else:
         show(found, rules=rules)
+    tell_in_force({name: overrides[name] for name in loaded.laid if name in overrides}, {})
     failed = [text for limit in asked if (text := beyond(found, limit))]
     for text in failed:
         echo(f"beyond {text}", err=True)

@@ -24,7 +24,8 @@ from fanion.cli.diff import show_and_ask
 from fanion.cli.override import tell_in_force
 from fanion.cli.text import echo
 from fanion.clock.keeper import look_at
-from fanion.definitions import Loaded
+from fanion.definitions import Loaded, load
+from fanion.dialects import vocabulary
 from fanion.store.generation import Origin
 from fanion.store.publication import Publication
 
@@ -77,7 +78,8 @@ def command(
     with Console(stderr=True).status("reading definitions"):
         loaded = load_or_exit(paths, environment, "; nothing was stored", overrides, weights, verbose=verbose)
     if ask:
-        show_and_ask(data, loaded, config)
+        plain = load(paths, vocabulary(), environment=environment, weights=weights) if overrides else loaded
+        show_and_ask(data, plain, config)
     with progress_bars() as progress:
         tasks = {
             "environments": progress.add_task("environments", total=len(loaded.environments)),
