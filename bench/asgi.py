@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fanion.config import Config
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.services import Services
+from fanion.engine.evaluator import open_environment
 from fanion.http.app import make_handler
 from fanion.http.request import BodyWatch
 from fanion.model.api_key import KeyRecord
+from fanion.store.reload import Reloader
+from fanion.store.store import Store
 
 REQUESTS = 100
 """Requests to one turn of the event loop, so that starting it costs next to nothing."""
@@ -41,6 +45,30 @@ class Snapshot:
 
     def view(self, environment: str) -> Any:
         return self
+
+
+class View:
+    def __init__(self, bound: dict[str, Any]) -> None:
+        self.bound = bound
+
+
+class Worker:
+    """A data directory's store as a worker has it open; `reloader` takes a snapshot's place."""
+
+    def __init__(self, data: Path, dialect: Dialect) -> None:
+        self.store = Store.open(data)
+
+        def make_view(environment: str, buffer: memoryview, unit_key: object) -> View:
+            def is_member(name: str, member: str) -> bool:
+                return self.reloader.serving.member(environment, name, member.encode())
+
+            return View({dialect.name: dialect.bind(open_environment(environment, buffer, is_member))})
+
+        self.reloader: Reloader[View] = Reloader(self.store, self.store.word, make_view)
+
+    def close(self) -> None:
+        self.reloader.close()
+        self.store.close()
 
 
 class Quiet:

@@ -10,13 +10,10 @@ from typing import Any
 
 import pytest
 
-from bench.in_process import INSTALL, ROWS, is_installed
+from bench.in_process import ROWS
 
 
 @pytest.mark.parametrize("name", ROWS)
 def bench_one_flag_in_process(benchmark: Any, tmp_path: Path, name: str) -> None:
-    row, needs = ROWS[name]
-    if not is_installed(needs):
-        pytest.skip(f"not installed: {INSTALL}")
-    with row(tmp_path) as ask:
+    with ROWS[name](tmp_path) as ask:
         assert isinstance(benchmark(ask), bool)

@@ -25,15 +25,14 @@ from typing import Any
 
 import pytest
 
-from bench.asgi import REQUESTS, Driver
+from bench.asgi import REQUESTS, Driver, Worker
+from bench.figures import say
 from fanion import app
 from fanion.config import Config
 from fanion.definitions import load
 from fanion.dialects import vocabulary
 from fanion.dialects.stitchd.routes import DIALECT
-from fanion.engine.evaluator import open_environment
 from fanion.store.list_writer import ListWriter
-from fanion.store.reload import Reloader
 from fanion.store.store import Store
 
 SIZES = (1_000, 100_000, 10_000_000)
@@ -84,30 +83,15 @@ def write_definitions(folder: Path, size: int) -> Path:
     return folder / "world.json"
 
 
-class View:
-    def __init__(self, bound: dict[str, Any]) -> None:
-        self.bound = bound
-
-
-class Worker:
-    """The store as a worker has it open."""
+class Lists(Worker):
+    """A worker that is asked for members without a request."""
 
     def __init__(self, data: Path) -> None:
-        self.store = Store.open(data)
-
-        def make_view(environment: str, buffer: memoryview, unit_key: bytes | None) -> View:
-            bundle = open_environment(environment, buffer, self.is_member)
-            return View({DIALECT.name: DIALECT.bind(bundle)})
-
-        self.reloader: Reloader[View] = Reloader(self.store, self.store.word, make_view)
+        super().__init__(data, DIALECT)
 
     def is_member(self, name: str, text: str) -> bool:
-        """What the engine calls for a leaf that asks a list."""
+        """As the engine asks for a leaf that names a list."""
         return self.reloader.serving.member(ENVIRONMENT, name, text.encode())
-
-    def close(self) -> None:
-        self.reloader.close()
-        self.store.close()
 
 
 def batch_body(size: int, seed: int) -> bytes:
@@ -120,15 +104,15 @@ def batch_body(size: int, seed: int) -> bytes:
 
 
 @pytest.fixture(scope="module", params=SMOKE_SIZES)
-def published(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Worker]]:
+def published(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Lists]]:
     folder = tmp_path_factory.mktemp("lists")
     app.publish(folder / "data", load([write_definitions(folder, request.param)], vocabulary()), Config())
-    worker = Worker(folder / "data")
+    worker = Lists(folder / "data")
     yield request.param, worker
     worker.close()
 
 
-def bench_membership(benchmark: Any, published: tuple[int, Worker]) -> None:
+def bench_membership(benchmark: Any, published: tuple[int, Lists]) -> None:
     """1,000 look-ups a round, half of them of members."""
     size, worker = published
     names = [member(n * 7919 % (2 * size)).decode() for n in range(1_000)]
@@ -140,7 +124,7 @@ def bench_membership(benchmark: Any, published: tuple[int, Worker]) -> None:
     assert benchmark(round_of_them) == sum(n * 7919 % (2 * size) < size for n in range(1_000))
 
 
-def bench_batch_check(benchmark: Any, published: tuple[int, Worker]) -> None:
+def bench_batch_check(benchmark: Any, published: tuple[int, Lists]) -> None:
     """2,000 pairs through the whole application; a round is `bench.asgi.REQUESTS` requests."""
     size, worker = published
     driver = Driver(worker.reloader, [DIALECT])
@@ -222,7 +206,7 @@ def anonymous_mb() -> float:
 
 
 def run_memory(folder: Path, size: int) -> None:
-    worker = Worker(folder / "data")
+    worker = Lists(folder / "data")
     ask = worker.reloader.current().member
     ask(ENVIRONMENT, LIST, b"warm")
     draw = random.Random(1)
@@ -232,7 +216,7 @@ def run_memory(folder: Path, size: int) -> None:
     print(json.dumps({"before_mb": before, "after_mb": anonymous_mb()}))
 
 
-def measure_membership(workers: dict[int, Worker]) -> dict[int, tuple[float, float]]:
+def measure_membership(workers: dict[int, Lists]) -> dict[int, tuple[float, float]]:
     """Microseconds of CPU for a member and for another, the median of the rounds; the lists take turns."""
     taken: dict[tuple[int, bool], list[float]] = {
         (size, hit): [] for size in workers for hit in (True, False)
@@ -250,7 +234,7 @@ def measure_membership(workers: dict[int, Worker]) -> dict[int, tuple[float, flo
     return {size: (middle[size, True], middle[size, False]) for size in workers}
 
 
-def measure_batches(worker: Worker, size: int, count: int = 500) -> tuple[float, float, float]:
+def measure_batches(worker: Lists, size: int, count: int = 500) -> tuple[float, float, float]:
     """p50 and p99 of a batch check of 2,000 pairs, in milliseconds, each batch of other pairs; and p99 of the CPU
     time alone, for a machine that others use."""
     driver = Driver(worker.reloader, [DIALECT])
@@ -274,7 +258,7 @@ def report(sizes: Sequence[int], directory: Path) -> None:
         folder.mkdir()
         write_definitions(folder, size)
         published[size] = publish_child(folder)
-    workers = {size: Worker(directory / str(size) / "data") for size in sizes}
+    workers = {size: Lists(directory / str(size) / "data") for size in sizes}
     membership = measure_membership(workers)
     print("keys | member µs | other µs | batch p50 ms | p99 ms | CPU p99 ms | publish s | with copy s | again s | "
           "add 1, 1,000 ms | peak MB: anonymous, with map | store MB | worker MB before, after")  # fmt: skip
@@ -291,6 +275,8 @@ def report(sizes: Sequence[int], directory: Path) -> None:
         ]
         memory = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         one = published[size]
+        say(f"lists/{size}/membership", membership[size][0], "us")
+        say(f"lists/{size}/batch p99", p99, "ms")
         print(
             f"{size:,} | {membership[size][0]:.2f} | {membership[size][1]:.2f} | "
             f"{p50:.1f} | {p99:.1f} | {busy:.1f} | "

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.data import ENVIRONMENT, flag_key, world
+from bench.figures import say
 
 KEY = "sk_bench_server_key"
 CONNECTIONS = 32
@@ -217,16 +218,33 @@ def measure(case: Case, headers: dict[str, str], data: Path, work: Path, *, roun
 
 
 def print_rows(
-    cases: list[Case], headers: dict[str, str], data: Path, work: Path, *, rounds: int, seconds: int
+    cases: list[Case],
+    headers: dict[str, str],
+    data: Path,
+    work: Path,
+    *,
+    rounds: int,
+    seconds: int,
+    said: bool = True,
 ) -> dict[str, Row]:
-    """The table of cases that post a body; its rows by name."""
+    """The table of cases that post a body; its rows by name. `said`: they are what is measured."""
     print(f"{'case':28}{'fanion/s':>12}{'nothing/s':>12}{'ratio':>8}{'target':>8}")
     rows = {}
     for case in cases:
         row = rows[case.name] = measure(case, headers, data, work, rounds=rounds, seconds=seconds)
         figures = f"{row.fanion:12,.0f}{row.nothing:12,.0f}{row.ratio:8.2f}{case.target:8.2f}"
         print(f"{case.name:28}{figures}", flush=True)
+        if said:
+            report(case.name, row)
     return rows
+
+
+def report(case: str, row: Row, *, pinned: bool = PINNED) -> None:
+    name = f"http/{'pinned' if pinned else 'shared'}/{case}"
+    say(f"{name}/rate", row.fanion, "requests/s")
+    say(f"{name}/of nothing", row.ratio, "times")
+    if not math.isnan(row.tail_ms):
+        say(f"{name}/p99.9", row.tail_ms, "ms")
 
 
 def publish_world(work: Path, flags: int) -> tuple[Path, dict[str, str]]:

@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.figures import say
 from bench.http_ratio import (
     Case,
     bulk,
@@ -142,17 +143,23 @@ def ratio(sides: dict[Program, list[Side]], one: Program, other: Program) -> flo
     return statistics.median(a.rate / b.rate for a, b in zip(sides[one], sides[other], strict=True))
 
 
-def print_case(case: Case, sides: dict[Program, list[Side]]) -> None:
+def print_case(case: Case, sides: dict[Program, list[Side]], *, pinned: bool) -> None:
     for program in sides:
         rate = statistics.median(side.rate for side in sides[program])
         cpu = statistics.median(side.cpu_us for side in sides[program])
         line = f"{case.name:16}{program.name:18}{rate:10,.0f}{cpu:9.1f}"
+        name = f"interfaces/{'pinned' if pinned else 'shared'}/{case.name}/{program.name}"
+        say(f"{name}/rate", rate, "requests/s")
+        say(f"{name}/cpu", cpu, "us")
         if program.kind == "fanion":
             beside = program._replace(kind="nothing")
             above = statistics.median(
                 a.cpu_us - b.cpu_us for a, b in zip(sides[program], sides[beside], strict=True)
             )
             figures = [ratio(sides, program, other) for other in (beside, next(iter(sides)), Program("node"))]
+            say(f"{name}/above nothing", above, "us")
+            for label, figure in zip(("nothing", "asgi", "node"), figures, strict=True):
+                say(f"{name}/of {label}", figure, "times")
             line += f"{above:9.1f}" + "".join(f"{figure:9.2f}" for figure in figures)
         print(line, flush=True)
 
@@ -184,7 +191,8 @@ def main() -> None:
                 if arguments.cases is None or case.name in arguments.cases:
                     world = ofrep if case.body is BODY else feather
                     times = {"rounds": arguments.rounds, "seconds": arguments.seconds}
-                    print_case(case, measure(case, world, work, every, pinned=pinned, **times))
+                    sides = measure(case, world, work, every, pinned=pinned, **times)
+                    print_case(case, sides, pinned=pinned)
 
 
 if __name__ == "__main__":

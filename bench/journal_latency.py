@@ -23,6 +23,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.figures import say
 from bench.http_ratio import INGEST_BUFFERED, INGEST_DURABLE, print_rows, publish_world
 from fanion.errors import JournalFullError
 from fanion.journal import JournalSettings, JournalWriter
@@ -146,6 +147,8 @@ async def run(directory: Path, seconds: float, samples: int, highest: float, res
         quantiles, most, refused = await paced(load, highest * share, seconds)
         columns = "".join(f"{value:8.2f}" for value in (*quantiles, most))
         print(f"  at {share:.0%} of highest {highest * share:7.0f}/s {columns}  {refused:7d}", flush=True)
+        for label, value in zip(("p50", "p99", "p99.9", "p99.99", "most"), (*quantiles, most), strict=True):
+            say(f"durable/{share:.0%}/{label}", value, "ms")
         shutil.rmtree(load)
 
 
@@ -154,9 +157,8 @@ def measure_over_http(directory: Path, seconds: int) -> float:
     work = directory / "http"
     work.mkdir()
     data, headers = publish_world(work, 10)
-    rows = print_rows(
-        [INGEST_DURABLE, INGEST_BUFFERED], headers, data, work, rounds=3, seconds=max(1, seconds // 4)
-    )
+    cases, times = [INGEST_DURABLE, INGEST_BUFFERED], {"rounds": 3, "seconds": max(1, seconds // 4)}
+    rows = print_rows(cases, headers, data, work, said=False, **times)
     shutil.rmtree(work)
     return rows[INGEST_DURABLE.name].fanion
 

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from bench.figures import say
 from fanion.journal.columns import Expander
 from fanion.journal.storage import Storage
 from fanion.model.experiment import MetricPlan, Plan, RunPlan
@@ -128,6 +129,8 @@ def measure(directory: Path, name: str) -> None:
     wall, spent = time.perf_counter() - wall, time.process_time() - spent
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"{name}: {wall:.2f} s, {spent:.2f} s of CPU, {peak} MB, {units:,} units", flush=True)
+    say(f"results/{name}/time", wall, "s")
+    say(f"results/{name}/memory", peak, "MB")
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.figures import say
 from fanion.dialects import canonical_forms
 from fanion.journal import JournalSettings, JournalWriter
 from fanion.journal.columns import Expander
@@ -165,6 +166,8 @@ def measure(stage: str, directory: Path, rounds: int) -> None:
         best = min(best, time.process_time() - before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{stage:14}{count / best / 1e6:8.2f} M events/s of CPU {count:12,} events {peak:7.0f} MB")
+    say(f"rows/{stage}/rate", count / best / 1e6, "M events/s")
+    say(f"rows/{stage}/memory", peak, "MB")
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.figures import say
 from bench.rows import fill
 from fanion.dialects import canonical_forms
 from fanion.journal.columns import Expander
@@ -91,6 +92,8 @@ def question(directory: Path, name: str) -> None:
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     answer = done.stdout.strip().splitlines()
     peak = int(done.stderr.split()[-1]) / 1024
+    say(f"sql/{name}/time", took, "s")
+    say(f"sql/{name}/memory", peak, "MB")
     print(
         f"{name:16}{took:7.1f} s {cpu:7.1f} s of CPU {peak:7.0f} MB  {len(answer)} rows, the last {answer[-1]}",
         flush=True,

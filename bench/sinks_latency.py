@@ -37,7 +37,7 @@ STARTED_S = 0.1
 
 def settings(directory: Path) -> dict[str, str]:
     found = {
-        "FILE_PATH": str(directory / "taken"),
+        "FILE_PATH": f"{directory}-taken",  # below the data directory it is refused
         "COMMAND": "sh -c 'cat >/dev/null'",
         "KAFKA_BROKERS": NOWHERE,
         "PARQUET_URL": "s3://bucket/prefix",
@@ -58,6 +58,8 @@ def sinks(directory: Path, names: list[str]) -> Iterator[None]:
         command = [sys.executable, "-m", "fanion", "sinks", "run", name, "--data", str(directory)]
         running.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
         while not (directory / "sinks" / f"{name}.lock").exists():
+            if (status := running[-1].poll()) is not None:
+                raise SystemExit(f"the sink {name} ended with {status} before it began")
             time.sleep(STARTED_S)
     try:
         yield

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.bench_traffical import CONTEXT, EVENT, HEADERS, KEY, document
-from bench.http_ratio import compare
+from bench.http_ratio import compare, report
 
 ID = "exp_#############"
 """Replaced by a new one in every event of every request."""
@@ -129,7 +129,7 @@ def main() -> None:
         subprocess.run(publish, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         print(f"{'case':26}{'fanion/s':>10}{'nothing/s':>11}{'ratio':>7}{'target':>8}{'p99.9 ms':>10}")
         for case in CASES:
-            ours, nothing, ratio, tail = compare(
+            row = compare(
                 case.name,
                 case.path,
                 lambda port, case=case: ask(port, case),  # type: ignore[misc]
@@ -139,8 +139,9 @@ def main() -> None:
                 rounds=arguments.rounds,
                 seconds=arguments.seconds,
             )
-            row = f"{ours:10,.0f}{nothing:11,.0f}{ratio:7.2f}{case.target:8.2f}{tail:10.2f}"
-            print(f"{case.name:26}{row}", flush=True)
+            figures = f"{row.fanion:10,.0f}{row.nothing:11,.0f}{row.ratio:7.2f}{case.target:8.2f}"
+            print(f"{case.name:26}{figures}{row.tail_ms:10.2f}", flush=True)
+            report(f"traffical {case.name}", row)
 
 
 if __name__ == "__main__":

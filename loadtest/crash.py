@@ -30,11 +30,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from bench.figures import say
 from fanion.journal.event import split_events
 from fanion.journal.reader import JournalReader
 from fanion.model.canonical import DUPLICATE
 from loadtest.faults import fill_readers, replace_store, stop_for_a_moment, stop_writing_command
-from loadtest.smoke import free_port
+from loadtest.serving import free_port
 from loadtest.wall_clock import WallClock
 
 KEY = "sk_crash_server"
@@ -327,6 +328,8 @@ def run(root: Path, options: argparse.Namespace) -> int:
         f"acknowledged {len(acknowledged)}, found {len(found)}, lost = {len(lost)}, twice = {len(twice)}, "
         f"defects = {defects}"
     )
+    say("crash/lost", len(lost), "events")
+    say("crash/twice", len(twice), "events")
     return 1 if lost or twice or defects or not acknowledged else 0
 
 

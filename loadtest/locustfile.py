@@ -3,6 +3,9 @@
     fanion serve --demo &
     locust -f loadtest/locustfile.py --headless -u 50 -r 50 -t 30s -H http://127.0.0.1:8080
 
+`python -m loadtest.mix` starts a server itself and says what became of it; it names a file by LOADTEST_FAILURES, to
+which each failed request is added with its time.
+
 Locust shows behaviour under a mix: failures, tails, what a publish or a restart does to clients. It can't show
 capacity: one Python client saturates long before the server; that is what `bench/http_ratio.py` is for.
 """
@@ -10,13 +13,29 @@ capacity: one Python client saturates long before the server; that is what `benc
 from __future__ import annotations
 
 import itertools
-from typing import ClassVar
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, ClassVar
 
-from locust import FastHttpUser, between, constant_pacing, task
+from locust import FastHttpUser, between, constant_pacing, events, task
 
 from loadtest.data import FEATHER_FLAGS, People
 
 _seeds = itertools.count(1)
+
+
+@events.request.add_listener
+def note_failure(name: str, exception: object = None, response: Any = None, **_: object) -> None:
+    """`status`: 0 where there was no answer."""
+    place = os.environ.get("LOADTEST_FAILURES")
+    if exception is None or place is None:
+        return
+    status = getattr(response, "status_code", 0) or 0
+    line = json.dumps({"at": time.time(), "name": name, "status": status, "what": str(exception)[:200]})
+    with Path(place).open("a") as file:
+        file.write(line + "\n")
 
 
 class FeatherServerSdk(FastHttpUser):
@@ -140,7 +159,7 @@ class RedPennonSdk(FastHttpUser):
         found = self.client.post(
             "/v1/variables/checkout-flow", json={"user": user}, name="/v1/variables/[key]"
         )
-        answer = found.json() or {}
+        answer = found.json() if found.status_code == 200 else {}
         event = {
             "event": "purchase",
             "variable": "checkout-flow",

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from bench.data import world
 from bench.http_ratio import KEY, batch
-from loadtest.smoke import free_port, wait_until_ready
+from loadtest.serving import free_port, wait_until_ready
 
 HISTOGRAM = "fanion_journal_receipt_to_durable_seconds"
 SYNCS = "fanion_journal_sync_seconds"

@@ -39,7 +39,7 @@ from fanion import app
 from fanion.config import Config
 from fanion.definitions import load
 from fanion.dialects import vocabulary
-from loadtest.smoke import free_port, wait_until_ready
+from loadtest.serving import free_port, wait_until_ready
 
 OPENED_AT_ONCE = 100
 SETTLE_S = 2.0

@@ -1,18 +1,72 @@
-"""`--interface rsgi`: every real server of this run speaks it, where a test doesn't say otherwise."""
+"""What holds for a whole run. `--rounds full`: random tests take all their rounds (`tests/rounds.py`), and those
+marked `heavy` run. `--interface rsgi`: every real server speaks that, where a test doesn't say otherwise. One NATS
+server for all tests of a process that want one and leave it running.
+
+Python keeps what it compiles, also where the environment says not to: the processes that tests start, hundreds of
+servers and commands, compile the whole source anew otherwise (a demo server's start: 5.2 CPU seconds, not 1.8).
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import pytest
 
+from tests.crash.receivers import NatsServers, nats_servers
+from tests.rounds import FULL, takes_rounds
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rounds", choices=["few", "full"], default="few", help="how many rounds tests of random cases take"
+    )
     parser.addoption(
         "--interface", choices=["asgi", "rsgi"], help="the interface of servers that tests start"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if (interface := config.getoption("--interface")) is not None:
         os.environ["FANION_SERVER_INTERFACE"] = interface
+    if config.getoption("--rounds") == "full":
+        os.environ[FULL] = "1"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores: a good part of the time goes by in waiting for servers."""
+    cores = len(os.sched_getaffinity(0))
+    return cores + cores // 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A worker takes neighbours, which share a server, and once it is done a part of what another has left, unless
+    `--dist` says otherwise."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = pytest.mark.skip(reason="makes sense at length only: --rounds full")
+    taking = cache(takes_rounds)
+    for item in items:
+        if taking(getattr(item, "module", None)):
+            item.add_marker("rounds")
+        if config.getoption("--rounds") == "few" and item.get_closest_marker("heavy") is not None:
+            item.add_marker(left_out)
+
+
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
+    pytest.importorskip("nats")
+    with nats_servers(tmp_path_factory.mktemp("nats")) as servers:
+        yield servers

@@ -34,6 +34,7 @@ GROUPS = (
     "redpennon",
     "ofrep",
     "neutral",
+    "judge",
     "rsgi",
     "journal",
     "rows",

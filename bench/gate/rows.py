@@ -82,7 +82,26 @@ def endpoints(dialect: str) -> Iterator[Rows]:
         served.close()
 
 
-BY_RSGI = ("feather bulk of 2", "feather events", "ofrep flag")
+@contextmanager
+def judged() -> Iterator[Rows]:
+    """Batches whose events are wrong, each in itself."""
+    with tempfile.TemporaryDirectory() as name:
+        served = Served(Path(name))
+        rows: Rows = {}
+        for request in worlds.wrong():
+            start, *rest = served.ask(request, [request.body])
+            assert start["status"] in (200, 202, 400, 422), (request.name, start, rest)
+
+            def row(count: int, request: worlds.Request = request) -> Run:
+                return partial(served.ask, request, [request.body] * count)
+
+            rows[request.name] = row
+        assert len(rows) == 6, list(rows)
+        yield rows
+        served.close()
+
+
+BY_RSGI = ("feather bulk of 2", "feather bulk of 100", "feather events", "ofrep flag", "ofrep flags, 50")
 
 
 @contextmanager
@@ -158,6 +177,7 @@ GROUPS = {
     "stitchd": partial(endpoints, "stitchd"),
     "ofrep": partial(endpoints, "ofrep"),
     "neutral": partial(endpoints, "neutral"),
+    "judge": judged,
     "rsgi": rsgi,
     "journal": journal,
     "rows": columns,

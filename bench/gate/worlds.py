@@ -117,6 +117,13 @@ BETA = {
 }
 
 
+RULED = {
+    "id": "s-ruled",
+    "key": "ruled-users",
+    "condition": {"op": "Eq", "context_type": "user", "param": "country", "value": "DE"},
+}
+
+
 def write(folder: Path) -> Path:
     """The definition files; returns the one to publish."""
     edge = {"entityKeys": ["userId"], "resolutionMode": "edge"}
@@ -128,7 +135,7 @@ def write(folder: Path) -> Path:
     files: dict[str, Any] = {
         "redpennon": {"redpennon": 1, "environments": ["production"], "features": redpennon_features()},
         "stitchd": stitchd_flags(),
-        "segments": {"rule_segments": [], "list_segments": [BETA]},
+        "segments": {"rule_segments": [RULED], "list_segments": [BETA]},
         **{name: bundle for name, (_, bundle) in bundles.items()},
     }
     stitchd = {"format": "stitchd", "path": "stitchd.json", "files": {"segments": "segments.json"}}
@@ -226,6 +233,8 @@ def requests() -> Iterator[Request]:
     yield stitchd("events", "/events/batch", {"events": [event] * EVENTS})
     yield stitchd("list-check", "/segments/list-check", pair)
     yield stitchd("list-check of 100", "/segments/batch-list-check", [pair] * 100)
+    ruled = {**pair, "segment_key": "ruled-users"}
+    yield stitchd("rule-check of 100", "/segments/batch-list-check", [ruled] * 100)
 
     person = {"targetingKey": "user_123", "country": "DE", "plan": "pro"}
     named = {"fanion": {"flags": [f"flag-{n * 7}" for n in range(50)]}}
@@ -236,6 +245,21 @@ def requests() -> Iterator[Request]:
     for name, event in (("metrics", NEUTRAL_METRIC), ("exposures", NEUTRAL_EXPOSURE)):
         yield neutral(name, {"events": [event] * EVENTS})
     yield neutral("event", {"events": [NEUTRAL_METRIC]})
+
+
+def wrong() -> Iterator[Request]:
+    """Batches that a native judge tells apart: as many events, each wrong in itself, or with a member that is read
+    over."""
+    for request in requests():
+        body = json.loads(request.body) if request.body.count(b"},{") == EVENTS - 1 else {}
+        if "events" not in body:
+            continue
+        first, *others = body["events"][0]
+        events = [
+            {**{name: event[name] for name in others}, first: number, f"zz{number}": 1}
+            for number, event in enumerate(body["events"])
+        ]
+        yield request._replace(name=f"{request.name}, wrong", body=text({"events": events}))
 
 
 FEATHER_EVENT = {

@@ -11,7 +11,7 @@
 #ifndef FANION_JSON_CONDENSE_H
 #define FANION_JSON_CONDENSE_H
 
-#include "fanion_json_scan.h"
+#include "fanion_json_mend.h"
 
 /* Bytes that condensing saves at least, about: 3 for each `\u`, one for each blank behind another one. Strings count
  * too: a hint, not more. A tenth of a nanosecond a byte. */

@@ -50,7 +50,7 @@ static __attribute__((noinline, unused)) void fanion_unit_key_apply(const fanion
     fanion_unit_key_finish(key->outer, digest);
 }
 
-/* Whether 64 characters are a digest's digits, in lower case; they are read into `digest`. */
+/* Whether 64 characters are a digest's digits, in any case; they are read into `digest`. */
 static inline int fanion_unit_digest_read(const char *text, uint64_t length, uint8_t *digest) {
     if (length != 2 * FANION_UNIT_DIGEST_BYTES)
         return 0;
@@ -60,8 +60,8 @@ static inline int fanion_unit_digest_read(const char *text, uint64_t length, uin
             const char c = text[2 * i + half];
             if (c >= '0' && c <= '9')
                 value = value << 4 | (c - '0');
-            else if (c >= 'a' && c <= 'f')
-                value = value << 4 | (c - 'a' + 10);
+            else if ((c | 32) >= 'a' && (c | 32) <= 'f')
+                value = value << 4 | ((c | 32) - 'a' + 10);
             else
                 return 0;
         }

@@ -11,13 +11,19 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     journal      accepted events on disk: ring, log segments, recovery, reader, the window of event ids
     pipeline     rows of the journal's events as Parquet files, each once, and SQL over them
     preview      what a publication would change, and for whom
-    sinks        rows for others: objects, Kafka, a file, a command; each with a place of its own
+    sinks        rows for others: objects, Kafka, a file, a command; each with a checkpoint of its own
+    nats         a connection to NATS, as blocking calls
+    places       what machines publish to and follow: signed manifests, encrypted objects; a folder, a bucket, NATS
+    shipping     the journal's records to a stream of NATS JetStream, until it was seen to have them; and from there
+                 into another machine's rows
     results      what the rows say of experiments: differences, and how sure they are
     dialects     `dialects.<name>` speaks one public API; `dialects.wire` is what all of them are made from
     http         ASGI or RSGI: routing, bodies, the order of checks; it knows no API's word
     process      supervisor, worker, what operators ask, data directory
     telemetry    metrics and logs
+    console      the web pages beside the probes, in the operations process
     config       every setting with its bounds; `config.loading` reads them
+    plain_files  opening what others name: never a pipe, a device or what has no end
     clock        how far the wall clock is believed where something can't be taken back
     inprocess    evaluating in a process of one's own, without a server; `openfeature` is a provider on top of it,
                  and `tracking` sends its events to a server
@@ -36,8 +42,9 @@ One evaluation. Before it, once per publication:
     `definitions.load`                       files to checked documents, and each source lowered into an
                                              environment
     `definitions.lowering.builder.Builder`   collects slots, decisions and parameters: a `model.program.Lowered`
+    `app.reuse.served_bundles`               what was compiled from the same before, and stays
     `bundle.compiler.compile_bundle`         program and tables as one flat value; it asks each dialect that serves
-                                             the environment (`app.publish` knows which) for its table:
+                                             the environment (`app.compiling` knows which) for its table:
     `dialects.feather.emit.render`           answers as fragments of JSON, ready to be copied
     `store.store.Store.publish`              one transaction, a new generation; every worker sees its number
 

@@ -21,6 +21,11 @@
     │       └── JournalOpeningError   ... as the server has just started
     ├── RowsError             rows of events can't be made or asked
     ├── SinkError             a sink's receiver doesn't take rows
+    ├── PlaceError            a place that is published to or followed can't be used
+    │   └── PlaceMovedError       ... another machine published meanwhile
+    ├── ShippingError         the stream that records are shipped to can't be used
+    │   └── StreamMissingError    ... nobody has made it yet
+    ├── NatsError             NATS can't be reached, or doesn't answer
     └── ServeError            the server can't start here (port in use, directory locked, wrong file system)
 
 A message says what was found, what was allowed, and where. The command line prints the message alone
@@ -116,7 +121,8 @@ class StoreTwinError(StoreBusyError):
 
 
 class StoreVersionError(StoreError):
-    """The store was written by a newer or an older Fanion. Run that version, or publish into a new directory."""
+    """The store was written by a newer or an older Fanion. Run that version, or move DIR/store away
+    and publish again: events and rows stay."""
 
 
 class JournalError(FanionError):
@@ -140,6 +146,30 @@ class RowsError(FanionError):
 class SinkError(FanionError):
     """A sink's receiver took nothing, or not all: it is down, refuses, or isn't set up right; the extra isn't
     installed; or another process has the sink. It is tried again from the same place. The message says which."""
+
+
+class PlaceError(FanionError):
+    """A place can't be reached, refuses, or holds what isn't signed with this machine's key; the extra isn't
+    installed; or the directory may not be changed, since it follows a place. What is served goes on. The message
+    says which."""
+
+
+class PlaceMovedError(PlaceError):
+    """Another machine published to the place meanwhile; nothing of this change was taken. Run the command again."""
+
+
+class ShippingError(FanionError):
+    """The stream that records are shipped to can't be reached, refuses, or isn't fit; or another process ships
+    them. The journal keeps them, and it is tried again from the same place. The message says which."""
+
+
+class StreamMissingError(ShippingError):
+    """There is no such stream yet: the first server whose shipping.url names it makes it. Check the name."""
+
+
+class NatsError(FanionError):
+    """NATS can't be reached, doesn't let us in, doesn't answer in time, or the connection was lost. It is tried
+    again. The message says which, without a credential."""
 
 
 class ServeError(FanionError):

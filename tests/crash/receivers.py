@@ -1,6 +1,7 @@
-"""Real receivers of sinks on free ports of this machine: an object store, a Kafka broker, librdkafka's mock of one.
+"""Real receivers on free ports of this machine: an object store, a Kafka broker, librdkafka's mock of one, NATS.
 
-`SEAWEEDFS` and `TANSU` name the programs, as `.ci/run` installs them; a test that needs one skips without.
+`SEAWEEDFS`, `TANSU` and `NATS_SERVER` name the programs, as `.ci/run` installs them; a test that needs one skips
+without.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -175,3 +177,105 @@ def messages(environment: dict[str, str], wanted: int) -> list[tuple[bytes, byte
             break
     consumer.close()
     return found
+
+
+class NatsServers:
+    """NATS with JetStream that syncs each write before it is acknowledged; several are one cluster. `more`: of
+    their configuration."""
+
+    def __init__(self, directory: Path, count: int = 1, more: str = "") -> None:
+        self._program = program("NATS_SERVER")
+        self._directory = directory
+        self.ports, routes = free_ports(count), free_ports(count)
+        self._processes: list[subprocess.Popen[bytes] | None] = [None] * count
+        directory.mkdir(parents=True, exist_ok=True)
+        for number, (port, route) in enumerate(zip(self.ports, routes, strict=True)):
+            lines = [
+                f"server_name: server-{number}",
+                f"listen: 127.0.0.1:{port}",
+                f'jetstream {{ store_dir: "{self.store(number)}", sync_interval: always, max_file_store: 20GB }}',
+                "max_payload: 8MB",
+                more,
+            ]
+            if count > 1:
+                others = ", ".join(f"nats://127.0.0.1:{other}" for other in routes)
+                lines.append(f"cluster {{ name: test, listen: 127.0.0.1:{route}, routes: [{others}] }}")
+            self._configuration(number).write_text("\n".join(lines))
+
+    def store(self, number: int) -> Path:
+        return self._directory / f"store-{number}"
+
+    def url(self, name: str, scheme: str = "nats") -> str:
+        """The address of what lies there under a name."""
+        return f"{scheme}://{','.join(f'127.0.0.1:{port}' for port in self.ports)}/{name}"
+
+    def start(self, number: int = 0) -> None:
+        with (self._directory / f"server-{number}.log").open("ab") as log:
+            command = [self._program, "-c", str(self._configuration(number))]
+            self._processes[number] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+    def ready(self, number: int = 0) -> None:
+        """Waits for it to take connections."""
+        process, deadline = self._processes[number], time.monotonic() + START_TIMEOUT_S
+        while True:
+            assert process is not None
+            assert process.poll() is None, self.log(number)[-2_000:]
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.ports[number]), 1):
+                return
+            assert time.monotonic() < deadline, self.log(number)[-2_000:]
+            time.sleep(0.02)
+
+    def stop(self, number: int = 0) -> None:
+        """As an operator does: it writes down where it is."""
+        self._signal(number, signal.SIGTERM)
+        process = self._processes[number]
+        assert process is not None
+        process.wait(START_TIMEOUT_S)
+        self._processes[number] = None
+
+    def kill(self, number: int = 0) -> None:
+        process = self._processes[number]
+        if process is not None:
+            process.kill()
+            process.wait()
+            self._processes[number] = None
+
+    def pause(self, number: int = 0) -> None:
+        """It takes connections and bytes, and answers nothing any more."""
+        self._signal(number, signal.SIGSTOP)
+        process = self._processes[number]
+        assert process is not None
+        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(0.01)  # its threads may answer until then
+
+    def go_on(self, number: int = 0) -> None:
+        self._signal(number, signal.SIGCONT)
+
+    def log(self, number: int = 0) -> str:
+        return (self._directory / f"server-{number}.log").read_text()
+
+    def close(self) -> None:
+        for number in range(len(self.ports)):
+            self.kill(number)
+
+    def _signal(self, number: int, which: signal.Signals) -> None:
+        process = self._processes[number]
+        assert process is not None
+        process.send_signal(which)
+
+    def _configuration(self, number: int) -> Path:
+        return self._directory / f"server-{number}.conf"
+
+
+@contextlib.contextmanager
+def nats_servers(directory: Path, count: int = 1, more: str = "") -> Iterator[NatsServers]:
+    """Running ones."""
+    servers = NatsServers(directory, count, more)
+    try:
+        for number in range(count):
+            servers.start(number)
+        for number in range(count):
+            servers.ready(number)
+        yield servers
+    finally:
+        servers.close()

@@ -10,21 +10,20 @@ from __future__ import annotations
 import importlib
 import os
 import random
-import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 
 from fanion.config.loading import load_config
 from fanion.dialects import canonical_forms, vocabulary
 from fanion.journal import log_segment
 from fanion.journal.storage import Storage
-from fanion.sinks import missing_libraries, service
+from fanion.sinks import missing_libraries
 from fanion.sinks.service import Service
 from fanion.sinks.sink import Sink
 from fanion.sinks.state import load_state
-from tests.unit.test_pipeline import Journal
+from tests.crash.killed import Never, forked, kill
+from tests.unit.pipeline_world import Journal
 
 STEP_ROWS = 20
 STEPS_MAX = 4
@@ -33,7 +32,6 @@ WAIT_S = 20.0
 FIRST, EACH = 40, 30
 """Requests of two events in the journal at first, and more twice a round."""
 log_segment.WINDOW_BYTES = 2_048
-service.give_way = lambda: None  # beside other tests it would wait for them
 
 
 def serve(directory: Path, name: str, once: bool) -> None:
@@ -47,29 +45,7 @@ def serve(directory: Path, name: str, once: bool) -> None:
         with make() as sink:
             sink.run_once()
         return
-    Service(name, config.sinks, make).run(_Never())  # type: ignore[arg-type]
-
-
-class _Never:
-    def __call__(self) -> bool:
-        return False
-
-    def wait(self, timeout_s: float) -> bool:
-        time.sleep(min(timeout_s, 0.05))
-        return False
-
-
-def forked(directory: Path, name: str, *, once: bool = False) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        serve(directory, name, once)
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(1)
+    Service(name, config.sinks, make).run(Never())  # type: ignore[arg-type]
 
 
 def wait_for(directory: Path, name: str, steps: int) -> None:
@@ -96,14 +72,12 @@ def main(directory: Path, name: str, rounds: int, draw: random.Random) -> int:
     fill(FIRST)
     for _ in range(rounds):
         fill(EACH)
-        pid = forked(directory, name)
+        pid = forked(lambda: serve(directory, name, once=False))
         wait_for(directory, name, draw.randrange(STEPS_MAX + 1))
         fill(EACH)
         time.sleep(draw.uniform(0, MOMENT_S))
-        os.kill(pid, signal.SIGKILL)
-        status = os.waitpid(pid, 0)[1]
-        assert os.WIFSIGNALED(status), status
-    assert os.waitpid(forked(directory, name, once=True), 0)[1] == 0
+        kill(pid)
+    assert os.waitpid(forked(lambda: serve(directory, name, once=True)), 0)[1] == 0
     print(load_state(Storage(), directory, name).steps)
     return 0
 

@@ -20,8 +20,9 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import list_slots
 from fanion.journal.storage import Storage
 from tests.crash.journal_worker import SETTINGS
+from tests.rounds import rounds
 
-ROUNDS = int(os.environ.get("JOURNAL_KILL_ROUNDS", "10"))
+ROUNDS = rounds(3, 10, "JOURNAL_KILL_ROUNDS")
 WORKER = Path(__file__).with_name("journal_worker.py")
 
 

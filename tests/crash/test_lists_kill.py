@@ -12,8 +12,9 @@ from pathlib import Path
 from fanion.store.publication import Publication
 from fanion.store.store import Store
 from fanion.store.verify import verify
+from tests.rounds import rounds
 
-KILLS = 20
+KILLS = rounds(6, 20)
 MEMBERS = 2_000
 
 CHANGER = """

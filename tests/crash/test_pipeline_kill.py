@@ -21,11 +21,12 @@ from fanion.journal.storage import Storage
 from fanion.pipeline.query import ask
 from tests.crash.journal_worker import SETTINGS
 from tests.crash.test_journal_kill import start
+from tests.rounds import rounds
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("duckdb")
 
-ROUNDS = int(os.environ.get("PIPELINE_KILL_ROUNDS", "6"))
+ROUNDS = rounds(2, 6, "PIPELINE_KILL_ROUNDS")
 IDENTITY = "writer, sequence, index"
 """Without the epoch: recovery writes what the ring still holds again, in a later one."""
 PIPELINE = "import fanion.pipeline.pipeline as p; p.STEP_ROWS = 500; from fanion.cli import main; main()"

@@ -20,11 +20,12 @@ from fanion.dialects import canonical_forms
 from fanion.journal.reader import JournalReader
 from fanion.journal.rows import expand_rows
 from tests.crash import receivers
-from tests.unit.test_pipeline import MACHINE
+from tests.rounds import rounds
+from tests.unit.pipeline_world import MACHINE
 
 pyarrow = pytest.importorskip("pyarrow.parquet")
 
-ROUNDS = int(os.environ.get("SINK_KILL_ROUNDS", "3"))
+ROUNDS = rounds(1, 3, "SINK_KILL_ROUNDS")
 IDENTITY = ("machine", "writer", "sequence", "index", "part")
 TIMEOUT = pytest.mark.timeout(120 + 5 * ROUNDS)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from fanion.store.store import Store
 from fanion.store.verify import verify
+from tests.rounds import rounds
 
-KILLS = 25
+KILLS = rounds(8, 25)
 
 PUBLISHER = """
 import sys

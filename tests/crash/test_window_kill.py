@@ -20,8 +20,9 @@ from fanion.journal.slot import list_slots
 from fanion.journal.storage import Storage
 from fanion.journal.window import IDS, load_key
 from tests.crash.window_worker import SETTINGS, ids_of, scope_of
+from tests.rounds import rounds
 
-BATCHES = int(os.environ.get("WINDOW_KILL_BATCHES", "2000"))
+BATCHES = rounds(500, 2_000, "WINDOW_KILL_BATCHES")
 WORKER = Path(__file__).with_name("window_worker.py")
 IN_FLIGHT = 100
 PIECE_BYTES = 1 << 16

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from fanion.pipeline.query import ask
 from tests.e2e.server import Running, publish, run, wait_until
 from tests.unit.native_files import flag, writer
 from tests.unit.result_rows import Row
@@ -51,8 +52,11 @@ def instant(micros: int) -> str:
     return (EPOCH + timedelta(microseconds=micros)).isoformat()
 
 
-def definitions(folder: Path, shares: tuple[int, int], runs: list[tuple[int, tuple[int, int]]]) -> Path:
-    """`runs`: when each began (microseconds), and its shares; the last one's are those of the flags now."""
+def definitions(
+    folder: Path, shares: tuple[int, int], runs: list[tuple[int, tuple[int, int]]], *, keyed: bool = False
+) -> Path:
+    """`keyed`: units by keyed digests. `runs`: when
+    each began (microseconds), and its shares; the last one's are those of the flags now."""
 
     def told(of: tuple[int, int]) -> dict[str, int]:
         return dict(zip(("control", "treatment"), of, strict=True))
@@ -81,7 +85,7 @@ def definitions(folder: Path, shares: tuple[int, int], runs: list[tuple[int, tup
             }
             for dialect, key in KEYS.items()
         ],
-        "exposures": {"record": "experiments"},
+        "exposures": {"record": "experiments", "keyed": keyed},
     }
     one = flag(type="string", default_value="a", variants=variants, rules=[{"id": "r", "split": split}])
     return writer(folder)(
@@ -261,6 +265,24 @@ def test_what_users_did_through_two_apis_is_found_soon_and_number_by_number(
         assert result.counted is not None
         shown = msgspec.structs.asdict(result.counted)
         assert {name: shown[name] for name in counted} == counted
+
+
+def test_keyed_digests_lead_from_exposures_to_results(tmp_path: Path, serve: Callable[..., Running]) -> None:
+    data, shares, units = tmp_path / "data", (50, 50), 200
+    start = time.time_ns() // 1000 - 60 * S
+    publish(data, definitions(tmp_path, shares, [(start, shares)], keyed=True))
+    running = serve("--workers", "1", "--pipeline", data=data)
+    with contextlib.closing(Clients(running, seed=2)) as clients:
+        live(clients, range(units), "one")
+    ((_, results),) = polled(data, clients.rows)
+    for key, result in results.items():
+        script = Script(clients.rows, key, {"metrics": METRICS}, start, 1 << 60, [])
+        for metric in result.metrics:
+            compare(metric.comparisons[0], script.compare(metric.metric))
+    named = {row[0] for row in ask(data, "SELECT DISTINCT unit FROM rows")[1]}
+    ids = {f"user-{number}" for number in range(units)}
+    assert len(named) == units, "exposures and events name a unit alike"
+    assert not named & (ids | {hashlib.sha256(id.encode()).hexdigest() for id in ids})
 
 
 def compare(found: Any, script: dict[str, float]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -23,8 +22,9 @@ from fanion.dialects import canonical_forms
 from fanion.journal.reader import JournalReader
 from fanion.journal.rows import Row, expand_rows
 from tests.e2e.server import Running, publish, wait_until
+from tests.rounds import rounds
 
-UNITS = int(os.environ.get("EXPOSURE_UNITS", 2_000))
+UNITS = rounds(400, 2_000, "EXPOSURE_UNITS")
 AT_ONCE = 50
 """Requests on their way on the one connection."""
 MASK = 2**64 - 1

@@ -87,10 +87,16 @@ def test_a_slow_body_is_read_to_its_end_however_slow_heads_are_ended(server: Run
 
 @pytest.mark.slow
 def test_a_thousand_trickled_heads_are_ended_and_a_thousand_idle_ones_kept(server: Running) -> None:
-    idle = [server.connect() for _ in range(500)]
-    slow = [server.connect() for _ in range(1_000)]
-    for connection in idle:
-        assert answered(connection)
+    with contextlib.ExitStack() as connections:
+        idle, slow = [], []
+        for _ in range(500):
+            idle.append(connections.enter_context(server.connect()))
+            assert answered(idle[-1])  # at once: a connection that never asked has a head's time
+        slow += [connections.enter_context(server.connect()) for _ in range(1_000)]
+        trickle(server, idle, slow)
+
+
+def trickle(server: Running, idle: list[socket.socket], slow: list[socket.socket]) -> None:
     watched = selectors.DefaultSelector()
     for connection in slow:
         connection.setblocking(False)
@@ -116,5 +122,3 @@ def test_a_thousand_trickled_heads_are_ended_and_a_thousand_idle_ones_kept(serve
     assert refused == 0
     for connection in idle:
         assert answered(connection).startswith(b"HTTP/1.1 200")
-    for connection in (*idle, *slow):
-        connection.close()

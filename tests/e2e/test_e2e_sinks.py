@@ -27,7 +27,12 @@ def number(running: Running, name: str, sink: str) -> float:
 
 
 def ids(path: Path) -> set[str]:
-    return {json.loads(line)["id"] for line in path.read_bytes().splitlines()} if path.exists() else set()
+    """Of the lines that are whole: the last may be on its way."""
+    if not path.exists():
+        return set()
+    return {
+        json.loads(line)["id"] for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")
+    }
 
 
 def status(data: Path, name: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ only the structural checks stand between it and the kernel; one that still verif
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import struct
 from typing import Any
@@ -25,8 +24,9 @@ from fanion.model.layers import Patch, Row, RowHole, RowOutcome
 from fanion.model.parts import Hole
 from fanion.model.program import Entry, Lowered, Table
 from tests.property.programs import Maker, answer_external
+from tests.rounds import rounds
 
-MUTANTS = int(os.environ.get("BUNDLE_MUTANTS", "10000"))
+MUTANTS = rounds(2_000, 10_000, "BUNDLE_MUTANTS")
 SEED = 7
 
 

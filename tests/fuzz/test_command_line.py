@@ -9,16 +9,18 @@ import shutil
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from fanion import app
-from fanion.cli import VERBS, main
+from fanion.cli import VERBS, group, main
 from fanion.config import Config
 from fanion.config.loading import settings
 from fanion.definitions import DEMO, load
 from fanion.dialects import vocabulary
+from tests.rounds import rounds
 
-LINES = int(os.environ.get("COMMAND_LINES", "400"))
+LINES = rounds(100, 400, "COMMAND_LINES")
 SEED = int(os.environ.get("COMMAND_LINE_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 
 SUBVERBS = {
@@ -26,6 +28,8 @@ SUBVERBS = {
     "lists": ["show", "add", "remove", "replace"],
     "override": ["set", "clear", "list"],
     "journal": ["cat", "tail", "verify", "stats", "trust-clock"],
+    "sinks": ["status", "run"],
+    "console": ["token", "tokens", "revoke"],
 }
 OPTIONS = [
     *(
@@ -139,7 +143,25 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "long.toml").write_text("[server]\nport = " + "9" * 5_000)
     (folder / "dangling.yaml").symlink_to("nowhere")
     (folder / "loop").symlink_to(".")
+    os.mkfifo(folder / "pipe.yaml")
     return folder
+
+
+def own_option(words: list[str], drawn: random.Random) -> list[str]:
+    """One of the options that the command of these words has, mostly with something behind it."""
+    found: click.Command | None = group
+    for word in words:
+        if isinstance(found, click.Group):
+            found = found.get_command(click.Context(found), word)
+    options = [one for one in (found.params if found is not None else ()) if isinstance(one, click.Option)]
+    if not options:
+        return []
+    option = drawn.choice(options)
+    name = drawn.choice([*option.opts, *option.secondary_opts])
+    if option.is_flag or drawn.random() < 0.05:
+        return [name]
+    choices = list(option.type.choices) if isinstance(option.type, click.Choice) else []
+    return [name, drawn.choice([*TEXTS, *choices * 10, "0", "1", "50", "0.5", "2h", "1d"])]
 
 
 def line(made: Path, data: Path, drawn: random.Random) -> list[str]:
@@ -154,7 +176,11 @@ def line(made: Path, data: Path, drawn: random.Random) -> list[str]:
         words += ["--units", "50"]
     if "tail" in words:
         words.append("--once")
+    named = words[: 2 if verb in SUBVERBS else 1]
     for _ in range(drawn.randrange(5)):
+        if drawn.random() < 0.4:
+            words += own_option(named, drawn)
+            continue
         words.append(drawn.choice(OPTIONS) if drawn.random() < 0.4 else drawn.choice(TEXTS))
         if drawn.random() < 0.2:
             words.append(str(drawn.choice(list(made.iterdir()))))

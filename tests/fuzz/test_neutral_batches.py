@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import random
 from typing import Any
 
@@ -17,9 +16,10 @@ from fanion.journal.batch import Record
 from fanion.journal.rows import expand_rows
 from tests.fuzz.document_mutants import mutate
 from tests.property.bending import bend
+from tests.rounds import rounds
 from tests.unit.neutral_standins import CASES, PATH, check_answer, make_caller
 
-MUTANTS = int(os.environ.get("PROPERTY_PROGRAMS", "1000")) // 4
+MUTANTS = rounds(200, 1_000, "PROPERTY_PROGRAMS") // 4
 JUNK: list[Any] = [
     None,
     True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
@@ -12,9 +11,10 @@ from hypothesis import strategies as st
 from fanion.model.context import TypedContext
 from tests.fuzz.document_mutants import mutate
 from tests.property.test_stitchd_lowering import FLAGS, Maker
+from tests.rounds import rounds
 from tests.unit.stitchd_worlds import World
 
-MUTANTS = int(os.environ.get("PROPERTY_PROGRAMS", "1000")) // 2
+MUTANTS = rounds(200, 1_000, "PROPERTY_PROGRAMS") // 2
 JUNK: list[Any] = [
     None,
     True,

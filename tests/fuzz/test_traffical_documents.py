@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from typing import Any
 
@@ -20,8 +19,9 @@ from fanion.engine.evaluator import open_environment
 from fanion.errors import ProgramError
 from tests.e2e.traffical_world import EVENT_DEFINITIONS, golden
 from tests.fuzz.document_mutants import places
+from tests.rounds import rounds
 
-MUTANTS = int(os.environ.get("FANION_DOCUMENT_MUTANTS", "300"))
+MUTANTS = rounds(60, 300, "FANION_DOCUMENT_MUTANTS")
 BUNDLE = golden("bundle_features.json") | {"eventDefinitions": EVENT_DEFINITIONS, "suggestedRefreshMs": 1}
 WEIGHTS = golden("entity_weights_features.json")
 ODD: list[Any] = [

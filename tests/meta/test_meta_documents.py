@@ -129,6 +129,7 @@ ROOMS = [
         "journal",
         "pipeline",
         "sinks",
+        "places",
     ),
     *(f"dialects/{words.parent.name}" for words in (PACKAGE / "dialects").glob("*/words.py")),
     "dialects/wire",

@@ -13,14 +13,15 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "fanion"
 
 MODEL = {"errors", "model"}
-FOUNDATION = {*MODEL, "clock", "config", "telemetry"}
+FOUNDATION = {*MODEL, "plain_files", "clock", "config", "telemetry"}
 NATIVE = {"_core", *FOUNDATION}
 MAY_IMPORT: dict[str, set[str]] = {
     "fanion": {"inprocess"},
     "errors": set(),
     "model": {"errors"},
+    "plain_files": set(),
     "clock": MODEL,
-    "config": MODEL,
+    "config": {*MODEL, "plain_files"},
     "telemetry": {"_core", *MODEL, "config"},
     "_core": set(),
     "engine": NATIVE,
@@ -28,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal": NATIVE,
     "bundle": NATIVE,
     "store": {*NATIVE, "bundle"},
-    "definitions": {*FOUNDATION, "engine"},
+    "definitions": {*NATIVE, "engine"},
     "dialects": {"model", "dialects.wire"},
     "dialects.wire": {*NATIVE, "auth"},
     "http": {*FOUNDATION, "auth", "dialects.wire"},
@@ -36,6 +37,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preview": {*NATIVE, "engine", "bundle"},
     "results": {*NATIVE, "journal", "bundle", "store", "pipeline"},
     "sinks": {*NATIVE, "journal", "bundle", "store", "pipeline"},
+    "console": {*NATIVE, "store", "preview", "results"},
+    "nats": MODEL,
+    "shipping": {*NATIVE, "journal", "bundle", "store", "pipeline", "nats"},
+    "places": {*NATIVE, "bundle", "store", "nats"},
     "process": {*NATIVE, "engine", "auth", "journal", "bundle", "store", "dialects.wire", "http", "results"},
     "inprocess": {*NATIVE, "engine", "store", "dialects", "dialects.wire"},
     "tracking": set(),

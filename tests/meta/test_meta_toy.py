@@ -53,7 +53,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         text = names.read_text()
         assert text.count(LIST) == 1
         names.write_text(text.replace(LIST, f'{LIST}    "toy",\n'))
-    return {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {"PYTHONPATH": str(copy)}
 
 
 def fanion(environment: dict[str, str], *arguments: str) -> str:
@@ -88,6 +88,8 @@ def test_a_new_system_is_one_folder_and_one_line_a_side(tmp_path: Path, environm
         assert ask(server, "/toy/v1/ask", "native", created) == (200, {"value": True, "greeting": "ahoy"})
         assert ask(server, "/v1/ask", "colour", "toy_sk_wrong")[0] == 401
         assert ask(server, "/v1/tell", "colour", "toy_sk_secret") == (202, {})
+        told = server.operations("/openapi/toy.json").json()
+        assert list(told["paths"]) == ["/v1/ask", "/v1/tell"]
     finally:
         assert server.stop() == 0
     (line,) = fanion(environment, "journal", "cat", "--data", str(data), "--dialect", "toy").splitlines()

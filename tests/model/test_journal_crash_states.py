@@ -10,9 +10,10 @@ import pytest
 
 from tests.model.journal_world import World, check_recovered, new_disk
 from tests.model.simulated_disk import SimulatedStorage
+from tests.rounds import rounds
 
-STATES = int(os.environ.get("JOURNAL_CRASH_STATES", "2500"))
-"""CI has 10,000, the whole run a million: JOURNAL_CRASH_STATES=1000000."""
+STATES = rounds(400, 10_000, "JOURNAL_CRASH_STATES")
+"""A million were run: JOURNAL_CRASH_STATES=1000000."""
 
 
 @pytest.fixture(autouse=True)

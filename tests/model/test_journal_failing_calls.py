@@ -15,6 +15,10 @@ import pytest
 from fanion.journal.session import adopt
 from tests.model.journal_world import JOURNAL, SETTINGS, World, check_recovered, new_disk, read_all
 from tests.model.simulated_disk import SimulatedStorage
+from tests.rounds import rounds
+
+STRIDE = rounds(3, 1)
+"""Each so many-th of the calls fails, with all rounds every one."""
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +32,8 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 def test_any_call_may_fail(error: int, always: bool) -> None:
     number = 0
     while True:
-        number += (
-            1 if number < 40 else 3
-        )  # every one of the first, then every third: rounds repeat from there
+        # every one of the first, then every third: rounds repeat from there
+        number += STRIDE if number < 40 else 3 * STRIDE
         storage = SimulatedStorage(new_disk(), number)
         storage.fail_errno = error
         storage.fail_always = always

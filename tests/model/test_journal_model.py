@@ -15,9 +15,10 @@ from fanion.journal.retention import run_pass
 from fanion.journal.session import adopt
 from tests.model.journal_world import JOURNAL, SETTINGS, World, new_disk, read_all
 from tests.model.simulated_disk import Disk, SimulatedStorage
+from tests.rounds import rounds
 
 COMPRESSING = msgspec.structs.replace(SETTINGS, compress=True)
-HISTORIES = int(os.environ.get("JOURNAL_HISTORIES", "60"))
+HISTORIES = rounds(15, 60, "JOURNAL_HISTORIES")
 
 
 @pytest.fixture(autouse=True)

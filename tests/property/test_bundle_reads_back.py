@@ -16,6 +16,7 @@ from fanion.model import program as p
 from fanion.model.expression import Constant
 from fanion.model.parts import Piece, PieceKind
 from tests.property.programs import Maker
+from tests.rounds import rounds
 
 
 def plain(node: Any) -> Any:
@@ -49,7 +50,7 @@ def plain_value(value: Constant) -> Constant:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=rounds(50, 200), deadline=None)
 @given(st.integers(0, 2**32))
 def test_a_compiled_program_reads_back_the_same(seed: int) -> None:
     lowered = Maker(random.Random(seed)).lowered()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
 from collections import Counter
 
@@ -16,8 +15,9 @@ from fanion.engine.reference import bind, choose, trace
 from fanion.model import program as p
 from fanion.model.context import EvaluationContext
 from tests.property.programs import Maker, answer_external
+from tests.rounds import rounds
 
-PROGRAMS = int(os.environ.get("PROPERTY_PROGRAMS", "1000"))
+PROGRAMS = rounds(150, 1_000, "PROPERTY_PROGRAMS")
 CONTEXTS = 25
 """Per program: 1,000 × 25 = 25,000 contexts, each run through every decision of its program."""
 
@@ -64,10 +64,13 @@ def way_found(slot: p.Slot, context: EvaluationContext) -> str:
     return "walked" if bind(plain, context).kind is p.Kind.MISSING else "whole"
 
 
+SEEDS, SEEDS_THAT_READ_EVERY_KIND = rounds(250, 2_000), 2_000
+
+
 def test_random_programs_read_every_kind_of_slot_and_the_core_agrees_on_each() -> None:
     """Counts, over fixed seeds, the slots that runs really read: source × path × look-up × profile × way found."""
     read: Counter[tuple[tuple[p.Source, str, bool, p.Profile], str]] = Counter()
-    for seed in range(2_000):
+    for seed in range(SEEDS):
         make = Maker(random.Random(seed))
         lowered = make.lowered()
         bundle = Bundle(compile_bundle(lowered, {}), answer_external)
@@ -89,8 +92,10 @@ def test_random_programs_read_every_kind_of_slot_and_the_core_agrees_on_each() -
     kinds |= {(source, "none", False, profile) for source in KEYS for profile in p.Profile}
     expected_ways = {(kind, way) for kind in kinds for way in ("missing", "whole")}
     expected_ways |= {(kind, "walked") for kind in kinds if kind[1] == "dots" and kind[2]}
-    assert read.keys() == expected_ways
-    assert min(read.values()) >= 2, read.most_common()[-3:]
+    assert read.keys() <= expected_ways
+    if SEEDS >= SEEDS_THAT_READ_EVERY_KIND:
+        assert read.keys() == expected_ways
+        assert min(read.values()) >= 2, read.most_common()[-3:]
 
 
 def test_a_dotted_slot_of_a_member_walks_into_it() -> None:

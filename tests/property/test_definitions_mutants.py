@@ -17,6 +17,7 @@ from fanion.definitions.sources.feather import source as feather
 from fanion.definitions.sources.format import SourceFile
 from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError, Problem
+from tests.rounds import rounds
 
 CONDITIONS: list[Any] = [
     {"attribute": "a", "operator": "in", "value": ["x", 1, True]},
@@ -166,7 +167,7 @@ def attempt(path: Path) -> definitions.Loaded | list[Problem]:
         return error.problems
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=rounds(80, 500), deadline=None)
 @given(document=mutants(NATIVE))
 def test_native_mutant_is_a_publication_or_problems(tmp_path_factory: Any, document: Any) -> None:
     folder: Path = tmp_path_factory.getbasetemp()
@@ -184,7 +185,7 @@ def test_native_mutant_is_a_publication_or_problems(tmp_path_factory: Any, docum
     assert again.keys == loaded.keys
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(60, 300), deadline=None)
 @given(document=mutants(BUNDLE))
 def test_bundle_mutant_is_served_or_refused(document: Any) -> None:
     report, builder = Report(), Builder("env")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import struct
 
@@ -20,8 +19,9 @@ from fanion.model import program as p
 from fanion.model.expression import Step, StepOp
 from fanion.model.expression_proof import depth_of
 from tests.property.expressions import NAMES, ExpressionMaker, draw_attributes
+from tests.rounds import rounds
 
-BENT = int(os.environ.get("EXPRESSION_BENT", "5000"))
+BENT = rounds(1_000, 5_000, "EXPRESSION_BENT")
 SEED = 11
 
 

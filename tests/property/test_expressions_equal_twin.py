@@ -1,6 +1,6 @@
 """The compiled core and the plain-Python twin compute the same value of a slot, whatever its steps and the context.
 
-`EXPRESSION_TREES` says how many (tree, context) pairs, 100,000 in CI; a failure names its seed, which
+`EXPRESSION_TREES` says how many (tree, context) pairs; a failure names its seed, which
 `EXPRESSION_SEED` takes in.
 """
 
@@ -24,8 +24,9 @@ from fanion.model.context import EvaluationContext
 from fanion.model.expression import ARENA_BYTES_MAX, BUDGET, StepOp
 from fanion.model.parts import Piece, PieceKind
 from tests.property.expressions import NAMES, ExpressionMaker, draw_attributes
+from tests.rounds import rounds
 
-TREES = int(os.environ.get("EXPRESSION_TREES", "10000"))
+TREES = rounds(1_000, 100_000, "EXPRESSION_TREES")
 SEED = int(os.environ.get("EXPRESSION_SEED", "0"))
 SLOTS, CONTEXTS = 25, 10
 """Expressions of one program, each run on so many contexts."""

@@ -21,8 +21,9 @@ from fanion.model.program import Answer, Lowered, Resolution
 from fanion.model.shape import ContextShape
 from tests.property.flagd_interpreter import answer
 from tests.property.flagd_random import VARIANTS, Drawing
+from tests.rounds import rounds
 
-RULES = int(os.environ.get("FLAGD_RULES", "1500"))
+RULES = rounds(200, 1_500, "FLAGD_RULES")
 CONTEXTS = 8
 SEED = int(os.environ.get("FLAGD_SEED", "20261128"))
 SHAPE = ContextShape(subject="targetingKey", keyless=True)

@@ -28,8 +28,9 @@ from fanion.model.shape import ContextShape
 from tests.property.flagd_interpreter import walk
 from tests.property.flagd_random import Drawing
 from tests.property.test_flagd_lowering import read_flag, targeted
+from tests.rounds import rounds
 
-TREES = int(os.environ.get("FLAGD_TREES", "5000"))
+TREES = rounds(500, 5_000, "FLAGD_TREES")
 SEED = int(os.environ.get("FLAGD_SEED", "20261128"))
 MODULES = os.environ.get("FLAGD_NODE_MODULES")
 NODE = shutil.which("node")

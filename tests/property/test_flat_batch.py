@@ -185,6 +185,7 @@ def test_a_batch_that_cannot_be_held_is_refused() -> None:
         ({"fixed": ["b"]}, "no field b"),
         ({"noted": ["a.b"]}, "is no object"),
         ({"grouped": ["a"] * 17}, "16 told"),
+        ({"grouped": ["a"] * 16, "measured": ["a"]}, "16 told"),
         ({"fixed": ["a"] * 9}, "8 texts"),
     ):
         with pytest.raises(ValueError, match=problem):
@@ -218,3 +219,26 @@ def test_groups_are_told_apart_and_numbered() -> None:
         assert count == len(texts)
         assert [groups[number] for number in numbers] == [(text,) for text in texts]
         assert (column or [None] * count) == [row.get("b") for row in rows]
+
+
+def test_lengths_of_texts_are_told_without_the_texts() -> None:
+    item = FlatObject([(name, TEXT, 0, (), None) for name in "abc"], [([], ["a", "b", "c"])])
+    made = FlatBatch("list", item, 100, fixed=[], grouped=["a"], noted=["b"], measured=["c"])
+    draw = random.Random(SEED)
+    for _ in range(200):
+        rows = [
+            {name: "x" * draw.choice([0, 1, 7, 300]) for name in "abc" if draw.random() < 0.7}
+            for _ in range(draw.randrange(1, 20))
+        ]
+        found = made.check(json.dumps({"list": rows}).encode())
+        assert found is not None
+        assert len(found[3]) == 1
+        for number, name in enumerate("bc"):
+            lengths = [len(row[name]) for row in rows if name in row]
+            assert made.lengths(number) == (len(lengths), min(lengths, default=0), max(lengths, default=0))
+        assert made.both(0, 1) == sum("b" in row and "c" in row for row in rows)
+    assert made.check(b"") is None
+    assert made.both(0, 1) == 0
+    assert made.lengths(0) == made.lengths(1) == (0, 0, 0)
+    with pytest.raises(IndexError, match="text 2 of 2"):
+        made.lengths(2)

@@ -15,6 +15,7 @@ from fanion.engine.reference import evaluate
 from fanion.model.context import EvaluationContext
 from fanion.model.definition import Operator
 from tests.property import feather_rules
+from tests.rounds import rounds
 
 NAMES = ["plan", "country", "n", "userId"]
 TEXTS = ["", "a", "ab", "DE", "de", "1", "1.5", "x"]
@@ -105,7 +106,7 @@ def joined(holder: Any, world: Any, context: dict[str, Any]) -> bool:
     return not results or (any(results) if holder["condition_operator"] == "OR" else all(results))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(50, 300), deadline=None)
 @given(
     world=worlds(),
     asked=st.lists(st.dictionaries(st.sampled_from(NAMES), values), min_size=1, max_size=6),

@@ -24,11 +24,12 @@ from tests.property import test_redpennon_rules as redpennon_random
 from tests.property import test_stitchd_lowering as stitchd_random
 from tests.property.flagd_interpreter import answer as flagd_answer
 from tests.property.flagd_random import Drawing
+from tests.rounds import rounds
 from tests.unit.http_standins import make_services
 from tests.unit.ofrep_world import WorldSnapshot
 from tests.unit.redpennon_standins import FakeUsers
 
-CONTEXTS = int(os.environ.get("OFREP_CONTEXTS", "1000"))
+CONTEXTS = rounds(200, 1_000, "OFREP_CONTEXTS")
 """Of each source."""
 PER_WORLD = 25
 GOLDEN = Path(__file__).parents[1] / "golden"

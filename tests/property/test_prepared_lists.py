@@ -27,11 +27,12 @@ from fanion.dialects.traffical import resolve as traffical
 from fanion.dialects.wire.fault import Fault
 from fanion.model.api_key import KeyRecord
 from tests.property.bending import bend
+from tests.rounds import rounds
 from tests.unit.http_standins import make_services
 from tests.unit.ofrep_world import WorldSnapshot
 from tests.unit.redpennon_standins import FakeUsers
 
-BODIES = int(os.environ.get("PREPARED_BODIES", "2000"))
+BODIES = rounds(500, 2_000, "PREPARED_BODIES")
 SEED = int(os.environ.get("PREPARED_SEED", str(random.randrange(2**32))))
 VOLATILE = re.compile(rb'"(requestId|evaluatedAt|decisionId|timestamp|cacheAge)":("[^"]*"|[0-9]+)')
 ODD = [

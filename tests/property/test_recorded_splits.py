@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import random
 import tempfile
 from pathlib import Path
@@ -23,8 +22,9 @@ from fanion.journal.reader import JournalReader
 from fanion.journal.rows import expand_rows
 from fanion.model import program as p
 from tests.property.programs import Maker, answer_external
+from tests.rounds import rounds
 
-PROGRAMS = int(os.environ.get("PROPERTY_PROGRAMS", "300"))
+PROGRAMS = rounds(50, 300, "PROPERTY_PROGRAMS")
 SETTINGS = JournalSettings(
     ring_bytes=1 << 20, segment_bytes=1 << 20, compress=False, raise_priority=False, reserve_bytes=0
 )

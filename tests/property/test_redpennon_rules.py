@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from typing import Any
 
@@ -20,8 +19,9 @@ from fanion.dialects.redpennon.emit import REASONS
 from fanion.engine.reference import evaluate
 from fanion.model.context import EvaluationContext, TypedContext
 from tests.property.redpennon_rules import Rules
+from tests.rounds import rounds
 
-WORLDS = int(os.environ.get("PROPERTY_PROGRAMS", "400"))
+WORLDS = rounds(100, 400, "PROPERTY_PROGRAMS")
 USERS = 25
 TEXTS = ["", "a", "b", "ab", "ba", "a@b", "1", "2.5", "true", "Ä", "staff", "beta"]
 VALUES: list[Any] = [*TEXTS, 1, 2.5, 1.0, True, False, 2**53, -0.5]

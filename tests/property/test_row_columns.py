@@ -27,9 +27,10 @@ from fanion.journal.rows import Row, expand_rows
 from fanion.model.canonical import iso_from_ns
 from fanion.model.rows import KINDS
 from tests.property.bending import bend
+from tests.rounds import rounds
 
 SEED = int(os.environ.get("ROW_COLUMNS_SEED", random.randrange(1 << 32)))
-EVENTS = int(os.environ.get("ROW_COLUMNS_EVENTS", 20_000))
+EVENTS = rounds(2_500, 20_000, "ROW_COLUMNS_EVENTS")
 BATCH_RECORDS = 40
 SALT = 0x1111111122223333
 RECEIVED_NS = 1_767_225_600_123_456_789

@@ -3,7 +3,6 @@ does."""
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
@@ -12,9 +11,10 @@ from hypothesis import strategies as st
 
 from fanion.model.context import TypedContext
 from tests.property.stitchd_interpreter import Contexts, Engine
+from tests.rounds import rounds
 from tests.unit.stitchd_worlds import ENVIRONMENT, World
 
-WORLDS = int(os.environ.get("PROPERTY_PROGRAMS", "1000")) // 4
+WORLDS = rounds(200, 1_000, "PROPERTY_PROGRAMS") // 4
 CONTEXTS = 20
 
 TYPES = ["user", "org", "device"]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.rounds import rounds
 from tests.unit.test_traffical_conformance import Served, lower, same
 
-BUNDLES = int(os.environ.get("PROPERTY_BUNDLES", "150"))
+BUNDLES = rounds(40, 150, "PROPERTY_BUNDLES")
 KEYS = ["a", "b", "c.d", "é", "stranger", "unknown"]
 UNITS = ["userId", "merchantId", " "]
 VALUES: list[Any] = ["x", "", 1, 1.5, True, None, {"k": [1]}, "ü", 10**20, -0.0]

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.rounds import rounds
+
 ROOT = Path(__file__).parents[2]
-RECORDS = int(os.environ.get("JOURNAL_STRESS_RECORDS", "20000"))
+RECORDS = rounds(20_000, 200_000, "JOURNAL_STRESS_RECORDS")
 COMPILER = shutil.which(os.environ.get("CC", "cc")) or ""
 
 

@@ -19,11 +19,13 @@ from typing import Any
 import pytest
 
 from tests.e2e.server import Running, publish, start
+from tests.rounds import rounds
 
 RATED = "6b0e0f5e-7d5c-4f0a-9d0a-0f3f2f4b7b10"
 STEADY = "6b0e0f5e-7d5c-4f0a-9d0a-0f3f2f4b7b11"
 CAPPED = "6b0e0f5e-7d5c-4f0a-9d0a-0f3f2f4b7b12"
 CONNECTIONS = 64
+USERS = rounds(20_000, 100_000)
 DEPTH = 32
 """Requests in flight on a connection."""
 SMALL_WINDOWS = {"FANION_JOURNAL_EVENT_IDS": "65536", "FANION_JOURNAL_USED_TRACES": "65536"}
@@ -115,20 +117,27 @@ async def flood(port: int, requests: Sequence[bytes]) -> tuple[Counter[str], flo
     return found, took_s
 
 
-async def trickle(port: int, each: bytes, rate_per_s: int, seconds: float) -> tuple[Counter[str], float]:
-    """What came of `rate_per_s` requests a second, in slices of ten milliseconds."""
+async def trickle(
+    port: int, each: bytes, rate_per_s: int, seconds: float
+) -> tuple[Counter[str], float, float]:
+    """What came of `rate_per_s` requests a second, in slices of ten milliseconds; how long that took, and for how
+    much of it nothing was asked although a second's worth lay ready: on a busy machine, and then it is lost."""
     connections = await connect(port, 10)
     found: Counter[str] = Counter()
     began = time.monotonic()
     slices = int(seconds * 100)
+    asked_at, lost_s = began, 0.0
     for number in range(slices):
         due = began + number / 100
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         found.update(await connections[number % 10].ask([each] * (rate_per_s // 100)))
+        now = time.monotonic()
+        lost_s += max(0.0, now - asked_at - 1)
+        asked_at = now
     took_s = time.monotonic() - began
     for connection in connections:
         connection.writer.close()
-    return found, took_s
+    return found, took_s, lost_s
 
 
 def test_a_thousand_at_once_let_the_burst_through(pennon: Running) -> None:
@@ -140,16 +149,16 @@ def test_a_thousand_at_once_let_the_burst_through(pennon: Running) -> None:
 
 
 def test_a_thousand_a_second_for_ten_seconds_let_the_rate_through(pennon: Running) -> None:
-    found, took_s = asyncio.run(trickle(pennon.port, request(STEADY, "u"), 1_000, 10.0))
+    found, took_s, lost_s = asyncio.run(trickle(pennon.port, request(STEADY, "u"), 1_000, 10.0))
     expected = 50 + 50 * took_s
     assert found.total() == 10_000
-    assert abs(found["200"] - expected) <= 0.02 * expected, (found, took_s)
+    assert 0.98 * (expected - 50 * lost_s) <= found["200"] <= 1.02 * expected, (found, took_s, lost_s)
 
 
-def test_cap_of_a_thousand_lets_exactly_a_thousand_of_a_hundred_thousand_in(pennon: Running) -> None:
-    requests = [request(CAPPED, f"user-{number}") for number in range(100_000)]
+def test_cap_of_a_thousand_lets_exactly_a_thousand_of_many_in(pennon: Running) -> None:
+    requests = [request(CAPPED, f"user-{number}") for number in range(USERS)]
     found, _ = asyncio.run(flood(pennon.port, requests))
-    assert found == {"200": 1_000, "monthly_active_users_exceeded": 99_000}
+    assert found == {"200": 1_000, "monthly_active_users_exceeded": USERS - 1_000}
 
 
 def test_users_let_in_stay_in_over_a_restart_and_no_one_else_comes_in(tmp_path: Path) -> None:

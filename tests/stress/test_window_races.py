@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from fanion._core.window import IdWindow
+from tests.rounds import rounds
 
 ROOT = Path(__file__).parents[2]
-ROUNDS = os.environ.get("WINDOW_STRESS_ROUNDS", "200")
+ROUNDS = rounds(40, 200, "WINDOW_STRESS_ROUNDS")
 PAIRS = int(os.environ.get("WINDOW_STRESS_PAIRS", "100000"))
 BATCH = 100
 COMPILER = shutil.which(os.environ.get("CC", "cc")) or ""
@@ -44,6 +45,7 @@ def build(name: str, to: Path, *options: str) -> Path:
 
 
 @needs_compiler
+@pytest.mark.heavy
 def test_death_or_interruption_at_any_step_keeps_each_id_exactly_once(tmp_path: Path) -> None:
     run = subprocess.run([build("window_steps", tmp_path, "-O2")], capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (0, "1428000 schedules\n")
@@ -53,7 +55,9 @@ def test_death_or_interruption_at_any_step_keeps_each_id_exactly_once(tmp_path: 
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
 def test_window_and_set_are_clean_and_exact_under(sanitizer: str, tmp_path: Path) -> None:
     options = ["-O1", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
-    run = subprocess.run([build("window_stress", tmp_path, *options), ROUNDS], capture_output=True, text=True)
+    run = subprocess.run(
+        [build("window_stress", tmp_path, *options), str(ROUNDS)], capture_output=True, text=True
+    )
     print(run.stdout, run.stderr)
     assert run.returncode == 0
 

@@ -47,6 +47,13 @@ static void hash_of(int round, uint32_t number, uint64_t *hash) {
     hash[1] = ((uint64_t)round << 32 | number) + 1;
 }
 
+/* As who allocates does: what was found is what is judged and what is exchanged, so that of all who see it one grows. */
+static void grow(void) {
+    uint64_t claims = fanion_u64_load_acquire(&window.claims->word);
+    if (fanion_window_wants_growth_at(&window, claims))
+        fanion_window_grow(&window, claims);
+}
+
 /* One request for some ids of the round, sent until all of it is kept somewhere. */
 static void send(uint64_t writer, uint64_t *sequence, int round, const uint32_t *numbers, uint64_t *state) {
     uint64_t hashes[2 * BATCH];
@@ -55,10 +62,9 @@ static void send(uint64_t writer, uint64_t *sequence, int round, const uint32_t 
     for (int i = 0; i < BATCH; i++)
         hash_of(round, numbers[i], hashes + 2 * i);
     for (bool again = true; again;) {
-        if (fanion_window_wants_growth(&window))
-            fanion_window_grow(&window, fanion_u64_load_acquire(&window.claims->word));
+        grow();
         if (!fanion_window_reserve(&window, hashes, BATCH, writer, *sequence + 1, dispositions, entries)) {
-            fanion_window_grow(&window, fanion_u64_load_acquire(&window.claims->word));
+            grow();
             continue;
         }
         if (next_random(state) % 4 == 0) {

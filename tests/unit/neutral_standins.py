@@ -1,4 +1,4 @@
-"""The neutral API over stand-ins, and its OpenAPI document."""
+"""The neutral API over stand-ins, and its OpenAPI document as it was written by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.unit.http_standins import Answered, Caller, FakeWindow, View, make_se
 
 ROOT = Path(__file__).parents[2]
 CASES = json.loads((ROOT / "tests" / "golden" / "neutral" / "events.json").read_text())
-DOCUMENT = json.loads((ROOT / "docs" / "apis" / "neutral.openapi.json").read_text())
+DOCUMENT = json.loads((ROOT / "tests" / "golden" / "neutral" / "openapi.json").read_text())
 PATH = "/fanion/v1/events"
 OPERATION = DOCUMENT["paths"][PATH]["post"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,3 +137,27 @@ def test_a_document_of_a_table_stands_in_no_others_place() -> None:
     table = program.Table((), (b"",), documents={"events": b"{}"})
     with pytest.raises(ProgramError, match="table toy: the document 'events' again"):
         compile_bundle(lowered, {"toy": lambda _: table})
+
+
+@pytest.mark.parametrize("edges", [(0, 1 << 63), (-(1 << 63) - 1, 0), (1 << 70, 1 << 71)])
+def test_ranges_beyond_64_bits_are_refused_in_words(edges: tuple[int, int]) -> None:
+    nodes = (program.Ranges((program.Range(*edges, 1),), 1), program.Outcome(program.Resolution.DEFAULT))
+    lowered = program.Lowered("env", decisions=[program.Decision("flag", nodes)])
+    with pytest.raises(ProgramError, match=r"decision flag node 0: the range .* whole numbers of 64 bits"):
+        compile_bundle(lowered, {})
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"key": "half \ud800"}, "halves of surrogate pairs"),
+        ({"variant": 1 << 40}, "numbers that their fields can hold"),
+        ({"rule": 1 << 70}, "numbers that their fields can hold"),
+    ],
+)
+def test_what_no_field_can_hold_is_refused_in_words(changed: dict[str, Any], said: str) -> None:
+    given = {"key": "flag", "variant": 0, "rule": 0, **changed}
+    outcome = program.Outcome(program.Resolution.DEFAULT, given["variant"], given["rule"])
+    lowered = program.Lowered("env", decisions=[program.Decision(given["key"], (outcome,))])
+    with pytest.raises(ProgramError, match=said):
+        compile_bundle(lowered, {})

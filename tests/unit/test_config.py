@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fanion.config import Config
-from fanion.config.loading import find_file, load_config, settings
+from fanion.config.loading import FILE_BYTES_MAX, find_file, load_config, settings
 from fanion.dialects import vocabulary
 from fanion.dialects.feather.settings import FeatherSettings
 from fanion.dialects.redpennon.settings import RedPennonSettings
@@ -144,8 +145,13 @@ def test_named_file_must_exist(tmp_path: Path) -> None:
 
 
 def test_device_without_an_end_is_no_file_of_settings() -> None:
-    with pytest.raises(ConfigError, match="larger than"):
+    with pytest.raises(ConfigError, match="/dev/zero: can't be read: a device, not a plain file"):
         load_config(vocabulary(), file=Path("/dev/zero"), environ={})
+
+
+def test_what_is_much_larger_is_no_file_of_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="larger than"):
+        load_config(vocabulary(), file=write_file(tmp_path, "#" * (FILE_BYTES_MAX + 1)), environ={})
 
 
 def test_file_is_named_by_variable_or_lies_in_the_data_directory(tmp_path: Path) -> None:
@@ -157,11 +163,17 @@ def test_file_is_named_by_variable_or_lies_in_the_data_directory(tmp_path: Path)
 def test_another_users_directory_is_left_to_whoever_opens_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> bool:
+    def refuse(path: Path) -> os.stat_result:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "is_file", refuse)
+    monkeypatch.setattr(os, "lstat", refuse)
     assert find_file(tmp_path, {}) is None
+
+
+def test_what_is_in_the_place_of_the_settings_and_no_file_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "fanion.toml").symlink_to(tmp_path / "gone")
+    with pytest.raises(ConfigError, match=r"fanion\.toml: can't be read: No such file"):
+        load_config(vocabulary(), file=find_file(tmp_path, {}), environ={})
 
 
 def test_every_setting_is_listed_with_help_and_a_default() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fanion import definitions
-from fanion._core.exposures import MEMBER_OR_ATTRIBUTE, MarkTable, Recorder
+from fanion._core.exposures import CONTEXT, MEMBER_OR_ATTRIBUTE, MarkTable, Recorder
 from fanion.bundle.compiler import compile_bundle
 from fanion.dialects import canonical_forms, vocabulary
 from fanion.dialects.feather.emit import render
@@ -59,10 +59,10 @@ class World:
         self.bundle = bundle_of(folder)
         self.expose()
 
-    def expose(self, **members: Any) -> None:
+    def expose(self, places: tuple[Any, ...] = PLACES, **members: Any) -> None:
         given = {"assigned": False, "anonymous": False, "carried": None, **members}
         table = self.bundle.table("feather")
-        self.bundle.expose(table, self.recorder, "feather", PLACES, **given)
+        self.bundle.expose(table, self.recorder, "feather", places, **given)
 
     def ask(self, key: str, attributes: dict[str, Any] | None = None, **members: Any) -> None:
         self.bundle.put_one(
@@ -176,10 +176,10 @@ def test_attributes_travel_along_as_they_are_typed(world: World) -> None:
 def test_a_ring_that_is_full_or_gone_drops_and_counts_and_the_next_is_recorded(world: World) -> None:
     world.recorder.lend(None)
     world.ask("half", userId="u1")
-    assert world.counts("dropped") == [1]
+    assert world.counts("dropped", "served") == [1, 0]
     world.journal.lend(world.recorder.lend)
     world.ask("half", userId="u1")
-    assert world.counts("dropped", "repeated") == [1, 0]
+    assert world.counts("dropped", "repeated", "served") == [1, 0, 1]
     assert [row.unit for row in world.rows()] == [digest("u1")]
 
 
@@ -208,6 +208,27 @@ def test_an_id_is_hashed_as_its_text(world: World, id: Any) -> None:
     world.ask("half", userId=id)
     text = id if isinstance(id, str) else "true" if id is True else str(id)
     assert [row.unit for row in world.rows()] == [digest(text)]
+
+
+def test_a_mark_is_of_the_kind_too_whichever_kind_was_met_before(world: World) -> None:
+    table = world.bundle.table("feather")
+    world.expose(places=((CONTEXT, "nobody", "", False),))
+    asked = [(kind, key) for kind in ("user", "company", "nobody") for key in ("a", "b", "user", "company")]
+    for kind, key in asked * 2:
+        world.bundle.put_one(table, "half", False, {"userId": key}, {}, ((kind, key, {}),), b"", b"")
+    assert world.counts("served", "repeated", "anonymous") == [8, 8, 8]
+    found = said(world.rows(), "unit_kind", "unit")
+    assert found == [(kind, digest(key)) for kind, key in asked if kind != "nobody"]
+
+
+def test_a_context_of_a_type_that_is_too_long_is_nobody_and_breaks_no_record(world: World) -> None:
+    table = world.bundle.table("feather")
+    world.expose(places=((CONTEXT, "", "", False),))
+    for n, kind in enumerate(["user", "k" * 70_000, "é" * 512, "é" * 513, "k" * 65_536, "user"]):
+        world.bundle.put_one(table, "half", False, {"userId": f"u{n}"}, {}, ((kind, f"u{n}", {}),), b"", b"")
+    assert world.counts("served", "lacking") == [3, 3]
+    found = said(world.rows(), "unit_kind", "unit")
+    assert found == [("user", digest("u0")), ("é" * 512, digest("u2")), ("user", digest("u5"))]
 
 
 @pytest.mark.parametrize("marks", [63, 65, 32, 0])

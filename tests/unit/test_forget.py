@@ -13,13 +13,17 @@ from click.testing import CliRunner
 
 from fanion import app
 from fanion.cli import group
+from fanion.cli.forget import IDS_MAX
 from fanion.config import Config
 from fanion.definitions import load
 from fanion.dialects import vocabulary
 from fanion.journal.forgetting import Hole
+from fanion.journal.retention import LOCK_NAME
 from fanion.journal.storage import Storage
 from fanion.model.forgotten import Forms
+from fanion.model.units import keyed_unit
 from fanion.pipeline.forgetting import forget_in_rows, holding_rows
+from fanion.store.database import older_path
 from fanion.store.store import Store
 from fanion.store.verify import verify
 from tests.unit.stitchd_worlds import ENVIRONMENT, flag
@@ -38,8 +42,25 @@ def test_a_text_in_a_units_place_is_the_unit(text: object) -> None:
     assert FORMS.occur_in(json.dumps({"unit": text}).encode())
 
 
+@pytest.mark.parametrize("key", [b"k" * 32, b"other" * 8])
+def test_a_digest_that_was_sent_in_capitals_and_then_keyed_is_the_unit(key: bytes) -> None:
+    """It stood in the row as if it had been an id; a digest that isn't the unit's does so too, and stays."""
+    forms = Forms([UNIT], [b"x" * 32, key])
+    for digest in (DIGEST.hexdigest(), DIGEST.hexdigest().upper(), DIGEST.hexdigest().capitalize()):
+        assert forms.is_unit(keyed_unit(key, digest, hashed=True))
+    assert forms.is_unit(keyed_unit(key, UNIT, hashed=False))
+    written_before = DIGEST.hexdigest().upper()
+    assert forms.is_unit(keyed_unit(key, written_before, hashed=False)), "as an id"
+    other = hashlib.sha256(b"bob@example.org").hexdigest()
+    assert not forms.is_unit(keyed_unit(key, other.upper(), hashed=True))
+    only = Forms([DIGEST.hexdigest().upper()], [key])
+    assert only.is_unit(keyed_unit(key, DIGEST.hexdigest().upper(), hashed=True)), (
+        "where nothing else is known"
+    )
+
+
 @pytest.mark.parametrize(
-    "text", ["alice@example.org.uk", "user-47111", "xuser-4711", "77", None, True, {}, ["7"]]
+    "text", ["alice@example.org.uk", "USER-4711", "user-47111", "xuser-4711", "77", None, True, {}, ["7"]]
 )
 def test_a_text_of_another_is_not(text: object) -> None:
     assert not FORMS.is_unit(text)
@@ -85,7 +106,7 @@ Feather = Callable[[list[tuple[str, str]]], None]
 def journal(tmp_path: Path) -> tuple[Path, Feather]:
     """A data directory with a journal of Feather's events, each of a unit and a value, and their rows."""
     pytest.importorskip("pyarrow")
-    from tests.unit.test_pipeline import Journal
+    from tests.unit.pipeline_world import Journal
 
     made = Journal(tmp_path)
 
@@ -116,10 +137,27 @@ def test_the_key_of_a_text_that_lost_the_name_is_made_anew(tmp_path: Path) -> No
     assert kept == [(text, hash_64(text), unit_key("bob", hashed=False)) for text in ("of erased", "b")]
 
 
+def test_an_id_in_another_case_is_somebody_elses_also_in_one_file(tmp_path: Path) -> None:
+    from fanion.pipeline.query import ask
+    from tests.unit.result_rows import write_rows
+
+    sent = {"kind": "metric", "event_at": 1_772_323_200_000_000, "metric": "m"}
+    units = ["user-4711", "USER-4711", "User-4711", "alice@example.org", "ALICE@Example.org", "bob"]
+    write_rows(tmp_path, [sent | {"unit": unit} for unit in units])
+    with holding_rows(Storage(), tmp_path, 0):
+        found = forget_in_rows(Storage(), tmp_path, Forms(["user-4711", "alice@example.org"]), set())
+    assert found.rows == 3
+    assert ask(tmp_path, "SELECT unit FROM rows ORDER BY sequence")[1] == [
+        ("USER-4711",),
+        ("User-4711",),
+        ("bob",),
+    ]
+
+
 def test_rows_leave_by_unit_and_by_the_journals_holes_and_others_lose_the_name(
     journal: tuple[Path, Feather],
 ) -> None:
-    from tests.unit.test_pipeline import MACHINE, pipeline
+    from tests.unit.pipeline_world import MACHINE, pipeline
 
     directory, append = journal
     other = hashlib.sha256(b"bob").hexdigest()
@@ -151,7 +189,7 @@ def test_rows_leave_by_unit_and_by_the_journals_holes_and_others_lose_the_name(
 
 def test_a_pipeline_stands_aside_and_goes_on_where_it_was(journal: tuple[Path, Feather]) -> None:
     from fanion.errors import RowsError
-    from tests.unit.test_pipeline import pipeline
+    from tests.unit.pipeline_world import pipeline
 
     directory, append = journal
     append([("a", "x")])
@@ -206,10 +244,13 @@ def bytes_of(data: Path) -> bytes:
 
 
 def test_members_leave_every_generation_and_the_stores_free_pages(listed: Path) -> None:
+    with Store.open(listed, write=True) as store:
+        store.keep_older()
     lists(listed, "replace", "u1", UNIT)
     assert "lists: 1 memberships to take out" in forget(listed, UNIT, "user-4711", "--dry-run")[2]
     assert UNIT.encode() in bytes_of(listed)
     assert forget(listed, UNIT, "user-4711")[2].startswith("lists: 1 memberships taken out: ")
+    assert not older_path(listed).exists()
     for form in (UNIT.encode(), b"user-4711"):
         assert form not in bytes_of(listed)
     assert verify(listed / "store", deep=True) is None
@@ -251,11 +292,28 @@ def test_units_come_from_standard_input_and_none_is_a_usage_error(listed: Path) 
     assert CliRunner().invoke(group, ["forget", "--data", str(listed), ""]).exit_code == 2
 
 
+def test_ids_that_are_no_names_are_counted_and_not_shown(listed: Path) -> None:
+    said = forget(listed, "user-4711", "ab12", "--dry-run")
+    assert said[0].startswith("1 of 2 ids is shorter than 6 characters: what is theirs leaves, but not where")
+    assert not any("ab12" in line for line in said)
+    assert not any("shorter" in line for line in forget(listed, "user-4711", "--dry-run"))
+
+
+def test_as_many_ids_as_can_be_looked_for_are_taken_and_no_more(listed: Path, tmp_path: Path) -> None:
+    """A thousand of them took minutes before the first event was read."""
+    many = tmp_path / "ids"
+    many.write_text("".join(f"u{n}\n" for n in range(IDS_MAX)))
+    assert forget(listed, "--file", str(many), "--dry-run")
+    result = CliRunner().invoke(group, ["forget", "one-more", "--file", str(many), "--data", str(listed)])
+    assert result.exit_code == 1
+    assert str(result.exception) == "201 ids; at most 200 at a time, since every event is held against all"
+
+
 def test_readers_that_may_have_copies_are_named_and_identities_are_written(
     journal: tuple[Path, Feather], tmp_path: Path
 ) -> None:
     from fanion.journal.reader import JournalReader
-    from tests.unit.test_pipeline import MACHINE
+    from tests.unit.pipeline_world import MACHINE
 
     directory, append = journal
     append([("a", "x"), (DIGEST.hexdigest(), "y")])
@@ -265,3 +323,16 @@ def test_readers_that_may_have_copies_are_named_and_identities_are_written(
     said = forget(directory, UNIT, "--identities", str(file))
     assert [line for line in said if "'warehouse'" in line]
     assert json.loads(file.read_text()) == {"machine": MACHINE.hex(), "writer": 0, "sequence": 1, "index": 1}
+    directory.joinpath("rows").mkdir(exist_ok=True)
+    storage = Storage()
+    lock = storage.open(directory / "journal" / LOCK_NAME, create=True)
+    assert storage.lock(lock)
+    kept = file.read_text()
+    line = ["forget", "--data", str(directory), UNIT, "--identities", str(file)]
+    assert CliRunner().invoke(group, [*line, "--wait", "0"]).exit_code == 1
+    for never in ("nan", "inf", "-1", "-inf"):
+        assert CliRunner().invoke(group, [*line, "--wait", never]).exit_code == 2
+    storage.close(lock)
+    assert file.read_text() == kept, "what the journal wasn't asked for is written over nothing"
+    assert CliRunner().invoke(group, [*line, "--dry-run"]).exit_code == 2
+    assert file.read_text() == kept

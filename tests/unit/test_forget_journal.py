@@ -6,6 +6,7 @@ import json
 import os
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -319,3 +320,34 @@ def test_a_null_that_was_sent_is_no_hole_and_a_body_that_no_one_reads_stays_one(
     assert [one.index for one in expand(first, CANONICAL)] == [0, 2]
     with pytest.raises(JournalError, match="is not JSON"):
         list(expand(second, CANONICAL))
+
+
+def test_no_file_shrinks_under_a_name_that_others_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A steward takes a pool's file by its name, a reader a segment beside its twin: neither loses a byte."""
+    storage = SimulatedStorage(new_disk(), 11)
+    world = World(storage, COMPRESSING).open()
+    fill(world, 12)
+    assert world.close()
+    run_pass(storage, JOURNAL, COMPRESSING)
+    (compressed, *_) = (name for name in storage.list_directory(JOURNAL) if name.endswith(".zst"))
+    for name in ("pool-7.free", compressed.replace(".zst", ".log")):
+        fd = storage.open(JOURNAL / name, create=True)
+        storage.pwrite(fd, b"x" * 5_000_000, 0)
+        storage.close(fd)
+    shrunk: list[str] = []
+    truncate = storage.truncate
+
+    def watched(fd: int, size: int) -> None:
+        file = storage.open_files[fd]
+        shrunk.extend(name for name, one in storage.disk.names.items() if one is file)
+        truncate(fd, size)
+
+    monkeypatch.setattr(storage, "truncate", watched)
+    forget(storage)
+    names = {Path(name).name for name in shrunk}
+    assert any(name.startswith("removed-") for name in names)
+    assert not [
+        name for name in names if name.startswith("pool-") or name == compressed.replace(".zst", ".log")
+    ]
+    left = storage.list_directory(JOURNAL)
+    assert not [name for name in left if name.startswith(("pool-", "removed-"))]

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import zstandard
 
+from fanion._core.stamps import RequestIds, UtcClock
 from fanion.config import Config, Limits
 from fanion.dialects.feather.routes import DIALECT
 from fanion.dialects.wire.dialect import Dialect
@@ -21,7 +22,6 @@ from fanion.dialects.wire.endpoint import Endpoint, Route
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_bounds
 from fanion.dialects.wire.path import decode_segment
-from fanion.dialects.wire.stamps import RequestIds, UtcClock
 from fanion.errors import StoreError
 from fanion.http import app as http_app
 from fanion.http.encoding import STREAMS_MAX

@@ -87,7 +87,13 @@ def ask(
         watch = BodyWatch(asyncio.get_running_loop(), services.config.limits)
         held = Held(MIB)
         handle = make_handler(
-            services, [DIALECT], watch, outgoing=held, first_piece=rsgi.first_piece, at_once=rsgi.at_once
+            services,
+            [DIALECT],
+            watch,
+            outgoing=held,
+            headers_of=rsgi.headers_of,
+            first_piece=rsgi.first_piece,
+            at_once=rsgi.at_once,
         )
         headers = Headers({"host": "a", "authorization": f"Bearer {SERVER_KEY.decode()}", **more})
         headers.unreadable = unreadable

@@ -178,7 +178,17 @@ def test_a_host_may_be_a_name_or_an_address_in_brackets() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["/run/fanion.sock", "unix:/run/fanion.sock", "no such host", "a" * 300, "x..y"]
+    "host",
+    [
+        "/run/fanion.sock",
+        "unix:/run/fanion.sock",
+        "no such host",
+        "a" * 300,
+        "x..y",
+        "[::1",
+        "::1]",
+        "[127.0.0.1",
+    ],
 )
 def test_what_is_no_host_is_refused_in_one_line(host: str) -> None:
     with pytest.raises(ServeError, match="can't listen on") as refused:

@@ -11,9 +11,11 @@ import pytest
 from fanion._core.list_block import ListReader, pack, rows_of
 from fanion.bundle.compiler import compile_bundle
 from fanion.config import Config, Limiter
+from fanion.dialects.stitchd import segments
 from fanion.dialects.stitchd.events import value_kind
 from fanion.dialects.stitchd.routes import DIALECT
 from fanion.dialects.stitchd.segments import PIECE_PAIRS
+from fanion.dialects.stitchd.served import Segment, Served
 from fanion.engine.evaluator import open_environment
 from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.model.api_key import KeyRecord
@@ -27,9 +29,10 @@ from tests.unit.http_standins import (
     Services,
     View,
 )
-from tests.unit.stitchd_worlds import ENVIRONMENT, World, flag
+from tests.unit.stitchd_worlds import ENVIRONMENT, World, flag, leaf
 
 EVENT = {"metric_key": "page_view", "context_type": "user", "context_key": "u1"}
+RULED = {"id": "r", "key": "outside", "condition": {"op": "Not", "child": leaf("Eq", "plan", value="pro")}}
 LISTED = {"id": "l", "key": "beta", "context_type": "user", "include": ["u1", "u2"], "exclude": ["u2"]}
 HEADERS = {"x-sdk-key": "sdk_live_unit"}
 
@@ -45,6 +48,7 @@ class StitchdSnapshot:
             {
                 "flags": [flag({"op": "InSegment", "segment_id": "l"})],
                 "list_segments": [LISTED],
+                "rule_segments": [RULED],
                 "events": events,
             }
         )
@@ -53,7 +57,12 @@ class StitchdSnapshot:
         buffer = compile_bundle(world.lowered, {"stitchd": DIALECT.render})
         bundle = open_environment(ENVIRONMENT, buffer, lambda name, text: text in self.lists[name])
         self.number, self.confirmed_at = 1, 0.0
-        self.views: dict[str, View | None] = {ENVIRONMENT: View({"stitchd": DIALECT.bind(bundle)})}
+        at = DIALECT.bind(bundle)
+        assert isinstance(at, Served)
+        listed = at.segments["beta"]
+        at.segments = {**at.segments, "inside": Segment(listed.decision, listed.member)}
+        """The list once more, as one that is decided: so is a native segment, by its members."""
+        self.views: dict[str, View | None] = {ENVIRONMENT: View({"stitchd": at})}
 
     def key(self, raw_key: bytes) -> KeyRecord | None:
         if raw_key == b"sdk_live_unit":
@@ -220,6 +229,13 @@ PAIRS = [
     b'{"segment_key":"beta","context_type":"user","context_key":"u1","zz":[[],{"a":"]"},1]}',
     b'{"zz":1e3,"segment_key":"beta","y":null,"context_type":"user","context_key":"u1"}',
 ]
+DECIDED = [
+    b'{"segment_key":"inside","context_type":"user","context_key":"u1"}',
+    b'{"segment_key":"inside","context_type":"device","context_key":"u1"}',
+    '{"zz":[],"segment_key":"outside","context_type":"user","context_key":"ü"}'.encode(),
+    b'{"segment_key":"outside","context_type":"anonymous","context_key":"u2"}',
+    b'{"context_key":"u2","segment_key":"outside","context_type":"user"}',
+]
 WRONG = [
     b'{"segment_key":"beta","context_type":"user"}',
     b'{"segment_key":"none","context_type":"user","context_key":"u1"}',
@@ -235,13 +251,22 @@ WRONG = [
 ]
 
 
-def test_pairs_that_are_answered_in_one_pass_have_the_answers_of_the_loop(caller: Caller) -> None:
-    snapshots: Any = caller.parts.snapshots
+FIND = segments._segment  # what `leave` takes the place of
+
+
+def leave(*_: object) -> None:
+    """In place of what finds a segment."""
+    raise LookupError("to the loop")
+
+
+def test_pairs_that_are_answered_natively_have_the_answers_of_the_loop(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     draw = random.Random(20261128)
     plain = 0
     for _ in range(600):
-        few = draw.choice((PAIRS[:5], PAIRS))
-        items = [draw.choice(few) for _ in range(draw.choice((0, 1, 3, 400)))]
+        few = draw.choice((PAIRS[:5], PAIRS, DECIDED, PAIRS + DECIDED))
+        items = [draw.choice(few) for _ in range(draw.choice((0, 1, 3, 400, 600)))]
         if draw.random() < 0.3:
             items.insert(draw.randint(0, len(items)), draw.choice(WRONG))
         body = draw.choice((b"", b" \n")) + b"[" + draw.choice((b",", b" , ")).join(items) + b"]"
@@ -249,12 +274,36 @@ def test_pairs_that_are_answered_in_one_pass_have_the_answers_of_the_loop(caller
             at = draw.randrange(len(body))
             body = body[:at] + draw.choice((b"", b",", b'"', b"\\", b"}")) + body[at + draw.randint(0, 1) :]
         found = []
-        for missing in (False, True):
-            snapshots.snapshot.readers_missing = missing
+        for find in (FIND, leave):
+            monkeypatch.setattr(segments, "_segment", find)
             found.append(ask(caller, "/segments/batch-list-check", body))
         assert found[0] == found[1], body
         plain += found[0].status == 200
     assert 200 < plain < 500
+
+
+def test_pairs_of_rule_segments_are_answered_in_pieces(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each others may be answered, and what comes then has the snapshot in force then; nothing is decoded."""
+    monkeypatch.setattr(segments, "_answered", None)
+    first, later = StitchdSnapshot(), StitchdSnapshot()
+    later.lists.clear()
+    later.lists |= {name: set() for name in first.lists}
+    asked: list[StitchdSnapshot] = []
+
+    def current() -> StitchdSnapshot:
+        asked.append(first if len(asked) < 2 else later)
+        return asked[-1]
+
+    monkeypatch.setattr(caller.parts.snapshots, "current", current)
+    body = b"[%b]" % b",".join([DECIDED[0]] * 2 * PIECE_PAIRS)
+    answer = ask(caller, "/segments/batch-list-check", body)
+    assert [one["is_member"] for one in answer.json()] == [True] * PIECE_PAIRS + [False] * PIECE_PAIRS
+    assert len(asked) == 3
+    asked.clear()
+    late = b"[%b]" % b",".join([DECIDED[0]] * PIECE_PAIRS + [WRONG[1]])
+    assert envelope(ask(caller, "/segments/batch-list-check", late)) == (404, "NOT_FOUND")
 
 
 def test_plain_pairs_of_a_list_need_no_look_up_of_the_loop(caller: Caller) -> None:

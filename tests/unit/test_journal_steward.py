@@ -78,3 +78,22 @@ def test_the_writer_is_watched_while_a_segment_is_zeroed(monkeypatch: pytest.Mon
         world.append(b"[3]")
         world.tick()
     assert "has not moved" in stalled[0]
+
+
+def test_what_keeps_a_writer_from_turning_keeps_nothing_else_from_being_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World().open()
+    while not world.steward.health.ok:
+        world.tick()
+    done: list[str] = []
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(world.steward._turning, "run", full)
+    monkeypatch.setattr(world.steward._upkeep, "run", lambda: done.append("upkeep"))
+    world.steward._retain_at = 0
+    world.tick()
+    assert done == ["upkeep"]
+    assert world.steward.health.ok

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from fanion._core import json_scan
@@ -20,6 +21,7 @@ from fanion.dialects.wire.endpoint import Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import ECHO_BYTES_MAX, echoed
 from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, UNSCANNED_BYTES_MAX, check_body
+from fanion.dialects.wire.refusals import refusals
 from tests.unit.http_standins import make_services
 
 TOKENS_MAX = 1_024
@@ -85,6 +87,20 @@ def test_what_an_answer_repeats_of_a_batch_is_bounded() -> None:
     assert echoed(["x" * (ECHO_BYTES_MAX + 1)], len) == []
 
 
+@pytest.mark.parametrize("size", [1, 40, 500, 70_000])
+def test_refusals_are_those_that_an_answer_has_room_for(size: int) -> None:
+    said = refusals("reason")
+    entries = []
+    for number in range(0, 3_000, 3):
+        message = f'{number % 5}: ü"' + "x" * (size if number != 600 else 1)
+        said.say(number, message)
+        entries.append({"index": number, "reason": message})
+    told = echoed(entries, lambda entry: len(msgspec.json.encode(entry)))
+    assert said.list() == msgspec.json.encode(told)
+    assert said.count == len(entries)
+    assert said.full is (len(told) < len(entries))
+
+
 def slow_numbers(count: int) -> bytes:
     """A document with numbers at which decoders take 150 times as long as at others."""
     return b'{"events":[],"zz":[%s]}' % b",".join([b"1e300"] * count)
@@ -108,7 +124,7 @@ def test_a_body_of_numbers_that_are_slow_to_read_is_refused_before_they_are() ->
     assert refused.value.kind is FaultKind.INVALID_JSON
 
 
-def test_only_event_batches_and_ofrep_bound_their_bodies_by_themselves() -> None:
+def test_only_batches_and_ofrep_bound_their_bodies_by_themselves() -> None:
     """Batches know a quicker way for what is usual, OFREP mends and looks through each of its bodies; every other
     body is looked through before its handler sees it."""
     services = make_services()
@@ -120,4 +136,5 @@ def test_only_event_batches_and_ofrep_bound_their_bodies_by_themselves() -> None
         if endpoint.scan is Scan.LATER
     }
     events = {(name, "events") for name in ("feather", "neutral", "redpennon", "stitchd", "traffical")}
-    assert later == events | {("stitchd", "event"), ("ofrep", "flag"), ("ofrep", "flags")}
+    others = {("traffical", "decide_batch"), ("stitchd", "event"), ("ofrep", "flag"), ("ofrep", "flags")}
+    assert later == events | others

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from fanion.cli.keys import command
+from fanion.cli.times import end_of
+from fanion.clock.belief import Jump, begin
+from fanion.clock.keeper import read_clocks
 from fanion.definitions import load
 from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError
@@ -51,3 +56,18 @@ def test_keys_with_any_expiry_are_listed(data: Path) -> None:
     assert done.exit_code == 0
     for said in ("until a time after year 9999", "until 9999-12-31T23:59:59Z", "never expires", "expired"):
         assert said in done.stdout
+
+
+@pytest.mark.parametrize("behind_s", [3_600.0, 365 * 86_400.0])
+def test_what_would_be_over_at_once_by_a_wall_clock_that_is_behind_is_refused(behind_s: float) -> None:
+    """A key or an override was made, and ended before anybody saw it."""
+    now = read_clocks()
+    clock = msgspec.structs.replace(begin(now, 0.0), jump=Jump(-behind_s))
+    with pytest.raises(click.BadParameter, match="would be over at once"):
+        end_of("1h", clock, "--for")
+    with pytest.raises(click.BadParameter, match=r"would be over at once$"):
+        end_of("0s", begin(now, 0.0), "--for")
+    longer = f"{int(behind_s) // 3_600 + 1}h"
+    assert end_of(longer, clock, "--for") == pytest.approx(clock.believed + 3_600)
+    ahead = msgspec.structs.replace(begin(now, 0.0), jump=Jump(behind_s))
+    assert end_of("1h", ahead, "--for") == pytest.approx(ahead.believed + 3_600)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,11 @@ from fanion.dialects import vocabulary
 from fanion.model.api_key import KeyRecord, hash_key, show_prefix
 from fanion.store.signing import decode_signing_keys
 from fanion.store.store import Store
+from tests.commands import run_command
 
 
 def fanion(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fanion", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return run_command(arguments)
 
 
 def record_of(data: Path, raw: str) -> KeyRecord | None:
@@ -31,13 +31,20 @@ def record_of(data: Path, raw: str) -> KeyRecord | None:
     return found[0].record if found else None
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    done = fanion("publish", DEMO, "--data", tmp_path / "data")
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("published") / "data"
+    done = fanion("publish", DEMO, "--data", made)
     assert done.returncode == 0, done.stderr
     assert "generation 1" in done.stdout
     assert "env_01hx" in done.stdout
-    return tmp_path / "data"
+    return made
+
+
+@pytest.fixture
+def data(published: Path, tmp_path: Path) -> Path:
+    """The published demo, a test's own."""
+    return shutil.copytree(published, tmp_path / "data")
 
 
 def test_created_key_is_printed_once_and_stored_as_a_hash_only(data: Path) -> None:
@@ -120,7 +127,7 @@ def test_environment_is_removed_by_name_only(data: Path) -> None:
         (
             ("keys", "create", "env_01hx", "--data", "{data}", "--scope", "admin"),
             2,
-            "is not one of 'evaluate', 'events', 'sdk:read', 'sdk:write'",
+            "is not one of 'evaluate', 'events', 'results:read', 'sdk:read', 'sdk:write'",
         ),
         (
             ("keys", "create", "env_01hx", "--data", "{data}", "--dialect", "feather", "--scope", "sdk:read"),
@@ -306,20 +313,8 @@ def test_trust_clock_says_what_was_distrusted_and_ends_it(data: Path, behind: fl
     assert again.stdout.startswith("The wall clock was believed already.\n")
 
 
-def given(data: Path, raw: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    line = [
-        sys.executable,
-        "-m",
-        "fanion",
-        "keys",
-        "create",
-        "env_01hx",
-        "--data",
-        str(data),
-        "--raw",
-        *arguments,
-    ]
-    return subprocess.run(line, input=raw, capture_output=True, timeout=60, check=False)
+def given(data: Path, raw: bytes, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_command(["keys", "create", "env_01hx", "--data", data, "--raw", *arguments], given=raw)
 
 
 @pytest.mark.parametrize(
@@ -333,10 +328,10 @@ def given(data: Path, raw: bytes, *arguments: str) -> subprocess.CompletedProces
 )
 def test_key_that_is_brought_along_opens_and_is_printed_nowhere(data: Path, raw: bytes, kept: str) -> None:
     done = given(data, raw, "-")
-    assert (done.returncode, done.stdout) == (0, b"")
-    assert raw.strip() not in done.stderr
+    assert (done.returncode, done.stdout) == (0, "")
+    assert raw.strip().decode() not in done.stderr
     assert record_of(data, kept) is not None
-    assert b"this key is stored already" in given(data, raw, "-").stderr
+    assert "this key is stored already" in given(data, raw, "-").stderr
 
 
 @pytest.mark.parametrize(
@@ -345,7 +340,7 @@ def test_key_that_is_brought_along_opens_and_is_printed_nowhere(data: Path, raw:
 def test_what_no_header_can_carry_is_no_key(data: Path, raw: bytes) -> None:
     done = given(data, raw, "-")
     assert done.returncode == 2
-    assert b"printable ASCII characters without spaces" in done.stderr
+    assert "printable ASCII characters without spaces" in done.stderr
 
 
 def test_raw_key_is_not_taken_from_the_command_line(data: Path) -> None:

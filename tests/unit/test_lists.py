@@ -12,7 +12,7 @@ import pytest
 from fanion.errors import StoreError
 from fanion.store import generation, list_writer
 from fanion.store import lists as lists_module
-from fanion.store.generation import ListEntry, block_key, seal
+from fanion.store.layout import ListEntry, block_key, seal
 from fanion.store.list_writer import ListWriter
 from fanion.store.lists import MEMBER_BYTES_MAX
 from fanion.store.publication import Publication
@@ -41,19 +41,13 @@ def publish(store: Store, members: list[bytes] | None = None, *, source: str = "
 
 
 def members(store: Store) -> set[bytes]:
-    pinned = store.pin()
-    try:
+    with store.pin() as pinned:
         return set(pinned.members("env", NAME))
-    finally:
-        pinned.release()
 
 
 def holds(store: Store, member: bytes) -> bool:
-    pinned = store.pin()
-    try:
+    with store.pin() as pinned:
         return pinned.member("env", NAME, member)
-    finally:
-        pinned.release()
 
 
 def blocks(store: Store) -> int:
@@ -65,21 +59,15 @@ def blocks(store: Store) -> int:
 
 
 def holds_all(store: Store, asked: Iterable[bytes]) -> list[bool]:
-    pinned = store.pin()
-    try:
+    with store.pin() as pinned:
         return [pinned.member("env", NAME, member) for member in asked]
-    finally:
-        pinned.release()
 
 
 def counted(store: Store) -> int:
-    pinned = store.pin()
-    try:
+    with store.pin() as pinned:
         entry = pinned.manifest.environments["env"].lists[NAME]
         pinned.check_list(entry)
         return entry.count
-    finally:
-        pinned.release()
 
 
 def test_membership_is_exact_and_case_sensitive(store: Store) -> None:
@@ -348,11 +336,8 @@ def test_list_of_one_member_given_many_times_can_be_emptied(store: Store) -> Non
 
 
 def entry_of(store: Store) -> ListEntry:
-    pinned = store.pin()
-    try:
+    with store.pin() as pinned:
         return pinned.manifest.environments["env"].lists[NAME]
-    finally:
-        pinned.release()
 
 
 @pytest.mark.usefixtures("small")

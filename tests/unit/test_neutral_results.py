@@ -127,7 +127,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Resul
     path = tmp_path / "child"
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
-    monkeypatch.setattr(module.sys, "executable", str(path))
+    monkeypatch.setattr("fanion.process.child.sys.executable", str(path))
     return Results(tmp_path, Config())
 
 
@@ -225,8 +225,8 @@ def test_the_answer_is_what_the_command_prints(tmp_path: Path) -> None:
     pytest.importorskip("scipy")
     from fanion.results.report import Result
     from tests.unit.result_rows import write_rows
+    from tests.unit.result_small import publish_project, results
     from tests.unit.result_world import project, rows
-    from tests.unit.test_results import publish_project, results
 
     publish_project(tmp_path, project())
     write_rows(tmp_path / "data", rows(2_000))

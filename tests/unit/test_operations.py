@@ -134,6 +134,25 @@ def test_a_pulse_says_what_keeps_its_worker_from_requests() -> None:
     assert row.beat_ns > 0
 
 
+def test_a_pulse_says_a_reason_before_its_next_beat() -> None:
+    async def run() -> None:
+        row = Heartbeats(1).rows[0]
+        problems: list[str] = []
+        pulse = Pulse(row, lambda: problems, list, lambda: 3)
+        pulse.say_soon()  # of a worker that is just starting: its first beat says it
+        pulse.start(asyncio.get_running_loop())
+        pulse.say_soon()
+        pulse.say_soon()
+        problems.append("store: refused")
+        await asyncio.sleep(0)
+        found = row.standing()
+        assert found is not None
+        assert found.reasons == ("store: refused",)
+        pulse.stop()
+
+    asyncio.run(run())
+
+
 def test_only_a_beat_that_stands_still_is_counted() -> None:
     watched = Watched()
     assert [watched.look(beat) for beat in (0, 0, 5, 5, 5, 6, 6, 0, 0)] == [0, 0, 0, 1, 2, 0, 1, 0, 0]
@@ -143,9 +162,10 @@ async def exchange(*requests: bytes, close: bool = False) -> list[bytes]:
     """Answers to requests that are sent on connections opened in this order, all at once."""
     heartbeats = Heartbeats(1)
     heartbeats.rows[0].clear(Standing(reasons=("journal: full",)))
-    listener = Listener(
-        Operations(heartbeats.rows, lambda: b"fanion_up 1\n"), HostNames("ops.internal", " a, B.example.")
+    operations = Operations(
+        heartbeats.rows, lambda: b"fanion_up 1\n", documents={"toy": lambda: b'{"openapi":"3.1.0"}'}
     )
+    listener = Listener(operations, HostNames("ops.internal", " a, B.example."))
     with operations_socket("127.0.0.1", 0) as listening:
         await listener.start(listening)
         pairs = []
@@ -174,6 +194,9 @@ async def exchange(*requests: bytes, close: bool = False) -> list[bytes]:
         (b"HEAD /healthz HTTP/1.1\r\n\r\n", b"200 OK", b""),
         (b"POST /healthz HTTP/1.1\r\n\r\n", b"405 Method Not Allowed", b'{"error":"the method must be GET"}'),
         (b"GET / HTTP/1.1\r\n\r\n", b"404 Not Found", b"}"),
+        (b"GET /openapi/toy.json HTTP/1.1\r\nHost: a\r\n\r\n", b"200 OK", b'{"openapi":"3.1.0"}'),
+        (b"GET /openapi/toy.json HTTP/1.1\r\nHost: rebound.test\r\n\r\n", b"403 Forbidden", b"}"),
+        (b"GET /openapi/other.json HTTP/1.1\r\n\r\n", b"404 Not Found", b"}"),
     ],
 )
 @pytest.mark.parametrize("half_closed", [False, True])

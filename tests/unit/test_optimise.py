@@ -55,8 +55,8 @@ def publish(folder: Path, document: dict[str, Any] | None = None) -> Path:
     loaded = load(
         [files],
         vocabulary(),
-        overrides=app.standing_overrides(data, Config()),
-        weights=app.standing_weights(data, Config()),
+        overrides=app.standing(data, Config()).overrides,
+        weights=app.standing(data, Config()).weights,
     )
     app.publish(data, loaded, Config())
     return data
@@ -110,12 +110,8 @@ def shares(found: dict[str, Any], entity: str | None = None) -> dict[str, float]
 
 def served(data: Path) -> tuple[dict[str, Any], bytes]:
     """The configuration, and all of the bundle."""
-    with Store.open(data) as store:
-        pinned = store.pin()
-        try:
-            whole = bytes(pinned.bundle(ENVIRONMENT) or b"")
-        finally:
-            pinned.release()
+    with Store.open(data) as store, store.pin() as pinned:
+        whole = bytes(pinned.bundle(ENVIRONMENT) or b"")
     return json.loads(dict(BundleReader(whole).documents())["traffical.config"]), whole
 
 
@@ -246,12 +242,8 @@ def test_floor_and_holdout_are_those_of_the_last_time_unless_they_are_given(data
     proposed(data, "pol_ad", "--floor", "0.1", "--holdout", "0.2", "--apply")
     found = proposed(data, "pol_ad")
     assert (found["floor"], found["holdout"]) == (0.1, 0.2)
-    with Store.open(data) as store:
-        pinned = store.pin()
-        try:
-            assert read_weights(pinned, ENVIRONMENT)["pol_ad"].reward == "purchase"
-        finally:
-            pinned.release()
+    with Store.open(data) as store, store.pin() as pinned:
+        assert read_weights(pinned, ENVIRONMENT)["pol_ad"].reward == "purchase"
 
 
 @pytest.mark.parametrize(

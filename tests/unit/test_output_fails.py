@@ -13,11 +13,13 @@ import pytest
 
 from fanion.cli.common import UNTOLD_STATUS
 from fanion.definitions import DEMO
-from fanion.store.generation import Origin
+from fanion.store.layout import Origin
 from fanion.store.store import Store
+from tests.commands import run_command
 
 
-def fanion(*arguments: object, out: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+def fanion(*arguments: object, out: int) -> subprocess.CompletedProcess[str]:
+    """A Python of its own, as its last flush is what fails."""
     command = [sys.executable, "-m", "fanion", *map(str, arguments)]
     return subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
 
@@ -26,7 +28,7 @@ def fanion(*arguments: object, out: int = subprocess.PIPE) -> subprocess.Complet
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("data")
     for _ in range(2):
-        assert fanion("publish", DEMO, "--data", made).returncode == 0
+        assert run_command(["publish", DEMO, "--data", made]).returncode == 0
     return made
 
 
@@ -62,7 +64,9 @@ def unwritable(closed: bool) -> Iterator[int]:
 def test_change_that_stands_says_so_where_its_output_cannot_be_written(
     data: Path, arguments: tuple[str, ...], closed: bool
 ) -> None:
-    key = fanion("keys", "create", "env_01hx", "--data", data).stderr.split(":")[0].removeprefix("key ")
+    key = (
+        run_command(["keys", "create", "env_01hx", "--data", data]).stderr.split(":")[0].removeprefix("key ")
+    )
     with Store.open(data) as store:
         before = store.generation()
     command = [str(part).replace("{key}", key) for part in arguments]

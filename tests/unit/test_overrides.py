@@ -13,7 +13,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from fanion import Evaluator, app
-from fanion.app import overriding
+from fanion.app import compiling, overriding
+from fanion.app.compiling import compile_environment
 from fanion.bundle.reader import BundleReader
 from fanion.cli import group
 from fanion.config import Config
@@ -21,6 +22,7 @@ from fanion.definitions import DEMO, load
 from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.override import TOLD_MAX, Override, Overrides
+from fanion.model.program import Lowered
 from fanion.store.replacement import replace_bundles
 from fanion.store.store import Store
 
@@ -83,7 +85,7 @@ def publish(folder: Path, **flags: Any) -> int:
     (folder / "flags.json").write_text(json.dumps(FLAGD))
     path = folder / "world.yaml"
     path.write_text(yaml.safe_dump({"fanion": 1, "organisations": {"o": {"projects": {"p": project}}}}))
-    standing = app.standing_overrides(folder / "data", Config())
+    standing = app.standing(folder / "data", Config()).overrides
     return app.publish(folder / "data", load([path], vocabulary(), overrides=standing), Config())
 
 
@@ -110,15 +112,11 @@ def value(data: Path, flag: str) -> Any:
 
 
 def documents(data: Path, environment: str) -> dict[str, bytes]:
-    with Store.open(data) as store:
-        pinned = store.pin()
-        try:
-            return {
-                name: bytes(content)
-                for name, content in BundleReader(pinned.bundle(environment) or b"").documents()
-            }
-        finally:
-            pinned.release()
+    with Store.open(data) as store, store.pin() as pinned:
+        return {
+            name: bytes(content)
+            for name, content in BundleReader(pinned.bundle(environment) or b"").documents()
+        }
 
 
 def test_everyone_gets_the_variant_in_every_api_with_its_word_for_a_fixed_answer(demo: Path) -> None:
@@ -171,6 +169,13 @@ def test_all_variables_of_a_feature_are_its_variation_s(data: Path) -> None:
         ("typed", "[1]", "allowed: an object"),
         ("banner", "three", "'three'; allowed: one of 'one', 'two'"),
         ("look", "huge", "'huge'; allowed: one of 'large', 'small'"),
+        # What no definition may have was served to every client.
+        ("asks", "9" * 400, "whole numbers of 64 bits"),
+        ("asks", "9223372036854775808", "whole numbers of 64 bits"),
+        ("typed", '{"a":%s}' % ("9" * 400), "whole numbers of 64 bits"),
+        ("typed", '{"a":%s}' % ("[" * 80 + "]" * 80), "at most 64 levels"),
+        ("typed", '{"a":1,"a":2}', "an object, as the flag's values are"),
+        ("typed", '{"a":NaN}', "an object, as the flag's values are"),
     ],
 )
 def test_what_cannot_be_laid_is_refused_and_nothing_changes(
@@ -262,11 +267,31 @@ def test_of_one_source_alone_where_several_have_the_key(data: Path) -> None:
 
 
 def test_a_publish_that_read_the_overrides_before_a_change_is_laid_anew(data: Path, tmp_path: Path) -> None:
-    standing = app.standing_overrides(data, Config())
+    standing = app.standing(data, Config()).overrides
     loaded = load([tmp_path / "world.yaml"], vocabulary(), overrides=standing)
     lay(data, "env", "off", "on")
     app.publish(data, loaded, Config())
     assert value(data, "off") is True
+
+
+def test_only_the_environment_that_it_lies_over_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments = {name: {"id": name} for name in ("one", "two", "three")}
+    project = {"environments": environments, "flags": WORLD}
+    path = tmp_path / "world.json"
+    path.write_text(json.dumps({"fanion": 1, "organisations": {"o": {"projects": {"p": project}}}}))
+    app.publish(tmp_path / "data", load([path], vocabulary()), Config())
+    compiled = []
+
+    def noted(lowered: Lowered, *rest: Any) -> bytes:
+        compiled.append(lowered.environment)
+        return compile_environment(lowered, *rest)
+
+    monkeypatch.setattr(compiling, "compile_environment", noted)
+    lay(tmp_path / "data", "two", "shop", "bold")
+    assert compiled == ["two"]
+    assert "bold" in answers(tmp_path / "data", "two", "shop")["feather"]
 
 
 def test_a_bundle_that_was_published_meanwhile_is_not_replaced(data: Path) -> None:
@@ -276,7 +301,7 @@ def test_a_bundle_that_was_published_meanwhile_is_not_replaced(data: Path) -> No
 
 def test_nothing_is_recorded_of_a_split_that_nobody_draws_at(data: Path, tmp_path: Path) -> None:
     def splits() -> set[str]:
-        given = app.standing_overrides(data, Config())
+        given = app.standing(data, Config()).overrides
         loaded = load([tmp_path / "world.yaml"], vocabulary(), overrides=given)
         return {split.flag for one in loaded.environments for split in one.splits}
 

@@ -125,15 +125,26 @@ def test_half_of_the_room_is_an_alarm_and_logged_once(
     runs = [held._replace(held_ratio=ratio) for ratio in (0.49, 0.5, 0.6, 0.4)]
     monkeypatch.setattr(module.log, "propagate", True)
     found = served(tmp_path, runs, monkeypatch, waits=4)
-    alarms = [said for said in found.said if said]
-    assert [said[0] for said in alarms] == [
+    late = "rows are 90 s behind: 70,000 requests are to be read"
+    alarms = [
         f"it is 70,000 requests behind (90 s) and holds 1,024 MiB of the journal, {share}% of what the disk has "
         "for them; at 100 % segments leave unread"
         for share in (50, 60)
     ]
-    assert found.said[-1] == ()
+    assert [said[0] for said in found.said if said] == [late, *alarms, late]
     assert found.numbers["fanion_pipeline_held_ratio"] == 0.4
     assert [record.message for record in caplog.records] == ["the pipeline is far behind"]
+
+
+@pytest.mark.parametrize(
+    ("lag_s", "lag_records", "said"),
+    [(30.0, 7, ["rows are 30 s behind: 7 requests are to be read"]), (29.9, 7, []), (30.0, 0, [])],
+)
+def test_rows_that_are_late_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lag_s: float, lag_records: int, said: list[str]
+) -> None:
+    found = served(tmp_path, [FINE._replace(lag_s=lag_s, lag_records=lag_records)], monkeypatch, waits=1)
+    assert list(found.said[-1]) == said
 
 
 def test_what_left_unread_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,11 @@ from click.testing import CliRunner, Result
 
 from fanion import Evaluator, app
 from fanion.app.preview import Who, preview
-from fanion.cli import group
+from fanion.cli import diff, group
 from fanion.config import Config
 from fanion.definitions import DEMO, load
 from fanion.dialects import vocabulary
-from fanion.errors import ConfigError
+from fanion.errors import ConfigError, StoreError
 from fanion.preview.contexts import MadeUp
 from fanion.preview.report import Limit, Preview, read_limit
 
@@ -92,6 +94,73 @@ def seen(data: Path, path: Path, *arguments: str) -> dict[str, Any]:
     assert result.exit_code == 0, result.output + str(result.exception)
     (found,) = json.loads(result.stdout)["environments"]
     return {**found, "flags": {f"{one['source']}:{one['key']}": one for one in found["flags"]}}
+
+
+def test_made_up_units_have_an_id_of_their_own_in_an_attribute_that_lots_are_drawn_by(
+    data: Path, tmp_path: Path
+) -> None:
+    def drawn(share: int) -> dict[str, Any]:
+        rule = {"fractional": [{"cat": ["s", {"var": "company"}]}, ["one", share], ["two", 100 - share]]}
+        return {"flags": {"banner": {**FLAGD["flags"]["banner"], "targeting": rule}}}
+
+    app.publish(data, load([write(tmp_path / "old", flagd=drawn(50))], vocabulary()), Config())
+    flag = seen(data, write(tmp_path / "new", flagd=drawn(60)))["flags"]["flagd:banner"]
+    (move,) = flag["moves"]
+    assert (move["from"], move["to"]) == ("two", "one")
+    assert 0.01 < move["units"] / UNITS < 0.06  # a tenth of those that have an id, about a third
+
+
+def test_recent_units_are_those_that_events_named_by_their_ids(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    from tests.unit.result_rows import write_rows
+
+    def grown(project: dict[str, Any]) -> None:
+        project["flags"]["half"]["rules"][0]["rollout_percentage"] = 100
+
+    path = write(tmp_path / "new", grown)
+    sent = {"kind": "metric", "environment": "env", "metric": "m"}
+    rows = [
+        sent
+        | {
+            "unit": f"u{number % 50}",
+            "event_at": 1_772_323_200_000_000 + number,
+            "attributes": '{"plan":"pro"}',
+        }
+        for number in range(100)
+    ]
+    rows += [
+        sent | {"unit": "ab" * 32, "unit_hashed": True, "event_at": 1_772_323_200_000_900},
+        sent | {"unit": "x", "environment": "other", "event_at": 1_772_323_200_000_900},
+    ]
+    assert "no row names a unit by its id" in str(run(data, path, "--recent").exception)
+    write_rows(data, rows)
+    found = seen(data, path, "--recent", "--by", "plan")
+    with Evaluator(data, "env") as before:
+        moved = sum(not before.evaluate("half", {"targetingKey": f"u{number}"}).value for number in range(50))
+    half = found["flags"]["native:half"]
+    assert (half["units"], half["moved"], half["by"]) == (50, moved, {"plan": {"pro": [50, moved]}})
+    assert found["asked"] == "50 units that events named last; none has anonymousId"
+
+
+def test_a_process_that_ends_or_fails_ends_the_command(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fanion.preview import moves
+
+    def grown(project: dict[str, Any]) -> None:
+        project["flags"]["rest"]["default_value"] = 2
+
+    path = write(tmp_path / "new", grown)
+
+    def killed(_: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def failing(_: Any) -> Any:
+        raise StoreError("it can't be opened")
+
+    for asking, said in ((killed, "was ended"), (failing, "it can't be opened")):
+        monkeypatch.setattr(moves, "Asking", asking)
+        assert said in str(run(data, path, "--units", "100").exception)
 
 
 def test_the_same_definitions_change_nothing_also_in_another_order(data: Path, tmp_path: Path) -> None:
@@ -218,15 +287,20 @@ def test_limits_and_contexts_that_cannot_be_read_say_what_is_allowed(data: Path,
     def grown(project: dict[str, Any]) -> None:
         project["flags"]["rest"]["default_value"] = 2
 
-    path = write(tmp_path / "new", grown)
+    path, same = write(tmp_path / "new", grown), write(tmp_path / "same")
     file = tmp_path / "contexts"
     for line, said in (("[1]", "line 2: list; one object"), ("{", "line 2: not JSON")):
         file.write_text(f'{{"targetingKey":"a"}}\n{line}\n')
-        assert said in str(run(data, path, "--contexts", str(file)).exception)
+        for one in (path, same):  # also where no flag changed, and nobody has to be asked
+            assert said in str(run(data, one, "--contexts", str(file)).exception)
+        assert run(data, same, "--contexts", str(file), "--units", "1").exit_code == 0
     assert "--contexts and --recent" in run(data, path, "--contexts", str(file), "--recent").output
 
 
-def test_what_an_override_hides_is_shown_and_the_override_is_named(data: Path, tmp_path: Path) -> None:
+def test_what_an_override_hides_is_shown_and_the_override_is_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diff, "UNITS", 1000)
     assert (
         CliRunner().invoke(group, ["override", "set", "env", "half", "true", "--data", str(data)]).exit_code
         == 0
@@ -244,8 +318,6 @@ def test_what_an_override_hides_is_shown_and_the_override_is_named(data: Path, t
 
 
 def test_publish_shows_it_and_asks_first(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fanion.cli import diff
-
     monkeypatch.setattr(diff, "UNITS", 1000)
 
     def grown(project: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ def crossed(draw: Any, experiments: int, said: Counter[str]) -> None:
     """Looks a hundred times at each of them and counts what was ever found, and what covers at the end."""
     with duckdb.connect() as connection:
         connection.register("rows", drawn(draw, experiments))
-        rows = Rows(connection, "e", [PLAN], 5_000_000, "e")
+        rows = Rows(connection, [PLAN], 5_000_000, "e")
         ever: set[tuple[str, str]] = set()
         for look in range(1, LOOKS + 1):
             found = rows.moments(PLAN, until_us=START + look * HOUR - 1)

@@ -18,11 +18,12 @@ import pytest
 
 from fanion.results import statistics
 from fanion.results.statistics import Arm, Difference, Moments
+from tests.rounds import rounds
 
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("scipy")
 
-RUNS = int(os.environ.get("RESULTS_RUNS", "1000"))
+RUNS = rounds(250, 1_000, "RESULTS_RUNS")
 SEED = int(os.environ.get("RESULTS_SEED", "1"))
 LOOKS = 100
 GBSTATS = """

@@ -16,7 +16,7 @@ from fanion.errors import StoreError
 from fanion.model.api_key import KeyRecord, hash_key
 from fanion.store import spool as spool_module
 from fanion.store.database import hold_lock
-from fanion.store.generation import Origin
+from fanion.store.layout import Origin
 from fanion.store.list_writer import ListWriter
 from fanion.store.publication import Publication
 from fanion.store.recovery import open_verified

@@ -41,7 +41,7 @@ def test_the_scopes_that_are_accepted_are_those_that_endpoints_ask_for() -> None
         for dialect in served()
     }
     assert asked == {api.name: set(api.scopes) for api in vocabulary().apis}
-    assert vocabulary().scopes_of(()) == ["evaluate", "events", "sdk:read", "sdk:write", "results:read"]
+    assert vocabulary().scopes_of(()) == ["evaluate", "events", "results:read", "sdk:read", "sdk:write"]
 
 
 def test_an_environment_has_a_table_for_each_api_it_names(tmp_path: Path) -> None:

@@ -43,11 +43,8 @@ def bundles(store: Store) -> dict[str, bytes]:
 
 
 def opens(store: Store, raw: bytes) -> bool:
-    pinned = store.pin()
-    try:
+    with store.pin() as pinned:
         return pinned.key(hash_key(raw)) is not None
-    finally:
-        pinned.release()
 
 
 @pytest.fixture
@@ -329,7 +326,7 @@ def test_store_of_an_older_format_is_refused_as_such(data: Path) -> None:
     publish_in_format(data, b"1")
     for use in (Store.open, open_verified):
         with pytest.raises(
-            StoreVersionError, match=r"has format 1, this Fanion reads only 2; .*publish into a new"
+            StoreVersionError, match=r"has format 1, this Fanion reads only 2; .*move .*/store away"
         ):
             use(data)
     with pytest.raises(StoreVersionError, match="has format 1"):

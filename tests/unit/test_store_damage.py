@@ -21,11 +21,8 @@ def record(environment: str) -> KeyRecord:
 
 
 def opens(store: Store, raw: bytes) -> bool:
-    pinned = store.pin()
-    try:
+    with store.pin() as pinned:
         return pinned.key(hash_key(raw)) is not None
-    finally:
-        pinned.release()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 
 from fanion.errors import StoreBusyError, StoreTwinError
 from fanion.store import database, verify
-from fanion.store.generation import translate
+from fanion.store.handles import translate
 from fanion.store.publication import Publication
 from fanion.store.recovery import open_verified
 from fanion.store.reload import Reloader

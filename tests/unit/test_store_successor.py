@@ -89,6 +89,28 @@ def test_copy_waits_for_who_is_opening_the_store(data: Path, monkeypatch: pytest
     store.close()
 
 
+def test_two_that_meet_the_damage_put_one_copy_in_place_under_one_number(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = []
+
+    def hold(path: Path, *how: float) -> int:
+        if path.name == "publish.lock" and not waiting:
+            waiting.append(path)
+            other, problem = open_verified(data)  # while this one waits
+            with other:
+                assert (problem is None, other.generation()) == (False, 2)
+        return hold_lock(path, *how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("fanion.store.recovery.hold_lock", hold)
+    os.truncate(data / "store" / "data.mdb", 20_000)
+    store, problem = open_verified(data)
+    with store:
+        assert (problem is None, store.generation()) == (False, 2)
+    assert waiting
+    assert len(list((data / "store").glob("damaged-*"))) == 1
+
+
 def test_a_store_whose_copy_is_damaged_too_is_left_as_it_is(data: Path) -> None:
     for folder in ("store", "store/copy"):
         os.truncate(data / folder / "data.mdb", 20_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fanion import app
+from fanion.app import publishing
 from fanion.bundle.format import VERSION
 from fanion.config import Config
 from fanion.definitions import DEMO, load
@@ -16,6 +18,7 @@ from fanion.dialects import vocabulary
 from fanion.errors import StoreError, StoreVersionError
 from fanion.model.api_key import KeyRecord, hash_key
 from fanion.store import upgrade as module
+from fanion.store.database import older_path
 from fanion.store.publication import Publication
 from fanion.store.store import Store
 from fanion.store.upgrade import upgrade
@@ -36,11 +39,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def contents(store: Store) -> dict[str, bytes]:
-    pinned = store.pin()
-    try:
+    with store.pin() as pinned:
         return {name: bytes(pinned.bundle(name) or b"") for name in pinned.environments()}
-    finally:
-        pinned.release()
 
 
 def test_store_of_this_format_is_left_alone(store: Store) -> None:
@@ -100,3 +100,26 @@ def test_demo_is_compiled_again_to_the_same_bundle(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(module, "outdated", lambda pinned: list(pinned.environments()))
         assert app.upgrade_bundles(store) == 2
         assert contents(store) == before
+
+
+def test_store_is_kept_as_it_was_and_goes_on_where_it_cannot_be(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.publish(Publication(bundles={"a": bundle(b"x", VERSION - 1)}, definitions={"f.yaml": b"source"}))
+    monkeypatch.setattr(publishing, "compile_stored", lambda sources: {"a": bundle(b"y")})
+    assert app.upgrade_bundles(store) == 2
+    kept = older_path(tmp_path / "data")
+    before = kept.read_bytes()
+    assert bundle(b"x", VERSION - 1) in before
+    assert bundle(b"y") not in before
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    store.publish(Publication(bundles={"a": bundle(b"z", VERSION - 1)}, definitions={"f.yaml": b"source"}))
+    assert kept.read_bytes() == before
+
+    def full(self: Store) -> None:
+        raise StoreError("no room")
+
+    monkeypatch.setattr(Store, "keep_older", full)
+    assert app.upgrade_bundles(store) == 4
+    assert contents(store) == {"a": bundle(b"y")}
+    assert kept.read_bytes() == before

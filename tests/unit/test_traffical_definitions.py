@@ -156,6 +156,12 @@ REFUSED: list[tuple[str, tuple[Any, ...], Any, str]] = [
         f"{AT}.allocations[0].bucketRange[1]",
     ),
     (
+        "a huge eligible range",
+        (*POLICY, "eligibleBucketRange"),
+        {"start": 0, "end": 10**30},
+        f"{AT}.eligibleBucketRange.end",
+    ),
+    (
         "overrides of another kind",
         (*ALLOCATION, "overrides"),
         [],

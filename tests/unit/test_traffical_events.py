@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from random import Random
 from typing import Any
 
 import pytest
@@ -122,6 +123,36 @@ def test_an_event_whose_time_is_none_is_reported_and_not_counted(more: dict[str,
     ]
     (record,) = caller.parts.journal.records
     assert json.loads(record["body"]) == [good, late]
+
+
+def test_what_an_event_is_found_to_be_does_not_depend_on_those_before_it() -> None:
+    """After one that the closed decoder refuses it isn't asked for some: the open one says the same."""
+    schema = Schema(Config().limits)
+    kinds = [
+        TRACK,
+        {**TRACK, "new": [1, {"a": 2}]},
+        {**TRACK, "unitKey": 1},
+        {**TRACK, "type": "other" * 100},
+        {**TRACK, "timestamp": "2026-13-01"},
+        {**TRACK, "new": {"deep": json.loads("[" * 70 + "]" * 70)}},
+        {"n": 1},
+        7,
+    ]
+    texts = [json.dumps(kind).encode() for kind in kinds]
+    texts += [texts[0][:-1] + b',"new":%b}' % number for number in BEYOND_A_DOUBLE]
+    alone = [schema.judging()(text) for text in texts]
+    assert len({str(one) for one in alone if isinstance(one, str)}) >= 6
+    random = Random(1)
+    for _ in range(50):
+        judge = schema.judging()
+        for number in random.choices(range(len(texts)), k=80):
+            found = judge(texts[number])
+            expected = alone[number]
+            if isinstance(expected, str):
+                assert found == expected
+            else:
+                assert not isinstance(found, str)
+                assert found.unitKey == expected.unitKey
 
 
 def test_bytes_that_are_not_text_never_reach_the_journal() -> None:

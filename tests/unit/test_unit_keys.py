@@ -22,9 +22,13 @@ from fanion.model.units import UnitKeys, keyed_unit
 from fanion.pipeline.published import Published
 from fanion.process.exposures import Exposures
 from fanion.store.forgetting import read_unit_keys
+from fanion.store.layout import OVERRIDES
 from fanion.store.publication import Publication
+from fanion.store.signing import ROW as SIGNING_ROW
 from fanion.store.store import Store
 from fanion.store.unit_keys import ROW, decode_unit_keys
+from fanion.store.verify import verify
+from fanion.store.weights import weights_key
 from tests.unit.native_files import flag, writer
 from tests.unit.test_experiment_definitions import TEXTS
 from tests.unit.test_exposure_definitions import rollout
@@ -39,12 +43,8 @@ def keyed(id: str, key: bytes = KEY) -> str:
 
 
 def keys_of(data: Path) -> dict[str, bytes]:
-    with Store.open(data) as store:
-        pinned = store.pin()
-        try:
-            return decode_unit_keys(pinned.meta(ROW)).keys
-        finally:
-            pinned.release()
+    with Store.open(data) as store, store.pin() as pinned:
+        return decode_unit_keys(pinned.meta(ROW)).keys
 
 
 def publish_keyed(folder: Path, **exposures: Any) -> None:
@@ -123,7 +123,9 @@ def test_exposures_and_events_of_a_unit_meet_by_keyed_digests_alone(tmp_path: Pa
 def test_a_digest_that_is_none_is_taken_for_an_id() -> None:
     digest = hashlib.sha256(b"u1").hexdigest()
     assert keyed_unit(KEY, digest, hashed=True) == keyed("u1")
-    for other in (digest.upper(), digest[:-1], digest + "0", ""):
+    for sent in (digest.upper(), digest[:9].upper() + digest[9:]):
+        assert keyed_unit(KEY, sent, hashed=True) == keyed("u1")
+    for other in (digest[:-1], digest + "0", "g" + digest[1:], "@" + digest[1:], ""):
         assert keyed_unit(KEY, other, hashed=True) == keyed(other)
     assert keyed_unit(KEY, digest, hashed=False) == keyed(digest)
 
@@ -160,6 +162,12 @@ def test_the_pipeline_keys_by_what_is_published_and_stops_where_a_key_is_missing
     assert published.key_of("e") is None
     publish_keyed(tmp_path, keyed=True)
     published.refresh()
+    with Store.open(data, write=True) as store:
+        store.publish(Publication(bundles={}, removed=("e",)))
+    published.refresh()
+    assert published.key_of("e") == keys_of(data)["e"], "what it left unread is keyed as it was"
+    publish_keyed(tmp_path, keyed=True)
+    published.refresh()
     monkeypatch.setattr("fanion.pipeline.published.decode_unit_keys", lambda _: UnitKeys())
     with pytest.raises(RowsError, match="no key for the units of e; publish again"):
         published.key_of("e")
@@ -186,5 +194,24 @@ def test_a_bundle_without_its_key_records_nothing(tmp_path: Path, caplog: pytest
 
     exposures = Exposures.open(tmp_path, 4096)
     exposures.attach(KeyedBundle(), [])  # type: ignore[arg-type]  # it is asked for nothing else
-    assert "publish again" in caplog.text
+    assert caplog.records[-1].reason.endswith("publish again")  # type: ignore[attr-defined]
+
+    def damaged() -> bytes:
+        raise StoreError("the store's unit keys are damaged")
+
+    exposures.attach(KeyedBundle(), [], damaged)  # type: ignore[arg-type]
+    assert caplog.records[-1].reason == "the store's unit keys are damaged"  # type: ignore[attr-defined]
     exposures.close()
+
+
+@pytest.mark.parametrize("row", [ROW, SIGNING_ROW, OVERRIDES, weights_key("e")])
+def test_a_damaged_row_of_meta_is_a_damaged_store(tmp_path: Path, row: bytes) -> None:
+    """Also where only the generation that is served has the environment."""
+    publish_keyed(tmp_path)
+    with Store.open(tmp_path / "data", write=True) as store:
+        store.publish(Publication(bundles={}, removed=("e",)))
+    publish_keyed(tmp_path, keyed=True)
+    assert verify(tmp_path / "data" / "store", deep=False) is None
+    with Store.open(tmp_path / "data", write=True) as store, store.transactions.writing() as transaction:
+        transaction.put(row, b"0123456789", db=store.transactions.databases["meta"])
+    assert "damaged" in (verify(tmp_path / "data" / "store", deep=False) or "")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -44,24 +41,3 @@ def test_three_of_a_kind_are_shown_and_the_rest_is_counted(bundle: Path) -> None
     assert f"warning: 7 more like it: {kind} (--verbose shows all)" in shown
     assert any("Never Found" in line for line in shown)
     assert sum(line.endswith(f"; {kind}") for line in warnings(bundle, "--verbose")) == 10
-
-
-def test_a_shell_completes_verbs_and_options() -> None:
-    def completed(words: str) -> set[str]:
-        asked = {
-            "_FANION_COMPLETE": "bash_complete",
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(words.count(" ")),
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", "from fanion.cli import main; import sys; sys.argv[0] = 'fanion'; main()"],
-            env={**os.environ, **asked},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        return {line.partition(",")[2] for line in done.stdout.splitlines()}
-
-    assert completed("fanion ov") == {"override"}
-    assert {"set", "clear", "list"} <= completed("fanion override ")
-    assert "--against" in completed("fanion diff --ag")

@@ -191,3 +191,28 @@ cdef class MetricSlot:
         if not 0 <= cell < self.cells:
             raise IndexError(f"cell {cell} of {self.cells}")
         return self.row + cell
+
+
+@cython.final
+cdef class AnswerCounter:
+    """Counts answers by dialect, endpoint and status, each in a cell that `know` names; `otherwise` is asked for one
+    that it doesn't know yet, and when the file is closed."""
+
+    cdef MetricSlot row
+    cdef dict cells                # dialect -> endpoint -> status -> cell: no key of three to be made for each answer
+    cdef object otherwise
+
+    def __init__(self, MetricSlot row not None, otherwise):
+        self.row, self.cells, self.otherwise = row, {}, otherwise
+
+    def know(self, str dialect, str endpoint, int status, int cell):
+        self.cells.setdefault(dialect, {}).setdefault(endpoint, {})[status] = cell
+
+    def count(self, str dialect not None, str endpoint not None, status, /):
+        endpoints = self.cells.get(dialect)
+        statuses = None if endpoints is None else (<dict> endpoints).get(endpoint)
+        cell = None if statuses is None else (<dict> statuses).get(status)
+        if cell is None or self.row.owner.base == NULL:
+            self.otherwise(dialect, endpoint, status)
+        else:
+            fanion_u64_add_relaxed(self.row.at(cell), 1)

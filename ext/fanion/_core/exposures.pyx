@@ -19,7 +19,7 @@ from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_Check
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from fanion._core.layout cimport *
@@ -65,10 +65,24 @@ cdef enum:
     RUN_BYTES = 16
     COUNT_MAX = 65535
     TEXT_BYTES_MAX_HERE = 65535
+    KIND_BYTES_MAX = 1024  # of a context's type, which a request names: a longer one is no unit
     DAY_S = 86400
 
-MEMBER, ATTRIBUTE, MEMBER_OR_ATTRIBUTE, CONTEXT = range(4)
-"""Where a unit is looked for."""
+cdef enum:  # where a unit is looked for
+    IN_MEMBERS
+    IN_ATTRIBUTES
+    IN_MEMBERS_OR_ATTRIBUTES
+    CONTEXT_FIRST
+
+MEMBER, ATTRIBUTE = IN_MEMBERS, IN_ATTRIBUTES
+MEMBER_OR_ATTRIBUTE, CONTEXT = IN_MEMBERS_OR_ATTRIBUTES, CONTEXT_FIRST
+
+
+# What a mark is made of: a unit, its kind, what it reached, the day. Each is a keyed hash of its own, a mark joins
+# them, so each is made as rarely as it changes. Units' hashes have a key apart: no id is another's kind or day.
+cdef inline void mix(mark_hash *mark, const mark_hash *other) noexcept:
+    mark.words[0] ^= other.words[0]
+    mark.words[1] ^= other.words[1]
 
 
 cdef packed struct EventsHeader:
@@ -85,6 +99,7 @@ cdef class MarkTable(SharedFile):
     """`marks`: how many are kept, a power of two; 8 bytes each. Forgotten at a reboot."""
 
     def __init__(self, str path, uint64_t marks, *, bint replace=False):
+        cdef mark_hash mark
         if marks < 64 or marks & (marks - 1) or marks > (<uint64_t> 1 << 32):
             raise ValueError(f"{marks} marks; a power of two from 64 to 2**32 is allowed")
         self.mask = marks // FANION_MARKS_IN_LINE - 1
@@ -100,19 +115,28 @@ cdef class MarkTable(SharedFile):
                 memcpy(&self.key, self.body, sizeof(self.key))
         finally:
             self.unlock_file()
+        self.hash(b"units", &mark)
+        self.unit_key.k0, self.unit_key.k1 = mark.words[0], mark.words[1]
+
+    cdef void hash(self, bytes text, mark_hash *mark) noexcept:
+        fanion_siphash(self.key, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), 1, mark.words)
+
+    cdef void hash_day(self, uint64_t day, mark_hash *mark) noexcept:
+        cdef uint64_t[2] text
+        memcpy(text, b"day\0\0\0\0", sizeof(uint64_t))
+        text[1] = day
+        fanion_siphash(self.key, text, sizeof(text), 1, mark.words)
 
     cdef void *lines(self) noexcept:
         return self.body + KEY_BYTES
 
     def meet(self, bytes id not None, uint64_t day):
         """For tests and benches: whether an id was marked that day; it is from now on."""
-        cdef uint64_t[5] mixed
-        cdef mark_hash mark
+        cdef mark_hash mark, of_day
         self.check_open()
-        mixed[0] = mixed[3] = 0
-        fanion_siphash(self.key, PyBytes_AS_STRING(id), PyBytes_GET_SIZE(id), 1, &mixed[1])
-        mixed[4] = day
-        fanion_siphash(self.key, mixed, sizeof(mixed), 1, mark.words)
+        fanion_siphash(self.unit_key, PyBytes_AS_STRING(id), PyBytes_GET_SIZE(id), 1, mark.words)
+        self.hash_day(day, &of_day)
+        mix(&mark, &of_day)
         if fanion_mark_is(<fanion_mark_line *> self.lines(), self.mask, mark.words, day):
             return True
         fanion_mark_put(<fanion_mark_line *> self.lines(), self.mask, mark.words, day)
@@ -153,23 +177,51 @@ cdef class Recorder:
         return 0
 
     cdef int put_text(self, const char *text, size_t length) except -1:
-        cdef uint16_t size = <uint16_t> length
+        """Cut where a character begins, beyond what its length can say."""
+        cdef uint16_t size
+        if length > TEXT_BYTES_MAX_HERE:
+            length = TEXT_BYTES_MAX_HERE
+            while length and text[length] & 0xC0 == 0x80:
+                length -= 1
+        size = <uint16_t> length
         self.put(&size, 2)
         return self.put(text, length)
 
-    cdef int begin(self, bytes head) except -1:
-        """Another record; one that wasn't published is forgotten."""
+    cdef void begin(self) noexcept:
+        """Another question's record; one that wasn't published is forgotten."""
         cdef timespec now
-        cdef uint8_t[HEAD_BYTES] zeros
         clock_gettime(CLOCK_REALTIME_COARSE, &now)
-        self.day = <uint64_t> now.tv_sec // DAY_S
-        self.used = self.pending_count = 0
+        if <uint64_t> now.tv_sec // DAY_S != self.day:
+            self.day = <uint64_t> now.tv_sec // DAY_S
+            self.marks.hash_day(self.day, &self.day_mark)
+        self.pending_count = self.pending_served = self.pending_assigned = 0
+
+    cdef int put_head(self, bytes head) except -1:
+        """What a record begins with; `publish` fills in how many exposures follow."""
+        cdef uint8_t[HEAD_BYTES] told
+        memset(told, 0, HEAD_BYTES)
+        told[0] = FORM
+        memcpy(&told[8], &self.generation, 8)
+        self.used = 0
         self.put(PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
-        for n in range(HEAD_BYTES):
-            zeros[n] = 0
-        zeros[0] = FORM
-        memcpy(&zeros[8], &self.generation, 8)
-        return self.put(zeros, HEAD_BYTES)
+        return self.put(told, HEAD_BYTES)
+
+    cdef int keep(self, const mark_hash *mark) except -1:
+        """A mark to be set once its exposure, which comes next, is published. 0: a record holds no more."""
+        cdef uint32_t room
+        cdef void *grown
+        if self.pending_count == COUNT_MAX:
+            self.dropped += 1
+            return 0
+        if self.pending_count == self.pending_room:
+            room = self.pending_room * 2 + 8
+            grown = realloc(self.pending, room * sizeof(mark_hash))
+            if grown == NULL:
+                raise MemoryError
+            self.pending, self.pending_room = <mark_hash *> grown, room
+        self.pending[self.pending_count] = mark[0]
+        self.pending_count += 1
+        return 1
 
     cdef int publish(self) except -1:
         """What was noted, if there is something: as many exposures as marks."""
@@ -193,6 +245,8 @@ cdef class Recorder:
         ):
             self.dropped += count
             return 0
+        self.served += self.pending_served
+        self.assigned += self.pending_assigned
         if self.marks.base != NULL:
             for n in range(count):
                 fanion_mark_put(
@@ -219,25 +273,39 @@ cdef class Exposing:
         header = EventsHeader(<uint16_t> len(api), <uint16_t> len(name), 0, 0, 0, [0, 0, 0])
         self.recorder = recorder
         self.head = (<const char *> &header)[:sizeof(header)] + api + name
-        self.places = tuple([(where, text, kind.encode(), anonymous) for where, text, kind, anonymous in places])
         self.with_assigned, self.with_anonymous, self.carried = assigned, anonymous, carried
         self.keyed = key is not None
         if self.keyed:
             if len(key) != FANION_UNIT_KEY_BYTES:
                 raise ValueError(f"a key of {len(key)} bytes; {FANION_UNIT_KEY_BYTES} are needed")
             fanion_unit_key_set(&self.unit_key, <const uint8_t *> PyBytes_AS_STRING(key))
+        self.given = tuple([(where, text, kind.encode(), anonymous) for where, text, kind, anonymous in places])
+        self.places = <unit_place *> calloc(len(places) + 1, sizeof(unit_place))
+        if self.places == NULL:
+            raise MemoryError
+        for where, text, kind, alone in self.given:
+            self.places[self.place_count].where = where
+            self.places[self.place_count].name = <PyObject *> text
+            self.places[self.place_count].kind = <PyObject *> kind
+            self.places[self.place_count].anonymous = alone
+            recorder.marks.hash(b"kind\0" + <bytes> kind, &self.places[self.place_count].mark)
+            self.place_count += 1
 
     def __dealloc__(self):
+        free(self.places)
         free(self.salts)
 
     cdef int salt(self, const fanion_sections *s, str environment, bytes key) except -1:
-        """What the marks of each outcome's splits begin with. With the key, as another digest is another unit."""
-        cdef uint32_t n
+        """What the marks of each outcome's splits are made of, being told beside being seen. With the key, as another
+        digest is another unit; with the kind, where a split has its own unit."""
+        cdef uint32_t n, assigned
         cdef const fanion_reached *reached
         cdef const fanion_split *split
+        cdef mark_hash *made
+        cdef mark_hash of_kind
         cdef bytes text
         self.s = s
-        self.salts = <uint64_t *> calloc(s.counts[FANION_SECTION_REACHED] + 1, sizeof(uint64_t))
+        self.salts = <mark_hash *> calloc(2 * <size_t> s.counts[FANION_SECTION_REACHED] + 1, sizeof(mark_hash))
         if self.salts == NULL:
             raise MemoryError
         for n in range(s.counts[FANION_SECTION_REACHED]):
@@ -249,51 +317,78 @@ cdef class Exposing:
             text += b"\0in" if reached.inside else b"\0out"
             if key is not None:
                 text += b"\0" + key
-            fanion_siphash(
-                self.recorder.marks.key, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), 0, &self.salts[n]
-            )
+            for assigned in range(2):
+                made = &self.salts[2 * n + assigned]
+                self.recorder.marks.hash((b"told\0" if assigned else b"seen\0") + text, made)
+                if split.slot != FANION_NONE:
+                    self.recorder.marks.hash(b"kind\0" + self.kind_of(split), &of_kind)
+                    mix(made, &of_kind)
         return 0
+
+    cdef bytes kind_of(self, const fanion_split *split):
+        """Of a split that has its own unit."""
+        if split.unit.length:
+            return self.s.blob[split.unit.offset:split.unit.offset + split.unit.length]
+        return <bytes> self.places[0].kind if self.place_count else b""
+
+    cdef PyObject *context_unit(self, Binder binder, unit_place *place) except? NULL:
+        """The first context's key, where this place takes it."""
+        cdef tuple one
+        if binder.contexts == NULL or not len(<tuple> binder.contexts):
+            return NULL
+        one = (<tuple> binder.contexts)[0]
+        if PyBytes_GET_SIZE(<bytes> place.kind):
+            if one[0] != <object> place.name:
+                return NULL
+        else:
+            if self.context_type is None or one[0] != self.context_type:
+                kind = (<str> one[0]).encode("utf-8", "replace")
+                if len(kind) > KIND_BYTES_MAX:
+                    return NULL
+                self.context_kind = kind
+                self.context_type = one[0]
+                self.recorder.marks.hash(b"kind\0" + self.context_kind, &self.context_mark)
+            place.anonymous = <str> place.name and one[0] == <object> place.name
+        return <PyObject *> one[1]
 
     cdef int find_unit(self, Binder binder) except -1:
         """Who the question is about, in the API's own words."""
         cdef Py_ssize_t length = 0
         cdef PyObject *found
-        self.stamp = binder.m.stamp
-        self.unit, self.unit_length, self.fell_back, self.held = NULL, 0, False, None
-        self.attributes, self.attributes_made, self.unit_written = None, False, False
-        for where, name, kind, anonymous in self.places:
-            found = NULL
-            self.kind = kind
-            if where == CONTEXT:
-                if binder.contexts == NULL or not len(<tuple> binder.contexts):
-                    continue
-                one = (<tuple> binder.contexts)[0]
-                if kind:
-                    if one[0] != name:
-                        continue
-                else:
-                    self.kind = (<str> one[0]).encode("utf-8", "replace")
-                    anonymous = name and one[0] == name
-                self.held = one[1]
+        cdef unit_place *place
+        cdef uint32_t n
+        self.unit = NULL
+        for n in range(self.place_count):
+            place, found = &self.places[n], NULL
+            if place.where == CONTEXT_FIRST:
+                found = self.context_unit(binder, place)
             else:
-                if where != ATTRIBUTE and binder.members != NULL:
-                    found = PyDict_GetItem(<dict> binder.members, name)
-                if found == NULL and where != MEMBER and binder.attributes != NULL:
-                    found = PyDict_GetItem(<dict> binder.attributes, name)
-                if found == NULL:
-                    continue
-                self.held = <object> found
-            if PyLong_CheckExact(self.held):
-                self.held = str(self.held)
-            elif PyBool_Check(self.held):
-                self.held = "true" if self.held else "false"
-            if not PyUnicode_Check(self.held):
+                if place.where != IN_ATTRIBUTES and binder.members != NULL:
+                    found = PyDict_GetItem(<dict> binder.members, <object> place.name)
+                if found == NULL and place.where != IN_MEMBERS and binder.attributes != NULL:
+                    found = PyDict_GetItem(<dict> binder.attributes, <object> place.name)
+            if found == NULL:
                 continue
-            self.unit = PyUnicode_AsUTF8AndSize(self.held, &length)
+            if not PyUnicode_Check(<object> found):
+                if PyLong_CheckExact(<object> found):
+                    self.held = str(<object> found)
+                elif PyBool_Check(<object> found):
+                    self.held = "true" if <object> found else "false"
+                else:
+                    continue
+                found = <PyObject *> self.held
+            self.unit = PyUnicode_AsUTF8AndSize(<object> found, &length)
             if length == 0:
                 self.unit = NULL
                 continue
-            self.unit_length, self.fell_back = <size_t> length, anonymous
+            self.unit_length, self.fell_back = <size_t> length, place.anonymous
+            fanion_siphash(self.recorder.marks.unit_key, self.unit, self.unit_length, 1, self.unit_mark.words)
+            if PyBytes_GET_SIZE(<bytes> place.kind):
+                self.kind = place.kind
+                mix(&self.unit_mark, &place.mark)
+            else:
+                self.kind = <PyObject *> self.context_kind
+                mix(&self.unit_mark, &self.context_mark)
             return 0
         return 0
 
@@ -301,81 +396,69 @@ cdef class Exposing:
         """`first`: of the question. 1: the question has a record by now, however empty."""
         cdef Recorder recorder = self.recorder
         cdef machine *m = binder.m
-        cdef const fanion_sections *s = self.s
         cdef const fanion_reached *reached
         cdef const fanion_split *split
         cdef const cell *value
-        cdef const char *unit
-        cdef size_t length
-        cdef bytes kind
-        cdef bint own
         cdef uint32_t n
-        cdef uint64_t[5] mixed
         cdef mark_hash mark
-        cdef void *grown
         if assigned and not self.with_assigned:
             return 0
         if first:
-            recorder.begin(self.head)
+            recorder.begin()
             self.unit_written = False
         if self.stamp != m.stamp:
-            self.find_unit(binder)
+            self.stamp, self.unit_sought, self.slot = m.stamp, False, FANION_NONE
+            if self.attributes_made:
+                self.attributes, self.attributes_made = None, False
         for n in range(outcome.reached_first, outcome.reached_first + outcome.reached_count):
-            reached = &s.reached[n]
-            split = &s.splits[reached.split]
-            unit, length, kind, own = self.unit, self.unit_length, self.kind, split.slot == FANION_NONE
-            if not own:
+            reached = &self.s.reached[n]
+            split = &self.s.splits[reached.split]
+            mark = self.salts[2 * n + assigned]
+            mix(&mark, &recorder.day_mark)
+            if split.slot == FANION_NONE:
+                if not self.unit_sought:
+                    self.find_unit(binder)
+                    self.unit_sought = True
+                if self.unit == NULL:
+                    recorder.lacking += 1
+                    continue
+                if self.fell_back and not self.with_anonymous:
+                    recorder.anonymous += 1
+                    continue
+                mix(&mark, &self.unit_mark)
+            else:
                 value = &m.cells[split.slot]
-                unit, length = value.text, value.length
-                if value.stamp != m.stamp or length == 0:
-                    unit = NULL
-                if split.unit.length:
-                    kind = s.blob[split.unit.offset:split.unit.offset + split.unit.length]
-                elif self.places:
-                    kind = (<tuple> self.places[0])[2]
-            if unit == NULL:
-                recorder.lacking += 1
-                continue
-            if own and self.fell_back and not self.with_anonymous:
-                recorder.anonymous += 1
-                continue
-            # The unit as 64 bits of its kind and 64 of its id, then what is reached, and when.
-            fanion_siphash(
-                recorder.marks.key, PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind), 0, &mixed[0]
-            )
-            fanion_siphash(recorder.marks.key, unit, length, 1, &mixed[1])
-            mixed[3] = self.salts[n] ^ <uint64_t> assigned
-            mixed[4] = recorder.day
-            fanion_siphash(recorder.marks.key, mixed, sizeof(mixed), 1, mark.words)
+                if value.text == NULL or value.stamp != m.stamp or value.length == 0:
+                    recorder.lacking += 1
+                    continue
+                if self.slot != split.slot:
+                    self.slot = split.slot
+                    fanion_siphash(
+                        recorder.marks.unit_key, value.text, value.length, 1, self.slot_mark.words
+                    )
+                mix(&mark, &self.slot_mark)
             if recorder.marks.base != NULL and fanion_mark_is(
                 <fanion_mark_line *> recorder.marks.lines(), recorder.marks.mask, mark.words, recorder.day
             ):
                 recorder.repeated += 1
                 continue
-            if recorder.pending_count == recorder.pending_room:
-                grown = realloc(recorder.pending, (recorder.pending_room * 2 + 8) * sizeof(mark_hash))
-                if grown == NULL:
-                    raise MemoryError
-                recorder.pending, recorder.pending_room = <mark_hash *> grown, recorder.pending_room * 2 + 8
-            if recorder.pending_count == COUNT_MAX:
-                recorder.dropped += 1
-                continue
-            self.write(binder, reached, split, unit, length, kind, own, assigned)
-            recorder.pending[recorder.pending_count] = mark
-            recorder.pending_count += 1
-            recorder.served += not assigned
-            recorder.assigned += assigned
+            if recorder.keep(&mark):
+                self.write(binder, reached, split, assigned)
+                recorder.pending_served += not assigned
+                recorder.pending_assigned += assigned
         return 1
 
     cdef int write(
-        self, Binder binder, const fanion_reached *reached, const fanion_split *split, const char *unit,
-        size_t length, bytes kind, bint own, bint assigned,
+        self, Binder binder, const fanion_reached *reached, const fanion_split *split, bint assigned
     ) except -1:
+        """The exposure whose mark was kept last."""
         cdef Recorder recorder = self.recorder
         cdef uint8_t bits = ASSIGNED * assigned + INSIDE * (reached.inside != 0)
-        cdef uint8_t[DIGEST_BYTES] digest
         cdef uint8_t[RUN_BYTES] run
+        cdef bint own = split.slot == FANION_NONE
         cdef bint same = own and self.unit_written
+        if recorder.pending_count == 1:
+            recorder.put_head(self.head)
         if not self.attributes_made:
             self.attributes_made = True
             if self.carried is not None:
@@ -393,21 +476,29 @@ cdef class Exposing:
         if self.keyed:
             bits |= KEYED
         recorder.put(&bits, 1)
-        if not same:
-            fanion_sha256(unit, length, digest)
-            if self.keyed:
-                fanion_unit_key_apply(&self.unit_key, digest)
-            recorder.put_text(PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind))
-            recorder.put(digest, DIGEST_BYTES)
+        if own and not same:
+            self.write_unit(<bytes> self.kind, self.unit, self.unit_length)
+        elif not own:
+            self.write_unit(
+                self.kind_of(split), binder.m.cells[split.slot].text, binder.m.cells[split.slot].length
+            )
         self.unit_written = own
         hexadecimal(self.s.blob + split.run.offset, split.run.length, run)
         recorder.put(run, RUN_BYTES)
-        recorder.put_text(self.s.blob + split.flag.offset, min(split.flag.length, <uint32_t> TEXT_BYTES_MAX_HERE))
+        recorder.put_text(self.s.blob + split.flag.offset, split.flag.length)
         if bits & HAS_VARIANT:
             recorder.put_text(self.s.blob + reached.variant.offset, reached.variant.length)
         if bits & HAS_ATTRIBUTES:
             recorder.put_text(PyBytes_AS_STRING(self.attributes), PyBytes_GET_SIZE(self.attributes))
         return 0
+
+    cdef int write_unit(self, bytes kind, const char *unit, size_t length) except -1:
+        cdef uint8_t[DIGEST_BYTES] digest
+        fanion_sha256(unit, length, digest)
+        if self.keyed:
+            fanion_unit_key_apply(&self.unit_key, digest)
+        self.recorder.put_text(PyBytes_AS_STRING(kind), PyBytes_GET_SIZE(kind))
+        return self.recorder.put(digest, DIGEST_BYTES)
 
 
 cdef void hexadecimal(const char *digits, uint32_t count, uint8_t *bytes) noexcept:

@@ -158,7 +158,8 @@ cdef class FlatBatch:
     """What one kind of batch looks like: `{"LIST_NAME": [ITEM, ...]}`, 1 to `count_max` of them. Owns `item`.
 
     `fixed`: paths of texts that `check` compares with the caller's. `grouped`, `noted`: paths of texts that it
-    tells, different combinations and for each object. One thread at a time.
+    tells, different combinations and for each object. `measured`: of those only `lengths` tells, which makes no
+    texts of them. One thread at a time.
     """
 
     cdef fanion_flat_schema schema
@@ -166,15 +167,17 @@ cdef class FlatBatch:
     cdef bytes _list_name
     cdef fanion_flat_text *notes  # of a whole batch; owned
     cdef uint32_t fixed_count, group_count, noted_count
+    cdef uint32_t count  # of the batch that was taken last; its notes' texts may be gone, their lengths are there
 
     def __cinit__(
         self, str list_name not None, FlatObject item not None, uint32_t count_max, *, list fixed not None,
-        list grouped not None, list noted not None,
+        list grouped not None, list noted not None, list measured=None,
     ):
         cdef uint32_t n
         cdef size_t room
         self.notes = NULL
-        if len(fixed) > FIXED_MAX or len(grouped) + len(noted) > NOTES_MAX:
+        measured = measured or []
+        if len(fixed) > FIXED_MAX or len(grouped) + len(noted) + len(measured) > NOTES_MAX:
             raise ValueError(f"{FIXED_MAX} texts can be fixed and {NOTES_MAX} told")
         if not 0 < count_max <= 100_000:
             raise ValueError(f"{count_max} objects; 1 to 100,000 are allowed")
@@ -186,10 +189,11 @@ cdef class FlatBatch:
         self.schema.object = &item.native
         self.fixed_count = <uint32_t>len(fixed)
         self.group_count, self.noted_count = <uint32_t>len(grouped), <uint32_t>len(noted)
-        self.schema.note_count = self.group_count + self.noted_count
+        self.schema.note_count = self.group_count + self.noted_count + <uint32_t>len(measured)
+        self.count = 0
         for n, path in enumerate(fixed):
             item.find(path).fixed = n
-        for n, path in enumerate(grouped + noted):
+        for n, path in enumerate(grouped + noted + measured):
             item.find(path).note = n
         room = <size_t>count_max * self.schema.note_count
         self.notes = <fanion_flat_text *>PyMem_Malloc(room * sizeof(fanion_flat_text) + 1)
@@ -219,10 +223,41 @@ cdef class FlatBatch:
         count = fanion_flat_check(
             &self.schema, <const uint8_t *><const char *>body, <uint64_t>len(body), texts, self.notes
         )
+        self.count = 0 if count == FANION_FLAT_UNSURE else <uint32_t>count
         if count == FANION_FLAT_UNSURE:
             return None
         groups, numbers = self.group(<uint32_t>count) if self.group_count else ([], [])
         return count, groups, numbers, [self.column(<uint32_t>count, n) for n in range(self.noted_count)]
+
+    def lengths(self, uint32_t number):
+        """(how many objects have it, the shortest, the longest) of the batch that `check` took last, in characters;
+        0, 0 where none has it. `number`: of `noted` and, behind those, `measured`. IndexError for another one.
+        """
+        cdef uint32_t index, length, found = 0, least = 0, most = 0
+        cdef const fanion_flat_text *first = self.first(number)
+        for index in range(self.count):
+            if first[index * self.schema.note_count].text != NULL:
+                length = first[index * self.schema.note_count].length
+                least = length if not found or length < least else least
+                most = max(most, length)
+                found += 1
+        return found, least, most
+
+    def both(self, uint32_t number, uint32_t other):
+        """How many objects of that batch have these two. As above."""
+        cdef uint32_t index, at, found = 0
+        cdef const fanion_flat_text *one = self.first(number)
+        cdef const fanion_flat_text *two = self.first(other)
+        for index in range(self.count):
+            at = index * self.schema.note_count
+            found += one[at].text != NULL and two[at].text != NULL
+        return found
+
+    cdef const fanion_flat_text *first(self, uint32_t number) except NULL:
+        """The first object's text of this number."""
+        if number >= self.schema.note_count - self.group_count:
+            raise IndexError(f"text {number} of {self.schema.note_count - self.group_count}")
+        return self.notes + self.group_count + number
 
     cdef group(self, uint32_t count):
         cdef uint32_t places[RECENT_MAX]  # an object of each of the last groups, the last at (found - 1) % RECENT_MAX

@@ -5,12 +5,13 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 
-cdef extern from "fanion_json_scan.h" nogil:
+cdef extern from "fanion_json_text.h" nogil:
     enum:
         FANION_JSON_DEPTH_MAX
         FANION_JSON_DIGITS_MAX
-        FANION_JSON_HALVES_MAX
-        FANION_JSON_VALID_DIGITS_MAX
+
+cdef extern from "fanion_json_scan.h" nogil:
+    enum:
         FANION_JSON_EXPONENT_LARGE
         FANION_JSON_EXPONENT_HUGE
         FANION_JSON_LARGE_TOKENS
@@ -32,18 +33,30 @@ cdef extern from "fanion_json_scan.h" nogil:
         uint32_t depth_max, keys_max, digits_max
         uint64_t tokens_max
 
+    fanion_json_verdict fanion_json_scan(const uint8_t *text, uint64_t length, const fanion_json_bounds *bounds)
+    uint64_t fanion_json_exponents(const uint8_t *text, uint64_t length, uint64_t most)
+    bint fanion_json_few(const uint8_t *text, uint64_t length, uint64_t brackets, uint64_t colons)
+    bint fanion_json_long_number(const uint8_t *text, uint64_t length, uint64_t most)
+
+cdef extern from "fanion_json_mend.h" nogil:
+    enum:
+        FANION_JSON_HALVES_MAX
+
+    uint64_t fanion_json_mend(uint8_t *text, uint64_t length)
+
+cdef extern from "fanion_json_valid.h" nogil:
+    enum:
+        FANION_JSON_VALID_DIGITS_MAX
+
+    const uint8_t *fanion_json_valid_end(const uint8_t *at, const uint8_t *end)
+
+cdef extern from "fanion_json_cut.h" nogil:
     ctypedef struct fanion_json_span:
         uint64_t first, last
 
     ctypedef struct fanion_json_array:
         uint64_t first, last, count
 
-    fanion_json_verdict fanion_json_scan(const uint8_t *text, uint64_t length, const fanion_json_bounds *bounds)
-    uint64_t fanion_json_exponents(const uint8_t *text, uint64_t length, uint64_t most)
-    bint fanion_json_few(const uint8_t *text, uint64_t length, uint64_t brackets, uint64_t colons)
-    bint fanion_json_long_number(const uint8_t *text, uint64_t length, uint64_t most)
-    const uint8_t *fanion_json_valid_end(const uint8_t *at, const uint8_t *end)
-    uint64_t fanion_json_mend(uint8_t *text, uint64_t length)
     fanion_json_verdict fanion_json_cut(
         const uint8_t *text, uint64_t length, const uint8_t *name, uint64_t name_length, uint64_t items_max,
         fanion_json_span *spans, fanion_json_array *array,

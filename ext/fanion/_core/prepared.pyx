@@ -4,9 +4,9 @@ A list is found by its bytes as they stand in a request's body (`fanion_list_pla
 under a keyed hash, with lists that were decoded and looked up when they came for the second time. One
 `PreparedLists` belongs to one table of one bundle, so to one generation of one environment, and dies with it; it
 holds numbers of the bundle's entries and no pointers. What it may hold is bounded for itself and for the process;
-where there is no room, a list that wasn't asked for lately goes. So is the work: of 32 lists that come one may be
-prepared, after a first 64, so that a flood of lists which come twice each costs little. Event loop only, as its
-bundle.
+where there is no room, one of its lists that wasn't asked for lately goes; where others fill the process's, none is
+kept. So is the work: of 32 lists that come one may be prepared, after a first 64, so that a flood of lists which
+come twice each costs little. Event loop only, as its bundle.
 
 Decision, 2026-11: the hash is NH with the process's own random key, then SipHash of that sum, which takes a tenth of
 what SipHash over the whole list does. Whoever sends lists can't choose where they land, and if he could, they would
@@ -333,6 +333,8 @@ cdef class PreparedLists:
         global total
         cdef uint32_t first = made.hash % SETS * WAYS
         cdef uint32_t n, place = PLACES
+        if total - self.bytes + made.size > total_max:
+            return 0  # others have the room, and letting go of one's own wouldn't make any
         for n in range(first, first + WAYS):
             if self.hashes[n] == 0:
                 place = n

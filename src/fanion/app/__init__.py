@@ -1,12 +1,15 @@
 """The composition root: what a server is made of, in which order it starts and stops; publishing.
 
 Supervisor: data directory checked and locked -> store read through in a child and closed again -> port -> fork.
-What a worker is made of stands in `fanion.process.worker`. Nothing that LMDB or the journal opens crosses a fork.
+What a worker is made of stands in `fanion.process.worker`. Nothing that LMDB or the journal opens crosses a
+fork.
 
-`compiling` makes bundles of definitions, `publishing` stores them, `overriding` lays overrides and weights over
-them, `weighing` puts weights into bundles. This package and the command line alone may import every part. What APIs
-there are is found in `fanion.dialects`.
-"""
+`compiling` makes bundles of definitions, `reuse` finds those that are made already, `publishing` stores them,
+`overriding` lays overrides and weights over them, `weighing` puts weights into bundles, `machines` sends a
+store to a place, `following` takes one from there, `reaching` asks how both are, `beside` has the processes
+beside the workers, `console` the web pages and `answering` what those ask a process of their own, `asking` one
+flag for a context through every API. This package and the command line alone may import every part. What APIs
+there are is found in `fanion.dialects`."""
 
 from __future__ import annotations
 
@@ -21,96 +24,37 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanion.app.beside import asked_for, beside, make_pipeline, make_rows_of, make_shipper, make_sink
 from fanion.app.compiling import renderers, shown
 from fanion.app.overriding import lay_overrides
-from fanion.app.publishing import publish, standing_overrides, standing_weights, upgrade_bundles
-from fanion.app.sinks import make_sink, sink_beside, still_s
+from fanion.app.publishing import publish, standing, upgrade_bundles
 from fanion.config import MIB, Config
-from fanion.dialects import canonical_forms, served, vocabulary
+from fanion.dialects import served, vocabulary
+from fanion.errors import ConfigError
 from fanion.process.directory import DirectoryLock, check_directory, remove_drafts
 from fanion.process.machine import connections_within, raise_file_limit, usable_cores
-from fanion.sinks import missing_libraries, wanted
 
 if TYPE_CHECKING:
-    import socket
-
-    from fanion.pipeline.pace import Pace
-    from fanion.pipeline.pipeline import Pipeline
-    from fanion.process.aside import Beside
+    from fanion.console.site import Console
     from fanion.process.supervisor import Place
-    from fanion.telemetry.heartbeats import Heartbeat
+    from fanion.telemetry.exposition import Exposition
 
 __all__ = [
     "demo_notes",
     "demo_settings",
     "lay_overrides",
     "make_pipeline",
+    "make_rows_of",
+    "make_shipper",
     "make_sink",
     "publish",
     "renderers",
     "serve",
     "serve_demo",
     "shown",
-    "standing_overrides",
-    "standing_weights",
+    "standing",
     "upgrade_bundles",
 ]
-
-PIPELINE = "pipeline"
-PIPELINE_STILL_S = 60.0
-"""How long the pipeline may stand still before it is killed: it runs behind everything else on a busy machine."""
-
-
-def make_pipeline(data: Path, config: Config, pace: Pace) -> Pipeline:
-    """Raises RowsError, JournalError."""
-    from fanion.journal.settings import JournalSettings
-    from fanion.pipeline.pipeline import Pipeline
-
-    return Pipeline(
-        data,
-        canonical_forms(),
-        map_bytes=config.store.map_bytes,
-        settings=JournalSettings.taken_from(config.journal),
-        keep_days=config.pipeline.keep_days,
-        pace=pace,
-    )
-
-
-def _pipeline_beside(data: Path, config: Config, row: Heartbeat, listening: socket.socket) -> list[Beside]:
-    """The process that makes rows; none, and said why, where its library is missing. `listening`: what the process
-    inherits and doesn't use."""
-    from fanion.pipeline import missing_library
-    from fanion.process.aside import Beside
-    from fanion.telemetry.heartbeats import Standing
-
-    if missing := missing_library():
-        reason = f"no rows are made: {missing} is not installed; pip install 'fanion[results]'"
-        print(f"warning: pipeline.enabled: {reason}", file=sys.stderr, flush=True)
-        row.say(Standing(reasons=(reason,)))
-        return []
-
-    def run() -> None:
-        from fanion.pipeline.service import Ending, Service  # Arrow is this process's alone
-        from fanion.telemetry.metrics import Metrics
-
-        ending = Ending()
-        listening.close()
-        metrics = Metrics.open(data, worker=False)
-        Service(lambda pace: make_pipeline(data, config, pace), row, metrics).run(ending)
-        metrics.close()
-
-    return [Beside("pipeline", run, still_s=PIPELINE_STILL_S, gentle=True)]
-
-
-def _others(config: Config) -> dict[str, str]:
-    """What is asked for beside the workers, by the name that it has in words; the value is a sink's own. Those
-    whose library is missing come last: the supervisor gives its rows to processes in their order."""
-    from fanion.pipeline import missing_library
-
-    missing = {PIPELINE: missing_library()} if config.pipeline.enabled else {}
-    sinks = {f"sink {name}": name for name in wanted(config.sinks)}
-    missing |= {shown: " ".join(missing_libraries(name)) for shown, name in sinks.items()}
-    return {shown: sinks.get(shown, "") for shown in sorted(missing, key=lambda shown: bool(missing[shown]))}
 
 
 def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str] = ()) -> None:
@@ -118,7 +62,9 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
 
     `notes`: lines printed once the server answers; `{url}` in them is its address.
     """
+    from fanion.app.following import catch_up, left_alone
     from fanion.auth.limiter import Limiter
+    from fanion.console import missing_library
     from fanion.journal.window import IDS, REPLAYS, EventWindow
     from fanion.process import operations
     from fanion.process.aside import Beside
@@ -127,16 +73,25 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     from fanion.process.supervisor import Supervisor
     from fanion.process.worker import Worker  # before the fork: workers share what is imported
     from fanion.store.recovery import open_verified
+    from fanion.telemetry import spans
     from fanion.telemetry.heartbeats import Heartbeats
     from fanion.telemetry.metrics import Metrics
 
+    if config.tracing.url and (lacks := spans.missing_library()):
+        raise ConfigError(f"tracing.url is set, and {lacks} isn't installed; pip install 'fanion[otel]'")
     spoken = served()  # before the fork, as every import
+    if config.places.follow:  # which brings a store with it
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
     odd = check_directory(data, memory_allowed=demo or config.journal.ack == "buffered")
     if odd:
         print(f"warning: {odd}", file=sys.stderr, flush=True)
     lock = DirectoryLock(data)
     try:
         remove_drafts(data)
+        if config.places.follow:
+            catch_up(data, config)
+        elif alone := left_alone(data, config):
+            print(f"warning: {alone}", file=sys.stderr, flush=True)
         store, problem = open_verified(data, write=True, map_bytes=config.store.map_bytes)
         if upgrade_bundles(store) is not None:
             print("the store's bundles had an older format and were compiled again", flush=True)
@@ -156,34 +111,42 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         listening = operations_socket(config.server.operations_host, config.server.operations_port)
         operations_at = listening.getsockname()
         workers = config.server.workers or usable_cores()
-        others = _others(config)
+        others = asked_for(data, config)
         heartbeats = Heartbeats(workers + 1 + len(others))
         rows, own = heartbeats.rows[:workers], heartbeats.rows[workers]
-        other_rows = dict(zip(others, heartbeats.rows[workers + 1 :], strict=True))
+        rows_of_others = list(zip(others, heartbeats.rows[workers + 1 :], strict=True))
 
         def make_application(place: Place) -> Any:
             listening.close()  # probes wait on it for nobody when the supervisor is gone
             return Worker(data, config, spoken, place, lock).application()
 
         def run_operations() -> None:
-            silent_s = {PIPELINE: PIPELINE_STILL_S / 4}
-            named = [(name, row, silent_s.get(name, still_s(config) / 4)) for name, row in other_rows.items()]
+            from fanion.app.console import open_console  # both here, as only this process needs them
+            from fanion.app.describing import documents
+
+            named = [(other.name, row, other.still_s / 4) for other, row in rows_of_others]
             names = operations.HostNames(config.server.operations_host, config.server.operations_names)
-            asyncio.run(operations.run(listening, rows, named, own, data, names))
+            told = documents(config, port)
+
+            def open_site(probes: operations.Operations, exposition: Exposition) -> Console | None:
+                return open_console(data, config, operations_at[0], names.know_host, probes, exposition)
+
+            asyncio.run(operations.run(listening, rows, named, own, data, names, told, open_site))
 
         def on_ready() -> None:
             print(f"fanion serves generation {generation} of {data} on {url}")
             asked_at = f"http://{url_host(operations_at[0])}:{operations_at[1]}"
-            print(f"operations on {asked_at}: /healthz, /readyz, /metrics", flush=True)
+            print(f"operations on {asked_at}: /healthz, /readyz, /metrics, /openapi/API.json", flush=True)
+            if config.server.console != "off":
+                missing = missing_library()
+                needs = f" (needs {missing}: pip install 'fanion[console]')" if missing else ""
+                print(f"console on {asked_at}/console{needs}", flush=True)
             for line in notes:
                 print(line.replace("{url}", url), flush=True)
 
-        beside = [Beside("operations", run_operations)]
-        for name, row in other_rows.items():
-            if name == PIPELINE:
-                beside += _pipeline_beside(data, config, row, listening)
-            else:
-                beside += sink_beside(others[name], data, config, row, listening)
+        processes = [Beside("operations", run_operations)]
+        for other, row in rows_of_others:
+            processes += beside(other, data, row, listening)
         gc.collect()
         gc.freeze()  # the collector's marks would copy pages that the workers share
         Supervisor(
@@ -195,7 +158,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
             make_application=make_application,
             on_ready=on_ready,
             heartbeats=heartbeats,
-            beside=beside,
+            beside=processes,
         ).run()
         keeper.close()
         listening.close()
@@ -230,7 +193,9 @@ def serve_demo(config: Config) -> None:
             "What came of it, some seconds later:",
             *(f"  fanion {verb} --data {name}" for verb in ("results", "usage")),
         ]
-        if not all(map(find_spec, ("pyarrow", "duckdb", "scipy"))):
+        if not config.pipeline.enabled:
+            told = []
+        elif not all(map(find_spec, ("pyarrow", "duckdb", "scipy"))):
             told = ["What came of it is said with pip install '.[results]', and another start of this."]
         serve(Path(name), config, demo=True, notes=[*demo_notes(), *told])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fanion.bundle.compiler import compile_bundle
@@ -38,18 +38,24 @@ def compile_stored(
     overrides: Mapping[str, Sequence[Override]] | None = None,
     unmet: dict[str, list[Unmet]] | None = None,
     weights: Mapping[str, Applied] | None = None,
+    only: Collection[str] | None = None,
 ) -> dict[str, bytes]:
-    """The bundles of every environment in what the store keeps. `overrides`, `weights`: to lay over each; overrides
-    that change nothing are added to `unmet`. Raises StoreError."""
+    """The bundles of every environment in what the store keeps, or of some `only`. `overrides`, `weights`: to lay
+    over each; overrides that change nothing are added to `unmet`. Raises StoreError."""
     from fanion.definitions import load_stored  # with all its formats, a third of a start's time
 
     try:
-        loaded = load_stored(sources, vocabulary(), overrides, weights)
+        loaded = load_stored(sources, vocabulary(), overrides, weights, only)
     except DefinitionError as error:
         raise StoreError(
             f"what the store keeps can't be compiled by this Fanion; publish again:\n{error}"
         ) from error
     if unmet is not None:
         unmet.update(loaded.unmet)
+    made = {one.environment for one in loaded.environments}
+    if missing := set(only or ()) - made:
+        raise StoreError(
+            f"environment {min(missing)} can't be compiled from what the store keeps; publish it again"
+        )
     compilers = renderers()
     return {one.environment: compile_environment(one, compilers) for one in loaded.environments}

@@ -73,8 +73,7 @@ def lay_locked(
 ) -> Laid:
     """The same, for who holds the lock of publishing and raises the word."""
     now = look_at(store.directory).cautious
-    pinned = store.pin()
-    try:
+    with store.pin() as pinned:
         before = pinned.overrides()
         wanted = change(before, now).without_ended(now)
         entries = pinned.manifest.environments
@@ -95,16 +94,14 @@ def lay_locked(
         for name in stale:
             groups.setdefault(entries[name].publication, []).append(name)
         sources = {publication: pinned.definitions(names[0]) for publication, names in groups.items()}
-    finally:
-        pinned.release()
     if not stale and not grafts and wanted == before:
         return Laid(None, {})
     unmet: dict[str, list[Unmet]] = {}
     made = [(entries[name].publication, {name: bundle}) for name, bundle in grafts.items()]
     for publication, names in groups.items():
         over = {name: wanted.of(name, now) for name in names}
-        found = compile_stored(sources[publication], over, unmet, {name: weights[name] for name in names})
-        made.append((publication, {name: found[name] for name in names}))
+        own = {name: weights[name] for name in names}
+        made.append((publication, compile_stored(sources[publication], over, unmet, own, only=names)))
     check(unmet)
     rows = {
         weights_key(name): seal_weights(name, applied)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -23,8 +24,9 @@ from fanion.preview.contents import Contents
 from fanion.preview.contexts import TARGETING_KEY, MadeUp
 from fanion.preview.moves import Comparison, Moved, count_moves
 from fanion.preview.report import Preview, report_flag
+from fanion.preview.shares import FLAGS_MAX, Share, draws_of, shares_off, units_for
 from fanion.process.machine import usable_cores
-from fanion.store.generation import Origin, PinnedGeneration
+from fanion.store.layout import Origin
 from fanion.store.store import Store
 from fanion.store.weights import read_weights
 
@@ -61,15 +63,17 @@ def preview(
     who: Who,
     attributes: tuple[str, ...] = (),
     progress: Callable[[int], None] = lambda _: None,
+    processes: int | None = None,
 ) -> list[Preview]:
     """One for each environment of `loaded`, which was read without overrides: what they hide comes out
-    when they end. Raises StoreError."""
+    when they end. `processes`: that ask; left out, one for each core; of one, this itself. Raises StoreError."""
     before = _served(data, loaded, config)
     membership = _membership(data, config)
     found = []
     for lowered in loaded.environments:
         served = before.get(lowered.environment, Served(Lowered(lowered.environment), []))
-        found.append(_preview(served, lowered, who, attributes, membership(lowered.environment), progress))
+        asking = membership(lowered.environment), progress, processes or usable_cores()
+        found.append(_preview(served, lowered, who, attributes, *asking))
     return found
 
 
@@ -80,6 +84,7 @@ def _preview(
     attributes: tuple[str, ...],
     membership: Callable[[], Membership | None],
     progress: Callable[[int], None],
+    processes: int,
 ) -> Preview:
     sides = Contents(served.lowered), Contents(lowered)
     changes = compare(*sides)
@@ -102,17 +107,45 @@ def _preview(
             asked = f"{who.units:,} made-up units, each with {names}"
         seen = _Seen(() if who.contexts is None else who.contexts(lowered.environment))
         given = people if who.contexts is None else seen
-        moved = count_moves(comparison, given, who.units, usable_cores(), progress)
+        moved = count_moves(comparison, given, who.units, processes, progress)
         counted = dict(zip(both, moved, strict=True))
         if who.contexts is not None:
             lacks = ", ".join(".".join(path) for path in people.values if not seen.has(path))
             asked = f"{moved[0].units:,} {who.described}" + (f"; none has {lacks}" if lacks else "")
+    elif who.contexts is not None:
+        # Nobody has to be asked, and who can't be read is told all the same.
+        deque(islice(who.contexts(lowered.environment), who.units), maxlen=0)
     plans = _running(served.lowered)
+    off = _shares(lowered, changes, sides, who)
     flags = [
-        report_flag(change, difference(change, *sides), counted.get(change), plans) for change in changes
+        report_flag(change, difference(change, *sides), counted.get(change), plans, off.get(change, ()))
+        for change in changes
     ]
     unchanged = len(lowered.parameters) - sum(one.after is not None for one in changes)
     return Preview(lowered.environment, unchanged, asked, flags, served.keys_lost)
+
+
+def _shares(
+    lowered: Lowered, changes: Iterable[Change], sides: tuple[Contents, Contents], who: Who
+) -> dict[Change, list[Share]]:
+    """Of flags that are new or changed and draw lots, the first `FLAGS_MAX` of them."""
+    drawing = [one for one in changes if one.after is not None and draws_of(lowered, one.after.decision)]
+    drawing = drawing[:FLAGS_MAX]
+    units = min(who.units, units_for(len(drawing)))
+    plans = decode_plans(lowered.documents.get(DOCUMENT)).values()
+    found: dict[Change, list[Share]] = {}
+    given = None
+    if drawing and who.contexts is not None:
+        given = list(islice(who.contexts(lowered.environment), units))
+    for one in drawing:
+        assert one.after is not None
+        people = given
+        if people is None:
+            made = MadeUp.of(_looked_at([msgspec.structs.replace(one, before=None)], *sides), who.seed)
+            people = list(made.contexts(0, units))
+        mine = [plan for plan in plans if plan.flag in (one.group, one.key)]
+        found[one] = shares_off(lowered, one.after, people, mine, made_up=given is None)
+    return found
 
 
 class _Seen:
@@ -136,7 +169,7 @@ def recent_contexts(data: Path, environment: str, most: int) -> list[dict[str, A
     them. Raises RowsError, also where there are none."""
     from fanion.pipeline.query import open_rows
 
-    with open_rows(data) as connection:
+    with open_rows(data, lambda file: file.environment == environment) as connection:
         found = connection.execute(RECENT, [environment, most]).fetchall()
     if not found:
         raise RowsError(
@@ -172,7 +205,7 @@ def _served(data: Path, loaded: Loaded, config: Config) -> dict[str, Served]:
         return {}
     wanted = {lowered.environment for lowered in loaded.environments}
     now = look_at(data)
-    with store, _pinned(store) as pinned:
+    with store, store.pin() as pinned:
         weights = {name: read_weights(pinned, name) for name in pinned.environments()}
         groups: dict[int, list[str]] = {}
         for name, entry in pinned.manifest.environments.items():
@@ -187,20 +220,10 @@ def _served(data: Path, loaded: Loaded, config: Config) -> dict[str, Served]:
                 lost[name].append(f"{key.record.id} {key.record.name}".strip())
         found: dict[str, Served] = {}
         for names in groups.values():
-            stored = load_stored(pinned.definitions(names[0]), vocabulary(), weights=weights)
-            for lowered in stored.environments:
-                if lowered.environment in names:
-                    found[lowered.environment] = Served(lowered, lost[lowered.environment])
+            sources = pinned.definitions(names[0])
+            for lowered in load_stored(sources, vocabulary(), weights=weights, only=names).environments:
+                found[lowered.environment] = Served(lowered, lost[lowered.environment])
     return found
-
-
-@contextmanager
-def _pinned(store: Store) -> Iterator[PinnedGeneration]:
-    pinned = store.pin()
-    try:
-        yield pinned
-    finally:
-        pinned.release()
 
 
 def _membership(data: Path, config: Config) -> Callable[[str], Callable[[], Membership | None]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fanion.app.compiling import compile_environment, compile_stored, renderers
 from fanion.app.overriding import lay_overrides
+from fanion.app.reuse import digest_of, served_bundles
 from fanion.clock.keeper import look_at
 from fanion.config import Config
 from fanion.errors import StoreError, StoreMissingError
@@ -31,15 +32,22 @@ def publish(
     config: Config,
     progress: Callable[[str, int], None] | None = None,
     review: Callable[[Mapping[str, bytes]], None] | None = None,
+    *,
+    full: bool = False,
 ) -> int:
     """Compiles and stores a publication; returns its generation. Raises ProgramError, StoreError, and
     DefinitionError where a file of list members can't be read. `review`: shown the bundles before anything is
-    stored; what it raises ends the publication."""
+    stored; what it raises ends the publication. `full`: every environment is compiled, also where what is served
+    was compiled from the same (`app.reuse`); its bytes are the same either way."""
     from fanion.definitions.reading.members import read_members, source_digest
 
+    digests = {one.environment: digest_of(one, one.identifiers) for one in loaded.environments}
+    known = {} if full else _served(directory, config, digests)
     compilers = renderers()
     bundles = {
-        lowered.environment: compile_environment(lowered, compilers) for lowered in loaded.environments
+        name: known.pop(name) if name in known else compile_environment(lowered, compilers)
+        for lowered in loaded.environments
+        for name in (lowered.environment,)
     }
     if review is not None:
         review(bundles)
@@ -62,6 +70,7 @@ def publish(
             for environment, names in named.items()
         },
         overrides=loaded.laid,
+        compiled_from=digests,
         keyed=tuple(
             lowered.environment for lowered in loaded.environments if read_row_terms(lowered.documents).keyed
         ),
@@ -71,6 +80,14 @@ def publish(
         generation = lay_overrides(store).generation or generation
         keep_copy(store, generation)
     return generation
+
+
+def _served(directory: Path, config: Config, digests: Mapping[str, str]) -> dict[str, bytes]:
+    try:
+        with Store.open(directory, map_bytes=config.store.map_bytes) as store:
+            return served_bundles(store, digests)
+    except StoreMissingError:
+        return {}
 
 
 def keep_copy(store: Store, generation: int) -> None:
@@ -85,36 +102,35 @@ def upgrade_bundles(store: Store) -> int | None:
     """Compiles again what an older Fanion compiled; the new generation, or None. Raises StoreError."""
     from fanion.store.upgrade import upgrade
 
-    generation = upgrade(store, compile_stored)
+    generation = upgrade(store, compile_stored, _keep_older)
     if generation is not None:
         keep_copy(store, generation)
     return generation
 
 
-def standing_overrides(directory: Path, config: Config) -> dict[str, tuple[Override, ...]]:
-    """What a publication has to lay over each environment; nothing where there is no store yet. StoreError."""
+def _keep_older(store: Store) -> None:
+    """Without room for it the upgrade goes on: what is compiled again is in the store, and serving counts more."""
+    try:
+        store.keep_older()
+    except StoreError as error:
+        log.warning("the store can't be kept as it was before its upgrade: %s", error)
+
+
+class Standing(NamedTuple):
+    """What a publication has to lay over each environment."""
+
+    overrides: dict[str, tuple[Override, ...]]
+    weights: dict[str, Applied]
+
+
+def standing(directory: Path, config: Config) -> Standing:
+    """What lies over the definitions now; nothing where there is no store yet. Raises StoreError."""
     try:
         store = Store.open(directory, map_bytes=config.store.map_bytes)
     except StoreMissingError:
-        return {}
-    with store:
-        pinned = store.pin()
-        try:
-            overrides, now = pinned.overrides(), look_at(directory).cautious
-        finally:
-            pinned.release()
-    return {name: overrides.of(name, now) for name in overrides.in_force}
-
-
-def standing_weights(directory: Path, config: Config) -> dict[str, Applied]:
-    """The applied weights that a publication has to lay over each environment. StoreError."""
-    try:
-        store = Store.open(directory, map_bytes=config.store.map_bytes)
-    except StoreMissingError:
-        return {}
-    with store:
-        pinned = store.pin()
-        try:
-            return {name: read_weights(pinned, name) for name in pinned.environments()}
-        finally:
-            pinned.release()
+        return Standing({}, {})
+    now = look_at(directory).cautious
+    with store, store.pin() as pinned:
+        overrides = pinned.overrides()
+        weights = {name: read_weights(pinned, name) for name in pinned.environments()}
+    return Standing({name: overrides.of(name, now) for name in overrides.in_force}, weights)

@@ -3,7 +3,6 @@ ends; for a server (`process.overrides`). It steps back behind who serves, and e
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -13,17 +12,15 @@ from typing import Final
 from fanion.app.overriding import lay_overrides
 from fanion.app.publishing import keep_copy
 from fanion.errors import FanionError
+from fanion.process.aside import end_with_parent
 from fanion.store.store import Store
 
-PR_SET_PDEATHSIG: Final = 1
 NICE: Final = 5
 
 
 def main(directory: Path, map_bytes: int, parent: int) -> int:
     """The exit status."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        return 1
+    end_with_parent(signal.SIGKILL, parent)
     os.nice(NICE)
     try:
         with Store.open(directory, write=True, map_bytes=map_bytes) as store:

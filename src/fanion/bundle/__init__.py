@@ -1,7 +1,7 @@
 """Bundles: one flat value per environment, kept in LMDB, read by every worker straight from the memory map.
 
-Limits first. A bundle is at most 2 GiB; 1,000,000 decisions; 65,535 nodes to a decision;
-decisions ask each other at most 32 deep; a fragment has at most 64 pieces. `format` holds each number.
+Limits first. A bundle is at most 2 GiB; 1,000,000 decisions; 65,535 nodes to a decision; decisions ask each
+other at most 32 deep; a fragment has at most 64 pieces. `format` holds each number.
 
 Layout (little-endian, every section 8-aligned; the C structs stand in `ext/include/fanion_bundle.h`)
 
@@ -53,13 +53,13 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
     35 reached          16  split, whether in its shares, variant: what an outcome is recorded as
 
 Modules. `format` has the structs and limits; `sections` is how they grow and how they are read; `operands`,
-`nodes`, `choices`, `expressions`, `splits`, `tables` and `overlays` write and read back one kind of record each;
-`compiler` and `reader` are the two ways through them, `describe` is for people; `grafting` puts other weights into
-a bundle without compiling it.
+`nodes`, `choices`, `expressions`, `splits`, `tables` and `overlays` write and read back one kind of record
+each; `compiler` and `reader` are the two ways through them, `describe` and `sentences` are for people;
+`grafting` puts other weights into a bundle without compiling it.
 
-Reading. A bundle is verified whole, once, when it is mapped: magic, version, size, checksum, then every
-offset, count, target and number against its range. After that the kernel uses them without a check. A bundle
-that does not verify is refused and the last good generation goes on being served.
+Reading. A bundle is verified whole, once, when it is mapped: magic, version, size, checksum, then every offset,
+count, target and number against its range. After that the kernel uses them without a check. A bundle that does
+not verify is refused and the last good generation goes on being served.
 
 Versioning. `version` moves when any struct changes; there is no in-place migration. The store keeps the
 validated definitions, so a server that knows another format recompiles them when it starts.

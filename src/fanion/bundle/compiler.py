@@ -13,10 +13,11 @@ import msgspec
 from fanion.bundle import format as f
 from fanion.bundle.expressions import ExpressionWriter
 from fanion.bundle.format import Section
-from fanion.bundle.nodes import write_decision
+from fanion.bundle.nodes import DecisionWriter
 from fanion.bundle.sections import SectionWriter
 from fanion.bundle.splits import ReachedWriter, write_splits
 from fanion.bundle.tables import write_table
+from fanion.model.collector import collector_paused
 from fanion.model.program import Lowered, Source, Table
 from fanion.model.shape import DOCUMENT, SourceRecord
 
@@ -29,10 +30,15 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
     Raises ProgramError where the program breaks a rule or a limit of the format; the message names the
     decision and the node.
     """
+    with collector_paused():
+        return _compiled(lowered, renderers)
+
+
+def _compiled(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes:
     writer = SectionWriter(lowered.environment, len(lowered.slots))
-    reached = ReachedWriter(writer, lowered)
+    decisions = DecisionWriter(writer, ReachedWriter(writer, lowered))
     for decision in lowered.decisions:
-        write_decision(writer, decision, reached)
+        decisions.write(decision)
     write_splits(writer, lowered.splits)
     documents = dict(lowered.documents)
     if lowered.shapes:
@@ -40,19 +46,24 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
         record = SourceRecord.of(lowered.shapes, lowered.source_order, flags)
         documents[DOCUMENT] = msgspec.json.encode(record)
     for name, render in renderers.items():
-        table = render(lowered)
-        write_table(writer, name, table)
-        if twice := documents.keys() & table.documents:
+        own = _write_table(writer, name, render(lowered))
+        if twice := documents.keys() & own:
             writer.where = ("table", name)
             raise writer.refuse(
                 f"the document {min(twice)!r} again", "each name once, a dialect's begin with its own"
             )
-        documents |= table.documents
+        documents |= own
     for name, content in documents.items():
         writer.rows[Section.DOCUMENTS].append(f.DOCUMENT.pack(*writer.text(name), *writer.blob(content)))
     _write_slots(writer, lowered)
     _write_meta(writer, lowered)
     return writer.joined()
+
+
+def _write_table(writer: SectionWriter, name: str, table: Table) -> dict[str, bytes]:
+    """Its documents. The table is gone before the next is rendered: there is one in memory at a time."""
+    write_table(writer, name, table)
+    return table.documents
 
 
 def _write_slots(writer: SectionWriter, lowered: Lowered) -> None:

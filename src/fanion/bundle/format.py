@@ -100,6 +100,8 @@ HEADER = Struct("<QIIQQ")
 SECTION = Struct("<QII")
 SLOT = Struct("<IIIIBBBBI")
 DECISION = Struct("<IIIIIIII")
+MEMO_OFFSET = 20
+"""Of its memo cell's number within a decision."""
 TEST = Struct("<BBBBIIIII8s")
 HASH = Struct("<BBBBIIIIIQ")
 BRANCH = Struct("<B3xIII16x")
@@ -114,6 +116,8 @@ COMPARATOR = Struct("<IIIIQQQ")
 EXTERNAL = Struct("<IIII")
 TABLE = Struct("<IIIIIIII")
 ENTRY = Struct("<IIIIIIII")
+ENTRY_KEY = Struct("<Q24x")
+"""Of an entry, where its key stands in the blob: the offset, and the length above it."""
 FRAGMENT = Struct("<II")
 ROPE = Struct("<II")
 DOCUMENT = Struct("<IIII")

@@ -6,6 +6,7 @@ a decision asks only ones before it.
 
 from __future__ import annotations
 
+from fanion._core.nodes import NodeWriter
 from fanion.bundle import format as f
 from fanion.bundle.choices import read_keyed, read_scores, write_keyed, write_scores
 from fanion.bundle.format import NodeType, Section
@@ -17,7 +18,6 @@ from fanion.model.program import (
     DECISION_DEPTH_MAX,
     Cause,
     Decision,
-    DecisionVariant,
     Hash,
     HashKind,
     Node,
@@ -25,6 +25,7 @@ from fanion.model.program import (
     Outcome,
     Range,
     Ranges,
+    Reached,
     Reduction,
     Relation,
     Resolution,
@@ -63,75 +64,90 @@ _NEEDS = [
 ]
 
 
-def write_decision(writer: SectionWriter, decision: Decision, reached: ReachedWriter) -> None:
-    """Appends the decision and its nodes. Raises ProgramError with the node that breaks a rule."""
-    index = len(writer.depths)
-    writer.where = ("decision", decision.key)
-    count = len(decision.nodes)
-    if not 0 < count <= f.NODES_PER_DECISION_MAX or index >= f.DECISIONS_MAX:
-        raise writer.refuse(f"{count} nodes", f"1 to {f.NODES_PER_DECISION_MAX}")
-    node_first = len(writer.rows[Section.NODES])
-    depth, outcomes = 1, 0
-    for number, node in enumerate(decision.nodes):
-        writer.where = ("decision", decision.key, "node", number)
-        match node:
-            case Test():
-                row = _test(writer, node, number, count)
-                if isinstance(node.operand, DecisionVariant):
-                    asked = _ask(writer, node.operand.decision, index)
-                    depth = max(depth, 1 + writer.depths[asked])
-            case Outcome():
-                span = reached.write(index, outcomes, node.reached) if node.reached else (0, 0)
-                said = (node.resolution, node.cause, node.variant, node.rule, outcomes)
-                row = f.OUTCOME.pack(NodeType.OUTCOME, *said, *span)
-                outcomes += 1
-            case Hash():
-                row = _hash(writer, node, number, count)
-            case Ranges():
-                row = _ranges(writer, node, number, count)
-            case Weights():
-                row = _weights(writer, node, number, count)
-            case Scores():
-                row = write_scores(writer, node, number, count)
-            case KeyedWeights():
-                row = write_keyed(writer, node, number, count)
-        writer.rows[Section.NODES].append(row)
-    writer.where = ("decision", decision.key)
-    if not isinstance(decision.nodes[-1], Outcome):
-        raise writer.refuse("the last node is no outcome", "every path must end in one")
-    if depth > DECISION_DEPTH_MAX:
-        raise writer.refuse(f"asks {depth} deep", f"at most {DECISION_DEPTH_MAX}")
-    writer.depths.append(depth)
-    writer.outcome_counts.append(outcomes)
-    name = writer.text(decision.key)
-    writer.rows[Section.DECISIONS].append(
-        f.DECISION.pack(*name, node_first, count, outcomes, f.NONE, depth, 0)
-    )
+class DecisionWriter:
+    """Of one environment, decision after decision. Usual nodes are packed by `_core.nodes`, which asks this for
+    what is rare, and for all that is to be refused."""
 
+    def __init__(self, writer: SectionWriter, reached: ReachedWriter) -> None:
+        self._writer = writer
+        self._reached = reached
+        self._key = ""
+        rows = writer.rows
+        self._nodes = NodeWriter(
+            rows[Section.DECISIONS],
+            rows[Section.NODES],
+            rows[Section.PIECES],
+            rows[Section.RANGES],
+            writer.texts,
+            (Test, Outcome, Hash, Ranges),
+            writer.needs,
+            writer.outcome_counts,
+            self,
+        )
 
-def _ask(writer: SectionWriter, asked: int, asking: int) -> int:
-    if not 0 <= asked < asking:
-        raise writer.refuse(f"asks decision {asked}", f"only lower ones than its own, {asking}")
-    if asked not in writer.memos:
-        writer.memos[asked] = len(writer.memos)
-        row = bytearray(writer.rows[Section.DECISIONS][asked])
-        f.NUMBER.pack_into(row, 20, writer.memos[asked])
-        writer.rows[Section.DECISIONS][asked] = bytes(row)
-    return asked
+    def write(self, decision: Decision) -> None:
+        """Appends the decision and its nodes. Raises ProgramError with the node that breaks a rule."""
+        writer, count = self._writer, len(decision.nodes)
+        self._key = decision.key
+        writer.where = ("decision", decision.key)
+        if not 0 < count <= f.NODES_PER_DECISION_MAX or len(writer.depths) >= f.DECISIONS_MAX:
+            raise writer.refuse(f"{count} nodes", f"1 to {f.NODES_PER_DECISION_MAX}")
+        if not isinstance(decision.nodes[-1], Outcome):
+            raise writer.refuse("the last node is no outcome", "every path must end in one")
+        try:
+            depth = self._nodes.write(decision.key, decision.nodes)
+        except UnicodeEncodeError as error:
+            raise writer.refuse(f"{error.object!r}", "text without halves of surrogate pairs") from None
+        except OverflowError as error:
+            raise writer.refuse(f"{error}", "numbers that their fields can hold") from None
+        except ValueError as error:
+            raise writer.refuse(*error.args) from None
+        if depth > DECISION_DEPTH_MAX:
+            writer.where = ("decision", decision.key)
+            raise writer.refuse(f"asks {depth} deep", f"at most {DECISION_DEPTH_MAX}")
+        writer.depths.append(depth)
 
-
-def _test(writer: SectionWriter, node: Test, number: int, count: int) -> bytes:
-    exits = (node.on_true, node.on_false, node.on_missing, node.on_mismatch)
-    if not number < min(exits) <= max(exits) < count:
+    def test(self, node: Test, number: int, count: int) -> bytes:
+        writer = self._writer
+        writer.where = ("decision", self._key, "node", number)
+        exits = (node.on_true, node.on_false, node.on_missing, node.on_mismatch)
         for target in exits:
             writer.target(target, number, count)
-    row = writer.tests.get(node)  # flags ask much the same; what depends on its place was just looked at
-    if row is None:
-        row = writer.tests[node] = _new_test(writer, node, exits)
-    return row
+        return _test(writer, node, exits)
+
+    def other(self, node: Node, number: int, count: int) -> bytes:
+        writer = self._writer
+        writer.where = ("decision", self._key, "node", number)
+        match node:
+            case Hash():
+                return _hash(writer, node, number, count)
+            case Ranges():
+                return _ranges(writer, node, number, count)
+            case Weights():
+                return _weights(writer, node, number, count)
+            case Scores():
+                return write_scores(writer, node, number, count)
+            case KeyedWeights():
+                return write_keyed(writer, node, number, count)
+        raise TypeError(type(node).__name__)
+
+    def ask(self, asked: int, number: int) -> int:
+        """How deep a decision asks that is asked here."""
+        writer, asking = self._writer, len(self._writer.depths)
+        if not 0 <= asked < asking:
+            writer.where = ("decision", self._key, "node", number)
+            raise writer.refuse(f"asks decision {asked}", f"only lower ones than its own, {asking}")
+        if asked not in writer.memos:
+            memo = writer.memos[asked] = len(writer.memos)
+            writer.rows[Section.DECISIONS].set_number(asked, f.MEMO_OFFSET, memo)
+        return writer.depths[asked]
+
+    def reached(self, outcome: int, reached: tuple[Reached, ...]) -> tuple[int, int]:
+        self._writer.where = ("decision", self._key, "outcome", outcome)
+        return self._reached.write(len(self._writer.depths), outcome, reached)
 
 
-def _new_test(writer: SectionWriter, node: Test, exits: tuple[int, ...]) -> bytes:
+def _test(writer: SectionWriter, node: Test, exits: tuple[int, ...]) -> bytes:
     flags = f.ANY_ELEMENT * node.any_element + f.FOLD * node.fold
     if node.any_element and not _TAKES_ELEMENTS[node.op]:
         raise writer.refuse(f"any_element with {node.op.name}", "only text comparisons look into lists")
@@ -167,6 +183,8 @@ def _hash(writer: SectionWriter, node: Hash, number: int, count: int) -> bytes:
 def _ranges(writer: SectionWriter, node: Ranges, number: int, count: int) -> bytes:
     first = len(writer.rows[Section.RANGES])
     for r in node.ranges:
+        if not all(-(1 << 63) <= edge < 1 << 63 for edge in (r.low, r.high)):
+            raise writer.refuse(f"the range {r.low} to {r.high}", "whole numbers of 64 bits")
         target = writer.target(r.target, number, count)
         writer.rows[Section.RANGES].append(f.RANGE.pack(r.low, r.high, target, 0))
     on_none = writer.target(node.on_none, number, count)

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, TypeVar
 
-import xxhash
-
+from fanion._core.sections import Fragments, Rows, Texts, sealed
 from fanion.bundle import format as f
 from fanion.bundle.format import Section
 from fanion.errors import ProgramError
 from fanion.model.choice import Vector
 from fanion.model.parts import Fragment, Hole, Piece, PieceKind
-from fanion.model.program import Op, Test, Version
+from fanion.model.program import Op, Version
 
 T = TypeVar("T")
 
@@ -28,7 +27,7 @@ class SectionWriter:
 
     def __init__(self, environment: str, slots: int) -> None:
         self.environment = environment
-        self.rows: list[list[bytes]] = [[] for _ in Section]
+        self.rows = [Rows(f.RECORD_SIZES[section]) for section in Section]
         self.where: tuple[object, ...] = ()
         """What is being written: the place that a refusal names."""
         self.needs = [0] * slots
@@ -38,32 +37,29 @@ class SectionWriter:
         self.outcome_counts: list[int] = []
         self.memos: dict[int, int] = {}
         """Asked decision -> its memo cell."""
-        self.tests: dict[Test, bytes] = {}
         self.sets: dict[tuple[tuple[str, ...], bool], int] = {}
         self.versions: dict[Version, int] = {}
         self.externals: dict[tuple[Op, int, str], int] = {}
         self.vectors: dict[tuple[Vector, ...], int] = {}
-        self._fragments: dict[tuple[Fragment, ...], int] = {}
-        self._fragment_count = 0
-        self._blob_offsets: dict[bytes, int] = {}
-        self._blob_size = 0
+        self.texts = Texts(self.rows[Section.BLOB], f.TOTAL_BYTES_MAX)
+        self.fragments = Fragments(
+            self.texts,
+            self.rows[Section.ROPES],
+            self.rows[Section.FRAGMENTS],
+            Hole,
+            f.ROPES_PER_FRAGMENT_MAX,
+            f.HOLES_MAX,
+        )
 
     def refuse(self, found: str, allowed: str) -> ProgramError:
         place = " ".join(map(str, self.where))
         return ProgramError(f"environment {self.environment}: {place}: {found}; {allowed}")
 
     def blob(self, content: bytes) -> tuple[int, int]:
-        if not content:
-            return 0, 0
-        offset = self._blob_offsets.get(content)
-        if offset is None:
-            offset = self._blob_size
-            self._blob_offsets[content] = offset
-            self.rows[Section.BLOB].append(content)
-            self._blob_size += len(content)
-            if self._blob_size > f.TOTAL_BYTES_MAX:
-                raise self.refuse(f"{self._blob_size} bytes of text", f"at most {f.TOTAL_BYTES_MAX}")
-        return offset, len(content)
+        try:
+            return self.texts.span(content)
+        except ValueError as error:
+            raise self.refuse(*error.args) from None
 
     def text(self, content: str) -> tuple[int, int]:
         return self.blob(content.encode())
@@ -92,46 +88,24 @@ class SectionWriter:
 
     def fragment(self, fragments: tuple[Fragment, ...]) -> int:
         """The number of the first of these fragments, stored as a run."""
-        if fragments in self._fragments:
-            return self._fragments[fragments]
-        first = self._fragment_count
-        for pieces in fragments:
-            if len(pieces) > f.ROPES_PER_FRAGMENT_MAX:
-                raise self.refuse(
-                    f"a fragment of {len(pieces)} pieces", f"at most {f.ROPES_PER_FRAGMENT_MAX}"
-                )
-            rope_first = len(self.rows[Section.ROPES])
-            for piece in pieces:
-                if isinstance(piece, Hole):
-                    if not 0 <= piece.number < f.HOLES_MAX:
-                        raise self.refuse(f"hole {piece.number}", f"0 to {f.HOLES_MAX - 1}")
-                    self.rows[Section.ROPES].append(f.ROPE.pack(f.NONE, piece.number))
-                elif piece:
-                    self.rows[Section.ROPES].append(f.ROPE.pack(*self.blob(piece)))
-            count = len(self.rows[Section.ROPES]) - rope_first
-            self.rows[Section.FRAGMENTS].append(f.FRAGMENT.pack(rope_first, count))
-            self._fragment_count += 1
-        self._fragments[fragments] = first
-        return first
+        try:
+            return self.fragments.add(fragments)
+        except ValueError as error:
+            raise self.refuse(*error.args) from None
 
     def joined(self) -> bytes:
-        """The whole bundle: header, table, sections."""
+        """The whole bundle: header, table, sections. Nothing more can be written then."""
         self.where = ("bundle",)
-        parts: list[bytes] = []
         table: list[bytes] = []
         offset = f.HEADER.size + f.SECTION.size * len(Section)
         for section in Section:
-            body = b"".join(self.rows[section])
-            size = f.RECORD_SIZES[section]
-            table.append(f.SECTION.pack(offset, len(body) // size, size))
-            body += bytes(-len(body) % 8)
-            parts.append(body)
-            offset += len(body)
+            count, size = len(self.rows[section]), f.RECORD_SIZES[section]
+            table.append(f.SECTION.pack(offset, count, size))
+            offset += -(-count * size // 8) * 8
         if offset > f.TOTAL_BYTES_MAX:
             raise self.refuse(f"{offset} bytes", f"at most {f.TOTAL_BYTES_MAX}")
-        rest = b"".join(table) + b"".join(parts)
-        header = f.HEADER.pack(f.MAGIC, f.VERSION, len(Section), offset, xxhash.xxh64_intdigest(rest))
-        return header + rest
+        head = f.HEADER.pack(f.MAGIC, f.VERSION, len(Section), offset, 0)
+        return sealed(self.rows, head + b"".join(table), f.HEADER.size)
 
 
 class SectionReader:

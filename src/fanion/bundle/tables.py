@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 import msgspec
-import xxhash
 
 from fanion.bundle import format as f
 from fanion.bundle.format import Section
 from fanion.bundle.overlays import read_overlay, write_overlay
-from fanion.bundle.sections import SectionReader, SectionWriter, free_place
+from fanion.bundle.sections import SectionReader, SectionWriter
 from fanion.model.program import Entry, Table
 
 
 def write_table(writer: SectionWriter, name: str, table: Table) -> None:
     """Appends the table. Raises ProgramError with the key that breaks a rule."""
-    entry_first = len(writer.rows[Section.ENTRIES])
-    capacity = 1 << max(2, (2 * len(table.entries)).bit_length())
-    index = [0] * capacity
-    for place, entry in enumerate(table.entries):
-        writer.where = ("table", name, "key", entry.key)
-        if not 0 <= entry.decision < len(writer.outcome_counts):
-            raise writer.refuse(f"decision {entry.decision}", f"there are {len(writer.outcome_counts)}")
-        expected = writer.outcome_counts[entry.decision]
-        if len(entry.fragments) != expected:
-            raise writer.refuse(f"{len(entry.fragments)} fragments", f"one per outcome: {expected}")
-        key = entry.key.encode()
-        json = writer.blob(msgspec.json.encode(entry.key))
-        fragment = writer.fragment(entry.fragments)
-        if not -1 <= entry.row < len(table.rows):
-            raise writer.refuse(f"row {entry.row}", f"there are {len(table.rows)}")
-        row = f.NONE if entry.guest else entry.row + 1
-        writer.rows[Section.ENTRIES].append(
-            f.ENTRY.pack(*writer.blob(key), *json, entry.decision, fragment, entry.client_safe, row)
+    entries, index = writer.rows[Section.ENTRIES], writer.rows[Section.INDEX]
+    entry_first, index_first = len(entries), len(index)
+    try:
+        writer.fragments.entries(
+            entries, index, table.entries, writer.outcome_counts, len(table.rows), msgspec.json.encode
         )
-        at = free_place(index, xxhash.xxh64_intdigest(key), lambda place: place == 0)
-        index[at] = place + 1
+    except (UnicodeEncodeError, OverflowError) as error:
+        writer.where = ("table", name)
+        raise writer.refuse(
+            f"{error}", "text without halves of surrogate pairs, numbers of 32 bits"
+        ) from None
+    except ValueError as error:
+        key, found, allowed = error.args
+        writer.where = ("table", name) if key is None else ("table", name, "key", key)
+        raise writer.refuse(found, allowed) from None
     writer.where = ("table", name)
-    if len({entry.key for entry in table.entries}) != len(table.entries):
-        raise writer.refuse("a key stands twice", "keys are unique in a table")
-    index_first = len(writer.rows[Section.INDEX])
-    writer.rows[Section.INDEX] += [f.NUMBER.pack(number) for number in index]
     absent = writer.fragment((table.absent,))
-    counts = (entry_first, len(table.entries), index_first, capacity - 1)
+    counts = (entry_first, len(table.entries), index_first, len(index) - index_first - 1)
     number = len(writer.rows[Section.TABLES])
     writer.rows[Section.TABLES].append(f.TABLE.pack(*writer.text(name), *counts, absent, 0))
     write_overlay(writer, number, table)
@@ -60,11 +49,17 @@ def read_tables(reader: SectionReader) -> dict[str, Table]:
 
 def read_keys(reader: SectionReader) -> dict[str, set[str]]:
     """Every dialect's keys, without what is answered for them."""
+    entries = reader.bytes_of(Section.ENTRIES)
+    known: dict[int, str] = {}
+    """By their places in the blob: dialects mostly have the same."""
     found = {}
     for number in range(reader.count(Section.TABLES)):
         name, size, first, count, *_ = reader.row(Section.TABLES, f.TABLE, number)
-        rows = (reader.row(Section.ENTRIES, f.ENTRY, first + n) for n in range(count))
-        found[reader.text(name, size)] = {reader.text(*row[:2]) for row in rows}
+        own = entries[first * f.ENTRY.size : (first + count) * f.ENTRY.size]
+        places = {place for (place,) in f.ENTRY_KEY.iter_unpack(own)}
+        for place in places - known.keys():
+            known[place] = reader.text(place & f.NONE, place >> 32)
+        found[reader.text(name, size)] = {known[place] for place in places}
     return found
 
 

@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from fanion.cli.text import echo, is_text
 from fanion.errors import FanionError, StoreTwinError
 
 PROCESSES_MAX = 20
+
+COMPLETE_VARIABLE = "_FANION_COMPLETE"
+"""Set by a shell that asks for what a line could go on with (`fanion completion`)."""
 
 VERBS = {
     "serve": "run the server",
@@ -42,7 +46,10 @@ VERBS = {
     "optimise": "propose weights for a policy from what its allocations brought, and apply them",
     "forget": "erase one person from the journal, the rows and the lists",
     "usage": "count what was asked of flags, by variant and reason over time",
+    "cluster": "show what a place has and who follows it; make its key; take a directory out",
+    "console": "make, list and revoke tokens of the console, the web pages beside the probes",
     "doctor": "show what the data directory takes on its disk, and what it can grow to",
+    "completion": "print what a shell completes these commands by",
 }
 """Verb -> one line of help; the verb's command is `command` in the module of that name (`eval_` for eval)."""
 
@@ -59,6 +66,13 @@ class Verbs(click.Group):
         module = importlib.import_module(f"fanion.cli.{cmd_name if cmd_name != 'eval' else 'eval_'}")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Of the verbs by their table: loading twenty modules for their first lines would be felt at each tab."""
+        verbs = [
+            CompletionItem(name, help=text) for name, text in VERBS.items() if name.startswith(incomplete)
+        ]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -119,7 +133,7 @@ def run_command() -> None:
     open, a child of this one, with another id, runs it instead. A server's own processes are not replaced."""
     for _ in range(PROCESSES_MAX):
         try:
-            group.main(standalone_mode=True)
+            group.main(standalone_mode=True, complete_var=COMPLETE_VARIABLE)
         except StoreTwinError:
             if sys.argv[1:2] == ["serve"]:
                 raise

@@ -19,7 +19,8 @@ from fanion.definitions import Loaded, formats
 from fanion.definitions.reading.files import ROOT
 from fanion.definitions.reading.members import source_digest, survey
 from fanion.errors import DefinitionError, Problem, StoreMissingError
-from fanion.store.generation import Origin, PinnedGeneration, StoredKey
+from fanion.store.generation import PinnedGeneration
+from fanion.store.layout import Origin, StoredKey
 from fanion.store.store import Store
 
 SHARE_MAX = 4
@@ -47,16 +48,12 @@ class Review:
             store = Store.open(self._data, map_bytes=self._map_bytes)
         except StoreMissingError:
             return
-        with store:
-            pinned = store.pin()
-            try:
-                self._compare_documents(pinned)
-                self._compare_environments(pinned)
-                self._compare_flags(pinned, bundles)
-                self._compare_keys(pinned)
-                self._compare_lists(pinned)
-            finally:
-                pinned.release()
+        with store, store.pin() as pinned:
+            self._compare_documents(pinned)
+            self._compare_environments(pinned)
+            self._compare_flags(pinned, bundles)
+            self._compare_keys(pinned)
+            self._compare_lists(pinned)
         if self._too_much and not self._confirmed:
             raise DefinitionError(self._too_much)
 

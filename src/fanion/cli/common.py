@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +51,16 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Number(click.FloatRange):
+    """A number within bounds: no bound refuses NaN, which compares with nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a number that can be reckoned with", param, ctx)
+        return found
+
+
 DATA: Final[dict[str, Any]] = {
     "type": NamedPath(path_type=Path, file_okay=False, readable=False),
     "envvar": "FANION_DATA",
@@ -58,11 +70,19 @@ DATA: Final[dict[str, Any]] = {
 data_option = click.option("--data", required=True, **DATA)
 
 
-def open_store(data: Path, *, write: bool = False) -> Store:
-    """The store of a data directory under the settings in force. Raises ConfigError, StoreError."""
+@contextmanager
+def open_store(data: Path, *, write: bool = False) -> Iterator[Store]:
+    """The store of a data directory under the settings in force; one that is opened for a change sends it to the
+    place that the directory publishes to. Raises ConfigError, StoreError, PlaceError."""
     from fanion.store.store import Store  # `serve --settings` and `journal` need none
 
-    return Store.open(data, write=write, map_bytes=configuration(data).store.map_bytes)
+    config = configuration(data)
+    with ExitStack() as around:
+        if write:
+            from fanion.app.machines import changing
+
+            around.enter_context(changing(data, config))
+        yield around.enter_context(Store.open(data, write=write, map_bytes=config.store.map_bytes))
 
 
 def keep_copy(store: Store, generation: int) -> None:
@@ -71,6 +91,14 @@ def keep_copy(store: Store, generation: int) -> None:
         store.keep_copy()
     except StoreError as error:
         echo(f"warning: generation {generation} stands, but the store's copy is older: {error}", err=True)
+
+
+def user_name() -> str:
+    """Who gives the command, by this machine; "" where it doesn't know."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
 
 
 @contextmanager

@@ -56,7 +56,8 @@ UNITS_MAX: Final = 10_000_000
     "--fail-on",
     "limits",
     multiple=True,
-    help="Exit 1 beyond it: unit-changes>1%, flags-lost>0, flags-redrawn>0, experiments-moved>0, keys-lost>0.",
+    help="Exit 1 beyond it: unit-changes>1%, flags-lost>0, flags-redrawn>0, experiments-moved>0, keys-lost>0, "
+    "shares-off>0.",
 )
 def command(
     paths: tuple[Path, ...],
@@ -86,7 +87,7 @@ def command(
     if file is not None and recent:
         raise click.UsageError("--contexts and --recent both say who is asked for; name one")
     config = configuration(data)
-    overrides, weights = app.standing_overrides(data, config), app.standing_weights(data, config)
+    overrides, weights = app.standing(data, config)
     loaded = load_or_exit(paths, environment, weights=weights)
     who = _who(data, file, recent, units, seed)
     with progress_bars() as progress:

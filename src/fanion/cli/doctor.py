@@ -17,10 +17,12 @@ from fanion.config import MIB
 def command(data: Path) -> None:
     """Show what is well, what to look at and what is bad, and what to do; then what the data directory takes.
 
-    Also while a server runs. The disk is measured by 40 writes of 64 KiB to a file that is removed again. Of what
-    is taken, a setting in the last column is what bounds a line; memory that is mapped from these files is the same
-    bytes, not others.
+    Also while a server runs. The disk is measured by 40 writes of 64 KiB to a file that is removed again; a
+    place and a stream that the settings or the directory name are asked once, and nothing is changed there. Of
+    what is taken, a setting in the last column is what bounds a line; memory that is mapped from these files is
+    the same bytes, not others.
     """
+    from fanion.app.reaching import reach
     from fanion.process.diagnosis import diagnose
     from fanion.process.footprint import footprint
     from fanion.process.machine import usable_cores
@@ -28,7 +30,7 @@ def command(data: Path) -> None:
     if not data.is_dir():
         raise NotADirectoryError(20, "no such data directory", str(data))
     config = configuration(data)
-    for finding in diagnose(data, config):
+    for finding in (*diagnose(data, config), *reach(data, config)):
         advice = f"; {finding.advice}" if finding.advice else ""
         line = f"{finding.verdict:4}  {finding.what}: {finding.found}{advice}"
         echo(line, red=finding.verdict == "bad")

@@ -6,28 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
-from fanion import app
-from fanion.bundle.describe import describe, patching
+from fanion.app.asking import answers_of, parse_context
+from fanion.bundle.describe import describe
 from fanion.bundle.reader import BundleReader
 from fanion.cli.common import data_option, open_store
 from fanion.cli.inspect import find_bundle
 from fanion.cli.text import echo
-from fanion.dialects import vocabulary
-from fanion.dialects.wire.bodies import mended
-from fanion.engine.evaluator import Bundle, laid_over, open_environment
+from fanion.engine.evaluator import Bundle, open_environment
 from fanion.engine.externals import make_external
 from fanion.engine.reference import trace
-from fanion.engine.sources import sources_in
-from fanion.errors import ConfigError, StoreError
-from fanion.model import canonical
-from fanion.model.context import EvaluationContext, TypedContext
+from fanion.errors import StoreError
+from fanion.model.context import EvaluationContext
 from fanion.model.program import Cause, Lowered, Op, Outcome
-from fanion.model.shape import NATIVE, ContextShape
-
-SUBJECTS = ("targetingKey", "userId")
-"""Where a flat context says who is asked for."""
 
 
 @click.command()
@@ -50,88 +41,13 @@ def command(data: Path, environment: str, flag: str, context_json: str) -> None:
     fanion eval --data ./data env_prod new-checkout '{"userId": "user_123", "country": "DE"}'
     """
     context = parse_context(context_json)
-    with open_store(data) as store:
-        pinned = store.pin()
-        try:
-            buffer = find_bundle(pinned, environment)
+    with open_store(data) as store, store.pin() as pinned:
+        buffer = find_bundle(pinned, environment)
 
-            def is_member(name: str, member: str) -> bool:
-                return pinned.member(environment, name, member.encode())
+        def is_member(name: str, member: str) -> bool:
+            return pinned.member(environment, name, member.encode())
 
-            echo(explain(environment, buffer, flag, context, make_external(is_member)))
-        finally:
-            pinned.release()
-
-
-class Given(msgspec.Struct):
-    """The members of CONTEXT_JSON that have a shape of their own."""
-
-    contexts: tuple[TypedContext, ...] = ()
-    attributes: dict[str, Any] | None = None
-
-
-def parse_context(text: str) -> EvaluationContext:
-    """The context that CONTEXT_JSON describes. Raises ConfigError for anything but such an object."""
-    try:
-        raw = text.encode()
-        found: Any = msgspec.json.decode(mended(raw) or raw)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        raise ConfigError(f"CONTEXT_JSON is not JSON: {error}") from None
-    except RecursionError:
-        raise ConfigError("CONTEXT_JSON is nested too deeply") from None
-    if not isinstance(found, dict):
-        raise ConfigError("CONTEXT_JSON is not an object; an object is allowed")
-    try:
-        given = msgspec.convert(found, Given)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"CONTEXT_JSON: {error}") from None
-    for name in ("contexts", "attributes"):
-        found.pop(name, None)
-    typed, attributes = given.contexts, found if given.attributes is None else given.attributes
-    for api in vocabulary().apis:
-        if api.inner_context is not None and isinstance(inner := found.get(api.inner_context), dict):
-            typed = (*typed, TypedContext(api.inner_context, "", inner))
-    return EvaluationContext(members=found, attributes=attributes, contexts=typed)
-
-
-def as_read(shape: ContextShape | None, context: EvaluationContext, source: str) -> EvaluationContext:
-    """The context as a flag's source reads it: a flat one becomes the one context that a source of typed contexts
-    looks at. Raises ConfigError where it lacks the key for that."""
-    if shape is not None and shape.clock is not None:
-        return msgspec.structs.replace(context, members=context.members | shape.time())
-    if shape is None or not shape.keyed or context.contexts:
-        return context
-    flat = {**context.members, **context.attributes}
-    keys = [flat.pop(name, None) for name in SUBJECTS]
-    key = next((str(one) for one in keys if isinstance(one, str | int)), None)
-    if key is None:
-        raise ConfigError(
-            f"CONTEXT_JSON: a flag of {source} asks a context of type {shape.context_type!r}; "
-            f'allowed: {" or ".join(SUBJECTS)} beside the attributes, or "contexts": '
-            f'[{{"type": "{shape.context_type}", "key": "…", "attributes": {{}}}}]'
-        )
-    return shape.context(key, flat)
-
-
-def as_named(dialect: str, context: EvaluationContext) -> EvaluationContext:
-    """The context as an API's request would be read: members that are names are text, also where they were sent as
-    numbers. Raises ConfigError for what such a request is refused for."""
-    names = next((api.named_members for api in vocabulary().apis if api.name == dialect), ())
-    made: dict[str, Any] = {}
-    for member in names:
-        found = context.members.get(member)
-        if found is None:
-            continue
-        text = canonical.name(found)
-        if text is None:
-            raise ConfigError(
-                f'CONTEXT_JSON: "{member}" is {type(found).__name__}; a text or a number is allowed'
-            )
-        made[member] = text
-    if not made:
-        return context
-    attributes = {**context.attributes, **{key: made[key] for key in made if key in context.attributes}}
-    return EvaluationContext({**context.members, **made}, attributes, context.contexts)
+        echo(explain(environment, buffer, flag, context, make_external(is_member)))
 
 
 def explain(environment: str, buffer: bytes, flag: str, context: EvaluationContext, external: Any) -> str:
@@ -144,31 +60,14 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
     bundle = open_environment(
         environment, buffer, lambda name, member: external(Op.LIST_MEMBER, name, member)
     )
-    directory = sources_in(bundle)
-    sources, _ = directory.place(flag)
-    given = context
     lines: list[str] = []
     shown: set[int] = set()
-    for dialect, content in reader.tables().items():
-        table = bundle.table(dialect)
-        decision = bundle.decision(table, flag)
-        if decision < 0:
-            continue
-        source = dialect if dialect in sources else next(iter(sources), NATIVE)
-        context = as_named(source, as_read(directory.shape(source), given, source))
-        typed = tuple((c.type, c.key, c.attributes) for c in context.contexts)
-        decisions = patching(content, flag)
-        if decisions:
-            answer = laid_over(bundle, table, content.views, flag, context)
-        else:
-            decisions = [decision]
-            asked = context.members, context.attributes, typed
-            answer = bundle.put_one(table, flag, False, *asked, b"", b"")
-        lines.append(f"{dialect}: {app.shown(dialect, answer, given.members)}")
-        for number in decisions:
+    for one in answers_of(bundle, reader.tables(), flag, context):
+        lines.append(f"{one.dialect}: {one.shown}")
+        for number in one.decisions:
             if number not in shown:
                 shown.add(number)
-                lines += path_of(program, bundle, number, context, external)
+                lines += path_of(program, bundle, number, one.context, external)
     if not lines:
         raise StoreError(f"environment {environment}: no dialect serves a flag {flag!r}")
     return "\n".join(lines)

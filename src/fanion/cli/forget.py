@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fanion.cli.common import NamedPath, configuration, data_option
+from fanion.cli.common import NamedPath, Number, configuration, data_option
 from fanion.cli.text import echo
 from fanion.errors import FanionError
+from fanion.plain_files import open_plain, open_to_write
 
 if TYPE_CHECKING:
     from fanion.config import Config
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from fanion.store.forgetting import ForgottenMembers
 
 WAIT_S = 30.0
+FILE_BYTES_MAX = 1 << 20
+IDS_MAX = 200
+"""Of one person, or a few: what they are looked for by takes seconds to make, and 2 ms for 10 KB of events."""
 
 
 @click.command()
@@ -36,7 +41,7 @@ WAIT_S = 30.0
 @click.option("--dry-run", is_flag=True, help="Only count what is there.")
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=WAIT_S,
     show_default=True,
     help="Seconds for a running server's workers, pipeline and retention to let go.",
@@ -63,20 +68,38 @@ def command(
 
     Exit status 1 where something could not be erased; what was is said.
     """
-    from fanion.model.forgotten import Forms
+    from fanion.model.forgotten import NAMED_LENGTH_MIN, Forms
     from fanion.store.forgetting import read_unit_keys
 
     named = [*units, *_lines(file)]
     if not named or not all(named):
         raise click.UsageError("name the person: UNITS, or a --file of them; none may be empty")
+    if len(named) > IDS_MAX:
+        raise FanionError(
+            f"{len(named):,} ids; at most {IDS_MAX} at a time, since every event is held against all"
+        )
     config = configuration(data)
     if not data.is_dir():
         raise FanionError(f"{data}: there is no such directory")
     forms = Forms(named, read_unit_keys(data, config.store.map_bytes))
-    holes: set[Hole] = set()
-    problems = _count(data, config, forms) if dry_run else _forget(data, config, forms, wait, holes)
-    if identities is not None:
-        identities.write_text("".join(_lines_of(holes)))
+    if dry_run and identities is not None:
+        raise click.UsageError("--dry-run erases nothing, so there are no --identities to write")
+    if short := sum(len(one) < NAMED_LENGTH_MIN for one in named):
+        echo(
+            f"{short} of {len(named)} ids {'is' if short == 1 else 'are'} shorter than {NAMED_LENGTH_MIN} "
+            "characters: what is theirs leaves, but not where events of others mention them"
+        )
+    # Opened before anything is erased, and what it held stays until there is something to write.
+    with nullcontext() if identities is None else open_to_write(identities, keep=True) as told:
+        if dry_run:
+            problems = _count(data, config, forms)
+        else:
+            problems, holes = _forget(data, config, forms, wait)
+            if told is not None and holes is not None:
+                told.writelines(map(str.encode, _lines_of(holes)))
+                told.flush()
+                if told.seekable():
+                    told.truncate()
     for problem in problems:
         echo(f"fanion: {problem}", err=True)
     if problems:
@@ -86,8 +109,20 @@ def command(
 def _lines(file: Path | None) -> list[str]:
     if file is None:
         return []
-    text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    return [line for line in text.splitlines() if line]
+    if str(file) == "-":
+        text = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
+    else:
+        with open_plain(file) as opened:
+            text = opened.read(FILE_BYTES_MAX + 1)
+    if len(text) > FILE_BYTES_MAX:
+        raise FanionError(f"{file}: larger than {FILE_BYTES_MAX:,} bytes; one person has a few ids")
+    try:
+        # At line feeds alone: an id may hold what else ends a line, and its parts would be others' ids.
+        lines = text.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        line = text.count(b"\n", 0, error.start) + 1
+        raise FanionError(f"{file}: line {line} is not UTF-8") from None
+    return [line for line in (one.removesuffix("\r") for one in lines) if line]
 
 
 def _lines_of(holes: Iterable[Hole]) -> Iterable[str]:
@@ -112,8 +147,10 @@ def _count(data: Path, config: Config, forms: Forms) -> list[str]:
     return []
 
 
-def _forget(data: Path, config: Config, forms: Forms, wait_s: float, holes: set[Hole]) -> list[str]:
-    """Each part is tried whatever became of the others. What went wrong; `holes` get the journal's."""
+def _forget(data: Path, config: Config, forms: Forms, wait_s: float) -> tuple[list[str], set[Hole] | None]:
+    """Each part is tried whatever became of the others. What went wrong, and the journal's holes; None where it
+    wasn't gone through."""
+    from fanion.app.machines import changing
     from fanion.dialects import canonical_forms
     from fanion.journal.forgetting import Forgotten, forget_in_journal
     from fanion.journal.settings import JournalSettings
@@ -122,13 +159,14 @@ def _forget(data: Path, config: Config, forms: Forms, wait_s: float, holes: set[
     from fanion.store.forgetting import forget_in_store
 
     problems: list[str] = []
+    holes: set[Hole] | None = None
     storage, journal = Storage(), Forgotten()
     settings = JournalSettings.taken_from(config.journal)
     try:
         with holding_rows(storage, data, wait_s):
             if (data / "journal").is_dir():
                 journal = forget_in_journal(storage, data, settings, forms, canonical_forms(), wait_s=wait_s)
-            holes |= journal.holes
+            holes = journal.holes
             _tell_journal(journal, "erased")
             rows = forget_in_rows(storage, data, forms, journal.holes)
             _tell_rows(rows, "erased")
@@ -144,19 +182,20 @@ def _forget(data: Path, config: Config, forms: Forms, wait_s: float, holes: set[
         problems.append(str(error))
     if (data / "store").is_dir():
         try:
-            _tell_store(forget_in_store(data, forms, map_bytes=config.store.map_bytes), "taken out")
+            with changing(data, config, followers=True):
+                _tell_store(forget_in_store(data, forms, map_bytes=config.store.map_bytes), "taken out")
         except (FanionError, OSError) as error:
             problems.append(str(error))
     for name in _readers(data, storage):
         echo(f"the reader {name!r} of the journal may have copied events: hand it what --identities writes")
     echo("backups and copies elsewhere hold what they held: restore none without giving this command again")
-    return problems
+    return problems, holes
 
 
 def _readers(data: Path, storage: Storage) -> list[str]:
     """Registered ones, but for the pipeline's own: sinks, archives, whatever reads on."""
     from fanion.journal.reader import list_checkpoints
-    from fanion.pipeline.pipeline import READER
+    from fanion.pipeline.source import READER
 
     try:
         return sorted(list_checkpoints(storage, data / "journal").keys() - {READER})

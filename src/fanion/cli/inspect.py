@@ -32,23 +32,19 @@ def command(data: Path, environment: str | None, flag: str | None) -> None:
     Behind a flag's program stands what each API answers at each outcome, as JSON without what only a request adds:
     a Red Pennon trace, which is issued with every answer, ends in "...".
     """
-    with open_store(data) as store:
-        pinned = store.pin()
-        try:
-            if environment is None:
-                sizes = [(name, f"{len(pinned.bundle(name) or b''):,}") for name in pinned.environments()]
-                title = f"generation {pinned.number}"
-                print_table(("environment", "bundle bytes"), sizes, numbers=("bundle bytes",), title=title)
+    with open_store(data) as store, store.pin() as pinned:
+        if environment is None:
+            sizes = [(name, f"{len(pinned.bundle(name) or b''):,}") for name in pinned.environments()]
+            title = f"generation {pinned.number}"
+            print_table(("environment", "bundle bytes"), sizes, numbers=("bundle bytes",), title=title)
+        else:
+            buffer = find_bundle(pinned, environment)
+            if flag is None:
+                _show_bundle(BundleReader(buffer), len(buffer))
+                for policy, weights in sorted(read_weights(pinned, environment).items()):
+                    echo(f"applied weights of {policy}: {_weights(weights)}")
             else:
-                buffer = find_bundle(pinned, environment)
-                if flag is None:
-                    _show_bundle(BundleReader(buffer), len(buffer))
-                    for policy, weights in sorted(read_weights(pinned, environment).items()):
-                        echo(f"applied weights of {policy}: {_weights(weights)}")
-                else:
-                    _show_flag(BundleReader(buffer), flag)
-        finally:
-            pinned.release()
+                _show_flag(BundleReader(buffer), flag)
 
 
 def _weights(weights: PolicyWeights) -> str:

@@ -26,7 +26,7 @@ from fanion.definitions.reading.keys import RAW_KEY_ALLOWED, fits_a_header, fold
 from fanion.definitions.reading.limits import RAW_KEY_CHARS
 from fanion.dialects import vocabulary
 from fanion.errors import BundleError, StoreError
-from fanion.store.generation import Origin, StoredKey
+from fanion.store.layout import Origin, StoredKey
 from fanion.store.store import Store
 
 NEVER = "never expires"
@@ -173,18 +173,16 @@ def _given_key() -> str:
 
 def _organisation(store: Store, environment: str) -> str:
     """The organisation's id, as the environment's bundle has it. Raises StoreError for an unknown environment."""
-    pinned = store.pin()
-    try:
+    with store.pin() as pinned:
         bundle = pinned.bundle(environment)
         if bundle is None:
             known = ", ".join(pinned.environments()) or "none"
             raise StoreError(f"there is no environment {environment}; there are: {known}")
-        document = dict(BundleReader(bytes(bundle)).documents()).get("organisation", b"{}")
-        return str(msgspec.json.decode(document).get("id", ""))
-    except (BundleError, msgspec.MsgspecError, struct.error) as error:
-        raise StoreError(f"the bundle of environment {environment} can't be read: {error}") from error
-    finally:
-        pinned.release()
+        try:
+            document = dict(BundleReader(bytes(bundle)).documents()).get("organisation", b"{}")
+            return str(msgspec.json.decode(document).get("id", ""))
+        except (BundleError, msgspec.MsgspecError, struct.error) as error:
+            raise StoreError(f"the bundle of environment {environment} can't be read: {error}") from error
 
 
 def _cells(key: StoredKey, now: float, used_hour: int | None) -> tuple[str, ...]:

@@ -8,8 +8,7 @@ changed here; a list without members in the definitions is left to these command
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,7 +30,8 @@ from fanion.cli.text import echo
 from fanion.definitions.reading.members import MemberList, list_type, read_members
 from fanion.definitions.sources import NAMES
 from fanion.errors import StoreError
-from fanion.store.generation import EnvironmentEntry, PinnedGeneration
+from fanion.store.generation import PinnedGeneration
+from fanion.store.layout import EnvironmentEntry
 from fanion.store.list_writer import ListWriter
 from fanion.store.store import Store
 
@@ -79,7 +79,7 @@ def show(
     limit: int,
 ) -> None:
     """Show the lists, of ENVIRONMENT or all. With SEGMENT: its members, one per line."""
-    with open_store(data) as store, _pinned(store) as pinned:
+    with open_store(data) as store, store.pin() as pinned:
         if environment is not None and segment is not None:
             name = _find(pinned, environment, segment, context_type, exclude)
             found = pinned.members(environment, name)
@@ -117,7 +117,7 @@ def changes_a_list(change: Change, *, says_before: bool = False) -> Callable[...
             name = _name(store, environment, segment, context_type, exclude)
             had = ""
             if says_before:
-                with _pinned(store) as pinned:
+                with store.pin() as pinned:
                     had = f"; it had {pinned.manifest.environments[environment].lists[name].count:,}"
             generation, said = change(
                 ListWriter(store.transactions), environment, name, _given(members, file)
@@ -170,15 +170,6 @@ def replace(writer: ListWriter, environment: str, name: str, members: Iterable[b
     return generation, f"{name} has {count:,} members"
 
 
-@contextmanager
-def _pinned(store: Store) -> Iterator[PinnedGeneration]:
-    pinned = store.pin()
-    try:
-        yield pinned
-    finally:
-        pinned.release()
-
-
 def _given(members: tuple[str, ...], file: Path | None) -> Iterable[bytes]:
     """Members of the command line, then those of the file, streamed."""
     warn_of_cut(None if file is None else str(file))
@@ -187,7 +178,7 @@ def _given(members: tuple[str, ...], file: Path | None) -> Iterable[bytes]:
 
 def _keep_copy(store: Store, generation: int) -> None:
     """The copy of a store with long lists takes longer than a change should."""
-    with _pinned(store) as pinned:
+    with store.pin() as pinned:
         environments = pinned.manifest.environments.values()
         rows = sum(entry.count for environment in environments for entry in environment.lists.values())
     if rows <= COPY_ROWS_MAX:
@@ -195,7 +186,7 @@ def _keep_copy(store: Store, generation: int) -> None:
 
 
 def _name(store: Store, environment: str, segment: str, context_type: str | None, exclude: bool) -> str:
-    with _pinned(store) as pinned:
+    with store.pin() as pinned:
         return _find(pinned, environment, segment, context_type, exclude)
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 
-from fanion.cli.common import configuration, data_option, keep_copy, open_store, print_table, standing
+from fanion.cli.common import (
+    Number,
+    configuration,
+    data_option,
+    keep_copy,
+    open_store,
+    print_table,
+    standing,
+    user_name,
+)
 from fanion.cli.text import echo
 from fanion.cli.times import seconds_of
 from fanion.clock.keeper import look_at
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
     from fanion.store.store import Store
 
 FLOOR: Final = 0.01
-SHARE = click.FloatRange(0, 1)
+SHARE = Number(0, 1)
 COLUMNS: Final = ("entity", "allocation", "units", "mean", "chance", "now", "proposed")
 
 
@@ -136,8 +144,7 @@ def _find(store: Store, policy: str, environment: str | None) -> tuple[str, Poli
 
     known: set[str] = set()
     found: list[tuple[str, PolicyPlan, Applied]] = []
-    pinned = store.pin()
-    try:
+    with store.pin() as pinned:
         names = pinned.environments()
         if environment is not None and environment not in names:
             raise StoreError(
@@ -148,8 +155,6 @@ def _find(store: Store, policy: str, environment: str | None) -> tuple[str, Poli
             known |= plans.keys()
             if policy in plans:
                 found.append((name, plans[policy], read_weights(pinned, name)))
-    finally:
-        pinned.release()
     if not found:
         raise RowsError(f"there is no policy {policy!r}; there are {', '.join(sorted(known)) or 'none'}")
     if len(found) > 1:
@@ -182,7 +187,7 @@ def _show(proposal: Proposal) -> None:
 def _apply(store: Store, proposal: Proposal, *, quiet: bool) -> None:
     from fanion.app import lay_overrides
 
-    made = proposal.weights(look_at(store.directory).wall, _user())
+    made = proposal.weights(look_at(store.directory).wall, user_name())
 
     def weigh(name: str, applied: Applied) -> Applied:
         return {**applied, proposal.policy: made} if name == proposal.environment else applied
@@ -207,10 +212,3 @@ def _clear(store: Store, environment: str, policy: str) -> None:
     with standing(f"generation {generation}"):
         echo(f"generation {generation} serves the definitions' weights of {policy}")
         keep_copy(store, generation or store.generation())
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return ""

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from fanion.cli.common import data_option, keep_copy, open_store, print_table, standing
+from fanion.cli.common import data_option, keep_copy, open_store, print_table, standing, user_name
 from fanion.cli.text import echo
 from fanion.cli.times import end_of, moment, until
 from fanion.clock.keeper import look_at
@@ -65,13 +64,15 @@ def set_(
     FLAG is a flag, feature, parameter or policy by its key. Publishing and rolling back leave it in force.
 
     \b
-    fanion override set env_prod new-checkout off --for 2h --why "payments time out" --data ./data
+    fanion override set env_prod new-checkout false --for 2h --why "payments time out" --data ./data
     """
     from fanion.app import lay_overrides
 
     clock = look_at(data)
     ends = None if duration is None else end_of(duration, clock, "--for")
-    override = Override(flag, answer, clock.wall, ends, source or "", _who(by), why[:WORDS_MAX])
+    override = Override(
+        flag, answer, clock.wall, ends, source or "", (by or user_name())[:WORDS_MAX], why[:WORDS_MAX]
+    )
 
     def change(overrides: Overrides, _: float) -> Overrides:
         if len(overrides.in_force.get(environment, ())) >= IN_FORCE_MAX:
@@ -117,7 +118,9 @@ def clear(data: Path, environment: str, flag: str, why: str, by: str, source: st
         if not cleared:
             others = ", ".join(one.flag for one in overrides.of(environment, now)) or "none"
             raise StoreError(f"environment {environment} has no override of {flag}; there are: {others}")
-        return overrides.without(environment, cleared, look_at(data).wall, by=_who(by), why=why[:WORDS_MAX])
+        return overrides.without(
+            environment, cleared, look_at(data).wall, by=(by or user_name())[:WORDS_MAX], why=why[:WORDS_MAX]
+        )
 
     with open_store(data, write=True) as store:
         generation = lay_overrides(store, change).generation
@@ -136,11 +139,8 @@ def list_(data: Path, environment: str | None, log: bool, form: str) -> None:
     with open_store(data) as store:
         if environment is not None:
             _known(store.manifest_environments(), environment)
-        pinned = store.pin()
-        try:
+        with store.pin() as pinned:
             overrides = pinned.overrides()
-        finally:
-            pinned.release()
     now = look_at(data).cautious
     if log:
         told = [one for one in overrides.told if environment in (None, one.environment)]
@@ -194,15 +194,6 @@ def tell_in_force(environments: dict[str, tuple[Override, ...]], unmet: dict[str
 
 def _named(override: Override) -> str:
     return f"{override.source}:{override.flag}" if override.source else override.flag
-
-
-def _who(by: str) -> str:
-    if by:
-        return by[:WORDS_MAX]
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return ""
 
 
 def _known(environments: tuple[str, ...], environment: str) -> None:

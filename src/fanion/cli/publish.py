@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from fanion import app
+from fanion.app.machines import changing
 from fanion.cli.changes import Review
 from fanion.cli.check import counts, environment_option, load_or_exit, verbose_option
 from fanion.cli.common import (
@@ -24,9 +25,11 @@ from fanion.cli.diff import show_and_ask
 from fanion.cli.override import tell_in_force
 from fanion.cli.text import echo
 from fanion.clock.keeper import look_at
+from fanion.config import Config
 from fanion.definitions import Loaded, load
 from fanion.dialects import vocabulary
-from fanion.store.generation import Origin
+from fanion.places import shown
+from fanion.store.layout import Origin
 from fanion.store.publication import Publication
 
 COLUMNS = ("environment", "flags", "values", "keys")
@@ -44,6 +47,15 @@ COLUMNS = ("environment", "flags", "values", "keys")
 @click.option(
     "--preview", "ask", is_flag=True, help="Show what `fanion diff` shows, and ask before anything is stored."
 )
+@click.option("--full", is_flag=True, help="Compile environments that didn't change, too: to the same bytes.")
+@click.option(
+    "--to",
+    "to",
+    metavar="URL",
+    default="",
+    help="A place that servers follow (`fanion serve --follow`): s3, gs, az or file://. Is remembered; without "
+    "PATHS what the directory has is sent.",
+)
 def command(
     paths: tuple[Path, ...],
     data: Path,
@@ -52,12 +64,19 @@ def command(
     verbose: bool,
     yes: bool,
     ask: bool,
+    full: bool,
+    to: str,
 ) -> None:
     """Validate, compile and store the definitions in PATHS (files and directories).
 
     Every environment that they name is replaced as a whole, with the API keys that they name; other
     environments, and keys made with `fanion keys create`, stay. All of it is seen at once, or nothing is stored.
     """
+    if to and not paths and not remove:
+        with changing(data, configuration(data), to=to, whole=True):
+            pass
+        echo(f"{shown(to)} has what {data} has")
+        return
     if bool(paths) == bool(remove):
         raise click.UsageError("name either the PATHS to publish or environments to --remove")
     if remove and ask:
@@ -67,6 +86,9 @@ def command(
     if remove and environment is not None:
         raise click.UsageError("--environment goes with PATHS; --remove names what it removes")
     config = configuration(data)
+    if to:
+        with changing(data, config, to=to):
+            pass  # from here on the directory publishes there
     if remove:
         with open_store(data, write=True) as store:
             generation = store.publish(Publication(bundles={}, removed=remove))
@@ -74,7 +96,22 @@ def command(
                 keep_copy(store, generation)
                 echo(f"generation {generation} serves {', '.join(remove)} no longer")
         return
-    overrides, weights = app.standing_overrides(data, config), app.standing_weights(data, config)
+    with changing(data, config):
+        _publish(paths, data, config, environment, verbose=verbose, yes=yes, ask=ask, full=full)
+
+
+def _publish(
+    paths: tuple[Path, ...],
+    data: Path,
+    config: Config,
+    environment: str | None,
+    *,
+    verbose: bool,
+    yes: bool,
+    ask: bool,
+    full: bool,
+) -> None:
+    overrides, weights = app.standing(data, config)
     with Console(stderr=True).status("reading definitions"):
         loaded = load_or_exit(paths, environment, "; nothing was stored", overrides, weights, verbose=verbose)
     if ask:
@@ -93,7 +130,7 @@ def command(
             progress.advance(tasks[what], count)
 
         review = Review(data, paths, loaded, config, confirmed=yes)
-        generation = app.publish(data, loaded, config, advance, review)
+        generation = app.publish(data, loaded, config, advance, review, full=full)
     rows = [(environment, *(f"{count:,}" for count in found)) for environment, *found in counts(loaded)]
     with standing(f"generation {generation}"):
         _warn_of_keys(data, loaded)

@@ -10,6 +10,7 @@ import msgspec
 
 from fanion.cli.common import NamedPath, configuration, data_option, print_table
 from fanion.cli.text import echo
+from fanion.plain_files import open_to_write
 
 if TYPE_CHECKING:
     from fanion.results.report import Result
@@ -62,7 +63,8 @@ def command(
     if plot is not None:
         from fanion.results.plot import svg
 
-        plot.write_text(svg(found), "utf-8")
+        with open_to_write(plot) as drawn:
+            drawn.write(svg(found).encode())
     if form == "json":
         echo(msgspec.json.encode({"results": found}).decode())
     elif form == "csv":

@@ -29,9 +29,6 @@ def command(data: Path) -> None:
             keep_copy(store, generation)
             said = f"generation {generation} serves what was served before the last publish; it was {before}"
             echo(said)
-            pinned = store.pin()
-            try:
+            with store.pin() as pinned:
                 overrides, now = pinned.overrides(), look_at(data).cautious
-            finally:
-                pinned.release()
             tell_in_force({name: overrides.of(name, now) for name in overrides.in_force}, found[0].unmet)

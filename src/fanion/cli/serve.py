@@ -33,6 +33,12 @@ from fanion.pipeline import missing_library
     help="Make rows of the journal's events in a process beside the workers; needs fanion[results] [default: no].",
 )
 @click.option(
+    "--follow",
+    metavar="URL",
+    help="Serve what is published to this place (`fanion publish --to`): s3, gs, az or file://; needs "
+    "fanion[machines] and FANION_PLACES_KEY.",
+)
+@click.option(
     "--demo",
     is_flag=True,
     help="Use a temporary data directory with the demo definitions; makes rows where that can be done.",
@@ -56,6 +62,7 @@ def command(
     interface: str | None,
     ack: str | None,
     pipeline: bool | None,
+    follow: str | None,
     demo: bool,
     file: Path | None,
 ) -> None:
@@ -80,6 +87,7 @@ def command(
             "server.interface": interface,
             "journal.ack": ack,
             "pipeline.enabled": pipeline,
+            "places.follow": follow,
         },
     )
     from fanion import app  # the server's imports only once the settings are known to be right

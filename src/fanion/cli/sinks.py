@@ -59,15 +59,19 @@ def run(name: str, data: Path, once: bool) -> None:
     A server does the same beside its workers for each sink that the settings name; this may run beside one that
     doesn't have it.
     """
+    from logging.config import dictConfig
+
     from fanion.app import make_sink
     from fanion.pipeline.service import Ending
     from fanion.sinks.service import Service
+    from fanion.telemetry.logs import logging_config
 
     config = configuration(data)
     if name not in wanted(config.sinks):
         raise click.UsageError(f"sinks.{kind_of(name).setting} is empty; it says where rows go")
     ending = Ending()
     if not once:
+        dictConfig(logging_config(config.log.level))  # as the server's, or what fails has no reason
         Service(name, config.sinks, lambda turn: make_sink(name, data, config, turn)).run(ending)
         return
     with make_sink(name, data, config, lambda: None) as sink:
@@ -83,16 +87,20 @@ def _files(data: Path, name: str) -> bool:
 
 def _described(data: Path, config: Config, name: str, *, on: bool) -> dict[str, Any]:
     """What there is to say, read from files: no sink is asked."""
-    from fanion.errors import JournalError
+    from fanion.errors import JournalError, SinkError
     from fanion.journal.gaps import load_gaps
     from fanion.journal.lag import lag_of
     from fanion.journal.reader import JournalReader
     from fanion.journal.storage import Storage
     from fanion.sinks.sink import reader_name
-    from fanion.sinks.state import load_state
+    from fanion.sinks.state import State, load_state
 
     storage = Storage()
-    state = load_state(storage, data, name)
+    damaged = ""
+    try:
+        state = load_state(storage, data, name)
+    except SinkError as error:
+        state, damaged = State(), str(error)
     told: dict[str, Any] = {
         "sink": name,
         "on": on,
@@ -104,7 +112,7 @@ def _described(data: Path, config: Config, name: str, *, on: bool) -> dict[str, 
         "taken_at": iso_from_ns(int(state.taken_unix_s * 1e9)) if state.taken_unix_s else None,
         "place": state.place,
         "missing": missing_libraries(name),
-        "failing": state.failing or None,
+        "failing": damaged or state.failing or None,
         "failing_since": iso_from_ns(int(state.failing_since_unix_s * 1e9)) if state.failing else None,
         "behind_records": None,
         "held_bytes": None,

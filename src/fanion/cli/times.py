@@ -22,7 +22,14 @@ def end_of(text: str, clock: Belief, option: str) -> float:
     longer. Raises BadParameter, which names the `option`."""
     duration = DURATION.fullmatch(text.strip().lower())
     if duration is not None:
-        return clock.cautious + int(duration[1]) * UNIT_SECONDS[duration[2]]
+        end = clock.cautious + int(duration[1]) * UNIT_SECONDS[duration[2]]
+        if end <= clock.believed:
+            why = "; the wall clock is behind: set it right, or `fanion journal trust-clock` says that it is"
+            raise click.BadParameter(
+                f"{text!r} would be over at once{why if clock.wall < clock.believed else ''}",
+                param_hint=option,
+            )
+        return end
     moment = parse_time(text)
     if moment is None:
         raise click.BadParameter(

@@ -3,8 +3,8 @@
 A setting `port` of the group `server` is `port` under `[server]` in `fanion.toml`, `FANION_SERVER_PORT` in the
 environment and `server.port` in messages; `config.loading` reads them. What a dialect has settings of its own for
 stands in its folder and is handed in with the vocabulary; it may add to a group here or bring one of its own.
-This module imports nothing of ours but `config.sinks`, so that every part can be handed its own group.
-"""
+This module imports nothing of ours but `config.sinks`, `config.places` and `config.shipping`, so that every
+part can be handed its own group."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from fanion.config.places import Places
+from fanion.config.shipping import Shipping
 from fanion.config.sinks import Sinks
 
 KIB = 1024
@@ -47,7 +49,10 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1
     operations_host: Annotated[
         str,
-        Meta(min_length=1, description="address of /healthz, /readyz, /metrics; whoever reaches it may ask"),
+        Meta(
+            min_length=1,
+            description="address of /healthz, /readyz, /metrics, /openapi; whoever reaches it may ask",
+        ),
     ] = "127.0.0.1"
     operations_port: Annotated[
         int,
@@ -59,6 +64,17 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="names, besides localhost and addresses, by which /metrics may be asked; commas between"
         ),
     ] = ""
+    console: Annotated[
+        Literal["auto", "token", "off"],
+        Meta(
+            description="/console beside them; auto: without a token where operations_host is a loopback address, "
+            "token: never without (`fanion console token`), off: none; needs fanion[console]"
+        ),
+    ] = "auto"
+    console_session_h: Annotated[
+        float,
+        Meta(ge=0.1, le=720, description="hours after which the console asks for its token again"),
+    ] = 12.0
     trusted_proxies: Annotated[
         str,
         Meta(description="addresses and networks whose X-Forwarded-For names a key's source; empty: none"),
@@ -342,6 +358,14 @@ class Exposures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 2_097_152
 
 
+class Tracing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Spans, of requests that carry a sampled `traceparent`."""
+
+    url: Annotated[
+        str, Meta(description="http(s):// address that OTLP spans go to; empty: none. Needs fanion[otel]")
+    ] = ""
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One JSON line an event, on standard error."""
 
@@ -362,7 +386,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exposures: Exposures = Exposures()
     pipeline: Pipeline = Pipeline()
     sinks: Sinks = Sinks()
+    places: Places = Places()
+    shipping: Shipping = Shipping()
     results: Results = Results()
+    tracing: Tracing = Tracing()
     log: Log = Log()
     own: tuple[msgspec.Struct, ...] = ()
 

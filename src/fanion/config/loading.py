@@ -22,9 +22,12 @@ import msgspec
 from msgspec import Meta
 
 from fanion.config import MIB, Config
+from fanion.config.places import problems_of_places
+from fanion.config.shipping import problems_of_shipping
 from fanion.config.sinks import problems_of_sinks
 from fanion.errors import ConfigError
 from fanion.model.vocabulary import Vocabulary
+from fanion.plain_files import open_plain
 
 ENVIRONMENT_PREFIX = "FANION_"
 FILE_BYTES_MAX = 1 << 20
@@ -123,10 +126,8 @@ def find_file(data: Path | None, environ: Mapping[str, str] | None = None) -> Pa
     if data is None:
         return None
     file = data / "fanion.toml"
-    try:
-        return file if file.is_file() else None
-    except PermissionError:
-        return None  # another user's directory: whoever opens it says so, and whose it is
+    # What is there and no file is refused when it is read; in another user's directory, whoever opens that says so.
+    return file if os.path.lexists(file) else None
 
 
 class _Given:
@@ -206,7 +207,7 @@ class _Given:
 
 def _document(file: Path) -> dict[str, Any]:
     try:
-        with file.open("rb") as opened:
+        with open_plain(file) as opened:
             text = opened.read(FILE_BYTES_MAX + 1)
         if len(text) > FILE_BYTES_MAX:
             raise ConfigError(f"{file}: larger than {FILE_BYTES_MAX} bytes; a file of settings is not")
@@ -283,5 +284,9 @@ def _problems(config: Config) -> Iterator[str]:
             "limits.body_bytes_max and limits.ingest_body_bytes_max say"
         )
     yield from problems_of_sinks(config.sinks)
+    yield from problems_of_places(config.places)
+    yield from problems_of_shipping(config.shipping)
+    if config.tracing.url and not config.tracing.url.startswith(("http://", "https://")):
+        yield f"tracing.url is {config.tracing.url!r}; http:// or https:// is allowed"
     if config.limits.body_chunk_timeout_s > config.limits.body_timeout_s:
         yield "limits.body_chunk_timeout_s is above limits.body_timeout_s, which ends a body first"

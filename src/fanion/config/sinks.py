@@ -109,19 +109,25 @@ class Sinks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def problems_of_sinks(sinks: Sinks) -> Iterator[str]:
     """What is wrong with values that have a form."""
     if sinks.parquet_url and not BUCKET.fullmatch(sinks.parquet_url):
-        yield f"sinks.parquet_url is {sinks.parquet_url!r}; allowed: s3://BUCKET or s3://BUCKET/PREFIX"
+        yield f"sinks.parquet_url is {_shown(sinks.parquet_url)}; allowed: s3://BUCKET or s3://BUCKET/PREFIX"
     if sinks.parquet_endpoint and not re.fullmatch(r"https?://[^/@\s]+/?", sinks.parquet_endpoint):
         yield "sinks.parquet_endpoint must be http://HOST:PORT or https://HOST:PORT, without a path or a user"
     if bool(sinks.parquet_access_key) != bool(sinks.parquet_secret_key):
         yield "sinks.parquet_access_key and sinks.parquet_secret_key are given together or not at all"
-    for broker in filter(None, sinks.kafka_brokers.split(",")):
+    for broker in sinks.kafka_brokers.split(",") if sinks.kafka_brokers else ():
         if not BROKER.fullmatch(broker.strip()):
-            yield f"sinks.kafka_brokers has {broker!r}; HOST:PORT is allowed, separated by commas"
+            yield f"sinks.kafka_brokers has {_shown(broker)}; HOST:PORT is allowed, separated by commas"
     if not TOPIC.fullmatch(sinks.kafka_topic) or sinks.kafka_topic in (".", ".."):
         yield f"sinks.kafka_topic is {sinks.kafka_topic!r}; allowed: letters, digits, '.', '_' and '-'"
     if sinks.kafka_security.startswith("sasl") and not (sinks.kafka_user and sinks.kafka_password):
         yield f"sinks.kafka_security is {sinks.kafka_security}; it needs kafka_user and kafka_password"
     try:
-        shlex.split(sinks.command)
+        if sinks.command and not shlex.split(sinks.command):
+            yield "sinks.command names no program"
     except ValueError as error:
         yield f"sinks.command can't be read: {error}"
+
+
+def _shown(text: str) -> str:
+    """Somebody may have put a secret where a user and a password stand in other addresses."""
+    return "one with an @, which is not shown" if "@" in text else repr(text)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -13,7 +11,7 @@ import msgspec
 
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.lowering.overriding import Overriding, Unmet
-from fanion.definitions.reading.documents import DocumentError, read_document
+from fanion.definitions.reading.documents import DocumentError, read_document, read_struct
 from fanion.definitions.reading.files import REFERRED, ROOT, DiskFiles, Files, StoredFiles, resolve
 from fanion.definitions.reading.keys import KeyDefinition, KeyReader, check_words
 from fanion.definitions.reading.limits import FLAGS_MAX, SOURCES_MAX
@@ -29,6 +27,7 @@ from fanion.definitions.sources.native.files import hide_keys, identifiers, proj
 from fanion.definitions.sources.native.lowering import NativeLowering
 from fanion.definitions.sources.native.worlds import OrganisationWorld, Placed, ProjectWorld, gather
 from fanion.errors import Problem
+from fanion.model.collector import collector_paused
 from fanion.model.definition import Environment, File, SourceReference
 from fanion.model.override import Override, laid
 from fanion.model.program import Lowered
@@ -80,27 +79,15 @@ def load_stored(
     vocabulary: Vocabulary,
     overrides: Mapping[str, Sequence[Override]] | None = None,
     weights: Mapping[str, Applied] | None = None,
+    only: Collection[str] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """The same from what an earlier `load` gave as `sources`."""
+    """The same from what an earlier `load` gave as `sources`. `only`: the environments to lower; the others are
+    read and checked. `variables`: none where left out, as what was loaded names none."""
+    files = StoredFiles(sources)
     return _Loading(
-        StoredFiles(sources), {}, vocabulary, Report(), overrides=overrides, weights=weights
+        files, {} if variables is None else variables, vocabulary, Report(), None, overrides, weights, only
     ).run()
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Hundreds of thousands of objects that all stay: walking them again and again doubles the time. Freezing
-    and thawing makes them old at once, so that they aren't walked as young ones at the end either."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            if gc.get_freeze_count() == 0:
-                gc.freeze()
-                gc.unfreeze()
-            gc.enable()
 
 
 class _Loading:
@@ -115,6 +102,7 @@ class _Loading:
         own_environment: str | None = None,
         overrides: Mapping[str, Sequence[Override]] | None = None,
         weights: Mapping[str, Applied] | None = None,
+        only: Collection[str] | None = None,
     ) -> None:
         self.files = files
         self.own_environment = own_environment
@@ -123,15 +111,17 @@ class _Loading:
         self.report = report
         self.keys = KeyReader(variables, vocabulary, report)
         self.texts: dict[str, bytes] = {}
-        self.plain: dict[str, Any] = {}
+        self.native: set[str] = set()
+        """Files of definitions in the native format as they were given."""
         self.referred: dict[str, bytes] = {}
         self.lists: list[MemberList] = []
         self.overrides = overrides or {}
         self.weights = weights or {}
+        self.only = only
         self.unmet: dict[str, list[Unmet]] = {}
 
     def run(self) -> Loaded:
-        with _collector_paused():
+        with collector_paused():
             world = self.world()
             projects = [project for one in world.values() for project in one.projects.values()]
             for project in projects:
@@ -149,8 +139,16 @@ class _Loading:
                 first = self.files.roots[0][0] if self.files.roots else "definitions"
                 self.report.problem(first, "organisations", "no environment", "at least one to publish")
             self.report.raise_problems()
-            environments = [self.lower(*item) for item in parsed]
+            wanted = [
+                item for item in parsed if self.only is None or item[0].environment_id(item[1]) in self.only
+            ]
+            environments = [self.lower(*item) for item in wanted]
             self.report.raise_problems()
+            parsed.clear()
+            wanted.clear()
+            projects.clear()
+            for one in world.values():
+                one.projects.clear()  # a circle: its flags would stay until the collector runs
             given = (environments, self.keys.keys, self.report.warnings, self.stored(), self.lists)
             over = {one.environment: self.laid(one.environment) for one in environments}
             return Loaded(*given, over, self.unmet)
@@ -186,6 +184,10 @@ class _Loading:
         if data is None:
             return None
         self.texts[name] = data
+        read = read_struct(name, data, File)
+        if read is not None:
+            self.native.add(name)
+            return read
         try:
             document = read_document(name, data)
         except DocumentError as error:
@@ -203,7 +205,7 @@ class _Loading:
                         allowed = "a reference to it in an environment's sources, or --environment"
                         report.problem(name, "document", found, allowed)
                     return placed
-        self.plain[name] = document
+        self.native.add(name)
         built = build(document, File, name, "", report)
         return None if built is BROKEN else built
 
@@ -359,8 +361,9 @@ class _Loading:
         hidden = self.keys.hidden
         sources: dict[str, bytes] = {}
         for name, data in self.texts.items():
-            if hidden and name in self.plain and hide_keys(self.plain[name], hidden):
-                sources[f"{ROOT}{name.removesuffix('.json')}.json"] = msgspec.json.encode(self.plain[name])
+            document = read_document(name, data) if hidden and name in self.native else None
+            if document is not None and hide_keys(document, hidden):
+                sources[f"{ROOT}{name.removesuffix('.json')}.json"] = msgspec.json.encode(document)
             else:
                 sources[ROOT + name] = data
         return sources | {REFERRED + name: data for name, data in self.referred.items()}

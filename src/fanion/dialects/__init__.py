@@ -1,7 +1,8 @@
 """One folder per public API; none imports another. `wire` is what all of them are made from.
 
 A dialect's folder has a module `words` with its WORDS (`fanion.model.vocabulary`), `routes` with its DIALECT
-(`wire.dialect`), and `canonical` with its CANONICAL (`fanion.model.canonical`). The folder and its line in `NAMES`
+(`wire.dialect`), `canonical` with its CANONICAL (`fanion.model.canonical`), and `description` with its DESCRIPTION
+(`wire.described`), of which its OpenAPI document is made. The folder and its line in `NAMES`
 are all that a new one takes: everything else finds it here, and loads no more of it than is asked for.
 """
 
@@ -15,6 +16,7 @@ from fanion.model.canonical import Canonical
 from fanion.model.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from fanion.dialects.wire.described import Description
     from fanion.dialects.wire.dialect import Dialect
     from fanion.dialects.wire.flat import FlatDialect
 
@@ -42,6 +44,12 @@ def vocabulary() -> Vocabulary:
 def served() -> tuple[Dialect, ...]:
     """Every API that the server speaks, with its endpoints."""
     return tuple(import_module(f"{__name__}.{name}.routes").DIALECT for name in NAMES)
+
+
+def description_of(name: str) -> Description:
+    """What a dialect's OpenAPI document says beside its routes."""
+    found: Description = import_module(f"{__name__}.{name}.description").DESCRIPTION
+    return found
 
 
 @cache

@@ -45,6 +45,8 @@ class SourceDirectory:
     def name(self, source: str, key: str) -> str:
         """What a flag is called among the flags of all sources: its key where that means this flag, else
         `source:key`."""
+        if source == NATIVE and key not in self._owners and ":" not in key and NATIVE in self._shapes:
+            return key  # most flags of most environments: nobody else has it, and it names no source
         return key if self.place(key) == ((source,), key) else f"{source}:{key}"
 
     def sources_of(self, key: str, served: Collection[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@
     answers     large answers, in pieces
     streams     answers that stay open: who is told of a publish, heartbeats, bounds
     health      /healthz
+    traced      requests that carry a sampled traceparent, within a span
     rsgi        the HTTP server's own interface before the same handler, and what differs by it
 
 It knows no API's word: what an API is made from stands in `fanion.dialects.wire`, and nothing here opens the store

@@ -3,9 +3,10 @@
 The order is the same everywhere: route -> method -> Host -> auth -> limiter -> body -> the dialect's own
 rules. Whatever fails on the way is a `Fault` that the route's dialect words.
 
-What keeps it quick: routes by one dict look-up on the raw path; headers as one dict (a repeated name shows in
-its length); no timer, no task, no per-request object but the body and the answer. A body of known length that
-arrived whole is not asked for its end, which saves a wake-up from the HTTP server's thread.
+What keeps it quick: routes by one dict look-up on the raw path; headers looked up where they stand
+(`_core.request_headers`, which notes a repeated name); no timer, no task, no per-request object but the headers,
+the body and the answer. A body of known length that arrived whole is not asked for its end, which saves a wake-up
+from the HTTP server's thread.
 
 A snapshot is taken for auth, and again once the body is complete: when the generation moved meanwhile, the
 key is looked up anew, so a key revoked during a slow upload opens nothing. Nothing awaits between that and
@@ -25,13 +26,14 @@ from fanion.dialects.wire.bodies import mended
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
+from fanion.dialects.wire.headers import RequestHeaders, of_pairs
 from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, Condensed, check_body
 from fanion.dialects.wire.reply import Head, HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.errors import FanionError, StoreError
 from fanion.http import health
 from fanion.http.answers import PIECE_BYTES, Outgoing
-from fanion.http.asgi import AsgiScope, Handle, Receive, Send, start_of
+from fanion.http.asgi import AsgiScope, Handle, Receive, Send, Spanned, start_of
 from fanion.http.cors import preflight
 from fanion.http.encoding import undo_encoding
 from fanion.http.request import (
@@ -65,12 +67,15 @@ def make_handler(
     streams: Streams | None = None,
     *,
     outgoing: Outgoing | None = None,
+    headers_of: Callable[[HeaderList], RequestHeaders] = of_pairs,
     first_piece: Callable[[Receive], Awaitable[bytes]] | None = None,
     at_once: Callable[[Send, Head, bytes], None] | None = None,
+    spanned: Spanned | None = None,
 ) -> Handle:
     """The function that answers every HTTP request of this worker. Event loop only. `streams`: None where no path
-    stays open. The rest is how another interface than ASGI sends large answers, reads
-    what came first of a body of declared length, and sends all other answers.
+    stays open. The rest is how another interface than ASGI sends large answers, has headers, reads
+    what came first of a body of declared length, and sends all other answers; and who answers requests that have a
+    span in this one's place.
 
     Long: what every request goes through stands in one piece, as a call costs more than most of its steps.
     """
@@ -83,7 +88,7 @@ def make_handler(
         config.limiter.bad_keys_per_minute,
         parse_networks(config.server.trusted_proxies),
     )
-    exact = router.exact
+    exact, below = router.exact, router.below
     current = services.snapshots.current
     answered = services.counters.answered
     waiting = watch.waiting
@@ -95,8 +100,12 @@ def make_handler(
         outgoing = Outgoing(limits.answers_bytes_max)
 
     async def handle(scope: AsgiScope, receive: Receive, send: Send) -> None:
-        pairs: HeaderList = scope["headers"]
-        headers = dict(pairs)
+        headers = headers_of(scope["headers"])
+        if spanned is not None and b"traceparent" in headers:
+            instead = spanned(scope, headers, receive, send)
+            if instead is not None:
+                await instead
+                return
         tail = b""
         found = exact.get(scope["raw_path"])
         target: Target
@@ -105,9 +114,10 @@ def make_handler(
             if found.__class__ is Target:
                 target = found
             else:
-                other, tail = router.find(scope["raw_path"], scope["method"], headers)
+                path = scope["raw_path"]
+                other, tail = below.get(path) or router.find(path, scope["method"], headers)
                 if other is None:
-                    outlet = router.streams.get(scope["raw_path"])
+                    outlet = router.streams.get(path)
                     if outlet is not None and streams is not None:
                         await _answer_stream(services, streams, outlet, scope, headers, receive, send)
                     else:
@@ -121,13 +131,13 @@ def make_handler(
                 answered(dialect.name, NO_ENDPOINT, reply[0].status)
                 await _send(reply, send)
                 return
-            if len(headers) != len(pairs) or not headers.get(b"host"):
-                check_headers(pairs, scope["http_version"], single)
+            if not headers.plain:
+                check_headers(headers.listed(), scope["http_version"], single)
             raw_key = dialect.credentials(headers)
             snapshot = current()
             record = snapshot.known_key(raw_key)
             if record is None or record.scopes or (record.dialects and dialect.name not in record.dialects):
-                record = _check_access(guesses, dialect, endpoint, record, scope, snapshot, raw_key)
+                record = _check_access(guesses, dialect, endpoint, record, scope, headers, snapshot, raw_key)
             limited = limiters[dialect.name]
             if limited is not None:
                 _check_rate(limited(record))
@@ -136,7 +146,7 @@ def make_handler(
             bytes_max = endpoint.body_bytes_max
             if bytes_max:
                 declared = headers.get(b"content-length")
-                length = check_transfer(pairs) if declared is None else int(declared)
+                length = check_transfer(headers.listed()) if declared is None else int(declared)
                 if length > bytes_max:
                     await discard(receive, watch, length)
                     raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
@@ -170,7 +180,9 @@ def make_handler(
                         or record.scopes
                         or (record.dialects and dialect.name not in record.dialects)
                     ):
-                        record = _check_access(guesses, dialect, endpoint, record, scope, snapshot, raw_key)
+                        record = _check_access(
+                            guesses, dialect, endpoint, record, scope, headers, snapshot, raw_key
+                        )
 
             try:
                 answer = endpoint.handler(snapshot, record, body, tail, headers)
@@ -222,7 +234,7 @@ async def _answer_stream(
     streams: Streams,
     outlet: Outlet,
     scope: AsgiScope,
-    headers: Headers,
+    headers: RequestHeaders,
     receive: Receive,
     send: Send,
 ) -> None:
@@ -232,7 +244,7 @@ async def _answer_stream(
     assert task is not None
     try:
         if method == "GET":
-            check_headers(scope["headers"], scope["http_version"])
+            check_headers(headers.listed(), scope["http_version"])
             stream, piece = streams.admit(outlet, scope["query_string"], headers, send, task)
             services.counters.answered(dialect.name, endpoint.name, endpoint.head.status)
             await streams.serve(stream, piece, receive)
@@ -295,13 +307,14 @@ def _check_access(
     endpoint: Endpoint,
     record: KeyRecord | None,
     scope: AsgiScope,
+    headers: RequestHeaders,
     snapshot: Snapshot,
     raw_key: bytes,
 ) -> KeyRecord:
     """The record, after the checks that most keys don't need: not known to this process, not for this dialect, not
     for this endpoint."""
     if record is None:
-        source = guesses.source(scope["client"][0], scope["headers"])
+        source = guesses.source(scope["client"][0], headers.listed())
         if guesses.may_look(source):
             record = snapshot.key(raw_key)
             if record is None:

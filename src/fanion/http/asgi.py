@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Required, TypeAlias, TypedDict
 
+from fanion.dialects.wire.headers import RequestHeaders
 from fanion.dialects.wire.reply import Head, HeaderList, StartMessage
 
 
@@ -31,6 +32,9 @@ Receive: TypeAlias = Callable[[], Awaitable[BodyMessage]]
 Send: TypeAlias = Callable[[StartMessage], Awaitable[object]]
 """What it gives is true where the server takes no more of this answer."""
 Handle: TypeAlias = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
+
+Spanned: TypeAlias = Callable[[AsgiScope, RequestHeaders, Receive, Send], Awaitable[None] | None]
+"""None where a request has no span."""
 
 
 def start_of(head: Head) -> StartMessage:

@@ -166,7 +166,8 @@ def check_transfer(headers: HeaderList) -> int:
 
 
 UNREADABLE = b""
-"""In the place of the name, twice: a header that the HTTP server did not hand over. The value is its name."""
+"""In the place of the name, twice: a header that the HTTP server did not hand over (`_core.request_headers`). The
+value is its name."""
 
 HTTP_1_0 = frozenset({"1", "1.0"})
 """The version in which Host is optional, as Granian and as ASGI write it."""

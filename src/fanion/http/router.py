@@ -12,12 +12,16 @@ of them that has CORS. Under the dialects' prefixes nothing is shared.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Route
 from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.stream import StreamEndpoint
+
+REMEMBERED_MAX: Final = 1_024
+REMEMBERED_BYTES_MAX: Final = 256
+"""Of one path. A flood of made-up ones takes half a megabyte and a tenth of what finding one takes."""
 
 
 class Target(NamedTuple):
@@ -62,11 +66,12 @@ class Outlet(NamedTuple):
 
 
 class Router:
-    """`exact` is public for the hot path: one dict look-up finds most routes. `streams`: paths that stay open; to
-    `find` they are paths of nobody."""
+    """`exact` and `below` are public for the hot path: one dict look-up finds most routes, another what was found
+    below a prefix before. `streams`: paths that stay open; to `find` they are paths of nobody."""
 
     def __init__(self, routes: Sequence[tuple[Dialect, Sequence[Route]]]) -> None:
         self.exact: dict[bytes, Target | Shared] = {}
+        self.below: dict[bytes, tuple[Target, bytes]] = {}
         self.streams: dict[bytes, Outlet] = {}
         self._prefixes: list[Prefix] = []
         self._fallback = routes[0][0]
@@ -118,15 +123,24 @@ class Router:
                 tail = tail[1:]
             if prefix.rest is None:
                 if tail:
-                    return prefix.target, tail
+                    return self._remember(path, prefix.target, tail)
             else:
                 segment, slash, rest = tail.partition(b"/")
                 if segment and slash + rest == prefix.rest:
-                    return prefix.target, segment
+                    return self._remember(path, prefix.target, segment)
         start, doubled, rest = path.partition(b"//")
         if doubled and not rest.startswith(b"/") and start in self._starts:
             return self.find(start + b"/" + rest, method, headers)
         return None, b""
+
+    def _remember(self, path: bytes, target: Target, tail: bytes) -> tuple[Target, bytes]:
+        """What is below a prefix doesn't depend on anything but its path. Keys that are asked for are few."""
+        found = target, tail
+        if len(path) <= REMEMBERED_BYTES_MAX:
+            if len(self.below) >= REMEMBERED_MAX:
+                self.below.clear()
+            self.below[path] = found
+        return found
 
     def answering(self, path: bytes, headers: Headers) -> Dialect:
         """Whose shape a path of nobody is answered in: its prefix decides, then what the request looks

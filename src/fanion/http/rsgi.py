@@ -19,15 +19,16 @@ has let go of its body.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, Protocol, TypeAlias, overload
 
 from granian._granian import RSGIProtocolClosed as ProtocolClosed
 
+from fanion.dialects.wire.headers import RequestHeaders, of_text
+from fanion.dialects.wire.path import PERCENT
 from fanion.dialects.wire.reply import Head, HeaderList, StartMessage, TextHeaders
 from fanion.http.answers import PIECE_BYTES, Outgoing
 from fanion.http.asgi import BodyMessage, Handle, Receive, Send
-from fanion.http.request import UNREADABLE
 
 STREAM_BYTES_MAX: Final = 65_536
 LOOK_S: Final = 0.001, 0.1
@@ -172,6 +173,10 @@ class Held(Outgoing):
             self.bytes_held -= len(payload)
 
 
+headers_of: Final[Callable[[HeaderList], RequestHeaders]] = of_text  # type: ignore[assignment]
+"""Of what `Line` has in the place of ASGI's list."""
+
+
 def first_piece(receive: Receive) -> Awaitable[bytes]:
     """Of a body of declared length; nothing where it broke off. `receive` is an Exchange that wasn't asked yet."""
     exchange: Exchange = receive  # type: ignore[assignment]
@@ -190,26 +195,14 @@ def make_application(handle: Handle) -> Application:
     """What the server calls with each request's scope and protocol."""
 
     def application(scope: Scope, proto: Proto) -> Awaitable[None]:
-        named = scope.headers
-        items = named.items()
-        headers: HeaderList = [(name.encode(), value.encode()) for name, value in items]
-        if len(dict(items)) != len(
-            named
-        ):  # one that is not handed over, and another twice, are as many items
-            headers += unreadable(named, dict(items))
         path = scope.path.encode()
-        if b"%" in path:
+        if PERCENT in path:
             path = path.replace(b"%", b"%25")  # whoever reads a name out of the path decodes it
         exchange = Exchange(proto)
-        line: Any = Line(raw_path=path, method=scope.method, headers=headers, scope=scope)
+        line: Any = Line(raw_path=path, method=scope.method, headers=scope.headers, scope=scope)
         return handle(line, exchange, exchange)
 
     return application
-
-
-def unreadable(named: Headers, read: Mapping[str, str]) -> HeaderList:
-    """What stands in the place of headers that were not handed over."""
-    return [(UNREADABLE, name.encode()) for name in named if name not in read for _ in range(2)]
 
 
 def text_of(head: Head) -> TextHeaders:

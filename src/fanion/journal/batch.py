@@ -8,11 +8,14 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from fanion._core.journal_format import RECORD_HEADER_BYTES, record_span
 from fanion._core.record_table import RecordTable
 from fanion.journal.log_segment import KIND_EVENTS
 from fanion.journal.storage import Buffer
 
 EVENTS_HEADER = struct.Struct("<HHIIB3x")
+LENGTH_AT = 8
+"""Offset in a record's header of its payload's length, u32."""
 HOLES_AT = 13
 """Offset in a payload of the byte that says whether events of it were erased."""
 
@@ -51,11 +54,9 @@ class RecordBatch(NamedTuple):
     def record(self, row: int) -> Record:
         """The record of one row, as bytes of its own."""
         table, buffer = self.table, self.buffer
-        if not 0 <= row < len(table):
-            raise IndexError(f"row {row}; the batch has {len(table)}")
+        payload = self._payload_at(row)
         dispositions, ids, body = table.dispositions[row], table.ids[row], table.body[row]
         dialect, environment = self.dialects[table.dialect[row]], self.environments[table.environment[row]]
-        payload = dispositions - len(environment.encode()) - len(dialect.encode()) - EVENTS_HEADER.size
         return Record(
             self.writer,
             self.epoch,
@@ -70,3 +71,19 @@ class RecordBatch(NamedTuple):
             table.kind[row],
             bool(buffer[payload + HOLES_AT]),
         )
+
+    def span(self, row: int) -> tuple[int, int]:
+        """Where the record of one row begins and ends in the buffer, with its header and what fills it up."""
+        start = self._payload_at(row) - RECORD_HEADER_BYTES
+        length = int.from_bytes(self.buffer[start + LENGTH_AT : start + LENGTH_AT + 4], "little")
+        return start, start + record_span(length)
+
+    def _payload_at(self, row: int) -> int:
+        if not 0 <= row < len(self.table):
+            raise IndexError(f"row {row}; the batch has {len(self.table)}")
+        dialect, environment = (
+            self.dialects[self.table.dialect[row]],
+            self.environments[self.table.environment[row]],
+        )
+        names = len(environment.encode()) + len(dialect.encode())
+        return self.table.dispositions[row] - names - EVENTS_HEADER.size

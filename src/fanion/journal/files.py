@@ -336,7 +336,9 @@ def parse_ring_identity(data: bytes) -> RingIdentity | None:
     if checksum != checksum_around(data[: RING_IDENTITY.size]):
         return None
     if version not in RING_READS:
-        raise JournalError(f"a ring of format version {version}; this server reads {RING_VERSION}")
+        raise JournalError(
+            f"a ring of format {version}, this Fanion reads up to {RING_VERSION}; run the newer Fanion"
+        )
     return RingIdentity(machine, salt, epoch, capacity, writer)
 
 

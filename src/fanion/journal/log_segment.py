@@ -94,7 +94,9 @@ def parse_header(page: bytes) -> SegmentHeader | None:
         if magic != SEGMENT_MAGIC or checksum != checksum_around(part):
             continue
         if version not in READS:
-            raise JournalError(f"a log segment of format version {version}; this server reads {VERSION}")
+            raise JournalError(
+                f"a log segment of format {version}, this Fanion reads up to {VERSION}; run the newer Fanion"
+            )
         found.append(SegmentHeader(*fields))
     return max(found, key=lambda header: (header.life, header.first_sequence), default=None)
 

@@ -104,7 +104,7 @@ def _run_locked(
     finished, sealed, total = _finished(storage, directory, settings, stamps)
     removed = _remove(storage, directory, settings, maker, finished, total, stamps)
     _drop_twins(storage, directory, maker, settings)
-    _free_removed(storage, directory, step)
+    free_removed(storage, directory, step)
     kept = [each for each in finished if each not in removed]
     compressed = before = after = 0
     for each in kept if settings.compress else []:
@@ -117,7 +117,7 @@ def _run_locked(
         compressed += 1
         before += each.seal.index_offset
         after += _size(storage, target)
-        _free_removed(storage, directory, step)
+        free_removed(storage, directory, step)
     return Passed(sealed, len(removed), compressed, before, after)
 
 
@@ -279,7 +279,8 @@ def _drop_twins(storage: Storage, directory: Path, maker: SegmentMaker, settings
             maker.recycle(path, keep=settings.pool_segments)
 
 
-def _free_removed(storage: Storage, directory: Path, step: Callable[[int], None]) -> None:
+def free_removed(storage: Storage, directory: Path, step: Callable[[int], None] = lambda _: None) -> None:
+    """The blocks of files whose names were taken away (`files.remove_segment`)."""
     for name in storage.list_directory(directory):
         if is_removed_name(name):
             shrink(storage, directory / name, step)

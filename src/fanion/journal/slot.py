@@ -51,7 +51,9 @@ def parse_slot(data: bytes) -> SlotState | None:
         if checksum != checksum_around(part):
             continue
         if version != VERSION:
-            raise JournalError(f"a journal slot of format version {version}; this server reads {VERSION}")
+            raise JournalError(
+                f"a journal slot of format {version}, this Fanion reads up to {VERSION}; run the newer Fanion"
+            )
         found.append(SlotState(machine, counter, epoch, next_sequence, ring_bytes, writer, bool(clean)))
     return max(found, key=lambda state: state.counter, default=None)
 

@@ -51,11 +51,12 @@ REFUSE_SPACE, REFUSE_FAILURE, REFUSE_STALL, REFUSE_DIRECTORY = 1, 2, 4, 8
 
 
 class Health(NamedTuple):
-    """What the steward last saw. `fatal`: only a new process helps."""
+    """What the steward last saw. `fatal`: only a new process helps. `opening`: it has just begun."""
 
     ok: bool
     reason: str = ""
     fatal: bool = False
+    opening: bool = False
 
 
 class Owner(Protocol):
@@ -76,7 +77,8 @@ class Steward:
         self._settings = settings
         self._owner = owner
         self.session: Session | None = None
-        self.health = Health(False, OPENING)
+        self.health = Health(False, OPENING, opening=True)
+        self._opening = True
         self._recovered = self._placed = False
         self._loop_thread = 0
         self._carried: list[tuple[int, int, bytes]] = []
@@ -131,7 +133,7 @@ class Steward:
         self._recovered = self._placed = False
         self._durable_seen = -1
         self._report(session)
-        self._tell(Health(False, DRAINING))
+        self._tell(Health(False, DRAINING, opening=self._opening))
         self.session = session
         self._owner.attach(session)
 
@@ -182,7 +184,8 @@ class Steward:
         self._make_ready(session, now)
         if not self._watch(session):
             return
-        self._turning.run(session)
+        with contextlib.suppress(OSError, JournalError):  # who asked hears that this writer didn't answer
+            self._turning.run(session)
         if now >= self._adopt_at:
             self._adopt(session)
             self._adopt_at = now + ADOPT_EVERY_NS
@@ -245,9 +248,10 @@ class Steward:
             self._retry_ns = RETRY_FIRST_NS
         if refuse & REFUSE_STALL:
             self._owner.fail_waiting("; ".join(reasons))
-        if not reasons and not self._recovered:
+        draining = not reasons and not self._recovered
+        if draining:
             reasons.append(DRAINING)
-        self._tell(Health(not reasons, "; ".join(reasons)))
+        self._tell(Health(not reasons, "; ".join(reasons), opening=draining and self._opening))
 
     def _judge(self, session: Session, now: int) -> tuple[int, list[str]]:
         """Reasons to take nothing, as bits and as words."""
@@ -309,6 +313,7 @@ class Steward:
     def _replace_session(self, session: Session) -> None:
         """The directory is gone. What the ring still holds is carried over to the next one."""
         reason = f"the journal's directory {self._directory} is gone; waiting for {self._directory.parent}"
+        self._opening = False
         self._tell(Health(False, reason))
         session.ring.set_refuse(REFUSE_DIRECTORY)
         self.detached.clear()

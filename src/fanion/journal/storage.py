@@ -11,8 +11,11 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from fanion.clock.keeper import boot_id
 
@@ -20,6 +23,31 @@ Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Call: TypeAlias = Callable[Concatenate["Storage", int, P], R]
+
+
+def _naming(call: Call[P, R]) -> Call[P, R]:
+    """A call by an open file whose errors have its name. Reading, which is done most, does the same itself."""
+
+    @wraps(call)
+    def named(storage: Storage, fd: int, /, *given: P.args, **further: P.kwargs) -> R:
+        try:
+            return call(storage, fd, *given, **further)
+        except OSError as error:
+            name_file(error, fd)
+            raise
+
+    return named
+
+
+def name_file(error: OSError, fd: int) -> None:
+    """Gives an error the open file's name, which the system leaves out."""
+    with suppress(OSError):
+        error.filename = str(Path(f"/proc/self/fd/{fd}").readlink())
 
 
 class Storage:
@@ -40,29 +68,39 @@ class Storage:
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         """Up to `size` bytes; fewer only at the end of the file."""
         parts = []
-        while size > 0:
-            part = os.pread(fd, min(size, 1 << 26), offset)
-            if not part:
-                break
-            parts.append(part)
-            size -= len(part)
-            offset += len(part)
+        try:
+            while size > 0:
+                part = os.pread(fd, min(size, 1 << 26), offset)
+                if not part:
+                    break
+                parts.append(part)
+                size -= len(part)
+                offset += len(part)
+        except OSError as error:
+            name_file(error, fd)
+            raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def pread_into(self, fd: int, target: memoryview, offset: int) -> int:
         """How many bytes were read; fewer than there is room for only at the end of the file."""
         done = 0
-        while done < len(target):
-            part = os.preadv(fd, [target[done : done + (1 << 26)]], offset + done)
-            if part == 0:
-                break
-            done += part
+        try:
+            while done < len(target):
+                part = os.preadv(fd, [target[done : done + (1 << 26)]], offset + done)
+                if part == 0:
+                    break
+                done += part
+        except OSError as error:
+            name_file(error, fd)
+            raise
         return done
 
+    @_naming
     def pwrite(self, fd: int, data: Buffer, offset: int) -> int:
         """May write less than all, as the system may."""
         return os.pwrite(fd, data, offset)
 
+    @_naming
     def fdatasync(self, fd: int) -> None:
         os.fdatasync(fd)
 
@@ -118,9 +156,11 @@ class Storage:
         except FileNotFoundError:
             return False
 
+    @_naming
     def allocate(self, fd: int, size: int) -> None:
         os.posix_fallocate(fd, 0, size)
 
+    @_naming
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
 

@@ -23,7 +23,7 @@ from fanion._core.ring import histogram_bounds
 from fanion.errors import JournalError, JournalFullError, JournalOpeningError
 from fanion.journal.session import Session
 from fanion.journal.settings import JournalSettings
-from fanion.journal.steward import DRAINING, OPENING, Steward
+from fanion.journal.steward import Steward
 from fanion.journal.storage import Storage
 
 CLOSE_TIMEOUT_MS = 3_500
@@ -32,11 +32,13 @@ JOURNAL_DIRECTORY = "journal"
 
 
 class JournalState(msgspec.Struct, frozen=True):
-    """Whether events are taken, for readyz. `fatal`: this process won't recover and should be replaced."""
+    """Whether events are taken, for readyz. `fatal`: this process won't recover and should be replaced. `opening`:
+    it has just begun, and nothing is wrong."""
 
     ok: bool
     reason: str = ""
     fatal: bool = False
+    opening: bool = False
 
 
 class JournalWriter:
@@ -92,13 +94,13 @@ class JournalWriter:
         """
         ring = self._ring
         if ring is None:
-            raise _refusal(self._steward.health.reason)
+            raise self._refusal(self._steward.health.reason)
         sequence: int = ring.append(dialect, environment, received_ns, body, whole, dispositions, ids)
         if sequence > 0:
             return sequence
         if sequence < 0:
             raise JournalFullError(f"a record of {len(body)} bytes; the ring takes {ring.record_bytes_max}")
-        raise _refusal(self.state().reason or f"the ring holds {ring.used_bytes} bytes, its limit")
+        raise self._refusal(self.state().reason or f"the ring holds {ring.used_bytes} bytes, its limit")
 
     def durable(self, sequence: int) -> asyncio.Future[None]:
         """Resolves when the record is as safe as the ack mode promises: on disk (durable), or at once (buffered).
@@ -133,7 +135,7 @@ class JournalWriter:
         ring = self._ring
         if health.ok and ring is not None and ring.used_bytes >= ring.shed_bytes:
             return JournalState(False, f"the ring is full: {ring.used_bytes} of {ring.capacity} bytes")
-        return JournalState(health.ok, health.reason, health.fatal)
+        return JournalState(health.ok, health.reason, health.fatal, health.opening)
 
     def metrics(self) -> dict[str, Any]:
         """Plain numbers of this worker; the two histograms count by `bounds_us` (upper bounds)."""
@@ -252,6 +254,9 @@ class JournalWriter:
             os.read(session.native.durable_fd, 8)
         self._resolve(self._ring.durable)
 
+    def _refusal(self, reason: str) -> JournalFullError:
+        return (JournalOpeningError if self._steward.health.opening else JournalFullError)(reason)
+
     def _resolve(self, durable: int) -> None:
         waiting = self._waiting
         while waiting and waiting[0][0] <= durable:
@@ -267,7 +272,3 @@ class JournalWriter:
         for _, future in waiting:
             if not future.done():
                 future.set_exception(JournalError(reason))
-
-
-def _refusal(reason: str) -> JournalFullError:
-    return (JournalOpeningError if DRAINING in reason or reason == OPENING else JournalFullError)(reason)

@@ -1,10 +1,11 @@
 """Every form in which events and rows may name a unit that is to be forgotten.
 
-Of an id: itself, as "type:id", its SHA-256 and that one keyed (hexadecimal, base64, raw), percent-encoded, base64;
-an e-mail address in any case, and its digest as written and in lower case. Two questions are asked of them.
-`is_unit`: whether a text in a unit's place is this unit; then all that says so leaves. `redact`: whether another's
-text names it; then only the name leaves. A text names a unit where one of its forms stands as a word of its own in
-it, or where base64 hides one; ids shorter than `NAMED_LENGTH_MIN` are no names: they would be found in everything.
+Of an id: itself, as "type:id", its SHA-256 and that one keyed (hexadecimal in any case, base64, raw),
+percent-encoded, base64; an e-mail address in any case, and its digest as written and in lower case. Other ids are
+compared character by character. Two questions are asked of them. `is_unit`: whether a text in a unit's place is
+this unit; then all that says so leaves. `redact`: whether another's text names it; then only the name leaves. A
+text names a unit where one of its forms stands as a word of its own in it, or where base64 hides one; ids shorter
+than `NAMED_LENGTH_MIN` are no names: they would be found in everything.
 """
 
 from __future__ import annotations
@@ -40,9 +41,12 @@ class Forms:
         self.ids = frozenset(_spellings(self.units))
         plain = [hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in self.ids]
         plain += [bytes.fromhex(text) for text in self.ids if DIGEST.fullmatch(text)]
-        keyed = [hmac.digest(key, digest, "sha256") for key in keys for digest in plain]
+        # Rows that were keyed before 2026-11-29 took a digest in capitals for an id.
+        capitals = [hashlib.sha256(digest.hex().upper().encode()).digest() for digest in plain]
+        keyed = [hmac.digest(key, digest, "sha256") for key in keys for digest in (*plain, *capitals)]
         self.digests = frozenset(plain + keyed)
         self._folded = frozenset(text.lower() for text in self.ids if "@" in text)
+        self._digits = frozenset(digest.hex() for digest in self.digests)
         self.texts = self.ids | frozenset(text for digest in self.digests for text in _digest_texts(digest))
         named = {text for text in self.texts if len(text) >= NAMED_LENGTH_MIN}
         named |= {text for one in self.ids if len(one) >= NAMED_LENGTH_MIN for text in _encodings(one)}
@@ -88,7 +92,8 @@ class Forms:
         return self._is_text(said) or any(self._is_text(said[at + 1 :]) for at in _colons(said))
 
     def _is_text(self, text: str) -> bool:
-        return text in self.texts or text.lower() in self._folded or text.lower() in self.texts
+        folded = text.lower()
+        return text in self.texts or folded in self._folded or folded in self._digits
 
     def redact(self, text: str) -> str:
         """The text without the unit's names; itself where it has none."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import enum
-
 import msgspec
 
+from fanion.model.word import Word
 
-class PieceKind(enum.IntEnum):
+
+class PieceKind(Word):
     LITERAL = 0
     TEXT = 1
     BYTE_LENGTH = 2

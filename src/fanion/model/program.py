@@ -15,8 +15,6 @@ Invariants, checked by the bundle compiler and again when a bundle is mapped:
 
 from __future__ import annotations
 
-import enum
-
 import msgspec
 
 from fanion.model.choice import KeyedWeights, Scores
@@ -24,6 +22,7 @@ from fanion.model.expression import Steps
 from fanion.model.layers import Layer, Row
 from fanion.model.parts import Fragment, Piece
 from fanion.model.shape import ContextShape
+from fanion.model.word import Word
 
 DECISION_DEPTH_MAX = 32
 """How deep decisions may ask each other; the kernel's stack has this many frames."""
@@ -32,7 +31,7 @@ TEXT_BYTES_MAX = 65_536
 """A value's text longer than this is treated as a value of kind OTHER: present, matching nothing."""
 
 
-class Kind(enum.IntEnum):
+class Kind(Word):
     """What a slot holds once bound. OTHER is an object, an array of anything but text, or too long a text."""
 
     MISSING = 0
@@ -46,7 +45,7 @@ class Kind(enum.IntEnum):
     OTHER = 8
 
 
-class Profile(enum.IntEnum):
+class Profile(Word):
     """How JSON values become slot values, and how numbers become text.
 
     PLAIN: integers in int64 are INT64, others DOUBLE; text of numbers as ECMAScript writes them.
@@ -60,7 +59,7 @@ class Profile(enum.IntEnum):
     VERSIONED = 2
 
 
-class Source(enum.IntEnum):
+class Source(Word):
     """Where a slot's value comes from in an evaluation context.
 
     ATTRIBUTE: `attributes[name]`. MEMBER: `members[name]`. MEMBER_OR_ATTRIBUTE: the member when present, else
@@ -90,7 +89,7 @@ class Slot(msgspec.Struct, frozen=True, gc=False):
     steps: Steps = ()
 
 
-class Op(enum.IntEnum):
+class Op(Word):
     """Leaf tests. Every leaf has four exits: true, false, missing, mismatch.
 
     A MISSING slot always takes the missing exit. NULL takes mismatch, except in EQ_NULL. A kind that the
@@ -132,7 +131,7 @@ EXTERNAL_OPS = frozenset({Op.TEXT_REGEX, Op.STRING_REGEX, Op.LIST_MEMBER})
 """Answered outside the kernel, under the GIL, once per request and (op, operand, slot)."""
 
 
-class Relation(enum.IntEnum):
+class Relation(Word):
     """For the ORDER operators: slot RELATION operand."""
 
     LT = 0
@@ -192,7 +191,7 @@ class Test(msgspec.Struct, frozen=True, gc=False, tag="test"):
     fold: bool = False
 
 
-class HashKind(enum.IntEnum):
+class HashKind(Word):
     """SHA256 and MURMUR3_128: see `Reduction` for how many of their bits count. All seeds are 0."""
 
     XXH64 = 0
@@ -201,7 +200,7 @@ class HashKind(enum.IntEnum):
     MURMUR3_32 = 3
 
 
-class Reduction(enum.IntEnum):
+class Reduction(Word):
     """From hash to bucket. h is 64 bits wide (SHA256: the first 8 bytes, big-endian), 128 for MURMUR3_128
     ((h2 << 64) | h1), 32 for MURMUR3_32.
 
@@ -252,7 +251,7 @@ class Weights(msgspec.Struct, frozen=True, gc=False, tag="weights"):
     targets: tuple[int, ...]
 
 
-class Resolution(enum.IntEnum):
+class Resolution(Word):
     """What an answer is. Each dialect has one table from these to its own words."""
 
     MATCHED = 0
@@ -265,7 +264,7 @@ class Resolution(enum.IntEnum):
     NO_VALUE = 7
 
 
-class Cause(enum.IntEnum):
+class Cause(Word):
     """Why a run ended where it did, more finely than its resolution. Each dialect that tells these apart has one
     table from them to its own words."""
 

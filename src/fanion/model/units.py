@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 KEY_BYTES: Final = 32
-_DIGITS: Final = re.compile("[0-9a-f]{64}")
+_DIGITS: Final = re.compile("[0-9a-fA-F]{64}")
 
 KeyOf = Callable[[str], bytes | None]
 """environment -> the key of its units' digests; None where they aren't keyed."""
@@ -45,8 +45,8 @@ def keyed_digest(key: bytes, digest: bytes) -> bytes:
 
 
 def keyed_unit(key: bytes, unit: str, *, hashed: bool) -> str:
-    """What stands in a row for a unit that an event names, by its id or by the digest's 64 digits (`hashed`).
-    A digest that isn't written so is taken for an id: it met nobody's before either."""
+    """What stands in a row for a unit that an event names, by its id or by the digest's 64 digits, in any
+    case (`hashed`). What isn't written so is taken for an id: it met nobody's before either."""
     if hashed and _DIGITS.fullmatch(unit):
         return keyed_digest(key, bytes.fromhex(unit)).hex()
     return keyed_digest(key, hashlib.sha256(unit.encode()).digest()).hex()

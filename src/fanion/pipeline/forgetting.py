@@ -53,7 +53,7 @@ def count_in_rows(storage: Storage, directory: Path, forms: Forms, holes: Collec
     if manifest.files:
         sieve = _Sieve(forms, holes)
         for file in manifest.files:
-            _, left, redacted = sieve.count(rows / file.name)
+            _, _, left, redacted = sieve.count(rows / file.name)
             found.files += 1
             found.rewritten += bool(left or redacted)
             found.rows += left
@@ -75,7 +75,7 @@ def forget_in_rows(storage: Storage, directory: Path, forms: Forms, holes: Colle
         sieve, writer = _Sieve(forms, holes), Writer(storage, rows)
     for file in manifest.files:
         found.files += 1
-        schema, left, redacted = sieve.count(rows / file.name)
+        schema, gone, left, redacted = sieve.count(rows / file.name)
         if not left and not redacted:
             files.append(file)
             continue
@@ -86,12 +86,12 @@ def forget_in_rows(storage: Storage, directory: Path, forms: Forms, holes: Colle
         if left < file.rows:
             name = f"{manifest.step + 1:010}-{len(replaced)}.parquet"
             kept = msgspec.structs.replace(file, name=name)
-            files.append(writer.write_batches(kept, sieve.kept(rows / file.name), schema))
-    gone = [*replaced, *(leaving.name for leaving in manifest.leaving)]
-    if gone:
+            files.append(writer.write_batches(kept, sieve.kept(rows / file.name, gone), schema))
+    names = [*replaced, *(leaving.name for leaving in manifest.leaving)]
+    if names:
         step = msgspec.structs.replace(manifest, step=manifest.step + 1, files=files, leaving=[])
         commit_manifest(storage, rows, step)
-        for name in gone:
+        for name in names:
             with contextlib.suppress(FileNotFoundError):
                 storage.unlink(rows / name)
         storage.sync_directory(rows)
@@ -116,8 +116,8 @@ def holding_rows(storage: Storage, directory: Path, wait_s: float) -> Iterator[N
                 storage.sleep(POLL_S)
         yield
     finally:
+        storage.close(lock)  # first: who sees that nobody wants the rows any more finds them free
         storage.close(turn)
-        storage.close(lock)
 
 
 def _remove_spilled(rows: Path) -> list[str]:
@@ -153,8 +153,8 @@ class _Sieve:
         self._arrow = arrow()
         self._sequences = self._arrow.array(sorted({hole[2] for hole in holes}), self._arrow.uint64())
 
-    def count(self, path: Path) -> tuple[Any, int, int]:
-        """(schema, rows that leave, rows of others that lose a name)."""
+    def count(self, path: Path) -> tuple[Any, set[Hole], int, int]:
+        """(schema, events that leave, rows that leave, rows of others that lose a name)."""
         left = redacted = 0
         with self._arrow.parquet.ParquetFile(path) as source:
             schema = source.schema_arrow
@@ -163,10 +163,9 @@ class _Sieve:
                 kept = self._without(batch, gone)
                 left += batch.num_rows - kept.num_rows
                 redacted += self._redacted(kept)[1]
-        return schema, left, redacted
+        return schema, gone, left, redacted
 
-    def kept(self, path: Path) -> Iterator[Any]:
-        gone = self._gone(path)
+    def kept(self, path: Path, gone: set[Hole]) -> Iterator[Any]:
         with self._arrow.parquet.ParquetFile(path) as source:
             for batch in source.iter_batches(ROW_GROUP_ROWS, use_threads=False):
                 kept = self._redacted(self._without(batch, gone))[0]

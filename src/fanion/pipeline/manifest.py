@@ -35,14 +35,34 @@ class Leaving(msgspec.Struct, frozen=True):
     since_s: float
 
 
+class StreamPlace(msgspec.Struct, frozen=True):
+    """Of rows that are made of a stream's messages (`fanion.shipping.downstream`). `made`: when the stream was,
+    which tells it from another of its `name`. `position`: messages up to there were looked at. `mark`, `digest`:
+    the last one that was read, and the XXH64 of it. `unread`: those before `position` that could not be read and
+    are not known to be gone. `taken`: machine -> writer -> the sequences of which there are rows, as begins and
+    ends in turn. `parts`: of records that haven't come whole, where they are."""
+
+    name: str
+    made: str = ""
+    position: int = 0
+    mark: int = 0
+    digest: int = 0
+    unread: list[int] = []
+    taken: dict[str, dict[int, list[int]]] = {}
+    parts: list[tuple[str, int, int, int, dict[int, int]]] = []
+    """Machine, writer, sequence, number of parts, part -> position."""
+
+
 class Manifest(msgspec.Struct):
-    """`step`: how many were committed; names of files begin with it. `place`: how far the journal was read.
+    """`step`: how many were committed; names of files begin with it. `place`: how far the journal was read;
+    `stream`: how far the stream was, where the rows are made of one.
     `unreadable`: records that could not be read, over all steps. `fresh_us`: every event that was durable before
     this time of the wall clock is a row; 0: not known yet."""
 
     version: int = VERSION
     step: int = 0
     place: Checkpoint = msgspec.field(default_factory=Checkpoint)
+    stream: StreamPlace | None = None
     files: list[File] = []
     leaving: list[Leaving] = []
     unreadable: int = 0
@@ -62,10 +82,13 @@ def load_manifest(storage: Storage, directory: Path) -> Manifest:
         return Manifest()
     except msgspec.DecodeError as error:
         raise RowsError(
-            f"{path}: not a manifest: {error}; remove {directory} to make all rows anew from the journal"
+            f"{path}: not a manifest: {error}; remove {directory} to make all rows anew from what they were made of"
         ) from None
     if manifest.version != VERSION:
-        raise RowsError(f"{path}: format version {manifest.version}; this Fanion reads {VERSION}")
+        raise RowsError(
+            f"{path}: format version {manifest.version}, this Fanion reads {VERSION}; run the newer Fanion, or "
+            f"remove {directory} to make all rows anew from what they were made of"
+        )
     return manifest
 
 

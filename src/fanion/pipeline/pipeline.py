@@ -6,6 +6,7 @@ One at a time for a data directory. A kill at any moment leaves what the last ma
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import shutil
 import time
@@ -18,8 +19,7 @@ import msgspec
 
 from fanion.errors import RowsError
 from fanion.journal.columns import Expander
-from fanion.journal.gaps import Gaps, load_gaps
-from fanion.journal.lag import lag_of
+from fanion.journal.gaps import Gaps
 from fanion.journal.reader import JournalReader
 from fanion.journal.retention import let_go_below
 from fanion.journal.settings import JournalSettings
@@ -30,6 +30,7 @@ from fanion.pipeline.manifest import NAME, File, Leaving, Manifest, commit_manif
 from fanion.pipeline.pace import Pace
 from fanion.pipeline.parquet import Writer
 from fanion.pipeline.published import Published
+from fanion.pipeline.source import JournalSource, Source
 from fanion.telemetry.pipeline import PipelineState
 
 DIRECTORY: Final = "rows"
@@ -41,7 +42,6 @@ SPILLED: Final = "query-"
 """What the name of a directory begins with to which a query spills."""
 SPILLED_S: Final = 86_400.0
 """No query takes so long: what has stood longer was left by one that was killed."""
-READER: Final = "rows"
 STEP_ROWS: Final = 200_000
 """Rows of a step, but for those of one more batch: what a step holds in memory."""
 STEP_TEXT_BYTES: Final = 64 << 20
@@ -59,7 +59,8 @@ MERGED_MAX: Final = 64
 class Pipeline:
     """Of the data directory `directory`. `keep_days`: rows that were received before leave, by the
     directory's last good time, as segments of the journal do, where their environment says nothing else; 0: never.
-    `step_rows`: 0: `STEP_ROWS`. Raises RowsError, and JournalError where there is no journal."""
+    `step_rows`: 0: `STEP_ROWS`. `opens`: what is read, at a manifest's place; without it, the directory's journal.
+    Raises RowsError, and JournalError where there is no journal."""
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class Pipeline:
         storage: Storage | None = None,
         step_rows: int = 0,
         now: Callable[[], float] = time.time,
+        opens: Callable[[Manifest], Source] | None = None,
     ) -> None:
         self._storage = storage or Storage()
         self._data = directory
@@ -86,34 +88,39 @@ class Pipeline:
         self._pending, self._told_reader_s = False, -math.inf
         self._rows = self._steps = self._unreadable = self._records = 0
         self._told: set[str] = set()
-        JournalReader(directory, storage=self._storage)  # without a journal nothing is made
+        if opens is None:
+            JournalReader(directory, storage=self._storage)  # without a journal nothing is made
+        self._opens = opens or functools.partial(JournalSource, self._storage, directory)
+        self._source: Source | None = None
         self._storage.make_directory(self._directory)
         self._published = Published(directory, map_bytes, canonical)
         self._canonical = canonical
+        self._turn = self._lock = -1
         self._begin()
 
-    def _begin(self) -> None:
-        """Where the manifest says, alone. Whoever wants the rows for a while goes first."""
+    def _begin(self, ended: Callable[[], bool] = lambda: False) -> bool:
+        """Where the manifest says, alone. Whoever wants the rows for a while goes first. False: it was `ended`
+        before its turn came."""
         self._turn = self._storage.open(self._directory / TURN, create=True)
-        self._lock = self._storage.open(self._directory / LOCK, create=True)
         try:
+            self._lock = self._storage.open(self._directory / LOCK, create=True)
             while self._wanted():
+                if ended():
+                    return False
                 self._pace.turn()
                 self._storage.sleep(ASIDE_S)
             if not self._storage.lock(self._lock):
                 raise RowsError(f"{self._directory}: another pipeline has it; only one runs at a time")
             self.manifest = load_manifest(self._storage, self._directory)
             remove_unnamed(self._storage, self._directory, self.manifest, self._now)
-            # At the manifest's place, which may be before or behind what the reader committed.
-            self._reader = JournalReader(
-                self._data, storage=self._storage, name=READER, checkpoint=self.manifest.place, yields=True
-            )
+            self._source = self._opens(self.manifest)
         except BaseException:
             self.close()
             raise
         self._waited_s = 0.0
         self._fresh_us = self._begun_us = self.manifest.fresh_us
         self._expander = Expander(self._canonical, self._published.flag_of, self._published.key_of)
+        return True
 
     def _wanted(self) -> bool:
         """Whether somebody wants the rows for a while."""
@@ -123,8 +130,12 @@ class Pipeline:
         try:
             self._tell_reader(at_once=True)
         finally:
-            self._storage.close(self._lock)
-            self._storage.close(self._turn)
+            if self._source is not None:
+                self._source.close()
+            for fd in (self._lock, self._turn):
+                if fd >= 0:
+                    self._storage.close(fd)
+            self._lock = self._turn = -1
 
     def __enter__(self) -> Pipeline:
         return self
@@ -132,9 +143,15 @@ class Pipeline:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def source(self) -> Source:
+        """Closed while another has its turn."""
+        assert self._source is not None
+        return self._source
+
     def take_problems(self) -> list[str]:
         """What could not be read since this was last asked, some of it."""
-        found = [*self._expander.problems, *(f"{d.path}: {d.what}" for d in self._reader.defects)]
+        found = [*self._expander.problems, *self.source.problems()]
         fresh = [problem for problem in found if problem not in self._told]
         self._told.update(fresh)
         return fresh
@@ -142,7 +159,7 @@ class Pipeline:
     def state(self) -> PipelineState:
         """Between two runs, or in one that is at its end of a step."""
         storage, journal = self._storage, self._data / "journal"
-        lag = lag_of(self._reader, storage)
+        lag = self.source.lag()
         room = max(0, storage.free_bytes(journal) - let_go_below(self._settings))
         since_s = (self._fresh_us or self._begun_us) / 1e6
         return PipelineState(
@@ -161,19 +178,20 @@ class Pipeline:
 
     def gaps(self) -> Gaps:
         """What left the journal before it was read."""
-        return load_gaps(self._storage, self._data / "journal", READER)
+        return self.source.gaps()
 
     def run_once(self, ended: Callable[[], bool] = lambda: False) -> int:
         """All that can be read now, in as many steps as it takes; then merges and lets go. How many rows. `ended`:
         whether to stop with what was read so far."""
         if self._wanted():
             self.close()
-            self._begin()
+            if not self._begin(ended):
+                return 0
         before = self.manifest.step
         began_us = int(self._now() * 1e6)
         self._published.refresh()
         rows = 0
-        for batch in self._reader.read_batches():
+        for batch in self.source.read_batches():
             self._pace.turn()
             # Here all batches before this one are counted as handed out, and this one is not.
             if self._expander.rows >= self._step_rows or self._expander.text_bytes >= STEP_TEXT_BYTES:
@@ -186,13 +204,15 @@ class Pipeline:
         else:
             since_us = self._fresh_us or self._begun_us
             self._waited_s = max(0.0, self._now() - since_us / 1e6) if since_us else 0.0
-            self._fresh_us = began_us  # the reader begins with what is durable when it is asked
+            if self.source.whole:  # it begins with what is durable when it is asked
+                self._fresh_us = began_us
         rows += self._commit_rows()
-        if self.manifest.step == before and self._reader.checkpoint != self.manifest.place:
+        if self.manifest.step == before and self.source.placed(self.manifest) is not self.manifest:
             self._commit(self.manifest.files, [])
         self._merge()
         self._let_go()
         self._tell_reader()
+        self.source.check()
         return rows
 
     def _commit_rows(self) -> int:
@@ -207,9 +227,9 @@ class Pipeline:
     def _commit(self, files: list[File], left: list[str]) -> None:
         """A step: these files count, and the place is where the reader stands."""
         now = self._now()
-        manifest = Manifest(
+        manifest = msgspec.structs.replace(
+            self.source.placed(self.manifest),
             step=self.manifest.step + 1,
-            place=self._reader.checkpoint,
             files=files,
             leaving=[*self.manifest.leaving, *(Leaving(name, now) for name in left)],
             unreadable=self.manifest.unreadable + self._expander.unreadable,
@@ -227,7 +247,7 @@ class Pipeline:
         """That retention may take what the manifest covers."""
         now = self._now()
         if self._pending and (at_once or not 0 <= now - self._told_reader_s < TELL_READER_S):
-            self._reader.commit()
+            self.source.tell()
             self._told_reader_s, self._pending = now, False
 
     def _merge(self) -> None:

@@ -69,9 +69,11 @@ class Published:
         if known is None:
             with self._reading(environment) as (pinned, documents):
                 terms, key = read_row_terms(documents), None
-                if terms.keyed and pinned is not None:
+                # What came before an environment was removed has its units keyed as it had.
+                removed = pinned is not None and environment not in pinned.manifest.environments
+                if pinned is not None and (terms.keyed or removed):
                     key = decode_unit_keys(pinned.meta(ROW)).keys.get(environment)
-                    if key is None:
+                    if key is None and not removed:
                         raise RowsError(f"the store has no key for the units of {environment}; publish again")
                 known = self._terms[environment] = terms, key
         return known
@@ -93,9 +95,5 @@ class Published:
         except StoreMissingError:
             yield None
             return
-        with store:
-            pinned = store.pin()
-            try:
-                yield pinned
-            finally:
-                pinned.release()
+        with store, store.pin() as pinned:
+            yield pinned

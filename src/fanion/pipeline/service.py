@@ -34,6 +34,8 @@ LOOK_S: Final = 1.0
 AGAIN_S: Final = (0.25, 15.0)
 """After a run that failed, doubled up to the second while it fails."""
 ALARM_RATIO: Final = 0.5
+LATE_S: Final = 30.0
+"""Rows that are so old are named; some seconds are usual (`PAUSE_S`)."""
 GAP_TOLD_S: Final = 7 * 86_400.0
 """How long a gap is named in the words; the metric and the file keep it."""
 
@@ -152,6 +154,10 @@ class Service:
             )
             if not self._alarmed:
                 log.error("the pipeline is far behind", extra={"reason": notes[0]})
+        elif state.lag_s >= LATE_S and state.lag_records:
+            notes.append(
+                f"rows are {state.lag_s:.0f} s behind: {state.lag_records:,} requests are to be read"
+            )
         self._alarmed = alarmed
         gaps = pipeline.gaps()
         if gaps.last and time.time() - gaps.last[-1].left_unix_s < GAP_TOLD_S:

@@ -7,11 +7,13 @@ takes.
 
 from __future__ import annotations
 
-import gzip
+import enum
 import random
+import zlib
 from collections.abc import Iterable, Iterator
+from gzip import GzipFile
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 
@@ -20,6 +22,7 @@ from fanion.model.expression import StepOp
 from fanion.model.parts import PieceKind
 from fanion.model.program import Comparator, Hash, Op, Slot, Source, Test, Version
 from fanion.model.shape import ContextShape
+from fanion.plain_files import open_plain
 from fanion.preview.contents import Contents
 
 TARGETING_KEY: Final = "targetingKey"
@@ -27,9 +30,17 @@ SUBJECTS: Final = (TARGETING_KEY, "userId")
 VALUES_MAX: Final = 50
 """Of one attribute."""
 LINE_BYTES_MAX: Final = 1 << 20
-MISSING: Final = object()
-DRAWN: Final = object()
-"""In the place of a value: an id of its own for each unit."""
+
+
+class Instead(enum.Enum):
+    """In the place of a value: none, or an id of its own for each unit. The same in every process."""
+
+    MISSING = 0
+    DRAWN = 1
+
+
+MISSING: Final = Instead.MISSING
+DRAWN: Final = Instead.DRAWN
 
 Path_ = tuple[str, ...]
 
@@ -75,16 +86,17 @@ class MadeUp:
 
 def read_contexts(path: Path) -> Iterator[dict[str, Any]]:
     """A file of flat contexts, a JSON object a line (gzip too). Raises ConfigError, which names the line."""
-    opened: Any = gzip.open if path.suffix == ".gz" else Path.open
     try:
-        with opened(path, "rb") as file:
+        with open_plain(path) as plain:
+            file: IO[bytes] = GzipFile(fileobj=plain) if path.suffix == ".gz" else plain  # type: ignore[assignment]
             number = 0
             while line := file.readline(LINE_BYTES_MAX + 1):
                 number += 1
                 if line.strip():
                     yield _context(line, f"{path}: line {number}")
-    except (OSError, EOFError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: can't be read: {reason}") from None
 
 
 def _context(line: bytes, where: str) -> dict[str, Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -13,6 +16,7 @@ from fanion._core.evaluate import Bundle
 from fanion.engine.evaluator import open_environment
 from fanion.engine.externals import Membership
 from fanion.engine.sources import SourceDirectory, sources_in
+from fanion.errors import FanionError
 from fanion.preview.changes import Change, label
 from fanion.preview.contexts import TARGETING_KEY, MadeUp, subject_of
 
@@ -56,9 +60,6 @@ class Comparison(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
     membership: Callable[[], Membership | None]
     attributes: tuple[str, ...] = ()
-
-    def open(self) -> Asking:
-        return Asking(self)
 
 
 class Side:
@@ -159,24 +160,32 @@ def _moved(asked: Asked, units: int) -> Moved:
     return found
 
 
+_comparison: Comparison | None = None
 _asking: Asking | None = None
 """Of a process of the pool."""
 
 
 def _begin(comparison: Comparison) -> None:
+    global _comparison
+    _comparison = comparison
+
+
+def _asked_here() -> Asking:
+    """Opened by the first task, whose fault it is then, and not in `_begin`, whose faults nobody hears of."""
     global _asking
-    _asking = comparison.open()
+    if _asking is None:
+        assert _comparison is not None
+        _asking = Asking(_comparison)
+    return _asking
 
 
 def _made_up(task: tuple[MadeUp, int, int]) -> list[Moved]:
     made, first, count = task
-    assert _asking is not None
-    return _asking.count(made.contexts(first, count))
+    return _asked_here().count(made.contexts(first, count))
 
 
 def _given(contexts: list[dict[str, Any]]) -> list[Moved]:
-    assert _asking is not None
-    return _asking.count(contexts)
+    return _asked_here().count(contexts)
 
 
 def count_moves(
@@ -186,38 +195,61 @@ def count_moves(
     processes: int,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Moved]:
-    """A `Moved` for each change, of at most so many units."""
+    """A `Moved` for each change, of at most so many units. With one of `processes` this one asks. Raises what
+    asking does, and FanionError where a process ended."""
     total = [Moved() for _ in comparison.changes]
     if not comparison.changes:
         return total
-    pool = multiprocessing.get_context("fork").Pool(processes, _begin, (comparison,))
-    room = threading.Semaphore(2 * processes)
-    with pool:
-        if isinstance(who, MadeUp):
-            tasks = [(who, first, min(CHUNK, units - first)) for first in range(0, units, CHUNK)]
-            answers: Iterator[list[Moved]] = pool.imap(_made_up, tasks)
-        else:
-            answers = pool.imap(_given, _chunks(who, units, room))
-        for answer in answers:
-            room.release()
-            for one, more in zip(total, answer, strict=True):
-                one.add(more)
-            progress(answer[0].units)
+    if processes == 1:
+        _count_here(comparison, who, units, total, progress)
+        return total
+    waiting: deque[Future[list[Moved]]] = deque()
+
+    def take() -> None:
+        answer = waiting.popleft().result()
+        for one, more in zip(total, answer, strict=True):
+            one.add(more)
+        progress(answer[0].units)
+
+    forked = multiprocessing.get_context("fork")
+    try:
+        with ProcessPoolExecutor(processes, forked, _begin, (comparison,)) as pool:
+            for ask, task in _tasks(who, units):
+                waiting.append(pool.submit(ask, task))
+                if len(waiting) > 2 * processes:
+                    take()
+            while waiting:
+                take()
+    except BrokenProcessPool:
+        raise FanionError("a process that asked for units was ended; is there enough memory?") from None
     return total
 
 
-def _chunks(
-    contexts: Iterable[dict[str, Any]], most: int, room: threading.Semaphore
-) -> Iterator[list[dict[str, Any]]]:
-    """Not read further ahead than there is `room`."""
-    chunk: list[dict[str, Any]] = []
-    for number, context in enumerate(contexts):
-        if number >= most:
-            break
-        chunk.append(context)
-        if len(chunk) == CHUNK:
-            room.acquire()
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+def _count_here(
+    comparison: Comparison,
+    who: MadeUp | Iterable[dict[str, Any]],
+    units: int,
+    total: list[Moved],
+    progress: Callable[[int], None],
+) -> None:
+    asking = Asking(comparison)
+    for _, task in _tasks(who, units):
+        contexts = task[0].contexts(*task[1:]) if isinstance(task, tuple) else task
+        answer = asking.count(contexts)
+        for one, more in zip(total, answer, strict=True):
+            one.add(more)
+        progress(answer[0].units)
+
+
+def _tasks(
+    who: MadeUp | Iterable[dict[str, Any]], units: int
+) -> Iterator[tuple[Callable[[Any], list[Moved]], Any]]:
+    if isinstance(who, MadeUp):
+        for first in range(0, units, CHUNK):
+            yield _made_up, (who, first, min(CHUNK, units - first))
+        return
+    contexts = iter(who)
+    left = units
+    while left > 0 and (chunk := list(islice(contexts, min(CHUNK, left)))):
+        left -= len(chunk)
+        yield _given, chunk

@@ -12,6 +12,7 @@ from fanion.errors import ConfigError
 from fanion.model.experiment import Plan
 from fanion.preview.changes import Change
 from fanion.preview.moves import Moved
+from fanion.preview.shares import Share
 
 MOVES_MAX: Final = 20
 """Of one flag, the most frequent ones."""
@@ -25,7 +26,8 @@ class Move(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}
 
 class FlagReport(msgspec.Struct, frozen=True):
     """`units`: who was asked for; `moved`: who would get another answer. `redrawn`: lots are drawn from something
-    else, so that everyone is drawn anew. `experiments`: running ones whose units it would move."""
+    else, so that everyone is drawn anew. `experiments`: running ones whose units it would move.
+    `shares`: those of its draws that don't come out as they are written."""
 
     source: str
     key: str
@@ -37,6 +39,7 @@ class FlagReport(msgspec.Struct, frozen=True):
     redrawn: bool = False
     experiments: list[str] = []
     by: dict[str, dict[str, tuple[int, int]]] = {}
+    shares: list[Share] = []
 
     @property
     def share(self) -> float:
@@ -59,7 +62,11 @@ class Preview(msgspec.Struct, frozen=True):
 
 
 def report_flag(
-    change: Change, difference: list[str], moved: Moved | None, plans: Iterable[Plan]
+    change: Change,
+    difference: list[str],
+    moved: Moved | None,
+    plans: Iterable[Plan],
+    shares: Sequence[Share] = (),
 ) -> FlagReport:
     """`plans`: of experiments that run now."""
     kind: Literal["new", "lost", "changed"] = (
@@ -79,6 +86,7 @@ def report_flag(
         change.redrawn,
         hit if kind == "lost" or found.moved else [],
         found.by,
+        list(shares),
     )
 
 
@@ -120,12 +128,21 @@ def _flag_lines(flag: FlagReport) -> list[Line]:
         found.append(
             Line(f"      the experiment {key} runs, and this moves people who are in it", alarm=True)
         )
+    found += [Line(_share_text(one), alarm=True) for one in flag.shares]
     for attribute, values in flag.by.items():
         for value, (units, moved) in values.items():
             share = 100 * moved / units if units else 0.0
             found.append(Line(f"      {attribute} = {value}: {moved:,} of {units:,} ({share:.2f} %)"))
     found += [Line(f"    {line}") for line in flag.difference]
     return found
+
+
+def _share_text(share: Share) -> str:
+    whose = f"the experiment {share.experiment} has" if share.experiment else "a share isn't what is written:"
+    return (
+        f"      {whose} {share.gets}: {100 * share.found:.2f} % of {share.units:,} units that drew, "
+        f"{100 * share.written:.6g} % is written"
+    )
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -136,7 +153,14 @@ class Limit(msgspec.Struct, frozen=True):
     text: str
 
 
-LIMITS: Final = ("unit-changes", "flags-lost", "flags-redrawn", "experiments-moved", "keys-lost")
+LIMITS: Final = (
+    "unit-changes",
+    "flags-lost",
+    "flags-redrawn",
+    "experiments-moved",
+    "keys-lost",
+    "shares-off",
+)
 
 
 def read_limit(text: str) -> Limit:
@@ -156,6 +180,7 @@ def beyond(previews: Sequence[Preview], limit: Limit) -> str:
         "flags-redrawn": [flag.key for flag in flags if flag.redrawn],
         "experiments-moved": [key for flag in flags for key in flag.experiments],
         "keys-lost": [key for preview in previews for key in preview.keys_lost],
+        "shares-off": [flag.key for flag in flags if flag.shares],
     }
     if limit.what in counts:
         many = counts[limit.what]

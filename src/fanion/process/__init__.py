@@ -11,8 +11,10 @@ worker      one worker: what it is built from, in which order it starts and stop
 exposures   what its answers leave of recorded splits, in the journal
 heads       its connections: those whose head doesn't come are ended
 pulse       its heartbeat, and why it should get no requests
+contact     when the place that is followed was last heard; staleness: what answers and keys make of it
 healing     a damaged store put right in a child, beside its readers
 overrides   those whose time is over, taken out by a process of its own
+child       a program beside the event loop, bounded in what it may say
 results     results of experiments for requests, each computed in a process of its own
-operations  /healthz, /readyz, /metrics on an address of their own
+operations  /healthz, /readyz, /metrics, the APIs' documents on an address of their own
 """

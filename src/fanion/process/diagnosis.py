@@ -34,7 +34,15 @@ SYNC_LOOK_MS: Final = 10.0
 PROMISE_MS: Final = 50.0
 """From an event's receipt to its being durable."""
 LIBRARIES: Final = ("granian", "uvloop", "msgspec", "lmdb", "xxhash")
-EXTRAS: Final = {"results": ("pyarrow", "duckdb", "scipy"), "openfeature": ("openfeature-sdk",)}
+EXTRAS: Final = {
+    "results": ("pyarrow", "duckdb", "scipy"),
+    "sinks": ("pyarrow", "obstore", "confluent-kafka"),
+    "machines": ("obstore", "cryptography", "nats-py"),
+    "openfeature": ("openfeature-sdk",),
+    "console": ("jinja2",),
+    "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
+}
+UNKNOWN: Final = "not installed"
 MEMORY_A_WORKER: Final = 60 * MIB
 """Of its own, beside what workers share: interpreter, modules, one environment of some thousand flags."""
 
@@ -72,21 +80,21 @@ def diagnose(directory: Path, config: Config) -> list[Finding]:
 
 
 def _versions(_directory: Path, _config: Config) -> Iterator[Finding]:
-    names = [f"{name} {metadata.version(name)}" for name in LIBRARIES]
+    names = [f"{name} {_version(name)}" for name in LIBRARIES]
     python = platform.python_version()
-    yield Finding(
-        "versions", "ok", f"fanion {metadata.version('fanion')}, Python {python}, {', '.join(names)}"
-    )
+    yield Finding("versions", "ok", f"fanion {_version('fanion')}, Python {python}, {', '.join(names)}")
     for extra, packages in EXTRAS.items():
-        missing = []
-        for package in packages:
-            try:
-                metadata.version(package)
-            except metadata.PackageNotFoundError:
-                missing.append(package)
+        missing = [package for package in packages if _version(package) == UNKNOWN]
         if missing:
             advice = f"pip install 'fanion[{extra}]', where that is wanted"
             yield Finding(f"extra {extra}", "ok", f"without {', '.join(missing)}", advice)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return UNKNOWN
 
 
 def _directory(directory: Path, config: Config) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ import msgspec
 from fanion._core.evaluate import Bundle
 from fanion._core.exposures import MarkTable, Recorder
 from fanion.dialects.wire.dialect import Dialect
-from fanion.errors import ServeError
+from fanion.errors import ServeError, StoreError
 from fanion.journal.writer import JournalWriter
 from fanion.model.exposure import DOCUMENT, Terms
 
@@ -50,19 +50,28 @@ class Exposures:
     def record_into(self, journal: JournalWriter) -> None:
         journal.lend(self._recorder.lend)
 
-    def attach(self, bundle: Bundle, dialects: Iterable[Dialect], unit_key: bytes | None = None) -> None:
-        """Has a bundle's answers recorded, where its environment records any. `unit_key`: of its units'
-        digests; where they are to be keyed and there is none, nothing is recorded."""
+    def attach(
+        self,
+        bundle: Bundle,
+        dialects: Iterable[Dialect],
+        unit_key: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
+        """Has a bundle's answers recorded, where its environment records any. `unit_key`: of its units' digests,
+        asked for where they are to be keyed; where there is none, or it can't be read, nothing is recorded."""
         document = bundle.document(DOCUMENT)
         if document is None:
             return
         terms = msgspec.json.decode(document, type=Terms)
-        if terms.keyed and unit_key is None:
-            log.error(
-                "no exposures are recorded: the store has no key for the units' digests; publish again",
-                extra={"environment": bundle.environment},
-            )
-            return
+        key, reason = None, "the store has no key for the units' digests; publish again"
+        if terms.keyed:
+            try:
+                key = unit_key()
+            except StoreError as error:
+                reason = str(error)
+            if key is None:
+                told = {"environment": bundle.environment, "reason": reason}
+                log.error("no exposures are recorded", extra=told)
+                return
         for dialect in dialects:
             table = bundle.table(dialect.name)
             if table >= 0 and dialect.units is not None:
@@ -74,7 +83,7 @@ class Exposures:
                     assigned=terms.assigned,
                     anonymous=terms.anonymous,
                     carried=carrier(terms.attributes) if terms.attributes else None,
-                    key=unit_key if terms.keyed else None,
+                    key=key,
                 )
 
     def answers_from(self, generation: int) -> None:

@@ -7,20 +7,20 @@ new generation. One that failed is started again after `AGAIN_S`. Event loop onl
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from fanion.process.child import run_child
+
 log = logging.getLogger("fanion.store")
 
 AGAIN_S: Final = 10.0
-REASON_BYTES_MAX: Final = 4096
+TIMEOUT_S: Final = 300.0
 FOLDER, LOCK = "shared", "overrides.lock"
 
 
@@ -74,27 +74,14 @@ class Settling:
 
     async def _settle(self, lock: int) -> None:
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "fanion.app.settle",
-                str(self._directory),
-                str(self._map_bytes),
-                str(os.getpid()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            assert process.stderr is not None
-            try:
-                reason = await process.stderr.read(REASON_BYTES_MAX)
-                status = await process.wait()
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.communicate()
-            if status:
-                why = reason.decode(errors="replace").strip() or f"its process ended with {status}"
-                log.error("an override that is over still stands", extra={"reason": why})
+            async with asyncio.timeout(TIMEOUT_S):
+                ended = await run_child("fanion.app.settle", str(self._directory), str(self._map_bytes))
+            reason = ended.reason if ended.status else ""
+        except TimeoutError:
+            reason = f"it was not done within {TIMEOUT_S:.0f} s"
+        except OSError as error:  # no room for another process
+            reason = str(error)
         finally:
             os.close(lock)
+        if reason:
+            log.error("an override that is over still stands", extra={"reason": reason})

@@ -30,8 +30,11 @@ class Pulse:
         self._generation = generation
         self._said: Standing | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._soon = False
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._timer = loop.call_later(BEAT_INTERVAL_S, self.start, loop)
         self.say()
 
@@ -44,7 +47,14 @@ class Pulse:
         """For what holds the event loop for long and is at work."""
         self._row.beat()
 
+    def say_soon(self) -> None:
+        """For what is about to become a reason: once what the event loop does now is done."""
+        if self._loop is not None and not self._soon:
+            self._soon = True
+            self._loop.call_soon(self.say)
+
     def say(self) -> None:
+        self._soon = False
         self._row.beat()
         standing = Standing(os.getpid(), tuple(self._reasons()), tuple(self._notes()), self._generation())
         if standing != self._said:

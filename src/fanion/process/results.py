@@ -1,4 +1,5 @@
-"""Results of experiments for requests: each question in a process of its own, never on a worker's event loop.
+"""Results of experiments and usage of flags, for requests: each question in a process of its own, never on a
+worker's event loop.
 
 DuckDB takes every core and gigabytes, for seconds; that is nothing to do beside evaluations. Bounds: one process of
 a worker, `WAITING_MAX` questions that wait for it, of one environment `OWN_MAX` with the one that is answered,
@@ -10,10 +11,7 @@ isn't. Event loop only.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import sys
 import time
 from pathlib import Path
 from typing import Final, Literal
@@ -22,6 +20,7 @@ import msgspec
 
 from fanion.config import Config
 from fanion.errors import RowsError
+from fanion.process.child import run_child
 from fanion.results.question import UNKNOWN, Question, UsageQuestion
 
 log = logging.getLogger("fanion.results")
@@ -34,7 +33,6 @@ OWN_MAX: Final = 3
 KEPT_S: Final = 5.0
 KEPT_BYTES_MAX: Final = 1 << 20
 KEPT_MAX: Final = 16
-REASON_BYTES_MAX: Final = 4096
 
 
 class Results:
@@ -102,46 +100,18 @@ class Results:
 
     async def _run(self, question: Question | UsageQuestion) -> bytes | None:
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "fanion.results.child",
-                msgspec.json.encode(question).decode(),
-                str(os.getpid()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
+            asked = msgspec.json.encode(question).decode()
+            ended = await run_child("fanion.results.child", asked, answer_bytes_max=ANSWER_BYTES_MAX)
         except OSError as error:  # no room for another process, or no descriptor for its pipes
             raise _refused(question, str(error)) from None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            answer, reason = await asyncio.gather(
-                _most(process.stdout, ANSWER_BYTES_MAX), _most(process.stderr, REASON_BYTES_MAX)
-            )
-            status = await process.wait()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()  # its pipes are read to their ends, and it is waited for
-        if status == UNKNOWN:
+        if ended.status == UNKNOWN:
             return None
-        if status or len(answer) > ANSWER_BYTES_MAX:
-            told = reason.decode(errors="replace").strip().splitlines()
-            raise _refused(question, told[-1] if told else f"its process ended with {status}")
-        return answer
+        if ended.status or ended.answer is None:
+            raise _refused(question, ended.reason)
+        return ended.answer
 
 
 def _refused(question: Question | UsageQuestion, why: str) -> RowsError:
     named = {"experiment": question.experiment} if isinstance(question, Question) else {"flag": question.flag}
     log.error("results can't be computed", extra=named | {"reason": why})
     return RowsError("the results can't be computed now; the server's log says why")
-
-
-async def _most(stream: asyncio.StreamReader, most: int) -> bytes:
-    """All of it, or more than `most`."""
-    found = bytearray()
-    while len(found) <= most and (part := await stream.read(65_536)):
-        found += part
-    return bytes(found)

@@ -82,6 +82,8 @@ def _resolve(host: str, port: int, named: str) -> tuple[socket.AddressFamily, An
     if "/" in host:
         raise ServeError(f"can't listen on {host}: {named} takes a name or an address, not a path")
     bare = host.removeprefix("[").removesuffix("]")
+    if host not in (bare, f"[{bare}]"):
+        raise ServeError(f"can't listen on {host}: one of its brackets is missing")
     family, _, _, _, address = socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM)[0]
     return family, address
 

@@ -21,6 +21,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,11 +36,14 @@ from fanion.engine.evaluator import open_environment
 from fanion.errors import FanionError, JournalError, StoreError
 from fanion.http import rsgi
 from fanion.http.app import make_handler
+from fanion.http.asgi import Handle
 from fanion.http.request import BodyWatch
 from fanion.http.streams import Streams
+from fanion.http.traced import make_traced
 from fanion.journal.settings import JournalSettings
 from fanion.journal.window import IDS, REPLAYS, EventWindow
 from fanion.journal.writer import JournalWriter
+from fanion.process.contact import Contact
 from fanion.process.directory import DirectoryLock
 from fanion.process.exposures import Exposures
 from fanion.process.heads import HeadWatch
@@ -47,6 +51,7 @@ from fanion.process.healing import Healer
 from fanion.process.overrides import Settling
 from fanion.process.pulse import Pulse
 from fanion.process.results import Results
+from fanion.process.staleness import Staleness
 from fanion.process.supervisor import Notice, Place
 from fanion.store.recovery import begin_healing, lies_whole, open_verified
 from fanion.store.reload import Reloader
@@ -55,6 +60,7 @@ from fanion.telemetry.exposures import ExposureNumbers
 from fanion.telemetry.journal import JournalNumbers
 from fanion.telemetry.metrics import STORE_FAULTS, STREAMS, Metrics
 from fanion.telemetry.prepared import PreparedNumbers
+from fanion.telemetry.spans import Spans
 from fanion.telemetry.windows import WindowNumbers
 
 log = logging.getLogger("fanion.worker")
@@ -139,6 +145,7 @@ class Worker:
         self._pulse: Pulse
         self._healer: Healer
         self._handle: Callable[..., Awaitable[None]] = self._lifespan
+        self._plain: Callable[..., Awaitable[None]] = self._lifespan
         self._closers: list[Callable[[], None]] = []
         self._reloader: Reloader[View]
         self._metrics: Metrics
@@ -146,6 +153,7 @@ class Worker:
         self._key_use: KeyUse
         self._settling: Settling
         self._exposures: Exposures
+        self._staleness: Staleness | None = None
         self._saving: asyncio.Future[None] | None = None
         self._looking: asyncio.Future[bool] | None = None
         self._leaving = False
@@ -227,6 +235,10 @@ class Worker:
             )
         )
         self._reloader = reloader
+        if config.places.follow:
+            contact, rsgi_spoken = self._keep(Contact(self._data)), config.server.interface == "rsgi"
+            self._staleness = Staleness(config.places, contact.stale_s, reloader.lapse, rsgi_spoken)
+            self._staleness.look()
         self._key_use = self._keep(KeyUse(self._data, reloader.take_used, reloader.forget_keys))
         limiter = self._keep(Limiter.open(self._data, config.limiter.slots))
         event_ids, replays = (
@@ -256,7 +268,7 @@ class Worker:
         self._pulse = self._keep(
             Pulse(
                 self._place.row,
-                lambda: reasons_not_ready(services, reloader, journal),
+                lambda: [*reasons_not_ready(services, reloader, journal), *self._stale_reasons()],
                 lambda: [clock.note] if clock.note else [],
                 lambda: reloader.serving.number,
             ),
@@ -279,20 +291,27 @@ class Worker:
         metrics.add_collector(lambda: metrics.set(STREAMS, len(streams)))
         loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch, streams)
         self._tick(loop, reloader, journal, os.getppid())
+        make: Callable[..., Handle] = make_handler
+        if config.tracing.url:
+            make = partial(make_traced, self._keep(Spans(config.tracing.url)))
         if config.server.interface == "rsgi":
             held = rsgi.Held(config.limits.answers_bytes_max)
-            handle = make_handler(
+            handle = make(
                 services,
                 self._dialects,
                 watch,
                 streams,
                 outgoing=held,
+                headers_of=rsgi.headers_of,
                 first_piece=rsgi.first_piece,
                 at_once=rsgi.at_once,
             )
             self._handle = rsgi.make_application(handle)
         else:
-            self._handle = make_handler(services, self._dialects, watch, streams)
+            self._handle = make(services, self._dialects, watch, streams)
+        self._plain = self._handle
+        if self._staleness is not None:
+            self._handle = self._staleness.handler(self._plain)
         gc.collect()
         gc.freeze()  # what exists now stays; the collector needn't walk it under load
 
@@ -311,7 +330,7 @@ class Worker:
         self._closers.append(lambda: closing(part))
         return part
 
-    def _make_view(self, environment: str, buffer: memoryview, unit_key: bytes | None) -> View:
+    def _make_view(self, environment: str, buffer: memoryview, unit_key: Callable[[], bytes | None]) -> View:
         """Everything that requests use of one environment. Raises BundleError."""
 
         def is_member(list_name: str, member: str) -> bool:
@@ -327,6 +346,7 @@ class Worker:
         self._metrics.add(STORE_FAULTS)
         if environment:
             self._healer.refused()
+            self._pulse.say_soon()  # readyz tells it no later than the environment's 503
         log.error("the store has a fault", extra={"environment": environment, "reason": problem})
 
     def _tick(
@@ -340,6 +360,9 @@ class Worker:
         reloader.tick()
         self._healer.look()
         self._settle()
+        if self._staleness is not None:
+            self._staleness.look()
+            self._handle = self._staleness.handler(self._plain)
         if reloader.replaced:
             self._make_room(loop, reloader.replaced)
         if self._clock.tick() and (self._saving is None or self._saving.done()):
@@ -356,6 +379,9 @@ class Worker:
         if state.fatal:
             log.error("the journal needs a new process", extra={"reason": state.reason})
             signal.raise_signal(signal.SIGTERM)  # the supervisor starts another worker
+
+    def _stale_reasons(self) -> list[str]:
+        return [] if self._staleness is None else self._staleness.reasons
 
     def _settle(self) -> None:
         try:

@@ -1,10 +1,11 @@
 """Results of experiments (docs/results.md): from rows to differences that can be trusted.
 
-Modules: `compute` (which experiments there are, and all that is said of one) -> `queries` (SQL: moments of rows)
-and `comparing` (moments to findings and words) -> `statistics` (arithmetic on moments); `report` is the object that
-comes of it, `shown` and `plot` are what it looks like. `derived`: metrics of experiments that nobody wrote out;
-`usage`: how often flags were asked for. `optimising` and `bandit` propose weights for policies out of the same rows
-(docs/optimise.md).
+Modules: `compute` (which experiments there are, and all that is said of one) -> `queries` (moments and counts,
+`cells`) -> `tables` (what they are asked of: SQL over the rows); and `comparing` (moments to findings and words) ->
+`statistics` (arithmetic on moments). `report` is the object that comes of it, `shown` and `plot` are what it looks
+like; `numbers` has the sums that a query of moments asks for. `derived`: metrics of experiments that nobody wrote
+out; `usage`: how often flags were asked for. `optimising` and `bandit` propose weights for policies out of the same
+rows (docs/optimise.md).
 
 Decisions
     2026-11  Welch, CUPED and ratios are a few lines of our own over `scipy.special`, and tea-tasting, which has

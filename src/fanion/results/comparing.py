@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fanion.model.experiment import MetricPlan, Plan
 from fanion.results import statistics
-from fanion.results.queries import Cell
+from fanion.results.cells import Cell
 from fanion.results.report import Bounds, Comparison, Finding, MetricResult, VariantMetric
 from fanion.results.statistics import ACTIVE_MIN, ALPHA, UNITS_MIN, Difference, Interval, Moments
 

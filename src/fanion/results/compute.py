@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import Final, NamedTuple
 
 from fanion.bundle.reader import BundleReader
@@ -17,8 +18,9 @@ from fanion.pipeline.manifest import File, load_manifest
 from fanion.pipeline.pipeline import DIRECTORY
 from fanion.pipeline.query import open_rows
 from fanion.results import derived, statistics
+from fanion.results.cells import Cell, Counts, Trust
 from fanion.results.comparing import by_variant, differing, findings, metric_results
-from fanion.results.queries import Cell, Counts, Rows, Trust
+from fanion.results.queries import Rows
 from fanion.results.report import Counted, DayResult, Result, RunResult, Told, written
 from fanion.results.statistics import SHARES_P_MIN, Moments
 from fanion.store.store import Store
@@ -45,19 +47,15 @@ class Asked(NamedTuple):
 
 def read_plans(directory: Path, map_bytes: int) -> dict[str, dict[str, Plan]]:
     """Of each environment that has some, by their keys."""
-    with Store.open(directory, write=False, map_bytes=map_bytes) as store:
-        pinned = store.pin()
-        try:
-            found = {}
-            for environment in pinned.environments():
-                bundle = pinned.bundle(environment)
-                documents = {} if bundle is None else dict(BundleReader(bytes(bundle)).documents())
-                plans = plans_of(documents)
-                if plans:
-                    found[environment] = plans
-            return found
-        finally:
-            pinned.release()
+    with Store.open(directory, write=False, map_bytes=map_bytes) as store, store.pin() as pinned:
+        found = {}
+        for environment in pinned.environments():
+            bundle = pinned.bundle(environment)
+            documents = {} if bundle is None else dict(BundleReader(bytes(bundle)).documents())
+            plans = plans_of(documents)
+            if plans:
+                found[environment] = plans
+        return found
 
 
 def compute(
@@ -73,13 +71,18 @@ def compute(
     def chosen(file: File) -> bool:
         return file.environment == environment and first // DAY_US <= file.day <= last // DAY_US
 
-    fresh_us = load_manifest(Storage(), directory / DIRECTORY).fresh_us
+    manifest = load_manifest(Storage(), directory / DIRECTORY)
+    fresh_us = manifest.fresh_us
+    newest_us = max((file.day for file in manifest.files if chosen(file)), default=0) * DAY_US
     with open_rows(directory, chosen) as connection:
         plans = derived.met(connection, environment, plans) if met_only else plans
         if not plans:
             return []
+        Thread(
+            target=statistics.special, daemon=True
+        ).start()  # half a second of imports, beside the first query
         plans = derived.with_metrics(connection, environment, plans)
-        rows = Rows(connection, environment, plans, asked.lead_us, asked.attribute)
+        rows = Rows(connection, plans, asked.lead_us, asked.attribute, newest_us=newest_us)
         return [
             result
             for plan in plans

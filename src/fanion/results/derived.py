@@ -11,7 +11,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from fanion.model.experiment import MetricPlan, Plan
-from fanion.results.queries import KINDS
+from fanion.results.tables import KINDS
 
 METRICS_MAX: Final = 100
 """The most frequent events."""

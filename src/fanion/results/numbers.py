@@ -1,4 +1,4 @@
-"""A unit's numbers out of its events, and their moments: SQL over the tables of `queries`.
+"""A unit's numbers out of its events, and their moments: SQL over `tables`.
 
 Experiments whose metrics are alike have one query: their events lie among each other, and a query for each would
 read those of all. What differs among them (names, windows, caps) are columns of the table `limits`.

@@ -18,13 +18,13 @@ from fanion.model.weights import PolicyPlan, PolicyWeights
 from fanion.pipeline.manifest import File
 from fanion.pipeline.query import open_rows
 from fanion.results.bandit import Reward, chances, together, weights
+from fanion.results.cells import Cell
 from fanion.results.compute import DAY_US
-from fanion.results.queries import Cell, Rows
+from fanion.results.queries import Rows
 from fanion.results.statistics import Moments
 
 ENTITIES_MAX: Final = 10_000
 """That get weights of their own in one proposal: those with the most units."""
-EXPOSURES: Final[tuple[Exposure, ...]] = ("sent", "served", "decided")
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -106,11 +106,11 @@ def propose(directory: Path, environment: str, policy: PolicyPlan, asked: Asked)
         return file.environment == environment and file.day >= first
 
     with open_rows(directory, chosen) as connection:
-        rows = Rows(connection, environment, [plan], asked.lead_us, policy.entity_keys or None)
+        rows = Rows(connection, [plan], asked.lead_us, policy.entity_keys or None)
         (cells,) = rows.moments(plan, complete=True)
         trust = rows.trust(plan)
         waiting = 0 if asked.window_us is None else sum(one.open[0] for one in rows.counts(plan))
-    everyone = _rewards(policy, cells, asked, None)
+    everyone = _rewards(policy, cells, asked)
     units = sum(one.units for one in everyone)
     if not units:
         which = f"; {waiting:,} units' windows are still open" if waiting else ""
@@ -129,6 +129,8 @@ def propose(directory: Path, environment: str, policy: PolicyPlan, asked: Asked)
         notes.append(f"{trust.several:,} units met several allocations; each counts for its first")
     if trust.bare:
         notes.append(f"{trust.bare:,} events have no id: what was sent again may count twice")
+    if len(own) == ENTITIES_MAX:
+        notes.append(f"only the {ENTITIES_MAX:,} entities with the most units get weights of their own")
     if policy.entity_keys and not own:
         keys = ", ".join(policy.entity_keys)
         notes.append(
@@ -181,16 +183,13 @@ def _entities(policy: PolicyPlan, cells: dict[Cell, Moments], asked: Asked) -> d
     for cell, one in cells.items():
         if cell.segment in of:
             of[cell.segment][cell] = one
-    return {entity: _rewards(policy, own, asked, entity) for entity, own in of.items()}
+    return {entity: _rewards(policy, own, asked) for entity, own in of.items()}
 
 
-def _rewards(
-    policy: PolicyPlan, cells: dict[Cell, Moments], asked: Asked, entity: str | None
-) -> list[Reward]:
+def _rewards(policy: PolicyPlan, cells: dict[Cell, Moments], asked: Asked) -> list[Reward]:
     """In the order of the allocations, all runs together: weights that move make no run of their own comparable."""
     binary = asked.type == "conversion"
     of: dict[str, list[Reward]] = {name: [] for name in policy.allocations}
     for cell, one in cells.items():
-        if entity in (None, cell.segment):
-            of[cell.variant].append(Reward(one.units, one.mean, one.variance, binary))
+        of[cell.variant].append(Reward(one.units, one.mean, one.variance, binary))
     return [msgspec.structs.replace(together(many), binary=binary) for many in of.values()]

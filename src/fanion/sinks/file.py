@@ -20,6 +20,7 @@ from fanion.sinks.receiver import Kind, Line, Turn
 
 PIECE_BYTES: Final = 1 << 20
 TAIL_BYTES: Final = 1 << 16
+HALF_BYTES_MAX: Final = 64 << 20
 BEGINS: Final = b'{"id":"'
 
 
@@ -87,17 +88,21 @@ class Appended:
 
 
 def cut_half_line(fd: int) -> None:
-    """Of ours, at the end of an open file. Somebody else's is ended."""
-    size = os.fstat(fd).st_size
-    tail = b""
-    while len(tail) < size and b"\n" not in tail:
-        length = min(TAIL_BYTES, size - len(tail))
-        tail = os.pread(fd, length, size - len(tail) - length) + tail
-    half = tail.rpartition(b"\n")[2]
-    if not half:
+    """Of ours, at the end of an open file. Somebody else's is ended, and so is one longer than any row."""
+    size = begins = os.fstat(fd).st_size
+    end = -1
+    while begins and end < 0 and size - begins < HALF_BYTES_MAX:
+        length = min(TAIL_BYTES, begins)
+        begins -= length
+        end = os.pread(fd, length, begins).rfind(b"\n")
+    begins += end + 1
+    if begins == size:
         return
-    if half.startswith(BEGINS) or BEGINS.startswith(half):
-        os.ftruncate(fd, size - len(half))
+    head = os.pread(fd, min(len(BEGINS), size - begins), begins)
+    if end < 0 and begins:
+        os.write(fd, b"\n")  # longer than a row is
+    elif BEGINS.startswith(head):
+        os.ftruncate(fd, begins)
     else:
         os.write(fd, b"\n")
 
@@ -107,4 +112,5 @@ KIND = Kind(
     where=lambda settings: settings.file_path,
     interval_s=lambda settings: settings.interval_s,
     open=Appended,
+    file=lambda settings: Path(settings.file_path),
 )

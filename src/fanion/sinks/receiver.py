@@ -1,13 +1,14 @@
 """What a kind of sink is: the settings that ask for it, what it needs, and a receiver that takes rows.
 
 A receiver returns once all rows of a step are safe on its side, and raises SinkError for anything else; it may have
-taken some of them then. It calls `turn` at least once a second while it waits, and waits no longer than its timeout
-allows. It keeps no rows behind `take`.
+taken some of them then. It calls `turn` between its waits, each of which ends within the settings' `timeout_s`. It
+keeps no rows behind `take`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from fanion.config.sinks import Sinks
@@ -46,6 +47,8 @@ class Kind(NamedTuple):
     """Raises SinkError."""
     needs: tuple[tuple[str, str], ...] = ()
     planned: bool = False
+    file: Callable[[Sinks], Path] | None = None
+    """The file on this machine that it writes; none of those below the data directory, which are the server's."""
 
 
 REASON_CHARACTERS_MAX = 200

@@ -81,9 +81,12 @@ class Sink:
         self._kind = kind_of(name)
         self._settings = settings
         self._told_reader_s = -math.inf
+        self._told_reader: Checkpoint | None = None
         self._receiver: Receiver | None = None
         if missing := missing_libraries(name):
             raise SinkError(f"{' and '.join(missing)} not installed; pip install 'fanion[sinks]'")
+        if self._kind.file is not None:
+            check_apart(directory, self._kind.file(settings))
         JournalReader(directory, storage=self._storage)  # without a journal nothing is made
         self._storage.make_directory(directory / DIRECTORY)
         self._lock = self._storage.open(directory / DIRECTORY / f"{name}.lock", create=True)
@@ -136,7 +139,7 @@ class Sink:
         return load_gaps(self._storage, self._data / "journal", reader_name(self.name))
 
     def stands(self) -> SinkState:
-        """Between two steps."""
+        """As it is now, also within a step."""
         same = self.state.place.machine == self._reader.checkpoint.machine
         lag = lag_of(self._reader, self._storage, self.state.place if same else Checkpoint())
         since_s = self.state.fresh_us / 1e6
@@ -192,9 +195,12 @@ class Sink:
             return 0
         same = place.machine == planned.machine  # else the step is the first of a journal that took its place
         begins = place.next_sequence if same else {}
+        known = {
+            segments[0].header.writer for segments, _, _ in self._reader.chains()
+        } | planned.next_sequence.keys()
         for writer, end in planned.next_sequence.items():
             # The others have nothing behind the end of all sequences, so that this one's records come alone.
-            alone = dict.fromkeys(planned.next_sequence, SEQUENCE_END)
+            alone = dict.fromkeys(known, SEQUENCE_END)
             alone[writer] = begins.get(writer, 0)
             reader = JournalReader(
                 self._data,
@@ -252,9 +258,10 @@ class Sink:
     def _tell_reader(self, *, at_once: bool = False) -> None:
         """That retention may take what the place covers."""
         now = self._now()
-        if at_once or not 0 <= now - self._told_reader_s < TELL_READER_S:
+        due = at_once or not 0 <= now - self._told_reader_s < TELL_READER_S
+        if due and self._reader.checkpoint != self._told_reader:
             self._reader.commit()
-            self._told_reader_s = now
+            self._told_reader_s, self._told_reader = now, self._reader.checkpoint
 
 
 def reader_name(name: str) -> str:
@@ -280,3 +287,12 @@ def rows_before(columns: Any, place: Checkpoint) -> Any:
         for writer, end in place.next_sequence.items()
     ]
     return batch.filter(functools.reduce(compute.or_, chosen)) if chosen else batch
+
+
+def check_apart(data: Path, file: Path) -> None:
+    """Lines that are appended to a file of the server's own damage it. Raises SinkError."""
+    place = file.parent.resolve() / file.name
+    if data.resolve() in (*place.parents, *place.resolve().parents):
+        raise SinkError(
+            f"{file}: it lies in the data directory, whose files are the server's own; name another"
+        )

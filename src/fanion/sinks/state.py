@@ -46,7 +46,10 @@ def load_state(storage: Storage, data: Path, name: str) -> State:
             f"{path}: not a sink's place: {error}; remove it to have everything taken again"
         ) from None
     if state.version != VERSION:
-        raise SinkError(f"{path}: format version {state.version}; this Fanion reads {VERSION}")
+        raise SinkError(
+            f"{path}: format version {state.version}, this Fanion reads {VERSION}; run the newer Fanion, or remove "
+            "it to have everything taken again"
+        )
     return state
 
 

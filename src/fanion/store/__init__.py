@@ -13,7 +13,9 @@ revocations   revoked keys beside the store, so that no older copy revives one
 signing       the keys of trace tokens; unit_keys: those of units' digests
 forgetting    members leave the lists, and what the file still shows of them
 verify        reading a store through; recovery puts its copy in place
+console       tokens of the console, this store's own
 weights       weights that were applied to policies, by environment
+installation  a generation of another machine, as it is
 replacement   bundles compiled again from the same sources, in the place of others
 upgrade       bundles of an older format, compiled again
 """

@@ -4,6 +4,7 @@
     DIR/store/use.lock             held shared by a process while it opens the store
     DIR/store/publish.lock         held by the one that writes
     DIR/store/copy/data.mdb        the verified copy
+    DIR/store/older.mdb            the store as it was before its bundles were last compiled again (`upgrade`)
     DIR/shared/generation          the generation word
 
 Directories are 0700, files 0600, and both belong to one user: a command of another one would leave files that
@@ -28,8 +29,8 @@ import lmdb
 
 from fanion._core.shared import GenerationWord
 from fanion.errors import StoreError, StoreMissingError
-from fanion.store.generation import DATABASES, read_manifest, translate
-from fanion.store.handles import ReadTransaction, WriteTransaction
+from fanion.store.handles import ReadTransaction, WriteTransaction, translate
+from fanion.store.layout import DATABASES, read_manifest
 from fanion.store.verify import BUSY_PAUSE_S, BUSY_WAIT_S, DATA_FILE, check_file, open_databases, verify
 
 READERS_MAX = 2_048
@@ -47,6 +48,10 @@ def store_path(directory: Path) -> Path:
 
 def copy_path(directory: Path) -> Path:
     return directory / "store" / "copy"
+
+
+def older_path(directory: Path) -> Path:
+    return directory / "store" / "older.mdb"
 
 
 class UnsharedWord:
@@ -218,10 +223,10 @@ class Database:
         finally:
             os.close(lock)
 
-    def keep_copy(self) -> None:
-        """See `Store.keep_copy`."""
-        final = copy_path(self.directory)
-        fresh = final.with_name("copy.new")
+    def keep_copy(self, final: Path | None = None) -> None:
+        """See `Store.keep_copy`, and `Store.keep_older`, which names the file."""
+        final = final or copy_path(self.directory) / DATA_FILE
+        fresh = store_path(self.directory) / "copy.new"
         try:
             with self.publishing():
                 shutil.rmtree(fresh, ignore_errors=True)
@@ -231,8 +236,8 @@ class Database:
                 problem = verify(fresh, deep=True)
                 if problem is not None:
                     raise StoreError(f"the copy of the store doesn't verify, the one before stays: {problem}")
-                final.mkdir(mode=0o700, exist_ok=True)
-                put_in_place(fresh / DATA_FILE, final / DATA_FILE)
+                final.parent.mkdir(mode=0o700, exist_ok=True)
+                put_in_place(fresh / DATA_FILE, final)
                 shutil.rmtree(fresh, ignore_errors=True)
         except OSError as error:
             raise StoreError(

@@ -2,7 +2,8 @@
 
 LMDB keeps what was deleted in its free pages, so where those show the unit the file is made anew without them and
 put in the old one's place, by the protocol of `recovery`: a running server's workers find out and are replaced. The
-copy beside it is made anew as well; files of damaged stores that hold the unit are removed. What definitions say
+copy beside it is made anew as well; files of damaged stores, and of the store before an upgrade, that hold the unit
+are removed. What definitions say
 stays and is named: they are the operator's to publish.
 """
 
@@ -20,8 +21,9 @@ import msgspec
 
 from fanion.errors import StoreError, StoreMissingError
 from fanion.model.forgotten import Forms
-from fanion.store.database import copy_path, hold_lock, put_in_place, store_path
-from fanion.store.generation import PinnedGeneration, translate
+from fanion.store.database import copy_path, hold_lock, older_path, put_in_place, store_path
+from fanion.store.generation import PinnedGeneration
+from fanion.store.handles import translate
 from fanion.store.list_writer import ListWriter
 from fanion.store.store import Store
 from fanion.store.unit_keys import ROW as UNIT_KEYS_ROW
@@ -52,23 +54,15 @@ def read_unit_keys(directory: Path, map_bytes: int) -> tuple[bytes, ...]:
         store = Store.open(directory, map_bytes=map_bytes)
     except StoreMissingError:
         return ()
-    with store:
-        pinned = store.pin()
-        try:
-            return tuple(decode_unit_keys(pinned.meta(UNIT_KEYS_ROW)).keys.values())
-        finally:
-            pinned.release()
+    with store, store.pin() as pinned:
+        return tuple(decode_unit_keys(pinned.meta(UNIT_KEYS_ROW)).keys.values())
 
 
 def count_in_store(directory: Path, forms: Forms, *, map_bytes: int) -> ForgottenMembers:
     """What `forget_in_store` would do."""
     found = ForgottenMembers()
-    with Store.open(directory, map_bytes=map_bytes) as store:
-        pinned = store.pin()
-        try:
-            _look(pinned, forms, found)
-        finally:
-            pinned.release()
+    with Store.open(directory, map_bytes=map_bytes) as store, store.pin() as pinned:
+        _look(pinned, forms, found)
     return found
 
 
@@ -77,11 +71,8 @@ def forget_in_store(directory: Path, forms: Forms, *, map_bytes: int) -> Forgott
     found = ForgottenMembers()
     path = store_path(directory)
     with Store.open(directory, write=True, map_bytes=map_bytes) as store:
-        pinned = store.pin()
-        try:
+        with store.pin() as pinned:
             _look(pinned, forms, found)
-        finally:
-            pinned.release()
         found.members = ListWriter(store.transactions).forget(_candidates(forms))
         if held := count_in_file(path / DATA_FILE, forms):
             found.renewed = _renew(store, path, forms, held)
@@ -89,7 +80,8 @@ def forget_in_store(directory: Path, forms: Forms, *, map_bytes: int) -> Forgott
         found.definitions.append(
             "of the generation before, until the next publish, or a record of a key or an override"
         )
-    for file in (*path.glob(DAMAGED), path / "copy.new" / DATA_FILE, path / "restored.new"):
+    drafts = path / "copy.new" / DATA_FILE, path / "restored.new"
+    for file in (*path.glob(DAMAGED), older_path(directory), *drafts):
         if file.is_file() and file_holds(file, forms):
             file.unlink(missing_ok=True)
     if found.renewed or file_holds(copy_path(directory) / DATA_FILE, forms):

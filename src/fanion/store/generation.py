@@ -1,187 +1,36 @@
-"""One generation of the store: what is written for it, and how a process holds on to it.
-
-Named databases (LMDB; a key has at most 511 bytes):
-
-    meta          "format" -> version; "current", "previous" -> sealed Manifest; "signing" -> sealed SigningKeys;
-                  "overrides" -> sealed Overrides; "weights" NUL environment -> sealed weights;
-                  "unit-keys" -> sealed UnitKeys
-    bundles       environment NUL publication -> bundle, zero-padded to one page so that LMDB keeps it on pages
-                  of its own, 16-aligned; the manifest knows its true size
-    api_keys      SHA-256 -> sealed origin byte + KeyRecord
-    key_sets      environment NUL publication -> sealed {SHA-256: KeyRecord}, the keys that the definitions name
-    definitions   publication NUL file name -> sealed source, kept for recompiling
-    lists         list number + last hash that may be in it -> sealed block of members (`fanion.store.lists`)
-
-A publication is what one publish wrote; its number is the generation in which it appeared. A manifest says
-which publication each environment is served from, so rolling back switches names and copies nothing.
-Sealed: 8 bytes xxh64 of key and payload before the payload, since LMDB returns a flipped byte silently.
-Do not change a layout here without a new STORE_FORMAT.
-"""
+"""One generation of the store, and how a process holds on to it. `fanion.store.layout` has what is written."""
 
 from __future__ import annotations
 
-import enum
 import itertools
-import os
 from collections.abc import Iterator
 
 import lmdb
-import msgspec
-import xxhash
 
-from fanion._core.list_block import ListReader, pack, rows_of, unpack
-from fanion.errors import StoreBusyError, StoreError, StoreTwinError
-from fanion.model.api_key import HASH_BYTES, KeyRecord
+from fanion._core.list_block import ListReader, pack, rows_of
+from fanion.errors import StoreError
+from fanion.model.api_key import HASH_BYTES
 from fanion.model.override import Overrides
-from fanion.store.handles import AnyTransaction, Handles, ReadTransaction
-
-STORE_FORMAT = 2
-
-DATABASES = ("meta", "bundles", "api_keys", "key_sets", "definitions", "lists")
-
-BUNDLE_ROOM_MIN = 4096
-"""Values up to half a page share pages and are only 2-aligned; the kernel wants 8."""
-
-LIST_NUMBER_BYTES = 8
-
-OVERRIDES = b"overrides"
-"""In `meta`."""
-
-NAME_BYTES_MAX = 400
-"""Bytes of an environment's id or a file's name in an LMDB key."""
-
-
-class Origin(enum.IntEnum):
-    """Where a stored key came from. A REVOKED one is kept, so that no publish or rollback revives it."""
-
-    DEFINED = 1
-    CREATED = 2
-    REVOKED = 3
-
-
-class ListEntry(msgspec.Struct, frozen=True, array_like=True):
-    """A list segment's blocks: all that begin with `number`. `source`: a digest of what they were published from;
-    empty once a command has changed them. `secret`: 64 bits, what its members are hashed with. `changes`: how many
-    transactions have changed its members in place."""
-
-    number: int
-    count: int
-    source: str = ""
-    secret: int = 0
-    changes: int = 0
-
-
-class EnvironmentEntry(msgspec.Struct, frozen=True):
-    """Where an environment's content lies: its publication, and its bundle's true size and xxh64. `overrides`: what
-    was laid over it (`fanion.model.weights.laid_with`)."""
-
-    publication: int
-    size: int
-    digest: int
-    lists: dict[str, ListEntry] = {}
-    overrides: str = ""
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """What one generation is made of. `generation` only ever grows; `published_at` in Unix seconds."""
-
-    generation: int
-    published_at: float
-    environments: dict[str, EnvironmentEntry]
-    lists_made: int = 0
-
-
-EMPTY = Manifest(generation=0, published_at=0.0, environments={})
-
-
-class StoredKey(msgspec.Struct, frozen=True):
-    """A row of `api_keys`."""
-
-    hash: bytes
-    origin: Origin
-    record: KeyRecord
-
-
-def seal(key: bytes, payload: bytes) -> bytes:
-    """`payload` with its checksum, bound to the key that it is stored under."""
-    return xxhash.xxh64_digest(key + payload) + payload
-
-
-def unseal(key: bytes, value: bytes, what: str) -> bytes:
-    """The payload. Raises StoreError when a byte has changed since it was sealed."""
-    if len(value) < 8 or xxhash.xxh64_digest(key + value[8:]) != value[:8]:
-        raise StoreError(
-            f"the store's {what} is damaged; `fanion serve` goes back to the copy beside the store"
-        )
-    return value[8:]
-
-
-def content_key(environment: str, publication: int) -> bytes:
-    return environment.encode() + b"\0" + publication.to_bytes(8, "big")
-
-
-def publication_of(key: bytes) -> int:
-    """The publication in a `content_key`."""
-    return int.from_bytes(key[-8:], "big")
-
-
-def definition_key(publication: int, name: str) -> bytes:
-    return publication.to_bytes(8, "big") + b"\0" + name.encode()
-
-
-def list_prefix(number: int) -> bytes:
-    """What the keys of a list's blocks begin with."""
-    return number.to_bytes(LIST_NUMBER_BYTES, "big")
-
-
-def block_key(number: int, prefix: int, depth: int) -> bytes:
-    """Of the block that holds the hashes whose first `depth` bits are those of `prefix`."""
-    return list_prefix(number) + (prefix | (1 << 64 - depth) - 1).to_bytes(8, "big")
-
-
-def read_block(key: bytes, value: bytes) -> tuple[list[bytes], int, int]:
-    """The members of a block, its prefix and its depth. Raises StoreError when it is damaged."""
-    try:
-        return unpack(unseal(key, value, "lists"))
-    except ValueError as error:
-        raise StoreError(f"the store holds a block of a list that can't be read: {error}") from error
-
-
-def read_manifest(
-    transaction: AnyTransaction, databases: Handles, name: bytes = b"current"
-) -> Manifest | None:
-    """The manifest `name` ("current" or "previous"); None when there is none yet."""
-    value = transaction.get(name, db=databases["meta"])
-    if value is None:
-        return None
-    try:
-        return msgspec.json.decode(unseal(name, bytes(value), "manifest"), type=Manifest)
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"the store's manifest can't be read: {error}") from error
-
-
-def read_overrides(transaction: AnyTransaction, databases: Handles) -> Overrides:
-    """What lies over the definitions. Raises StoreError when it is damaged."""
-    value = transaction.get(OVERRIDES, db=databases["meta"])
-    if value is None:
-        return Overrides()
-    try:
-        return msgspec.json.decode(unseal(OVERRIDES, bytes(value), "overrides"), type=Overrides)
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"the store's overrides can't be read: {error}") from error
-
-
-def read_key(key_hash: bytes, value: bytes) -> StoredKey:
-    """A row of `api_keys`. Raises StoreError when it is damaged."""
-    payload = unseal(key_hash, bytes(value), "key table")
-    try:
-        return StoredKey(key_hash, Origin(payload[0]), msgspec.json.decode(payload[1:], type=KeyRecord))
-    except (msgspec.MsgspecError, ValueError, IndexError) as error:
-        raise StoreError(f"the store holds a key record that can't be read: {error}") from error
-
-
-def seal_key(key_hash: bytes, origin: Origin, record: KeyRecord) -> bytes:
-    return seal(key_hash, bytes([origin]) + msgspec.json.encode(record))
+from fanion.store.handles import Handles, ReadTransaction
+from fanion.store.layout import (
+    EMPTY,
+    LIST_NUMBER_BYTES,
+    OWN_ROWS,
+    EnvironmentEntry,
+    ListEntry,
+    Manifest,
+    Origin,
+    StoredKey,
+    block_key,
+    content_key,
+    definition_key,
+    list_prefix,
+    read_block,
+    read_key,
+    read_manifest,
+    read_overrides,
+    unseal,
+)
 
 
 class PinnedGeneration:
@@ -212,11 +61,15 @@ class PinnedGeneration:
 
     def previous_bundle(self, environment: str) -> memoryview | None:
         """The bundle that was served before the last publish; None when it is the same or there is none."""
-        manifest = read_manifest(self._open(), self._databases, b"previous")
+        manifest = self.previous_manifest()
         entry = None if manifest is None else manifest.environments.get(environment)
         if entry == self.manifest.environments.get(environment):
             return None
         return self._bundle(environment, entry)
+
+    def previous_manifest(self) -> Manifest | None:
+        """What was served before the last publish; None when there is none."""
+        return read_manifest(self._open(), self._databases, b"previous")
 
     def _bundle(self, environment: str, entry: EnvironmentEntry | None) -> memoryview | None:
         if entry is None:
@@ -251,6 +104,19 @@ class PinnedGeneration:
         """A sealed row of `meta` that belongs to no generation."""
         value = self._open().get(name, db=self._databases["meta"])
         return None if value is None else bytes(value)
+
+    def meta_rows(self) -> dict[bytes, bytes]:
+        """What goes with the generation and belongs to none: payloads of rows of `meta`."""
+        cursor = self._open().cursor(self._databases["meta"])
+        rows = ((bytes(key), bytes(value)) for key, value in cursor)
+        return {key: unseal(key, value, "rows") for key, value in rows if key not in OWN_ROWS}
+
+    def key_set(self, environment: str) -> bytes:
+        """The keys that the environment's definitions name, as they are encoded: SHA-256 in hex -> KeyRecord."""
+        entry = self.manifest.environments[environment]
+        key = content_key(environment, entry.publication)
+        value = self._open().get(key, db=self._databases["key_sets"])
+        return b"{}" if value is None else unseal(key, bytes(value), "key sets")
 
     def overrides(self) -> Overrides:
         """What lies over the definitions."""
@@ -315,14 +181,14 @@ class PinnedGeneration:
         entry = self.manifest.environments.get(environment)
         if entry is None or list_name not in entry.lists:
             raise StoreError(f"environment {environment} has no list {list_name}")
-        for key, value in self._blocks(entry.lists[list_name].number):
+        for key, value in self.blocks(entry.lists[list_name].number):
             yield from read_block(key, value)[0]
 
     def check_list(self, entry: ListEntry) -> None:
         """Reads a list through: its seals, that each block is the one that its members give, and that there is one
         for every hash. Raises StoreError."""
         number, count, covered = entry.number, 0, 0
-        for key, value in self._blocks(number):
+        for key, value in self.blocks(number):
             members, prefix, depth = read_block(key, value)
             rows = rows_of(number, entry.secret, members)
             if (
@@ -336,7 +202,7 @@ class PinnedGeneration:
         if count != entry.count or (count and covered != 1 << 64):
             raise StoreError(f"list {number} has {count} members, not {entry.count}, or misses a block")
 
-    def _blocks(self, number: int) -> Iterator[tuple[bytes, bytes]]:
+    def blocks(self, number: int) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values of a list's blocks, in the order of the hashes."""
         start = list_prefix(number)
         cursor = self._open().cursor(self._databases["lists"])
@@ -381,6 +247,12 @@ class PinnedGeneration:
         self._transaction = None
         return True
 
+    def __enter__(self) -> PinnedGeneration:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def _open(self) -> ReadTransaction:
         if self._transaction is None:
             raise StoreError("this generation was released; take the current one for each request")
@@ -393,29 +265,3 @@ def _is_packed(value: bytes, number: int, prefix: int, depth: int, rows: list[by
         return pack(number, prefix, depth, rows) == value[8:]
     except ValueError:
         return False
-
-
-def translate(error: lmdb.Error, directory: str) -> StoreError:
-    """LMDB's refusal in words that say what to do."""
-    if isinstance(error, lmdb.MapFullError):
-        return StoreError(
-            f"{directory}: the store is full; nothing was changed. Stop every server of this directory and raise "
-            f"store.map_bytes, or remove environments"
-        )
-    if isinstance(error, lmdb.MapResizedError):
-        return StoreError(f"{directory}: the store was grown by another process; start this one again")
-    if isinstance(error, lmdb.ReadersFullError):
-        return StoreBusyError(
-            f"{directory}: all places for readers of the store are taken, nothing is wrong with it. A running "
-            f"server frees those of dead processes every second; end processes that have it open"
-        )
-    if isinstance(error, lmdb.LockError):
-        return StoreTwinError(
-            f"{directory}: a process of another container has process id {os.getpid()} too and the store open; "
-            f"run this again, so that it gets another id"
-        )
-    if isinstance(error, lmdb.MemoryError | lmdb.TlsFullError | lmdb.ReadonlyError):
-        return StoreBusyError(f"{directory}: the store can't be opened now: {error}")
-    if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError):
-        return StoreError(f"{directory}: the store's file is damaged ({error})")
-    return StoreError(f"{directory}: {error}")

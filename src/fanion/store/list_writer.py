@@ -17,16 +17,19 @@ import msgspec
 
 from fanion._core.list_block import rows_of
 from fanion.errors import StoreError
-from fanion.store import generation as layout
+from fanion.store import layout
 from fanion.store.database import store_path
-from fanion.store.generation import EnvironmentEntry, ListEntry, Manifest
 from fanion.store.handles import WriteTransaction
+from fanion.store.layout import EnvironmentEntry, ListEntry, Manifest
 from fanion.store.lists import ROWS_IN_MEMORY, change_rows, checked_rows, write_list
 from fanion.store.publication import Publication
 from fanion.store.spool import Spool
 from fanion.store.transactions import Transactions
 
 Progress = Callable[[str, int], None] | None
+
+GAP_BITS = 32
+"""Where lists go to other machines under their numbers: two directories that make one at once give two numbers."""
 
 
 class ListWriter:
@@ -198,7 +201,7 @@ class ListWriter:
             if manifest is None:
                 continue
             environments = {
-                name: _renamed(entry, old.number, new) for name, entry in manifest.environments.items()
+                name: renamed(entry, old.number, new) for name, entry in manifest.environments.items()
             }
             changed = msgspec.structs.replace(manifest, environments=environments)
             if key == b"current":
@@ -210,7 +213,8 @@ class ListWriter:
         store = self._transactions
         with store.writing() as transaction:
             current = store.current(transaction)
-            number = current.lists_made + 1
+            shared = transaction.get(layout.PLACE, db=store.databases["meta"]) is not None
+            number = current.lists_made + 1 + (secrets.randbits(GAP_BITS) if shared else 0)
             manifest = msgspec.structs.replace(current, lists_made=number)
             sealed = layout.seal(b"current", msgspec.json.encode(manifest))
             store.put(transaction, "meta", b"current", sealed)
@@ -221,7 +225,8 @@ class ListWriter:
         return msgspec.structs.replace(entry, count=count)
 
 
-def _renamed(entry: EnvironmentEntry, number: int, new: ListEntry) -> EnvironmentEntry:
+def renamed(entry: EnvironmentEntry, number: int, new: ListEntry) -> EnvironmentEntry:
+    """With `new` wherever the rows of that number are named."""
     if all(rows.number != number for rows in entry.lists.values()):
         return entry
     lists = {name: new if rows.number == number else rows for name, rows in entry.lists.items()}

@@ -36,8 +36,8 @@ import msgspec
 
 from fanion._core.list_block import pack, rows_of
 from fanion.errors import StoreError
-from fanion.store.generation import LIST_NUMBER_BYTES, ListEntry, block_key, list_prefix, read_block, seal
 from fanion.store.handles import Handle, WriteTransaction
+from fanion.store.layout import LIST_NUMBER_BYTES, ListEntry, block_key, list_prefix, read_block, seal
 
 BLOCK_BYTES_MAX = 8 * 4096 - 16
 """A block of more is split; LMDB puts 16 bytes before a value on pages of its own."""

@@ -27,18 +27,17 @@ from fanion._core.flat import address_of
 from fanion._core.list_block import ListReader
 from fanion.errors import EnvironmentMissingError, StoreError, StoreMissingError
 from fanion.store.database import Database, store_path, word_path
-from fanion.store.generation import (
+from fanion.store.generation import PinnedGeneration
+from fanion.store.handles import Handles, ReadTransaction, translate
+from fanion.store.layout import (
     DATABASES,
     LIST_NUMBER_BYTES,
     EnvironmentEntry,
     ListEntry,
-    PinnedGeneration,
     list_prefix,
     read_manifest,
-    translate,
     unseal,
 )
-from fanion.store.handles import Handles, ReadTransaction
 from fanion.store.pins import Pin
 from fanion.store.verify import DATA_FILE, check_file, open_databases
 

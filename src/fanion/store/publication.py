@@ -8,7 +8,7 @@ import msgspec
 
 from fanion.errors import StoreError
 from fanion.model.api_key import HASH_BYTES, KeyRecord
-from fanion.store.generation import NAME_BYTES_MAX
+from fanion.store.layout import NAME_BYTES_MAX
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -18,8 +18,9 @@ class Publication(msgspec.Struct, frozen=True):
     environments' earlier definitions named, while keys made by command stay. `definitions`: file name -> source.
     `lists`: environment -> list name -> members; one whose digest in `list_sources` is the stored one is not
     written again. `kept_lists`: environment -> lists that stay as the store has them (empty when it has none).
-    `overrides`: environment -> what is laid over it (`model.override.laid`). `removed`: environments to serve no
-    longer. `keyed`: those whose units' digests are keyed.
+    `overrides`: environment -> what is laid over it (`model.weights.laid_with`). `compiled_from`: environment -> a
+    digest of all that decides its bundle's bytes. `removed`: environments to serve no longer. `keyed`: those whose
+    units' digests are keyed.
     """
 
     bundles: dict[str, bytes]
@@ -29,6 +30,7 @@ class Publication(msgspec.Struct, frozen=True):
     list_sources: dict[str, dict[str, str]] = {}
     kept_lists: dict[str, tuple[str, ...]] = {}
     overrides: dict[str, str] = {}
+    compiled_from: dict[str, str] = {}
     removed: tuple[str, ...] = ()
     keyed: tuple[str, ...] = ()
 

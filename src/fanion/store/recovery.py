@@ -46,13 +46,12 @@ def open_verified(
     check_owner(directory, root=True)
     problem = verify(path)
     if problem is None:
-        _raise_number(directory, map_bytes, always=False)
+        _raise_number(directory, map_bytes)
         return Store.open(directory, write=write, map_bytes=map_bytes), None
     copy_problem = verify(copy_path(directory), deep=True)
     if copy_problem is not None:
         raise StoreError(f"the store can't be used: {problem}; nor can its copy: {copy_problem}")
-    _put_copy_in_place(directory)
-    _raise_number(directory, map_bytes, always=True)
+    _put_copy_in_place(directory, map_bytes)
     return Store.open(directory, write=write, map_bytes=map_bytes), problem
 
 
@@ -81,8 +80,9 @@ def begin_healing(directory: Path, map_bytes: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
 
-def _put_copy_in_place(directory: Path) -> None:
-    """Unless another process has done so while this one waited."""
+def _put_copy_in_place(directory: Path, map_bytes: int) -> None:
+    """Under a number of its own, unless another process has done so while this one waited: every worker that meets
+    the damage asks for it."""
     path = store_path(directory)
     fresh = path / "restored.new"
     writing = hold_lock(path / "publish.lock", fcntl.LOCK_EX, PUBLISH_WAIT_S)
@@ -99,6 +99,8 @@ def _put_copy_in_place(directory: Path) -> None:
             put_in_place(fresh, path / DATA_FILE)
         finally:
             os.close(opening)
+        with Store.open(directory, write=True, map_bytes=map_bytes) as store:
+            store.succeed_damaged()
     except OSError as error:
         raise StoreError(f"{path}: the copy can't be put in place: {error.strerror}") from error
     finally:
@@ -106,12 +108,14 @@ def _put_copy_in_place(directory: Path) -> None:
         os.close(writing)
 
 
-def _raise_number(directory: Path, map_bytes: int, *, always: bool) -> None:
-    """What the copy, or a backup that was put in place, holds gets a number above every one that servers and
-    clients may have seen."""
+def _raise_number(directory: Path, map_bytes: int) -> None:
+    """What a backup holds that was put in place gets a number above every one that servers and clients may have
+    seen."""
     with Store.open(directory, write=True, map_bytes=map_bytes) as store:
-        if always or store.generation() < store.word.load():
-            store.succeed_damaged()
+        if store.generation() < store.word.load():
+            with store.transactions.publishing():
+                if store.generation() < store.word.load():  # nobody did meanwhile
+                    store.succeed_damaged()
 
 
 def main() -> None:

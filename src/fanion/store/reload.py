@@ -32,7 +32,7 @@ from fanion.store.unit_keys import decode_unit_keys
 
 View = TypeVar("View")
 
-MakeView = Callable[[str, memoryview, bytes | None], View]
+MakeView = Callable[[str, memoryview, Callable[[], bytes | None]], View]
 """Environment, bundle, the key of its units' digests (None: it never had one) -> what requests use. Verifies the
 bundle; BundleError refuses it."""
 
@@ -89,6 +89,7 @@ class Snapshot(Generic[View]):
         self._keys_max = entries
         self._known = known
         self._used = used
+        self._lapsed = False
 
     def environments(self) -> tuple[str, ...]:
         """Ids of the environments of this generation."""
@@ -161,7 +162,7 @@ class Snapshot(Generic[View]):
         return self._pinned.key_hashes(self._keys_max)
 
     def _find(self, key_hash: bytes) -> KeyRecord | None:
-        found = self._pinned.key(key_hash)
+        found = None if self._lapsed else self._pinned.key(key_hash)
         if found is None:
             return None
         try:
@@ -203,7 +204,7 @@ class Snapshot(Generic[View]):
 
     def _try_view(self, environment: str, bundle: memoryview) -> View | None:
         try:
-            made = self._make_view(environment, bundle, self._unit_key(environment))
+            made = self._make_view(environment, bundle, lambda: self._unit_key(environment))
         except BundleError as error:
             self._report(environment, str(error))
             return None
@@ -275,6 +276,7 @@ class Reloader(Generic[View]):
         self._known: set[bytes] = set()
         """Hashes of keys that the store holds or has held: those of the start, and those found since."""
         self._used: set[str] = set()
+        self._lapsed = False
         self._snapshot = self._pin()
         self._known.update(self._snapshot.key_hashes())
 
@@ -325,6 +327,11 @@ class Reloader(Generic[View]):
         self._used.clear()
         return used
 
+    def lapse(self, lapsed: bool) -> None:
+        """No key opens anything from now on, or those that the store holds do again."""
+        self._lapsed = self._snapshot._lapsed = lapsed
+        self._snapshot._keys.clear()
+
     def forget_keys(self) -> None:
         """Has every key be looked up again at its next request."""
         self._snapshot._keys.clear()
@@ -365,6 +372,7 @@ class Reloader(Generic[View]):
             self._retire(newer, None)
             self._fail(error)
             return
+        newer._lapsed = self._lapsed
         self._snapshot = newer
         self._retire(older, newer)
         self._release(keep=1)

@@ -11,9 +11,9 @@ import xxhash
 
 from fanion.errors import StoreError
 from fanion.model.override import Overrides
-from fanion.store import generation as layout
-from fanion.store.generation import OVERRIDES, EnvironmentEntry
+from fanion.store import layout
 from fanion.store.handles import Handle, Handles, WriteTransaction
+from fanion.store.layout import OVERRIDES, EnvironmentEntry
 from fanion.store.transactions import Transactions, padded
 
 
@@ -65,7 +65,9 @@ def _put(
     transaction.put(new, layout.seal(new, keys), db=databases["key_sets"])
     transaction.put(new, padded(bundle), db=databases["bundles"])
     digest = xxhash.xxh64_intdigest(bundle)
-    return msgspec.structs.replace(entry, publication=number, size=len(bundle), digest=digest)
+    return msgspec.structs.replace(
+        entry, publication=number, size=len(bundle), digest=digest, compiled_from=""
+    )
 
 
 def _copy_definitions(transaction: WriteTransaction, database: Handle, old: int, new: int) -> None:

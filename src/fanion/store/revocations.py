@@ -9,6 +9,7 @@ of the store, which would take as long as the store is large. Lines are never re
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -18,17 +19,21 @@ from fanion.model.api_key import HASH_BYTES, KeyRecord
 from fanion.store.database import store_path
 
 
-def note_revocation(directory: Path, key_hash: bytes, record: KeyRecord) -> None:
-    """Raises StoreError when it can't be made durable."""
+def note_revocations(directory: Path, revoked: Iterable[tuple[bytes, KeyRecord]]) -> None:
+    """Hashes and records of keys. Raises StoreError when they can't be made durable."""
     path = store_path(directory) / "revoked"
-    line = b"\n%s %s\n" % (
-        key_hash.hex().encode(),
-        msgspec.json.encode(record),
-    )  # the line before may be cut off
+    lines = b"".join(
+        b"\n%s %s\n"
+        % (key_hash.hex().encode(), msgspec.json.encode(record))  # the line before may be cut off
+        for key_hash, record in revoked
+    )
+    if not lines:
+        return
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, line)
+            with open(descriptor, "ab", closefd=False) as file:
+                file.write(lines)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

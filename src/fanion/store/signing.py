@@ -9,8 +9,8 @@ import msgspec
 
 from fanion.errors import StoreError
 from fanion.model.signing import SigningKeys, new_signing_keys
-from fanion.store.generation import seal, unseal
 from fanion.store.handles import Handles, WriteTransaction
+from fanion.store.layout import seal, unseal
 
 ROW = b"signing"
 

@@ -26,19 +26,14 @@ import xxhash
 from fanion.clock.keeper import look_at
 from fanion.errors import StoreError
 from fanion.model.api_key import KeyRecord
-from fanion.store import generation as layout
-from fanion.store.database import Database
-from fanion.store.generation import (
-    EnvironmentEntry,
-    Manifest,
-    Origin,
-    PinnedGeneration,
-    StoredKey,
-)
+from fanion.store import layout
+from fanion.store.database import Database, older_path
+from fanion.store.generation import PinnedGeneration
 from fanion.store.handles import WriteTransaction
+from fanion.store.layout import EnvironmentEntry, Manifest, Origin, StoredKey
 from fanion.store.list_writer import ListWriter
 from fanion.store.publication import Publication, check_publication
-from fanion.store.revocations import note_revocation, noted_revocations
+from fanion.store.revocations import note_revocations, noted_revocations
 from fanion.store.signing import ensure_signing_keys, rotate_signing_keys
 from fanion.store.transactions import Transactions, padded
 from fanion.store.unit_keys import ensure_unit_keys
@@ -137,6 +132,7 @@ class Store:
                         digest=xxhash.xxh64_intdigest(bundle),
                         lists=entries.get(name, {}),
                         overrides=publication.overrides.get(name, ""),
+                        compiled_from=publication.compiled_from.get(name, ""),
                     )
                     self.transactions.put(
                         transaction, "bundles", layout.content_key(name, number), padded(bundle)
@@ -176,14 +172,13 @@ class Store:
 
     def succeed_damaged(self) -> int:
         """The same content under a new, higher number, but for keys that were revoked after it was written: after
-        a store went back to its copy."""
-        with self.transactions.publishing():
-            with self.transactions.writing() as transaction:
-                for key_hash, record in noted_revocations(self.directory).items():
-                    sealed = layout.seal_key(key_hash, Origin.REVOKED, record)
-                    self.transactions.put(transaction, "api_keys", key_hash, sealed)
-                number = self.transactions.renumber(transaction, self.transactions.current(transaction))
-            self.word.raise_to(number)
+        a store went back to its copy. Under the publish lock."""
+        with self.transactions.writing() as transaction:
+            for key_hash, record in noted_revocations(self.directory).items():
+                sealed = layout.seal_key(key_hash, Origin.REVOKED, record)
+                self.transactions.put(transaction, "api_keys", key_hash, sealed)
+            number = self.transactions.renumber(transaction, self.transactions.current(transaction))
+        self.word.raise_to(number)
         return number
 
     def add_key(self, key_hash: bytes, record: KeyRecord) -> int:
@@ -211,8 +206,8 @@ class Store:
             found = [key for key in stored if key.record.id == key_id and key.origin != Origin.REVOKED]
             if not found:
                 raise StoreError(f"there is no key with id {key_id}; `fanion keys list` shows them")
+            note_revocations(self.directory, [(key.hash, key.record) for key in found])
             for key in found:
-                note_revocation(self.directory, key.hash, key.record)
                 sealed = layout.seal_key(key.hash, Origin.REVOKED, key.record)
                 self.transactions.put(transaction, "api_keys", key.hash, sealed)
             number = self.transactions.renumber(transaction, current)
@@ -230,11 +225,8 @@ class Store:
 
     def stored_keys(self) -> list[StoredKey]:
         """Every stored key, revoked ones too, by environment and id."""
-        pinned = self.pin()
-        try:
+        with self.pin() as pinned:
             return sorted(pinned.stored_keys(), key=lambda key: (key.record.environment, key.record.id))
-        finally:
-            pinned.release()
 
     def keep_copy(self) -> None:
         """Writes the current store, compacted and verified, beside it: what a damaged store falls back to.
@@ -242,6 +234,11 @@ class Store:
         Raises StoreError; the copy from before then stays.
         """
         self._database.keep_copy()
+
+    def keep_older(self) -> None:
+        """The same into a file that no publication writes over, before an upgrade: what the version before goes
+        back to. One is kept. Raises StoreError."""
+        self._database.keep_copy(older_path(self.directory))
 
     def check_readers(self) -> int:
         """Frees what processes that died had pinned; returns how many there were."""

@@ -14,10 +14,10 @@ import lmdb
 import msgspec
 
 from fanion.errors import StoreError
-from fanion.store import generation as layout
+from fanion.store import layout
 from fanion.store.database import Database, store_path
-from fanion.store.generation import BUNDLE_ROOM_MIN, EMPTY, Manifest
-from fanion.store.handles import AnyTransaction, WriteTransaction
+from fanion.store.handles import AnyTransaction, WriteTransaction, translate
+from fanion.store.layout import BUNDLE_ROOM_MIN, EMPTY, Manifest
 from fanion.store.lists import sweep_lists
 from fanion.store.pins import Pinned
 from fanion.store.verify import DATA_FILE
@@ -111,4 +111,4 @@ class Transactions:
         try:
             yield
         except lmdb.Error as error:
-            raise layout.translate(error, str(self.directory)) from error
+            raise translate(error, str(self.directory)) from error

@@ -13,8 +13,8 @@ import msgspec
 
 from fanion.errors import StoreError
 from fanion.model.units import KEY_BYTES, UnitKeys, new_unit_key
-from fanion.store.generation import seal, unseal
 from fanion.store.handles import Handles, WriteTransaction
+from fanion.store.layout import seal, unseal
 
 ROW = b"unit-keys"
 

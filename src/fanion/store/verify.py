@@ -20,9 +20,14 @@ import lmdb
 import xxhash
 
 from fanion.errors import StoreBusyError, StoreError, StoreMissingError, StoreVersionError
-from fanion.store import generation as layout
-from fanion.store.generation import DATABASES, PinnedGeneration, read_key, unseal
-from fanion.store.handles import Handles
+from fanion.store import layout
+from fanion.store.generation import PinnedGeneration
+from fanion.store.handles import Handles, translate
+from fanion.store.layout import DATABASES, read_key, unseal
+from fanion.store.signing import ROW as SIGNING_ROW
+from fanion.store.signing import decode_signing_keys
+from fanion.store.unit_keys import ROW as UNIT_KEYS_ROW
+from fanion.store.unit_keys import decode_unit_keys
 from fanion.store.weights import read_weights
 
 DATA_FILE = "data.mdb"
@@ -126,29 +131,36 @@ def walk(directory: Path, *, deep: bool) -> None:
             str(directory), readonly=True, lock=_is_live(directory), max_dbs=len(DATABASES), create=False
         )
     except lmdb.Error as error:
-        raise layout.translate(error, str(directory)) from None
+        raise translate(error, str(directory)) from None
     try:
         databases = open_databases(environment, create=False)
         with environment.begin(buffers=True) as transaction:
             pinned = PinnedGeneration(transaction, databases)
             lists: set[int] | None = set() if deep else None
             _walk_generation(pinned, lists)
+            _walk_meta(pinned)
             previous = layout.read_manifest(transaction, databases, b"previous")
             if previous is not None:
                 pinned.manifest = previous
                 _walk_generation(pinned, lists)
-            pinned.overrides()
-            for name in pinned.environments():
-                read_weights(pinned, name)
             for name in ("key_sets", "definitions"):
                 for key, value in transaction.cursor(databases[name]):
                     unseal(bytes(key), bytes(value), name)
             for key, value in transaction.cursor(databases["api_keys"]):
                 read_key(bytes(key), bytes(value))
     except lmdb.Error as error:
-        raise layout.translate(error, str(directory)) from None
+        raise translate(error, str(directory)) from None
     finally:
         environment.close()
+
+
+def _walk_meta(pinned: PinnedGeneration) -> None:
+    """What belongs to no generation."""
+    pinned.overrides()
+    decode_signing_keys(pinned.meta(SIGNING_ROW))
+    decode_unit_keys(pinned.meta(UNIT_KEYS_ROW))
+    for name in pinned.environments():
+        read_weights(pinned, name)
 
 
 def _walk_generation(pinned: PinnedGeneration, lists: set[int] | None) -> None:
@@ -186,7 +198,8 @@ def open_databases(environment: lmdb.Environment, *, create: bool) -> Handles:
     if found is not None and int(found) < layout.STORE_FORMAT:
         raise StoreVersionError(
             f"{environment.path()}: the store has format {int(found)}, this Fanion reads only "
-            f"{layout.STORE_FORMAT}; run the older Fanion, or publish into a new directory"
+            f"{layout.STORE_FORMAT}; run the older Fanion, or move {environment.path()} away and publish again: "
+            "events and rows stay"
         )
     databases = {name: environment.open_db(name.encode(), create=create) for name in DATABASES}
     if found is None:

@@ -16,7 +16,8 @@ import msgspec
 
 from fanion.errors import StoreError
 from fanion.model.weights import Applied, PolicyWeights
-from fanion.store.generation import PinnedGeneration, seal, unseal
+from fanion.store.generation import PinnedGeneration
+from fanion.store.layout import seal, unseal
 
 PREFIX: Final = b"weights\0"
 

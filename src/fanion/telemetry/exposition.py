@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanion._core.counters import MetricFile
-from fanion.telemetry import exposures, journal, metrics, pipeline, prepared, sinks, windows
+from fanion.telemetry import exposures, journal, metrics, pipeline, places, prepared, shipping, sinks, windows
 from fanion.telemetry.metrics import Metric, label_text
 
 CATALOGUE: tuple[Metric, ...] = (
@@ -23,6 +23,8 @@ CATALOGUE: tuple[Metric, ...] = (
     *pipeline.CATALOGUE,
     *prepared.CATALOGUE,
     *sinks.CATALOGUE,
+    *places.CATALOGUE,
+    *shipping.CATALOGUE,
 )
 """What /metrics knows, in its order; a series of another name is left out."""
 
@@ -47,14 +49,15 @@ class Exposition:
     def text(self) -> bytes:
         """Prometheus' text format, version 0.0.4, over all workers."""
         samples: dict[Metric, list[Sample]] = {metric: [] for metric in self._by_name.values()}
-        for sample in self._samples():
+        for sample in self.samples():
             samples[sample.metric].append(sample)
         return "".join(line for metric, found in samples.items() for line in _lines(metric, found)).encode()
 
     def close(self) -> None:
         self._file.close()
 
-    def _samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[Sample]:
+        """Every series, over all workers."""
         alive = [self._file.is_locked_elsewhere(number) for number in range(self._file.slots)]
         gathers: dict[str, Callable[[Iterable[int]], int]] = {"sum": sum, "min": min, "max": max}
         for name, cell, width in self._file.directory():

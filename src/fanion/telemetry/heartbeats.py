@@ -30,6 +30,8 @@ LINES_MAX = 8
 LINE_CHARACTERS_MAX = 300
 """Of one reason or note; as JSON that many lines come to less than a row, whatever is in them."""
 READ_TRIES = 100
+BEAT_S = 60.0
+"""How seldom one beside the workers may beat that has nothing to do but to wait."""
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from fanion._core.counters import MetricFile, MetricSlot
+from fanion._core.counters import AnswerCounter, MetricFile, MetricSlot
 from fanion.errors import ServeError
 
 SLOTS = 264
@@ -96,6 +96,9 @@ class Metrics:
         self._row = row
         self._closed = False
         self._cells: dict[object, int] = {}
+        self._answers = AnswerCounter(row, self._first_answer)
+        self.answered = self._answers.count
+        """Counts one answer. The request path's only call; an answer that outlives the file goes uncounted."""
         self._collectors: list[Callable[[], None]] = []
         self._by_name: dict[str, Metric] = {}
         self._dropped = file.series(DROPPED.name)
@@ -146,20 +149,10 @@ class Metrics:
             if not metric.labels:
                 self._cell(metric, ())
 
-    def answered(self, dialect: str, endpoint: str, status: int) -> None:
-        """Counts one answer. The request path's only call; an answer that outlives the file goes uncounted."""
-        try:
-            self._row.add(self._cells[dialect, endpoint, status])
-        except KeyError:
-            self._first_answer(dialect, endpoint, status)
-        except ValueError:
-            if not self._closed:
-                raise
-
     def _first_answer(self, dialect: str, endpoint: str, status: int) -> None:
         try:
             cell = self._cell(RESPONSES, (dialect, endpoint, str(status)))
-            self._cells[dialect, endpoint, status] = cell
+            self._answers.know(dialect, endpoint, status, cell)
             self._row.add(cell)
         except ValueError:
             if not self._closed:

@@ -30,9 +30,12 @@ def send(server: Running, *events: Any, key: str = OPEN) -> Answer:
     return ask(server, EVENTS, {"events": list(events)}, key=key)
 
 
-def kept(data: Path, **wanted: Any) -> list[Event]:
-    """The journal's events whose source has these members, in the order of their arrival at either worker."""
-    records = sorted(JournalReader(data).read(), key=lambda record: record.received_ns)
+def kept(data: Path, event: str, **wanted: Any) -> list[Event]:
+    """The journal's events of this name (ASCII) whose source has these members, in the order of their arrival at
+    either worker. Only records that hold the name are taken apart: others hold floods."""
+    wanted["event"] = event
+    holding = [record for record in JournalReader(data).read() if event.encode() in record.body]
+    records = sorted(holding, key=lambda record: record.received_ns)
     found = [one.event for record in records for one in expand(record, canonical_forms())]
     return [one for one in found if all(one.source.get(name) == value for name, value in wanted.items())]
 

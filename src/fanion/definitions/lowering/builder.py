@@ -18,12 +18,26 @@ from fanion.model.expression import Steps
 from fanion.model.expression_proof import depth_of
 from fanion.model.layers import Layer
 from fanion.model.parts import Piece, PieceKind
-from fanion.model.program import Answer, Decision, Lowered, Node, Parameter, Slot, Source, Split
+from fanion.model.program import (
+    Answer,
+    Decision,
+    Lowered,
+    Node,
+    Outcome,
+    Parameter,
+    Ranges,
+    Slot,
+    Source,
+    Split,
+    Test,
+)
 from fanion.model.shape import NATIVE, ContextShape
 from fanion.model.weights import Applied
 
 USER: Final = "userId"
 ANONYMOUS: Final = "anonymousId"
+SHARED: Final = frozenset({Test, Outcome, Ranges})
+"""Kinds of nodes that are the same in many decisions."""
 NO_PATH: Final = frozenset("?#%")
 """Characters that mean something else in a path than themselves."""
 
@@ -59,9 +73,9 @@ class Builder:
         self.recording = Recording()
         """Which splits leave exposures."""
         self.overriding = Overriding()
+        """What stands in a flag's place."""
         self.weights: Applied = {}
         """Applied by command, to be laid over the definitions'."""
-        """What stands in a flag's place."""
         self.splits: list[Split] = []
         self.unseen: dict[str, str] = {}
         """Flags that are to be recorded and of which draws leave no exposures, and which draws those are."""
@@ -70,8 +84,12 @@ class Builder:
         self.derived: list[Plan] = []
         """Experiments that sources have without anybody writing them out, and what each source's metrics are."""
         self.derived_metrics: dict[str, tuple[MetricPlan, ...]] = {}
-        self.tests: dict[tuple[str, str, str], Any] = {}
+        self.tests: dict[tuple[str, str, str | tuple[str, ...]], Any] = {}
         """Lowered conditions by attribute, operator and text: the same ones come again and again."""
+        self._nodes: dict[Node, Node] = {}
+        """Nodes of decisions so far, equal ones once: flags ask much the same."""
+        self._answers: dict[tuple[Answer, ...], tuple[Answer, ...]] = {}
+        """The same of answers."""
         self._slot_numbers: dict[Slot, int] = {}
         self._computed: dict[str, int] = {}
         self._depths: list[int] = []
@@ -121,7 +139,9 @@ class Builder:
 
     def decision(self, key: str, nodes: list[Node]) -> int:
         """Add a decision; its number is what DECISION_IS and parameters name it by."""
-        self.decisions.append(Decision(key, tuple(nodes)))
+        same = self._nodes
+        made = [same.setdefault(node, node) if type(node) in SHARED else node for node in nodes]
+        self.decisions.append(Decision(key, tuple(made)))
         return len(self.decisions) - 1
 
     def list_name(self, name: str) -> str:
@@ -189,8 +209,10 @@ class Builder:
         variants: tuple[str, ...] = (),
     ) -> None:
         """Add a served value; `taken` has been asked for the key."""
+        own = tuple(answers)
+        own = self._answers.setdefault(own, own)
         self.parameters.append(
-            Parameter(key, group or key, decision, tuple(answers), client_safe, group_id, source, variants)
+            Parameter(key, group or key, decision, own, client_safe, group_id, source, variants)
         )
 
     def tried(self) -> set[str]:

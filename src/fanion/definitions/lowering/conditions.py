@@ -72,15 +72,17 @@ def pattern_error(pattern: str) -> str | None:
 def lower_test(builder: Builder, attribute: str, operator: str, value: Any) -> Tree:
     """One condition on an attribute. An unknown operator, or a value it can't use, is false
     (docs/apis/feather.md: Operators)."""
+    # Text only: 1, 1.0 and true would be one key of the memory.
     if type(value) is str:
-        # Text only: 1, 1.0 and true would be one key of the memory.
-        known = builder.tests.get((attribute, operator, value))
-        if known is None:
-            known = builder.tests[attribute, operator, value] = _lower_test(
-                builder, attribute, operator, value
-            )
-        return known
-    return _lower_test(builder, attribute, operator, value)
+        same: str | tuple[str, ...] = value
+    elif type(value) is list and all(type(one) is str for one in value):
+        same = tuple(value)
+    else:
+        return _lower_test(builder, attribute, operator, value)
+    known = builder.tests.get((attribute, operator, same))
+    if known is None:
+        known = builder.tests[attribute, operator, same] = _lower_test(builder, attribute, operator, value)
+    return known
 
 
 def _lower_test(builder: Builder, attribute: str, operator: str, value: Any) -> Tree:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from fanion.definitions.lowering.values import identity
+from fanion.definitions.reading.documents import DocumentError, parse_json
 from fanion.definitions.reading.report import shown
+from fanion.definitions.reading.values import value_defect
 from fanion.model.override import Override
 
 UNTYPED: Final = object()
@@ -79,6 +79,9 @@ class Overriding:
             found = shown(override.answer)
             self._refused[override] = Unmet(override, found, f"{kind}, as the flag's values are{named}")
             return None
+        if (defect := value_defect(value, None)) is not None:
+            self._refused[override] = Unmet(override, *defect)
+            return None
         self._met.add(override)
         return Chosen(None, value)
 
@@ -109,10 +112,10 @@ class Overriding:
 
 
 def _value(answer: str, like: Any) -> Any:
-    """What is meant; plain text where the flag has texts."""
+    """What is meant; plain text where the flag has texts. JSON is held to the rules of definitions."""
     try:
-        value = msgspec.json.decode(answer)
-    except (msgspec.DecodeError, RecursionError):
+        value = parse_json(answer)
+    except DocumentError:
         return answer
     return answer if isinstance(like, str) and not isinstance(value, str) else value
 

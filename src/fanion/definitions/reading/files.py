@@ -14,6 +14,7 @@ from pathlib import Path
 from fanion.definitions.reading.limits import FILE_BYTES_MAX, FILES_MAX, PATH_BYTES_MAX
 from fanion.definitions.reading.report import Report
 from fanion.definitions.reading.walk import DIRECTORY, FILE, Walk, kind
+from fanion.plain_files import open_plain
 
 ROOT, REFERRED = "root:", "file:"
 """Prefixes of the names that the store keeps files under: those that were published, those they refer to."""
@@ -58,7 +59,7 @@ class DiskFiles(Files):
         try:
             if len(name.encode()) > PATH_BYTES_MAX:
                 raise OSError(f"its path is longer than {PATH_BYTES_MAX} bytes")
-            with Path(name).open("rb") as file:
+            with open_plain(name) as file:
                 data = file.read(FILE_BYTES_MAX + 1)
         except ValueError:
             raise OSError("no file can have this name") from None

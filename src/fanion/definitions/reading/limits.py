@@ -24,6 +24,17 @@ DEPTH_MAX: Final = 64
 NODES_MAX: Final = 20_000_000
 """Values in one document, each alias counted with all that it repeats ("billion laughs")."""
 
+REPEATED_FREE: Final = 500_000
+REPEATED_SHARE: Final = 20
+"""What aliases of YAML and references between rules may repeat of a document in all: so many values, and so many
+for each that is written. A few hundred bytes would otherwise have seconds of work."""
+
+
+def repeated_max(written: int) -> int:
+    """Of a document with so many values."""
+    return REPEATED_FREE + REPEATED_SHARE * written
+
+
 CONDITION_DEPTH_MAX: Final = 16
 """Nesting of all, any and not. The program is flat, so this only bounds the lowering's recursion."""
 

@@ -18,6 +18,7 @@ import xxhash
 
 from fanion.definitions.reading.limits import MEMBER_BYTES_MAX
 from fanion.errors import DefinitionError, Problem
+from fanion.plain_files import open_plain
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -48,7 +49,7 @@ def source_digest(entry: MemberList) -> str:
     digest = xxhash.xxh3_128(msgspec.json.encode(entry.members))
     if entry.file is not None:
         try:
-            with Path(entry.file).open("rb") as file:
+            with open_plain(entry.file) as file:
                 while piece := file.read(1 << 20):
                     digest.update(piece)
         except OSError as error:
@@ -62,7 +63,7 @@ def read_member_file(path: Path) -> Iterator[bytes]:
     """The members of one file."""
     number = 0
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             plain = file.read(2) != GZIP_MAGIC
             file.seek(0)
             lines: IO[bytes] = file if plain else GzipFile(fileobj=file)  # type: ignore[assignment]
@@ -102,7 +103,7 @@ def survey(path: Path) -> Survey:
     """Raises DefinitionError where the file can't be read."""
     lines, last = 0, b"\n"
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             plain = file.read(2) != GZIP_MAGIC
             file.seek(0)
             pieces: IO[bytes] = file if plain else GzipFile(fileobj=file)  # type: ignore[assignment]

@@ -5,6 +5,8 @@ envelope  headers of every answer, errors
 routes    endpoints, credentials
 served    what the endpoints keep at hand of one environment
 schema    request bodies, and where a refused one is wrong
+usage     what was reported of a flag, by day
 canonical what its events mean
+description what its OpenAPI document says beside them
 emit      result fragments at publish time
 """

@@ -15,7 +15,7 @@ import msgspec
 
 from fanion.dialects.feather.words import NAME
 from fanion.model.parts import Fragment
-from fanion.model.program import Answer, Entry, Lowered, Parameter, Resolution, Table
+from fanion.model.program import Answer, Entry, Lowered, Resolution, Table
 
 SOURCES = frozenset({"native", NAME})
 
@@ -37,26 +37,23 @@ ABSENT: Fragment = (b'"value":', b"null", b',"reason":"FLAG_NOT_FOUND"')
 
 def render(lowered: Lowered) -> Table:
     """Feather's table of an environment."""
-    return Table(
-        entries=tuple(
-            Entry(
-                key=parameter.key,
-                decision=parameter.decision,
-                fragments=tuple(fragment(answer) for answer in parameter.answers),
-                client_safe=parameter.client_safe,
-            )
-            for parameter in lowered.parameters
-            if is_expressible(parameter)
-        ),
-        absent=ABSENT,
-    )
+    made: dict[tuple[Answer, ...], tuple[Fragment, ...] | None] = {}
+    entries = []
+    for parameter in lowered.parameters:
+        if parameter.source not in SOURCES:
+            continue
+        answers = parameter.answers
+        if answers not in made:
+            made[answers] = tuple(map(fragment, answers)) if are_expressible(answers) else None
+        fragments = made[answers]
+        if fragments is not None:
+            entries.append(Entry(parameter.key, parameter.decision, fragments, parameter.client_safe))
+    return Table(tuple(entries), ABSENT)
 
 
-def is_expressible(parameter: Parameter) -> bool:
+def are_expressible(answers: tuple[Answer, ...]) -> bool:
     """Whether every value is a boolean, a string, a number or null."""
-    return parameter.source in SOURCES and not any(
-        answer.value is not None and answer.value.lstrip()[:1] in ("{", "[") for answer in parameter.answers
-    )
+    return not any(answer.value is not None and answer.value.lstrip()[:1] in ("{", "[") for answer in answers)
 
 
 def fragment(answer: Answer) -> Fragment:

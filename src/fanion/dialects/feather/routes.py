@@ -1,4 +1,4 @@
-"""Feather's endpoints (docs/apis/feather.md: Common rules to Telemetry).
+"""Feather's endpoints (docs/apis/feather.md: Common rules to Usage).
 
 An evaluation that has no bundle to answer from is a result, not an error: 503 with every requested flag in
 it. A telemetry batch is taken whole or refused whole; events of another organisation are left out without a
@@ -16,8 +16,9 @@ from fanion.auth.limiter import burst_of, scope_hash
 from fanion.dialects.feather.emit import render
 from fanion.dialects.feather.envelope import ACCEPTED, CORS, OK, UNAVAILABLE, refuse
 from fanion.dialects.feather.schema import ORGANISATION, Schema
-from fanion.dialects.feather.served import bind, evaluable, meta_of, organisation_of, served, units
+from fanion.dialects.feather.served import Served, bind, evaluable, meta_of, organisation_of, served, units
 from fanion.dialects.feather.settings import FeatherSettings
+from fanion.dialects.feather.usage import usage
 from fanion.dialects.feather.words import NAME
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
 from fanion.dialects.wire.dialect import Dialect
@@ -33,6 +34,14 @@ BODY_BYTES_MAX = 1024 * 1024
 """The choice for every endpoint, events included (docs/apis/feather.md: Common rules)."""
 
 
+def cache_age(age_s: int) -> bytes:
+    return b'","cacheAge":%d,"requestId":"' % max(age_s, 0)
+
+
+CACHE_AGES = tuple(map(cache_age, range(5)))
+"""Of a store that can be read, which is asked once a second."""
+
+
 def routes(services: Services) -> list[Route]:
     schema = Schema(services.config.limits)
     bytes_max = min(BODY_BYTES_MAX, services.config.limits.body_bytes_max)
@@ -43,11 +52,13 @@ def routes(services: Services) -> list[Route]:
         "events", take_events(services, schema), events_bytes_max, scope="events", scan=Scan.LATER
     )
     context = Endpoint("sdk_context", sdk_context)
+    counted = Endpoint("usage", usage(services), scope="results:read", query=True)
     return [
         Route(b"/v1/evaluate/bulk", {"POST": bulk}),
         Route(b"/v1/evaluate", {"POST": one}),
         Route(b"/v1/telemetry/events", {"POST": events}),
         Route(b"/v1/sdk/context", {"GET": context}),
+        Route(b"/v1/projects/", {"GET": counted}, prefix=True),
     ]
 
 
@@ -58,6 +69,12 @@ def evaluate_bulk(services: Services, schema: Schema) -> Handler:
     now = services.clock.text
     monotonic = time.monotonic
 
+    def closing(at: Served, snapshot: Snapshot) -> bytes:
+        """What stands behind the results."""
+        age = int(monotonic() - snapshot.confirmed_at)
+        aged = CACHE_AGES[age] if 0 <= age < len(CACHE_AGES) else cache_age(age)
+        return b"".join((at.meta, now(), aged, request_id(), b'"}}'))
+
     def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
         if len(body) > least:
             answer = prepared(snapshot, record, body)
@@ -67,7 +84,6 @@ def evaluate_bulk(services: Services, schema: Schema) -> Handler:
         at = evaluable(snapshot, record)
         if at is None:
             return UNAVAILABLE, _unavailable(request.flags, record.environment, now(), request_id())
-        age = int(monotonic() - snapshot.confirmed_at)
         context = request.context
         question = at.bundle.ask(context.members(), context.attributes, None)
         return OK, question.put_map(
@@ -75,7 +91,7 @@ def evaluate_bulk(services: Services, schema: Schema) -> Handler:
             request.flags,
             record.kind == "client",
             b'{"results":{',
-            b'%b%b","cacheAge":%d,"requestId":"%b"}}' % (at.meta, now(), age if age > 0 else 0, request_id()),
+            closing(at, snapshot),
         )
 
     def prepared(snapshot: Snapshot, record: KeyRecord, body: bytes) -> bytes | None:
@@ -93,13 +109,12 @@ def evaluate_bulk(services: Services, schema: Schema) -> Handler:
         if found is None:
             return None
         keys, context = found
-        age = int(monotonic() - snapshot.confirmed_at)
         return keys.put_map(
             context.members(),
             context.attributes,
             None,
             b'{"results":{',
-            b'%b%b","cacheAge":%d,"requestId":"%b"}}' % (at.meta, now(), age if age > 0 else 0, request_id()),
+            closing(at, snapshot),
         )
 
     return handler
@@ -148,6 +163,7 @@ def take_events(services: Services, schema: Schema) -> Handler:
     read = schema.events.read
     cut = schema.raw_events.decode
     plainly_own = schema.plain_events.check
+    all_own = schema.all_own
     keep = Ingest(services, NAME).keep
 
     def handler(
@@ -156,7 +172,7 @@ def take_events(services: Services, schema: Schema) -> Handler:
         received_ns = time.time_ns()
         own = organisation_of(snapshot, record)
         whole = True
-        if plainly_own(body, (own.encode(),)) is None:
+        if plainly_own(body, (own.encode(),)) is None and not all_own(body, own.encode()):
             events = read(body).events
             organisations = set(map(ORGANISATION, events))
             if own not in organisations:

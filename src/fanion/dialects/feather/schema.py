@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Annotated, Final, Literal, NoReturn, Protocol, TypeVar, get_args, get_origin
 
@@ -26,6 +27,7 @@ from fanion.config import Limits
 from fanion.dialects.wire.bodies import MAP_BYTES_FREE, REFUSED, Body, Int64
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_batch, check_bounds, check_numbers, place_of
+from fanion.dialects.wire.judging import Rules, judge_of, surely_within
 from fanion.dialects.wire.plain_batch import quick_check
 from fanion.dialects.wire.prepared import PreparedPlace
 from fanion.model.json_value import Json
@@ -132,6 +134,11 @@ JSON_WORDS = {
     "array": "an array",
 }
 
+RULES: Final = Rules(noted=["flagKey"], fixed=["orgId"], moments=["evaluatedAt"])
+JUDGED_TIMES: Final = 10
+JUDGED_MAX: Final = 10_000
+"""The judge looks at batches of so many times the events that are taken: the others are refused, too."""
+FIRST: Final = "events[0]"
 SAMPLE_ORDER = (
     *("flagKey", "flagId", "environmentId", "orgId", "value", "reason", "ruleId", "userIdHash"),
     *("anonymousIdHash", "sdkType", "sdkVersion", "evaluatedAt"),
@@ -166,9 +173,13 @@ class CheckedBody(Body[T]):
         self._check = check
         self._map_bytes_free = MAP_BYTES_FREE if holds_map else sys.maxsize
         self._is_batch = not holds_map
+        self._free_bytes = min(MAP_BYTES_FREE, limits.json_integer_digits_max) if holds_map else -1
+        """A body of these can't be beyond what is looked for."""
 
     def read(self, body: bytes) -> T:
         """Raises Fault INVALID_JSON or INVALID_SHAPE."""
+        if len(body) <= self._free_bytes:
+            return self.decode(body)
         if self._is_batch:
             check_batch(body, self._limits)
         elif len(body) > self._map_bytes_free and not json_scan.few(
@@ -224,6 +235,11 @@ class Schema:
         )
         """`check(body, (organisation,))` -> a batch that `events` would accept too, all of it that organisation's;
         None: ask `events`."""
+        self._judge = judge_of(
+            "events", Event, min(JUDGED_TIMES * events_max, JUDGED_MAX), limits, RULES, batch=True
+        )
+        self._events_max = events_max
+        self._too_many: Fault | None = None
         self.raw_events = msgspec.json.Decoder(RawEvents)
 
     def take(
@@ -239,10 +255,40 @@ class Schema:
         self._check_context(rest, body)
         return keys, rest.context
 
+    def all_own(self, body: bytes, organisation: bytes) -> bool:
+        """Whether it is sure, without reading a batch, that `events` would take it and all of it is that
+        organisation's. Raises the Fault that `events` would, where that is sure."""
+        ask = partial(self._judge.first, fixed=(organisation,))
+        found = surely_within(self._judge, ask, body, self._limits)
+        if found is None:
+            return False
+        count, number, text, fine = found
+        if number >= 0:
+            refused = self._refusal(text)
+            if refused is not None:
+                place = f"events[{number}]"
+                message = place + refused.message.removeprefix(FIRST)
+                raise Fault(refused.kind, message, path=place + (refused.path or "").removeprefix(FIRST))
+        elif count > self._events_max:
+            if self._too_many is None:
+                self._too_many = self._refusal(b",".join([text] * (self._events_max + 1)))
+            if self._too_many is not None:
+                raise Fault(self._too_many.kind, self._too_many.message, path=self._too_many.path)
+        return fine and number < 0
+
+    def _refusal(self, events: bytes) -> Fault | None:
+        """What is wrong with a batch of these."""
+        body = b'{"events":[%b]}' % events
+        try:
+            self.events.decode_open(body)
+        except REFUSED as error:
+            return _fault_of(error, body)
+        return None
+
     def _check_context(self, document: One | Bulk | ContextAlone, body: bytes) -> None:
         limits = self._limits
         if len(body) <= limits.json_integer_digits_max:
-            return  # too short for any of the limits below
+            return  # too short for any of the limits below; `CheckedBody.read` knows it, too
         attributes = document.context.attributes
         if float in map(type, attributes.values()):
             check_numbers(body, limits)

@@ -9,4 +9,4 @@ from fanion.model.vocabulary import Words
 
 NAME: Final = "feather"
 
-WORDS: Final = Words(NAME, ("evaluate", "events"), settings=(("limiter", FeatherSettings),))
+WORDS: Final = Words(NAME, ("evaluate", "events", "results:read"), settings=(("limiter", FeatherSettings),))

@@ -9,4 +9,5 @@ events     taking a batch: each event by itself, each id once
 results    what an experiment came to
 usage      how often a flag was asked for
 canonical  what its events mean
+description what its OpenAPI document says beside them
 """

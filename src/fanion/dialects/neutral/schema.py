@@ -2,23 +2,25 @@
 and decoders that say where a refused event is wrong.
 
 The flat structs only name members and types for the quick check, which says yes or nothing; what it can't know of
-texts (`plain_texts`) is looked at beside it. The others are the rules. No member is open but those of `properties`.
+texts (lengths, digests) is looked at beside it. The others are the rules. No member is open but those of
+`properties`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from fanion._core import json_scan
+from fanion._core import json_scan, judge_table
 from fanion.config import Limits
 from fanion.dialects.wire.bodies import REFUSED
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_batch, check_bounds, place_of, short_numbers
+from fanion.dialects.wire.judging import Rules, judge_of
 from fanion.dialects.wire.plain_batch import quick_check
 from fanion.model.json_value import Json
 
@@ -30,9 +32,12 @@ TIME: Final = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
     r"(?:\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])\Z"
 )
+DIGEST: Final = r"^[0-9a-f]{64}\Z"
 FLAT_MAX: Final = 1_000
 """Members of `properties` that the quick check may meet; under tighter limits there is no quick way."""
 FLAT_DEPTH: Final = 4
+FLAT_ID, FLAT_DIGEST, FLAT_UNIT, FLAT_VALUE = range(4)
+"""Texts whose lengths the quick check is asked for, as it numbers them."""
 
 if TYPE_CHECKING:
     Object = Mapping[str, Json]
@@ -48,7 +53,7 @@ class Unit(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
     kind: Annotated[str, Meta(min_length=1, max_length=KIND_MAX)]
     id: Annotated[str, Meta(min_length=1, max_length=UNIT_MAX)] | None = None
-    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
+    sha256: Annotated[str, Meta(pattern=DIGEST)] | None = None
 
     def __post_init__(self) -> None:
         if (self.id is None) is (self.sha256 is None):
@@ -115,6 +120,14 @@ class CutBatch(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 Event = Exposure | Metric
+RULES: Final = Rules(
+    noted=["id"],
+    moments=["time"],
+    quoted=True,
+    patterns={TIME: judge_table.MOMENT, DIGEST: judge_table.DIGEST},
+    exactly_one={Unit: ["id", "sha256"]},
+)
+"""What `Sent`, `Unit` and their decoder look at beside types."""
 
 
 class Schema:
@@ -129,10 +142,19 @@ class Schema:
             times=["time"],
             order=["type", "id", "time", "unit", "flag", "variant", "metric", "value"],
             grouped=["unit.kind", "flag", "variant", "reason", "metric"],
-            noted=["id", "unit.id", "unit.sha256", "value"],
+            noted=["id", "unit.sha256"],
+            measured=["unit.id", "value"],
         )
+        self.event_judge = judge_of("events", Event, EVENTS_MAX, limits, RULES, batch=True)
+        """What `judge` says of each event of a batch, in one pass."""
+        self.judged_first_max = limits.ingest_json_tokens_max
+        """Bytes of a batch that may keep every bound without being scanned: a token has one."""
         self._batch = msgspec.json.Decoder(Batch).decode
         self._cut = msgspec.json.Decoder(CutBatch).decode
+        self._free_bytes = min(
+            2 * limits.json_depth_max, limits.json_keys_max, limits.json_integer_digits_max
+        )
+        """A text up to this size breaks no bound of depth, members or digits."""
         self._event: Callable[[bytes], Event] = msgspec.json.Decoder(Event).decode
 
     def flat(self, body: bytes) -> list[str] | None:
@@ -142,14 +164,17 @@ class Schema:
         found = self._flat.check(body)
         if found is None:
             return None
-        _, groups, _, (ids, units, digests, values) = found
-        if (
-            not plain_texts(ids, ID_MAX)
-            or not named_units(units, digests)
-            or not all(map(plain_names, groups))
-        ):
+        count, groups, _, (ids, digests) = found
+        named, shortest, longest = self._flat.lengths(FLAT_ID)
+        if named < count or not shortest or longest > ID_MAX or self._flat.lengths(FLAT_VALUE)[2] > VALUE_MAX:
             return None
-        if values is not None and max(map(len, filter(None, values)), default=0) > VALUE_MAX:
+        named, shortest, longest = self._flat.lengths(FLAT_UNIT)
+        hashed = 0 if digests is None else self._flat.lengths(FLAT_DIGEST)[0]
+        if named + hashed != count or (named and not shortest) or longest > UNIT_MAX:
+            return None
+        if digests is not None and (self._flat.both(FLAT_UNIT, FLAT_DIGEST) or not plain_digests(digests)):
+            return None
+        if not all(map(plain_names, groups)):
             return None
         return ids  # type: ignore[return-value]  # each has one
 
@@ -172,14 +197,16 @@ class Schema:
         except REFUSED as error:
             raise fault_of(error) from None
 
-    def event(self, text: bytes) -> Event:
-        """One event. Raises Fault with what is wrong with it."""
-        if not self._bounded(text):
-            check_bounds(text, self._limits, batch=True)
+    def judge(self, text: bytes) -> Event | str:
+        """One event, or what is wrong with it."""
         try:
+            if len(text) > self._free_bytes and not self._bounded(text):
+                check_bounds(text, self._limits, batch=True)
             return self._event(text)
         except REFUSED as error:
-            raise fault_of(error) from None
+            return words_of(error)
+        except Fault as fault:
+            return fault.message
 
     def _bounded(self, text: bytes) -> bool:
         """Whether it cheaply shows that it keeps the bounds of depth, members and digits."""
@@ -196,28 +223,9 @@ class Schema:
         return True
 
 
-def plain_texts(texts: list[str | None] | None, most: int) -> bool:
-    """Whether all are there, not empty and not too long."""
-    return texts is not None and None not in texts and _within(texts, most)
-
-
-def _within(texts: Iterable[str | None], most: int) -> bool:
-    lengths = set(map(len, texts))  # type: ignore[arg-type]  # the callers looked for None
-    return 0 not in lengths and max(lengths) <= most
-
-
-def named_units(units: list[str | None] | None, digests: list[str | None] | None) -> bool:
-    """Whether each has one of both, an id of the right length or a digest."""
-    if digests is None:
-        return plain_texts(units, UNIT_MAX)
+def plain_digests(digests: list[str | None]) -> bool:
+    """Whether those that are there are digests."""
     given = [digest for digest in digests if digest is not None]
-    if len(given) < len(digests) or units is not None:
-        if units is None or any(
-            (unit is None) is (digest is None) for unit, digest in zip(units, digests, strict=True)
-        ):
-            return False
-        if not _within((unit for unit in units if unit is not None), UNIT_MAX):
-            return False
     joined = "".join(given)
     try:
         return set(map(len, given)) == {DIGEST_CHARACTERS} and bytes.fromhex(joined).hex() == joined
@@ -238,6 +246,13 @@ def plain_names(group: tuple[str | None, ...]) -> bool:
 def fault_of(error: Exception) -> Fault:
     """A decoder's refusal, with its place."""
     if not isinstance(error, msgspec.ValidationError):
-        return Fault(FaultKind.INVALID_JSON, "The request body is not valid JSON.")
+        return Fault(FaultKind.INVALID_JSON, words_of(error))
+    return Fault(FaultKind.INVALID_SHAPE, words_of(error), path=place_of(error)[0])
+
+
+def words_of(error: Exception) -> str:
+    """The same, of which the words are wanted."""
+    if not isinstance(error, msgspec.ValidationError):
+        return "The request body is not valid JSON."
     path, reason = place_of(error)
-    return Fault(FaultKind.INVALID_SHAPE, f"{path}: {reason}" if path else reason, path=path)
+    return f"{path}: {reason}" if path else reason

@@ -16,4 +16,5 @@ envelope   heads of answers, errors
 flat       its answers without a server
 routes     endpoints, credentials
 canonical  it has no events
+description what its OpenAPI document says beside them
 """

@@ -8,7 +8,7 @@ once, and for requests without a targeting key), and the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +20,7 @@ from fanion.engine.sources import SourceDirectory
 from fanion.model.layers import Arm, Layer, Patch, Row, RowOutcome
 from fanion.model.parts import Fragment
 from fanion.model.program import Answer, Cause, Entry, Lowered, Parameter, Resolution, Table
-from fanion.model.shape import ContextShape, SourceRecord
+from fanion.model.shape import SourceRecord
 
 LAYERED: Final = "ofrep.layered"
 """Document: the sources that have layers; for each, names of flags whose values other layers may replace, and per
@@ -98,6 +98,9 @@ class _Rendering:
         """Source and name of a layer -> its first row."""
         self.laid: dict[tuple[str, str], list[tuple[int, str]]] = {}
         """Source and key of a parameter -> the layers that may lay a value over it, and the value."""
+        self.plain: dict[tuple[str, tuple[Answer, ...]], tuple[FlagType, list[_Rest]]] = {}
+        """Source and answers of flags that have nothing else in their answers but their names: their type, and the
+        rest of each answer."""
         for number, layer in enumerate(lowered.layers):
             self.rows.setdefault((layer.source, layer.key), number)
             for arm in layer.arms:
@@ -107,9 +110,9 @@ class _Rendering:
     def table(self) -> Table:
         entries, types = [], {}
         for name, parameter in zip(self.names, self.parameters, strict=True):
-            place = (parameter.source, parameter.key)
-            kind = types[place] = type_of(self._values(parameter))
-            entries.append(self._entry(name, parameter, kind))
+            entry, kind = self._entry(name, parameter)
+            types[parameter.source, parameter.key] = kind
+            entries.append(entry)
         numbers = {(one.source, one.key): n for n, one in enumerate(self.parameters)}
         rows = [self._row(n, layer, numbers, types) for n, layer in enumerate(self.lowered.layers)]
         documents = {
@@ -124,12 +127,22 @@ class _Rendering:
         yield from (answer.value for answer in parameter.answers if answer.value is not None)
         yield from (value for _, value in self.laid.get((parameter.source, parameter.key), ()))
 
-    def _entry(self, name: str, parameter: Parameter, kind: FlagType) -> Entry:
-        constant = (parameter.source, parameter.key) not in self.laid
-        own = self.metadata.get(f"{parameter.source}:{parameter.key}", {})
-        fragments = tuple(fragment(name, parameter, one, kind, constant, own) for one in parameter.answers)
-        row = self.rows.get((parameter.source, parameter.group), -1)
-        return Entry(name, parameter.decision, fragments, parameter.client_safe, row)
+    def _entry(self, name: str, parameter: Parameter) -> tuple[Entry, FlagType]:
+        source, key, answers = parameter.source, parameter.key, parameter.answers
+        constant = (source, key) not in self.laid
+        own = self.metadata.get(f"{source}:{key}", {}) if self.metadata else {}
+        if own or not constant or parameter.group != key:
+            kind = type_of(self._values(parameter))
+            rests = [_rest(parameter, one, kind, constant, own) for one in answers]
+        elif (source, answers) in self.plain:
+            kind, rests = self.plain[source, answers]
+        else:
+            kind = type_of(self._values(parameter))
+            rests = [_rest(parameter, one, kind, constant, own) for one in answers]
+            self.plain[source, answers] = kind, rests
+        fragments = tuple(_whole(name, rests))
+        row = self.rows.get((source, parameter.group), -1) if self.rows else -1
+        return Entry(name, parameter.decision, fragments, parameter.client_safe, row), kind
 
     def _row(
         self, number: int, layer: Layer, numbers: dict[tuple[str, str], int], types: dict[Any, FlagType]
@@ -148,11 +161,14 @@ class _Rendering:
 
     def _laid_fragment(self, at: int, layer: Layer, arm: Arm, value: str, kind: FlagType) -> Fragment:
         metadata = {"source": layer.source, "group": layer.key, "ruleId": arm.policy}
-        return success(self.names[at], "SPLIT", value, arm.allocation_name, kind, metadata)
+        rest = _success("SPLIT", value, arm.allocation_name, kind, metadata)
+        return next(_whole(self.names[at], [rest]))
 
     # -- documents
 
     def _companions(self) -> dict[str, dict[str, list[str]]]:
+        if not self.lowered.layers:
+            return {}
         first: dict[int, str] = {}
         for name, parameter in zip(self.names, self.parameters, strict=True):
             row = self.rows.get((parameter.source, parameter.group))
@@ -178,19 +194,14 @@ class _Rendering:
         return FlagList(flags, tuple(key for key in shared if len(self.directory.place(key)[0]) > 1))
 
     def _flag(self, name: str, parameter: Parameter) -> Flag:
-        shape = self.lowered.shapes[parameter.source]
+        shape, needs = self.lowered.shapes[parameter.source], self.needs
         decisions = {parameter.decision: None}
-        for number, _ in self.laid.get((parameter.source, parameter.key), ()):
-            decisions[self.lowered.layers[number].decision] = None
-        return Flag(
-            name,
-            parameter.client_safe,
-            any(self.needs.keyed(decision, shape) for decision in decisions),
-            tuple(self._splits(decisions, shape)),
-        )
-
-    def _splits(self, decisions: Iterable[int], shape: ContextShape) -> Iterator[int]:
-        return (decision for decision in decisions if self.needs.splits(decision, shape))
+        if self.laid:
+            for number, _ in self.laid.get((parameter.source, parameter.key), ()):
+                decisions[self.lowered.layers[number].decision] = None
+        keyed = shape.keyed and any(needs.keyed(decision, shape) for decision in decisions)
+        splits = [decision for decision in decisions if needs.splits(decision, shape)]
+        return Flag(name, parameter.client_safe, keyed, tuple(splits))
 
     def _manifest(self, types: dict[Any, FlagType]) -> Iterator[ManifestFlag]:
         """Flags that have a value; a key that several sources have goes by its names."""
@@ -205,44 +216,50 @@ class _Rendering:
                 yield ManifestFlag(name, kind, raw, parameter.client_safe, told)
 
 
-def fragment(
-    name: str,
-    parameter: Parameter,
-    answer: Answer,
-    kind: FlagType,
-    constant: bool,
-    own: dict[str, Scalar] | None = None,
-) -> Fragment:
-    """A whole answer. `constant`: no layer lays another value over it. `own`: what the definition says of the
-    flag."""
+_Rest = str | tuple[bytes, ...]
+"""An answer without the flag's name: what stands behind it, or the code of a failure."""
+
+
+def _rest(
+    parameter: Parameter, answer: Answer, kind: FlagType, constant: bool, own: dict[str, Scalar]
+) -> _Rest:
+    """`constant`: no layer lays another value over it. `own`: what the definition says of the flag."""
     if answer.resolution is Resolution.ERROR:
-        code = PARSE_ERROR if answer.cause is Cause.UNREADABLE else GENERAL
-        return (failure(name, code, FAILED),)
+        return PARSE_ERROR if answer.cause is Cause.UNREADABLE else GENERAL
     reason = REASONS[answer.cause]
     if reason == "STATIC" and not constant:
         reason = "DEFAULT"
     group = None if parameter.group == parameter.key else parameter.group
-    metadata = {"source": parameter.source, "group": group, "ruleId": answer.rule_id, **(own or {})}
-    return success(name, reason, answer.value, answer.variant, kind, metadata)
+    metadata = {"source": parameter.source, "group": group, "ruleId": answer.rule_id, **own}
+    return _success(reason, answer.value, answer.variant, kind, metadata)
 
 
-def success(
-    name: str,
+def _success(
     reason: str,
     value: str | None,
     variant: str | None,
     kind: FlagType,
     metadata: Mapping[str, Scalar | None],
-) -> Fragment:
+) -> _Rest:
     """The value stands alone, so that a bundle stores it once. None, JSON's null and a variant without a name: the
     caller's own default counts, so neither value nor variant is sent."""
-    head, told = b'{"key":' + quoted(name), {key: text for key, text in metadata.items() if text is not None}
+    told = {key: text for key, text in metadata.items() if text is not None}
     tail = b',"reason":"%b"' % reason.encode()
     if value is None or value == "null" or variant == "":
-        return (head, b'%b,"metadata":%b}' % (tail, msgspec.json.encode(told)))
+        return (b"", b'%b,"metadata":%b}' % (tail, msgspec.json.encode(told)))
     text = written(value, kind)
     tail += b',"variant":%b' % quoted(variant_of(value) if variant is None else variant)
-    return (head + b',"value":', text, b'%b,"metadata":%b}' % (tail, msgspec.json.encode(told)))
+    return (b',"value":', text, b'%b,"metadata":%b}' % (tail, msgspec.json.encode(told)))
+
+
+def _whole(name: str, rests: list[_Rest]) -> Iterator[Fragment]:
+    """Whole answers of one flag."""
+    head = b'{"key":' + quoted(name)
+    for rest in rests:
+        if isinstance(rest, str):
+            yield (failure(name, rest, FAILED),)
+        else:
+            yield (head + rest[0], *rest[1:])
 
 
 def quoted(text: str) -> bytes:

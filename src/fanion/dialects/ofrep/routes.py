@@ -81,8 +81,8 @@ def shown(flag: ManifestFlag) -> dict[str, object]:
 
 def credentials(headers: Headers) -> bytes:
     """The raw key: a Bearer one, else that of `X-API-Key`. Raises Fault NO_CREDENTIALS."""
-    key = headers.get(API_KEY, b"").strip()
-    if key and headers.get(AUTHORIZATION, b"")[:7].lower() != b"bearer ":
+    key = headers.get(API_KEY)
+    if key and (key := key.strip()) and headers.get(AUTHORIZATION, b"")[:7].lower() != b"bearer ":
         return folded(key)
     return folded(bearer(headers))
 

@@ -15,6 +15,7 @@ and `off`. A flag that is off serves nothing here, as targeting that is OFF.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -42,9 +43,12 @@ REASONS: Final = {
     Cause.PREREQUISITE: "no_rule_matched",
     Cause.UNREADABLE: "targeting_disabled",
 }
+_REASONS: Final = {cause: reason.encode() for cause, reason in REASONS.items()}
 UNSERVED: Final = frozenset({Resolution.OFF, Resolution.MISSING, Resolution.RESTRICTED, Resolution.ERROR})
 BOOLEANS: Final = {"true": "on", "false": "off"}
 
+VALUE: Final = b'"value":'
+UNVARIED: Final = b',"variation":null,"reason":"'
 UNTRACED: Final = b'"evaluation_trace":null}'
 TOKEN_CUT: Final = len(b'"' + MARK) + 12
 """Bytes of a fragment's end that are the beginning of a token, its quote included."""
@@ -78,16 +82,9 @@ def render(lowered: Lowered) -> Table:
     shown = [parameter for parameter in lowered.parameters if parameter.source in SOURCES]
     scopes = _Scopes(lowered.environment)
     settings = Settings(native=any(parameter.source != NAME for parameter in shown))
+    entries = [Entry(one.key, one.decision, tuple(fragments(one, scopes)), one.client_safe) for one in shown]
     return Table(
-        entries=tuple(
-            Entry(
-                key=parameter.key,
-                decision=parameter.decision,
-                fragments=tuple(fragment(parameter, answer, scopes) for answer in parameter.answers),
-                client_safe=parameter.client_safe,
-            )
-            for parameter in shown
-        ),
+        entries=tuple(entries),
         absent=ABSENT,
         documents={
             SETTINGS: msgspec.json.encode(settings),
@@ -101,8 +98,12 @@ def catalogue(shown: list[Parameter]) -> Catalogue:
     numbers: dict[tuple[str, str], int] = {}
     features: list[tuple[str, list[str]]] = []
     variables: dict[str, tuple[int, bool]] = {}
+    deleted: dict[tuple[Answer, ...], bool] = {}
     for parameter in shown:
-        if any(answer.cause is Cause.DELETED for answer in parameter.answers):
+        answers = parameter.answers
+        if answers not in deleted:
+            deleted[answers] = any(answer.cause is Cause.DELETED for answer in answers)
+        if deleted[answers]:
             continue
         feature = (parameter.source, parameter.group)
         if feature not in numbers:
@@ -120,20 +121,25 @@ def variations(parameter: Parameter) -> list[str]:
     return list(BOOLEANS.values()) if values <= BOOLEANS.keys() else []
 
 
-def fragment(parameter: Parameter, answer: Answer, scopes: _Scopes) -> Fragment:
-    """One result. The value stands alone, so that a bundle stores it once for all dialects."""
-    reason = REASONS[answer.cause]
-    served = answer.value is not None and answer.resolution not in UNSERVED
-    value = answer.value if served and answer.value is not None else "null"
-    variation = answer.variant if served else None
-    if served and variation is None and not parameter.variants:
-        variation = BOOLEANS.get(value)
+def fragments(parameter: Parameter, scopes: _Scopes) -> Iterator[Fragment]:
+    """One result for each answer. The value stands alone, so that a bundle stores it once for all dialects."""
     feature = parameter.group
-    head = f',"variation":{quoted(variation)},"reason":"{reason}","feature":{quoted(feature)},'
-    if variation is None:
-        return (b'"value":', value.encode(), head.encode() + UNTRACED)
-    scope = scopes.of(feature, variation)
-    return (b'"value":', value.encode(), head.encode() + b'"evaluation_trace":', TRACE, b'"' + MARK + scope)
+    owner = b'","feature":%b,' % quoted(feature)
+    untraced, traced = owner + UNTRACED, owner + b'"evaluation_trace":'
+    for answer in parameter.answers:
+        value = answer.value
+        reason = _REASONS[answer.cause]
+        if value is None or answer.resolution in UNSERVED:
+            yield (VALUE, b"null", UNVARIED + reason + untraced)
+            continue
+        variation = answer.variant
+        if variation is None and not parameter.variants:
+            variation = BOOLEANS.get(value)
+        if variation is None:
+            yield (VALUE, value.encode(), UNVARIED + reason + untraced)
+            continue
+        head = b',"variation":%b,"reason":"%b%b' % (quoted(variation), reason, traced)
+        yield (VALUE, value.encode(), head, TRACE, b'"' + MARK + scopes.of(feature, variation))
 
 
 class _Scopes:
@@ -150,5 +156,5 @@ class _Scopes:
         return known
 
 
-def quoted(text: str | None) -> str:
-    return msgspec.json.encode(text).decode()
+def quoted(text: str) -> bytes:
+    return msgspec.json.encode(text)

@@ -21,6 +21,7 @@ from fanion.dialects.redpennon.emit import Catalogue
 from fanion.dialects.redpennon.envelope import ACCEPTED
 from fanion.dialects.redpennon.evaluate import Signers
 from fanion.dialects.redpennon.governed import Gate
+from fanion.dialects.redpennon.judged import Judge, read_judged_batch
 from fanion.dialects.redpennon.schema import (
     Bodies,
     Checked,
@@ -52,6 +53,7 @@ def accepted(count: int, duplicates: int) -> Reply:
 def take_events(services: Services, bodies: Bodies, signers: Signers, gate: Gate) -> Handler:
     read = bodies.events
     limits = services.config.limits
+    judge = Judge(limits)
     ingest = Ingest(services, NAME)
     keep = _Keeper(services, ingest).keep
 
@@ -69,6 +71,8 @@ def take_events(services: Services, bodies: Bodies, signers: Signers, gate: Gate
         at = served(snapshot, record)
         client = record.kind == "client"
         flat = read_flat_batch(body, at.catalogue, client=client)
+        if flat is None:
+            flat = read_judged_batch(judge, body, at.catalogue, client=client)
         count, checked = flat if flat is not None else read_batch(body, at.catalogue, client=client)
         refused = gate.events(at.governed, count)
         if refused is not None:

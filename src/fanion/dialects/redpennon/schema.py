@@ -329,10 +329,11 @@ class Checked(NamedTuple):
 def check_events(events: list[Json], catalogue: Catalogue, *, client: bool) -> list[Checked]:
     """The rules of docs/apis/redpennon.md: Events, event by event; the first bad event ends it. Raises Fault
     INVALID_SHAPE."""
-    return [_check_event(event, number, catalogue, client) for number, event in enumerate(events)]
+    return [check_event(event, number, catalogue, client) for number, event in enumerate(events)]
 
 
-def _check_event(event: Json, number: int, catalogue: Catalogue, client: bool) -> Checked:
+def check_event(event: Json, number: int, catalogue: Catalogue, client: bool) -> Checked:
+    """One of a batch. Raises Fault INVALID_SHAPE."""
     if not isinstance(event, dict):
         invalid(f"events[{number}] must be an object.")
     called, variable, variation = event.get("event"), event.get("variable"), event.get("variation")

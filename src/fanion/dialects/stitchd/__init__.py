@@ -9,5 +9,6 @@ events     metric events: who is counted, who is rejected
 served     what the endpoints keep at hand of one environment
 schema     request bodies, and where a refused one is wrong
 canonical  what its events mean
+description what its OpenAPI document says beside them
 emit       answers at publish time
 """

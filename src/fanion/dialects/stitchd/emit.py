@@ -13,7 +13,7 @@ import msgspec
 
 from fanion.dialects.stitchd.words import NAME
 from fanion.model.parts import Fragment
-from fanion.model.program import Answer, Entry, Lowered, Parameter, Resolution, Table
+from fanion.model.program import Answer, Entry, Lowered, Resolution, Table
 
 SOURCES: Final = frozenset({"native", NAME})
 
@@ -23,23 +23,25 @@ ABSENT: Final[Fragment] = ()
 
 def render(lowered: Lowered) -> Table:
     """stitchd's table of an environment."""
+    made: dict[tuple[Answer, ...], tuple[Fragment, ...] | None] = {}
     entries = []
     for parameter in lowered.parameters:
-        keys = variant_keys(parameter)
-        if keys is not None:
-            fragments = tuple(
-                fragment(key, answer) for key, answer in zip(keys, parameter.answers, strict=True)
-            )
+        if parameter.source not in SOURCES:
+            continue
+        answers = parameter.answers
+        if answers not in made:
+            keys = variant_keys(answers)
+            made[answers] = None if keys is None else tuple(map(fragment, keys, answers))
+        fragments = made[answers]
+        if fragments is not None:
             entries.append(Entry(parameter.key, parameter.decision, fragments, parameter.client_safe))
     return Table(tuple(entries), ABSENT)
 
 
-def variant_keys(parameter: Parameter) -> list[str] | None:
+def variant_keys(answers: tuple[Answer, ...]) -> list[str] | None:
     """The variant key of every outcome; None where stitchd can't express one."""
-    if parameter.source not in SOURCES:
-        return None
     keys = []
-    for answer in parameter.answers:
+    for answer in answers:
         key = answer.variant if answer.variant is not None else value_key(answer.value)
         if key is None:
             return None

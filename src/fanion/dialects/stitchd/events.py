@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 import msgspec
@@ -96,15 +96,16 @@ def take_batch(services: Services, bodies: Bodies) -> Handler:
     ) -> Reply | Awaitable[Reply]:
         received_ns = time.time_ns()
         at = served(snapshot, record, tail)
-        events = bodies.batch(body)
-        type_of = at.events.get
-        good = [
-            value_kind(bytes(event.value)) in TAKES.get(type_of(event.metric_key, ""), NEVER)
-            for event in events
-        ]
-        rejected = [event.metric_key for event, fits in zip(events, good, strict=True) if not fits]
-        reply = _counted(len(events) - len(rejected), rejected)
-        if len(rejected) == len(events):
+        judged = bodies.judged(body)
+        if judged is None:
+            events = bodies.batch(body)
+            judged = [event.metric_key for event in events], [bytes(event.value) for event in events]
+        keys = judged[0]
+        fitting = _Fitting(at.events)
+        good = [fitting[pair] for pair in zip(*judged, strict=True)]
+        rejected = [key for key, fits in zip(keys, good, strict=True) if not fits] if False in good else []
+        reply = _counted(len(keys) - len(rejected), rejected)
+        if len(rejected) == len(keys):
             return reply
         if rejected:
             kept = [bytes(raw) for raw, fits in zip(bodies.cut(body), good, strict=True) if fits]
@@ -112,6 +113,20 @@ def take_batch(services: Services, bodies: Bodies) -> Handler:
         return keep(record.environment, received_ns, body, reply, whole=True)
 
     return handler
+
+
+class _Fitting(dict[tuple[str, bytes | None], bool]):
+    """Whether a metric takes a value: of one batch, in which most are alike."""
+
+    def __init__(self, types: Mapping[str, str]) -> None:
+        super().__init__()
+        self._types = types
+
+    def __missing__(self, pair: tuple[str, bytes | None]) -> bool:
+        key, value = pair
+        fits = value_kind(value or b"") in TAKES.get(self._types.get(key, ""), NEVER)
+        self[pair] = fits
+        return fits
 
 
 def _counted(accepted: int, rejected: list[str]) -> Reply:

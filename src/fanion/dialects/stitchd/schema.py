@@ -26,6 +26,7 @@ from fanion.dialects.wire.json_bounds import (
     place_of,
     read_all,
 )
+from fanion.dialects.wire.judging import Rules, judge_of
 
 DOUBLE_BITS: Final = 1_023
 """An integer of more bits may lie above every double."""
@@ -67,6 +68,11 @@ class Event(msgspec.Struct, gc=False):
 
 class EventClosed(Event, gc=False, forbid_unknown_fields=True):
     pass
+
+
+JUDGED_MAX: Final = 10_000
+"""Events of a batch that the judge has room for."""
+EVENT_RULES: Final = Rules(noted=["metric_key", "value"], open=True, whole=True)
 
 
 class Batch(msgspec.Struct):
@@ -138,6 +144,7 @@ class Bodies:
             BatchClosed, Batch, limits, lambda batch: 2 + len(batch.events)
         )
         self.text_bytes_max = limits.json_string_bytes_max
+        self._judge = judge_of("events", Event, JUDGED_MAX, limits, EVENT_RULES, batch=True)
         self._wrapper = msgspec.json.Decoder(dict[str, Raw])
         self._cut = msgspec.json.Decoder(RawBatch).decode
 
@@ -223,6 +230,16 @@ class Bodies:
         event = self._event.decode(body)
         self._check_values([event], body)
         return event
+
+    def judged(self, body: bytes) -> tuple[list[str], list[bytes | None]] | None:
+        """Metric keys and values, b"" or None for none, of a batch that `batch` surely would take; None: ask it."""
+        if len(body) > self._limits.ingest_json_tokens_max or not self.is_text(body):
+            return None
+        found = self._judge.apart(body, lambda _: None)
+        if found is None:
+            return None
+        keys, values = found[0]
+        return keys, values
 
     def batch(self, body: bytes) -> list[Event]:
         check_batch(body, self._limits)

@@ -7,13 +7,14 @@ nothing is learnt of it. An id that is no UUID, and not the environment's own, i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from fanion._core.evaluate import Bundle
+from fanion._core.membership import Membership
 from fanion.dialects.stitchd.envelope import UNKNOWN_KEY
 from fanion.dialects.stitchd.words import NAME
 from fanion.dialects.wire.bound import finder
@@ -68,33 +69,48 @@ class Served:
             for key, event in msgspec.json.decode(events or b"{}", type=dict[str, DefinedEvent]).items()
         }
 
-    def is_member(self, snapshot: Snapshot, key: str, context_type: str, context_key: str) -> bool:
-        """Membership of a bare context (docs/apis/stitchd.md: Segments): an error in a rule segment is no
-        member. A native segment sees the key as the user's id.
+    def decided(self, segment: Segment, context_type: str) -> Membership:
+        """Of a rule segment."""
+        name = identity_of(context_type)
+        return Membership(self.bundle, segment.decision, segment.member, name, context_type)
+
+    def holder(self, snapshot: Snapshot, key: str, context_type: str) -> Callable[[str], bool]:
+        """Tells whether the bare context of a key is a member (docs/apis/stitchd.md: Segments): an error in a rule
+        segment is no member. A native segment sees the key as the user's id.
 
         Raises Fault NOT_FOUND for an unknown segment.
         """
         segment = self.segments.get(key)
         if segment is None:
-            raise Fault(FaultKind.NOT_FOUND, f"segment not found: {key}")
-        if segment.lists is not None:
-            sets = segment.lists.get(context_type)
-            if sets is None:
-                return False
-            member = context_key.encode()
-            return snapshot.member(self.environment, sets[0], member) and not snapshot.member(
-                self.environment, sets[1], member
-            )
-        outcome, _ = self.bundle.evaluate(
-            segment.decision, members_of(context_type, context_key), {}, ((context_type, context_key, {}),)
-        )
-        return outcome == segment.member
+            raise not_found(key)
+        if segment.lists is None:
+            return self.decided(segment, context_type).holds
+        sets = segment.lists.get(context_type)
+        if sets is None:
+            return lambda _: False
+        within, but = sets
+        member, environment = snapshot.member, self.environment
+
+        def holds(context_key: str) -> bool:
+            text = context_key.encode()
+            return member(environment, within, text) and not member(environment, but, text)
+
+        return holds
+
+
+def not_found(key: str) -> Fault:
+    return Fault(FaultKind.NOT_FOUND, f"segment not found: {key}")
+
+
+def identity_of(context_type: str) -> str:
+    """How a native flag sees a stitchd context's key: as the user's id, whatever the type (an anonymous one's is
+    the anonymous id)."""
+    return ANONYMOUS if context_type == ANONYMOUS_TYPE else IDENTITY
 
 
 def members_of(context_type: str, context_key: str) -> dict[str, str]:
-    """How a native flag sees a stitchd context: its key is the user's id, whatever the type (an anonymous one's is
-    the anonymous id); its attributes are the flag's attributes."""
-    return {ANONYMOUS if context_type == ANONYMOUS_TYPE else IDENTITY: context_key}
+    """How it sees the context; its attributes are the flag's attributes."""
+    return {identity_of(context_type): context_key}
 
 
 def units(bundle: Bundle) -> tuple[UnitPlace, ...]:

@@ -37,12 +37,13 @@ def render(lowered: Lowered) -> Table:
     rows: dict[str, int] = {}
     for number, layer in enumerate(lowered.layers):
         rows.setdefault(layer.key, number)
-    entries = [
-        Entry(
-            parameter.key, parameter.decision, tuple(map(value_of, parameter.answers)), parameter.client_safe
-        )
-        for parameter in native
-    ]
+    values: dict[tuple[Answer, ...], tuple[Fragment, ...]] = {}
+    entries = []
+    for parameter in native:
+        answers = parameter.answers
+        if answers not in values:
+            values[answers] = tuple(map(value_of, answers))
+        entries.append(Entry(parameter.key, parameter.decision, values[answers], parameter.client_safe))
     fields: dict[tuple[str, ...], int] = {}
     made: list[Row] = []
     record = lowered.documents.get(RECORD)

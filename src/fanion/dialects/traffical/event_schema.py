@@ -72,7 +72,7 @@ class EventSchemas:
     def __bool__(self) -> bool:
         return bool(self._known)
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._known
 
     def check(

@@ -1,8 +1,7 @@
-"""Config, resolve and decide (docs/apis/traffical.md: Config to Decide many).
+"""Config and resolve (docs/apis/traffical.md: Config, Resolve).
 
 A config is the published document as it is, with the hash of its bytes as a strong ETag. Resolve runs every
-layer and answers in the SDKs' shape with the documents' names as aliases. Decide draws from the server's weights
-alone: conditions are the client's business, so they don't count here.
+layer and answers in the SDKs' shape with the documents' names as aliases.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ import msgspec
 from fanion._core.prepared import PreparedList
 from fanion.dialects.traffical.decision_ids import DecisionIds
 from fanion.dialects.traffical.envelope import OK
-from fanion.dialects.traffical.schema import Batch, Decide, ResolveRest, Schema
-from fanion.dialects.traffical.served import Edge, Served, check_place, number, served
+from fanion.dialects.traffical.schema import ResolveRest, Schema
+from fanion.dialects.traffical.served import Served, check_place, served
 from fanion.dialects.wire.conditional import matches
 from fanion.dialects.wire.endpoint import Handler
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -30,10 +29,6 @@ from fanion.model.api_key import KeyRecord
 from fanion.model.json_value import JsonObject
 from fanion.model.text import ecmascript_number
 
-BATCH_MAX: Final = 1_000
-"""Items of one decide batch; js-client sends one for each edge policy."""
-BATCH_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
-"""A dynamic policy answers up to 10,000 weights; this bounds what a small request can make the server send."""
 UNASKED: Final = b',"attributionOnly":true'
 CHANCE: Final = b',"probability":'
 
@@ -152,88 +147,3 @@ def doubles(value: object) -> object:
     if isinstance(value, list):
         return [doubles(item) for item in value]
     return float(value) if type(value) is int and not -(2**63) <= value < 2**64 else value
-
-
-def decide(schema: Schema) -> Handler:
-    read = schema.decide
-
-    def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
-        request = read(body)
-        at = served(snapshot, record)
-        check_place(at, request, headers)
-        policy = decode_segment(tail) or ""
-        edge = at.edges.get(policy)
-        if edge is None:
-            raise Fault(FaultKind.NOT_FOUND, "No running edge policy has this id")
-        found = drawn(at, edge, policy, request)
-        if found is None:
-            raise Fault(
-                FaultKind.INVALID_SHAPE, "entityId must not be empty, allocationCount from 1 to 10000"
-            )
-        return OK, found
-
-    return handler
-
-
-def drawn(at: Served, edge: Edge, policy: str, request: Decide) -> bytes | None:
-    """One decision; None where there is nothing to draw from."""
-    count = request.allocationCount
-    members = {
-        "entityId": request.entityId,
-        "unitKeyValue": request.unitKeyValue,
-        "allocationCount": count,
-    }
-    bundle = at.bundle
-    choice, probability, vector = bundle.choose(edge.decision, members, None, None)
-    if choice < 0:
-        return None
-    version, cold = at.version, True
-    if vector >= 0:
-        key, weights, note = bundle.vector(vector)
-        version, cold = note or version, not key
-        text = b",".join(b"%b" % msgspec.json.encode(number(weight)) for weight in weights)
-    else:
-        size = len(edge.names) if edge.names is not None else int(count or 0)
-        text = b",".join([msgspec.json.encode(number(probability))] * size)
-    name = edge.names[choice] if edge.names is not None else str(choice)
-    encode_text = msgspec.json.encode
-    return b"".join(
-        (
-            b'{"policyId":',
-            encode_text(policy),
-            b',"entityId":',
-            encode_text(request.entityId),
-            b',"allocationIndex":%d,"allocationName":' % choice,
-            encode_text(name),
-            b',"weights":[%b],"coldStart":%b,"stateVersion":' % (text, b"true" if cold else b"false"),
-            encode_text(version),
-            b"}",
-        )
-    )
-
-
-def decide_batch(schema: Schema) -> Handler:
-    """As many answers as requests, in their order; null for an item that can't be answered."""
-
-    def handler(snapshot: Snapshot, record: KeyRecord, body: bytes, tail: bytes, headers: Headers) -> Reply:
-        request: Batch = schema.batch(body)
-        if len(request.requests) > BATCH_MAX:
-            raise Fault(FaultKind.INVALID_SHAPE, f"requests must be an array of at most {BATCH_MAX}")
-        at = served(snapshot, record)
-        check_place(at, request, headers)
-        answers: list[bytes] = []
-        size = 0
-        for raw in request.requests:
-            item = schema.item(raw)
-            edge = None if item is None else at.edges.get(item.policyId)
-            found = None if item is None or edge is None else drawn(at, edge, item.policyId, item)
-            answers.append(b"null" if found is None else found)
-            size += len(answers[-1])
-            if size > BATCH_ANSWER_BYTES_MAX:
-                raise Fault(
-                    FaultKind.INVALID_SHAPE, "the answer would be too long; ask for fewer allocations"
-                )
-        text = b",".join(answers)
-        return OK, b'{"responses":[%b],"results":[%b]}' % (text, text)
-
-    return handler

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fanion.dialects.traffical.decide import decide, decide_batch
+from fanion.dialects.traffical.decide_schema import DecideSchema
 from fanion.dialects.traffical.emit import render, whole
 from fanion.dialects.traffical.envelope import CORS, refuse
 from fanion.dialects.traffical.events import take_events
-from fanion.dialects.traffical.resolve import decide, decide_batch, get_config, resolve
+from fanion.dialects.traffical.resolve import get_config, resolve
 from fanion.dialects.traffical.schema import Schema
 from fanion.dialects.traffical.served import bind, units
 from fanion.dialects.traffical.words import NAME, READ, WRITE
@@ -24,7 +26,7 @@ DEMO = (
 
 def routes(services: Services) -> list[Route]:
     limits = services.config.limits
-    schema = Schema(limits)
+    schema, decisions = Schema(limits), DecideSchema(limits)
     most = limits.body_bytes_max
     events = Endpoint(
         "events",
@@ -34,8 +36,8 @@ def routes(services: Services) -> list[Route]:
         scan=Scan.LATER,
         body_timeout=FaultKind.OVERLOADED,
     )
-    batch = Endpoint("decide_batch", decide_batch(schema), most, scope=READ, scan=Scan.BATCH)
-    one = Endpoint("decide", decide(schema), most, scope=READ)
+    batch = Endpoint("decide_batch", decide_batch(decisions), most, scope=READ, scan=Scan.LATER)
+    one = Endpoint("decide", decide(decisions), most, scope=READ)
     config = Endpoint("config", get_config, scope=READ, query=True)
     return [
         Route(b"/v1/resolve", {"POST": Endpoint("resolve", resolve(services, schema), most, scope=READ)}),

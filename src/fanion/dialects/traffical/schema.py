@@ -1,4 +1,4 @@
-"""Traffical's request bodies (docs/apis/traffical.md: Resolve to Decide many, Events, Event fields): decoders
+"""Traffical's request bodies (docs/apis/traffical.md: Resolve, Events, Event fields): decoders
 made once, and their bounds.
 
 Contexts are free JSON, so a body's depth, members and digits are bounded by counting brackets and colons first;
@@ -9,6 +9,7 @@ batch are cut out as they stand and read one by one, since one bad item must not
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -40,6 +41,7 @@ from fanion.dialects.wire.json_bounds import (
     read_all,
     short_numbers,
 )
+from fanion.dialects.wire.judging import Rules, judge_of
 from fanion.dialects.wire.plain_batch import quick_check
 from fanion.dialects.wire.prepared import PreparedPlace
 from fanion.model.json_value import JsonObject
@@ -63,6 +65,10 @@ class Place(msgspec.Struct, gc=False):
     env: str | None = None
 
 
+HERE: Final = Place()
+"""What says nothing of it."""
+
+
 class Resolve(Place, gc=False):
     """`context` may come as an empty list (PHP's empty map)."""
 
@@ -84,28 +90,6 @@ class ResolveRest(Place, gc=False, forbid_unknown_fields=True):
 LISTED: Final = PreparedPlace(ListPlace(b"{", b'"parameters":', b"", b"}"), list[str], ResolveRest)
 
 
-class Decide(Place, gc=False, kw_only=True):
-    entityId: str  # noqa: N815
-    unitKeyValue: str  # noqa: N815
-    allocationCount: int | float | None = None  # noqa: N815
-
-
-class DecideClosed(Decide, gc=False, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class BatchItem(Decide, gc=False, kw_only=True):
-    policyId: str  # noqa: N815
-
-
-class BatchItemClosed(BatchItem, gc=False, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Batch(Place, gc=False, kw_only=True):
-    requests: list[msgspec.Raw]
-
-
 class Events(msgspec.Struct, gc=False):
     events: list[msgspec.Raw]
 
@@ -123,6 +107,29 @@ class PlainEvents(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     ]
 
 
+EVENT_RULES: Final = Rules(
+    fixed=["orgId", "projectId", "env"],
+    noted=["id", "event"],
+    moments=["timestamp", "eventTimestamp"],
+    open=True,
+    text_first=True,
+)
+"""What is looked at beside types, and in which order."""
+PASSED_OVER: Final = 31
+"""Items that the closed decoder isn't asked for after it refused one."""
+
+
+def is_bounded(text: bytes, limits: Limits) -> bool:
+    """Whether a body cheaply shows that it keeps the bounds of depth, members and digits."""
+    return json_scan.few(text, limits.json_depth_max, limits.json_keys_max) and short_numbers(text, limits)
+
+
+def check_cheaply(body: bytes, limits: Limits) -> None:
+    """Raises Fault INVALID_JSON for one that breaks a bound."""
+    if not is_bounded(body, limits):
+        check_bounds(body, limits)
+
+
 class LooseBody(Body[T]):
     """Members that aren't known are skipped, but have to be readable. Raises what the decoder does."""
 
@@ -131,6 +138,24 @@ class LooseBody(Body[T]):
         read_all(body)
         return found
 
+    def one_by_one(self) -> Callable[[bytes], T]:
+        """Reads items of one batch as `decode` does. What the closed decoder refused is mostly followed by more of
+        its kind, and a refusal takes longer than reading: then it isn't asked for some."""
+        closed, passed_over = self._decode_closed, 0
+
+        def read(item: bytes) -> T:
+            nonlocal passed_over
+            if passed_over:
+                passed_over -= 1
+                return self.read_open(item)
+            try:
+                return closed(item)
+            except REFUSED:
+                passed_over = PASSED_OVER
+                return self.read_open(item)
+
+        return read
+
 
 class Schema:
     """The decoders, under the limits in force."""
@@ -138,9 +163,6 @@ class Schema:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._resolve = LooseBody[Resolve](ResolveClosed, Resolve).decode
-        self._decide = LooseBody[Decide](DecideClosed, Decide).decode
-        self._item = LooseBody[BatchItem](BatchItemClosed, BatchItem).decode
-        self._batch = msgspec.json.Decoder(Batch).decode
         self._events = msgspec.json.Decoder(Events).decode
         self._plain = msgspec.json.Decoder(PlainEvents).decode
         self.flat_events = quick_check(
@@ -154,19 +176,21 @@ class Schema:
         )
         """`check(body, (organisation, project, environment))` -> a batch that `plain_events` would take too, all of
         it theirs; None: ask `plain_events`."""
-        self._events_alone = msgspec.json.Decoder(EventsAlone).decode
-        self._event = LooseBody[AnyEvent](PlainEvent, Exposure | Decision | Track).decode
-
-    def bounded(self, text: bytes) -> bool:
-        """Whether a body cheaply shows that it keeps the bounds of depth, members and digits."""
-        limits = self._limits
-        return json_scan.few(text, limits.json_depth_max, limits.json_keys_max) and short_numbers(
-            text, limits
+        self.event_judge = judge_of(
+            "events", Exposure | Decision | Track, EVENTS_MAX, limits, EVENT_RULES, batch=False
         )
+        """What `judging` says of each event of a batch, in one pass."""
+        self.judged_first_max = limits.ingest_json_tokens_max
+        """Bytes of a batch that may keep every bound without being scanned: a token has one."""
+        self._events_alone = msgspec.json.Decoder(EventsAlone).decode
+        self._event = LooseBody[AnyEvent](PlainEvent, Exposure | Decision | Track)
+        self._free_bytes = min(
+            2 * limits.json_depth_max, limits.json_keys_max, limits.json_integer_digits_max
+        )
+        """A text up to this size breaks no bound of depth, members or digits."""
 
     def _check(self, body: bytes) -> None:
-        if not self.bounded(body):
-            check_bounds(body, self._limits)
+        check_cheaply(body, self._limits)
 
     def resolve(self, body: bytes) -> Resolve:
         self._check(body)
@@ -180,30 +204,7 @@ class Schema:
 
     def take(self, lists: PreparedLists, body: bytes) -> tuple[PreparedList, ResolveRest] | None:
         """A list of parameters that was asked for before, and the rest; None: read the body."""
-        return LISTED.take(lists, body, client=False) if self.bounded(body) else None
-
-    def decide(self, body: bytes) -> Decide:
-        self._check(body)
-        try:
-            return self._decide(body)
-        except REFUSED as error:
-            raise fault_of(error) from None
-
-    def batch(self, body: bytes) -> Batch:
-        """The items are still uncut; `item` reads one."""
-        try:
-            return self._batch(body)
-        except REFUSED as error:
-            raise fault_of(error) from None
-
-    def item(self, raw: msgspec.Raw) -> BatchItem | None:
-        """None for an item that can't be used."""
-        try:
-            text = bytes(raw)
-            self._check(text)
-            return self._item(text)
-        except (*REFUSED, Fault):
-            return None
+        return LISTED.take(lists, body, client=False) if is_bounded(body, self._limits) else None
 
     def plain_events(self, body: bytes) -> list[PlainEvent] | None:
         """The events of a batch in which all of them are valid, flat and without surprises, as SDKs send them;
@@ -212,9 +213,9 @@ class Schema:
             return None
         try:
             found = self._plain(body).events
-            for event in found:
-                check_times(event)
-        except (*REFUSED, Fault):
+        except REFUSED:
+            return None
+        if any(map(wrong_time, found)):
             return None
         return found if short_numbers(body, self._limits) else None
 
@@ -259,19 +260,27 @@ class Schema:
             return False
         return True
 
-    def event(self, text: bytes) -> AnyEvent:
-        """One event. Raises Fault with what is wrong with it."""
-        self._check(text)
-        try:
-            event = self._event(text)
-        except REFUSED as error:
-            raise fault_of(error) from None
-        check_times(event)
-        return event
+    def judging(self) -> Callable[[bytes], AnyEvent | str]:
+        """Reads the events of one batch one by one: each, or what is wrong with it."""
+        read, free_bytes = self._event.one_by_one(), self._free_bytes
+
+        def judge(text: bytes) -> AnyEvent | str:
+            try:
+                if len(text) > free_bytes:
+                    self._check(text)
+                event = read(text)
+            except REFUSED as error:
+                return words_of(error)
+            except Fault as fault:
+                return fault.message
+            wrong = wrong_time(event)
+            return event if wrong is None else f"{wrong}: Expected an ISO 8601 time"
+
+        return judge
 
 
-def check_times(event: AnyEvent) -> None:
-    """Raises Fault INVALID_SHAPE for a time of the event that is none."""
+def wrong_time(event: AnyEvent) -> str | None:
+    """The time of the event that is none."""
     name, given = "timestamp", event.timestamp
     try:
         datetime.fromisoformat(given)
@@ -279,7 +288,8 @@ def check_times(event: AnyEvent) -> None:
             name, given = "eventTimestamp", event.eventTimestamp
             datetime.fromisoformat(given)
     except ValueError:
-        raise Fault(FaultKind.INVALID_SHAPE, f"{name}: Expected an ISO 8601 time", path=name) from None
+        return name
+    return None
 
 
 def is_json(text: bytes) -> bool:
@@ -302,6 +312,13 @@ def is_json(text: bytes) -> bool:
 def fault_of(error: Exception) -> Fault:
     """A decoder's refusal, with its place."""
     if not isinstance(error, msgspec.ValidationError):
-        return Fault(FaultKind.INVALID_JSON, "The request body is not valid JSON")
+        return Fault(FaultKind.INVALID_JSON, words_of(error))
+    return Fault(FaultKind.INVALID_SHAPE, words_of(error), path=place_of(error)[0])
+
+
+def words_of(error: Exception) -> str:
+    """The same, of which the words are wanted."""
+    if not isinstance(error, msgspec.ValidationError):
+        return "The request body is not valid JSON"
     path, reason = place_of(error)
-    return Fault(FaultKind.INVALID_SHAPE, f"{path}: {reason}" if path else reason, path=path)
+    return f"{path}: {reason}" if path else reason

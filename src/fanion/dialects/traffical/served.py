@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from fanion._core.draws import Way
 from fanion._core.evaluate import Bundle
 from fanion._core.overlay import Overlay
 from fanion.dialects.traffical.emit import FIELDS, NATIVE, RECORD, VERSION
@@ -69,6 +70,7 @@ class Served:
         "unit_key",
         "unit_slot",
         "version",
+        "ways",
     )
 
     def __init__(self, bundle: Bundle, table: int) -> None:
@@ -89,6 +91,8 @@ class Served:
         self.unit_slot = record.unit_slot
         self.refresh_ms = record.suggested_refresh_ms
         self.edges = record.edges
+        self.ways: dict[str, Way] | None = None
+        """Of each edge policy; `decide` makes them when it is first asked."""
         self.events = EventSchemas(record.events)
         self.has_native: bool = msgspec.json.decode(document_of(bundle, NATIVE))
         self.etag = b""

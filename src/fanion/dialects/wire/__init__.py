@@ -6,6 +6,7 @@ reply        what is answered: heads, made once; headers that a refusal adds
 stream       endpoints whose answers stay open
 endpoint     paths, methods, handlers
 dialect      a public API as the server sees it: routes, credentials, faults in its own shape
+headers      a request's headers, by either interface
 credentials  where a raw key stands
 bound        what a dialect has at hand of an environment, looked up
 units        who an API's requests are about
@@ -15,8 +16,11 @@ conditional  whether the client has the answer already
 bodies       bodies in two shapes, closed and open
 json_bounds  nesting, members and number lengths of a body; where a decoder's refusal points
 plain_batch  the quick check of a batch of events
+judging      a batch's items told apart, right or wrong in themselves
 prepared     lists of keys that were asked for before
 walk         dotted names
 ingest       the end of every ingest
-stamps       request ids and times of day, made ahead of need
+described    what a dialect says of its endpoints for people and other programs
+openapi      the document that is made of it
+refusals     what is said of items that are wrong, each by itself
 """

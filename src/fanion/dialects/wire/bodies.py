@@ -41,6 +41,7 @@ class Body(ABC, Generic[T]):
     """One kind of body. `closed` and `opened`: the types of its two shapes."""
 
     def __init__(self, closed: object, opened: object) -> None:
+        self.shape = opened
         self._decode_closed: Callable[[bytes], T] = msgspec.json.Decoder(closed).decode
         self.decode_open: Callable[[bytes], T] = msgspec.json.Decoder(opened).decode
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fanion._core.request_headers import behind
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.reply import HeaderList, Headers
 
@@ -13,6 +14,8 @@ CHALLENGE: HeaderList = [(b"www-authenticate", b"Bearer")]
 
 def bearer(headers: Headers) -> bytes:
     """The raw key. Raises Fault NO_CREDENTIALS, whose message says what is missing."""
+    if key := behind(headers, AUTHORIZATION, b"Bearer "):
+        return key
     value = headers.get(AUTHORIZATION)
     if value is None:
         raise Fault(FaultKind.NO_CREDENTIALS, "The Authorization header is missing.")

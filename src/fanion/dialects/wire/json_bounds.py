@@ -9,6 +9,7 @@ large batches that no quick check knew, are scanned (`check_bounds`), natively a
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NoReturn
 
 import msgspec
@@ -38,6 +39,15 @@ def check_bounds(body: bytes, limits: Limits, *, batch: bool = False) -> None:
     )
     if verdict != json_scan.WITHIN:
         refuse(REASONS[verdict].format(limits=limits, tokens_max=tokens_max))
+
+
+def is_within(body: bytes, limits: Limits, *, batch: bool) -> bool:
+    """Whether `check_bounds` passes it."""
+    try:
+        check_bounds(body, limits, batch=batch)
+    except Fault:
+        return False
+    return True
 
 
 REASONS = {
@@ -137,6 +147,12 @@ def place_of(error: msgspec.ValidationError) -> tuple[str, str]:
     """The path in the document (e.g. `events[3].reason`, empty for the document itself) and the reason, cut where
     it quotes a long text of the client's."""
     text = str(error)
+    return _place_in(text) if len(text) <= REASON_CHARS_MAX else _place_in.__wrapped__(text)
+
+
+@lru_cache(maxsize=256)
+def _place_in(text: str) -> tuple[str, str]:
+    """A thousand items of a batch are mostly wrong in a few ways."""
     place = PLACE.search(text)
     path = place.group(1) if place else ""
     reason = text[: place.start()] if place else text

@@ -45,11 +45,20 @@ def quick_check(
     fixed: Sequence[str] = (),
     grouped: Sequence[str] = (),
     noted: Sequence[str] = (),
+    measured: Sequence[str] = (),
 ) -> FlatBatch:
     """`item`: a struct, or a union of tagged ones. `times`: text members that have to be ISO 8601. `order`: names
     as clients mostly write them. The rest as in `FlatBatch`."""
     made = _Lowering(frozenset(times), order).item(inspect.type_info(item))
-    return FlatBatch(list_name, made, count_max, fixed=list(fixed), grouped=list(grouped), noted=list(noted))
+    return FlatBatch(
+        list_name,
+        made,
+        count_max,
+        fixed=list(fixed),
+        grouped=list(grouped),
+        noted=list(noted),
+        measured=list(measured),
+    )
 
 
 class _Lowering:

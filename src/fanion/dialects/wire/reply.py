@@ -8,15 +8,24 @@ interface makes of one is made once too.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, overload
 
 from fanion.dialects.wire.fault import Fault
 
-Headers: TypeAlias = Mapping[bytes, bytes]
 HeaderList: TypeAlias = list[tuple[bytes, bytes]]
 TextHeaders: TypeAlias = list[tuple[str, str]]
 StartMessage: TypeAlias = dict[str, object]
+
+
+class Headers(Protocol):
+    """A request's, by name in lower case; of one that was sent twice the last."""
+
+    @overload
+    def get(self, name: bytes, /) -> bytes | None: ...
+    @overload
+    def get(self, name: bytes, default: bytes, /) -> bytes: ...
+    def __contains__(self, name: bytes, /) -> bool: ...
+
 
 NO_STORE: HeaderList = [(b"cache-control", b"no-store")]
 JSON_NO_STORE: HeaderList = [(b"content-type", b"application/json"), *NO_STORE]

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from fanion._core.list_block import ListReader
+from fanion._core.stamps import RequestIds, UtcClock
 from fanion._core.window import Reservation
 from fanion.config import Config
-from fanion.dialects.wire.stamps import RequestIds, UtcClock
 from fanion.errors import JournalFullError, RowsError, StoreError
 from fanion.model.api_key import KeyRecord
 from fanion.model.signing import SigningKeys

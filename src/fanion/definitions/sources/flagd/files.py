@@ -10,7 +10,7 @@ from fanion.definitions.reading import limits
 from fanion.definitions.reading.report import Report, join, shown
 from fanion.definitions.reading.values import value_defect
 from fanion.definitions.sources.flagd.steps import Hashing
-from fanion.definitions.sources.flagd.targeting import Rule, TargetingReader, uses
+from fanion.definitions.sources.flagd.targeting import Evaluator, Rule, TargetingReader, size, uses
 
 MEMBERS: Final = frozenset({"flags", "$evaluators", "metadata", "$schema"})
 FLAG_MEMBERS: Final = frozenset({"key", "state", "variants", "defaultVariant", "targeting", "metadata"})
@@ -49,7 +49,8 @@ class FlagSetReader:
     def __init__(self, report: Report, file: str) -> None:
         self._report = report
         self._file = file
-        self._evaluators: dict[str, Rule | None] = {}
+        self._evaluators: dict[str, Evaluator] = {}
+        self._written = self._repeated = 0
         self._metadata: Metadata = {}
         self._unchosen: list[str] = []
 
@@ -114,7 +115,9 @@ class FlagSetReader:
             return
         for name, rule in given.items():
             reader = TargetingReader(self._report, self._file, None)
-            self._evaluators[name] = reader.read(rule, join("$evaluators", name))
+            read = reader.read(rule, join("$evaluators", name))
+            self._written += reader.written
+            self._evaluators[name] = Evaluator(read, 0 if read is None else size(read))
 
     def _read_metadata(self, given: Any, path: str) -> Metadata:
         if not isinstance(given, dict):
@@ -173,8 +176,15 @@ class FlagSetReader:
         if not isinstance(given, dict):
             self._refuse(path, shown(given), "an operation")
             return None, False
+        if self._repeated > limits.repeated_max(self._written):
+            return None, False  # said of the flag that was one too many; it is lowered no further
         reader = TargetingReader(self._report, self._file, self._evaluators)
         rule = reader.read(given, path)
+        self._written += reader.written
+        self._repeated += reader.repeated
+        if self._repeated > (most := limits.repeated_max(self._written)):
+            found = f"{self._repeated:,} rules and values repeated by references"
+            self._refuse(path, found, f"at most {most:,} so far, of all flags of the file")
         return rule, bool(reader.unresolved)
 
     def _variants(self, given: Any, path: str) -> dict[str, Any]:

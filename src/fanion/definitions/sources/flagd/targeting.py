@@ -8,7 +8,7 @@ operands are a warning, since evaluators give an answer then. A reference is rep
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -105,22 +105,31 @@ Rule = Constant | Items | Look | Operation
 NULL: Final = Constant(None)
 
 
+class Evaluator(NamedTuple):
+    """What may be referred to; None where it has a problem. `size`: as the function says."""
+
+    rule: Rule | None
+    size: int
+
+
 class TargetingReader:
     """Reads the rules of one place in a file. `evaluators` may be referred to; where they are read themselves there
-    are none. `unresolved`: references to what isn't there."""
+    are none. `unresolved`: references to what isn't there. `written`, `repeated`: rules and values that stand
+    there, and those that references bring."""
 
-    def __init__(self, report: Report, file: str, evaluators: Mapping[str, Rule | None] | None) -> None:
+    def __init__(self, report: Report, file: str, evaluators: Mapping[str, Evaluator] | None) -> None:
         self._report = report
         self._file = file
         self._evaluators = evaluators
-        self._count = 0
+        self.written = self.repeated = 0
         self.unresolved: list[str] = []
 
     def read(self, value: Any, path: str) -> Rule | None:
         """The rule; None where it has a problem, or a reference that can't be followed."""
         rule = self._read(value, path, "context", 1)
-        if self._count > RULES_MAX:
-            self._report.problem(self._file, path, f"{self._count} rules and values", f"at most {RULES_MAX}")
+        count = self.written + self.repeated
+        if count > RULES_MAX:
+            self._report.problem(self._file, path, f"{count} rules and values", f"at most {RULES_MAX}")
             return None
         return None if self.unresolved else rule
 
@@ -128,7 +137,7 @@ class TargetingReader:
         self._report.problem(self._file, path, found, allowed)
 
     def _read(self, value: Any, path: str, scope: Scope, depth: int) -> Rule | None:
-        self._count += 1
+        self.written += 1
         if depth > limits.DEPTH_MAX:
             self._refuse(path, "nesting too deep", f"at most {limits.DEPTH_MAX} levels")
             return None
@@ -216,8 +225,8 @@ class TargetingReader:
             )
             self.unresolved.append(name)
             return None
-        rule = self._evaluators[name]
-        self._count += 0 if rule is None else size(rule)
+        rule, size = self._evaluators[name]
+        self.repeated += size
         return rule
 
     def _look(self, operands: tuple[Rule, ...], path: str, scope: Scope) -> Rule | None:

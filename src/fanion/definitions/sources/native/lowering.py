@@ -93,17 +93,18 @@ class NativeLowering:
         if flag.environments:
             enabled, default, rules = _in_environment(flag, self.environment)
         self.take(key, placed.file, placed.path)
-        variants = {one.key: one.value for one in flag.variants}
-        chosen = self.builder.overriding.choose(NATIVE, key, variants, like=default)
-        if chosen is not None:
-            enabled, default, rules = True, chosen.value, []
+        if self.builder.overriding:
+            variants = {one.key: one.value for one in flag.variants}
+            chosen = self.builder.overriding.choose(NATIVE, key, variants, like=default)
+            if chosen is not None:
+                enabled, default, rules = True, chosen.value, []
         made = self.flags[key] = lower_flag(
             self.builder,
             key,
             enabled=enabled,
             default=default,
             rules=self.servings(rules, "value") if enabled else [],
-            names=variant_names(flag.variants),
+            names=variant_names(flag.variants) if flag.variants else {},
             client_safe=flag.client_safe,
             flag_id=flag.flag_id,
             source=NATIVE,

@@ -28,6 +28,7 @@ GLOBAL: Final = "_global"
 Text = Annotated[str, Meta(max_length=1024)]
 Name = Annotated[str, Meta(min_length=1, max_length=1024)]
 Bound = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Edge = Annotated[int, Meta(ge=1 - 2**53, le=2**53 - 1)]
 T = TypeVar("T")
 
 
@@ -64,8 +65,8 @@ class Allocation(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BucketRange(msgspec.Struct, frozen=True):
-    start: int
-    end: int
+    start: Edge
+    end: Edge
 
 
 class NumericCoefficient(msgspec.Struct, frozen=True):

@@ -252,8 +252,9 @@ def lower(parsed: Parsed, source: SourceFile, builder: Builder, report: Report) 
             bundle = Reader(source.name, Report()).bundle(json.loads(config)) or bundle
     if builder.overriding:
         changed = overridden(bundle, config, builder.overriding)
-        config = changed or config
-        bundle = Reader(source.name, Report()).bundle(json.loads(config)) or bundle
+        if changed is not None:
+            config = changed
+            bundle = Reader(source.name, Report()).bundle(json.loads(config)) or bundle
     TrafficalLowering(bundle, states, builder).run(source.name, report, config, parsed.events)
 
 

@@ -1,0 +1,5 @@
+"""`python -m bench`: see `bench.report`."""
+
+from bench.report.command import main
+
+main()

@@ -1,0 +1,185 @@
+"""`python -m bench.publish`: what `fanion publish` takes, whole process, with every API; two trees in turn.
+
+Each round publishes a world into a store that has it already, once as it was and once with one flag switched off,
+by the command itself. Taken: processor time (user and system), peak of resident memory, mapped pages of the store
+included, and when a reader of the generation word saw it, counted from the command's begin. `--against DIR`: the
+top of another tree with built extensions, whose rounds come in turn with this one's (A B A B); medians count.
+Worlds: `alike` is `bench.data`'s, every flag of one shape; `mixed` draws types, rules, splits, variants, segments.
+What it can't show: workers, which open a bundle at its first use (`engine.evaluator.open_environment`: 24 ms at
+50,000 flags). What the store's copy costs once the flag is served is in the processor time alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.data import flag_key, world
+from bench.figures import say
+from fanion.store.store import Store
+
+OPERATORS = ("in", "equals", "gte", "ends_with")
+
+
+class Taken(NamedTuple):
+    served_s: float
+    processor_s: float
+    peak_mb: float
+
+
+def mixed(flags: int) -> dict[str, Any]:
+    """A world whose flags have little in common."""
+    draw = random.Random(16)
+    made = world(0)
+    project = made["organisations"]["org_bench"]["projects"]["bench"]
+    project["segments"] = {
+        f"segment-{n}": {
+            "conditions": [{"attribute": "email", "operator": "ends_with", "value": f"@{n}.example"}]
+        }
+        for n in range(20)
+    }
+    project["flags"] = {flag_key(number): _mixed_flag(draw, number) for number in range(flags)}
+    return made
+
+
+def _mixed_flag(draw: random.Random, number: int) -> dict[str, Any]:
+    kind = draw.choice(["boolean", "boolean", "string", "number", "json"])
+    first, second = {
+        "boolean": (True, False),
+        "string": ("control", f"treatment-{number % 97}"),
+        "number": (draw.randrange(100), draw.random()),
+        "json": ({"a": number % 13}, {"b": [1, 2]}),
+    }[kind]
+    flag: dict[str, Any] = {
+        "id": f"flag_{number:06}",
+        "type": kind,
+        "client_safe": draw.random() < 0.3,
+        "enabled": draw.random() < 0.9,
+        "default_value": second,
+        "description": f"What flag {number} is for",
+        "rules": [],
+    }
+    for rule_number in range(draw.randrange(4)):
+        conditions = [_condition(draw) for _ in range(draw.randrange(1, 3))]
+        rule: dict[str, Any] = {"id": f"rule-{number}-{rule_number}", "conditions": conditions}
+        if draw.random() < 0.2:
+            rule["split"] = [{"weight": 40, "value": first}, {"weight": 60, "value": second}]
+        else:
+            rule["value"] = first
+            if draw.random() < 0.4:
+                rule["rollout_percentage"] = draw.randrange(1, 100)
+        flag["rules"].append(rule)
+    if draw.random() < 0.3:
+        flag["variants"] = [{"key": "one", "value": first}, {"key": "two", "value": second}]
+    return flag
+
+
+def _condition(draw: random.Random) -> dict[str, Any]:
+    if draw.random() < 0.1:
+        return {"segment": f"segment-{draw.randrange(20)}"}
+    operator = draw.choice(OPERATORS)
+    values: dict[str, Any] = {
+        "in": draw.sample(["DE", "AT", "CH", "FR", "US", "GB", "NL"], 3),
+        "equals": f"v{draw.randrange(50)}",
+        "gte": draw.randrange(100),
+        "ends_with": f"@x{draw.randrange(20)}.example",
+    }
+    attribute = draw.choice(["country", "plan", "email", "age", "appVersion"])
+    return {"attribute": attribute, "operator": operator, "value": values[operator]}
+
+
+def write_worlds(folder: Path, kind: str, flags: int) -> list[Path]:
+    """The world, and the same with its first flag switched off; both served through every API."""
+    made = mixed(flags) if kind == "mixed" else world(flags)
+    project = made["organisations"]["org_bench"]["projects"]["bench"]
+    environment = project["environments"]["production"]
+    del environment["dialects"]
+    environment["keys"] = [{"key": f"sha256:{'ab' * 32}", "kind": "server"}]
+    paths = []
+    for name, enabled in (("on", True), ("off", False)):
+        project["flags"][flag_key(0)]["enabled"] = enabled
+        path = folder / name / "world.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(made))
+        paths.append(path)
+    return paths
+
+
+def publish(tree: Path, path: Path, data: Path) -> Taken:
+    """One publication by a command of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
+    before = _generation(data)
+    began = time.monotonic()
+    command = [sys.executable, "-m", "fanion", "publish", str(path), "--data", str(data)]
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    served_s = 0.0
+    while True:
+        if not served_s and before and _generation(data) > before:
+            served_s = time.monotonic() - began
+        ended, status, used = os.wait4(running.pid, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.002)
+    running.returncode = os.waitstatus_to_exitcode(status)
+    if running.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {running.returncode}")
+    return Taken(served_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+_stores: dict[Path, Store] = {}
+
+
+def _generation(data: Path) -> int:
+    """By the shared word alone: no lock is taken and no page of the store read."""
+    if data not in _stores:
+        if not (data / "store").exists():
+            return 0
+        _stores[data] = Store.open(data)
+    return _stores[data].word.load()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--flags", type=int, default=50_000)
+    parser.add_argument("--world", choices=("alike", "mixed"), default="alike")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--against", type=Path)
+    asked = parser.parse_args()
+    trees = {"this": Path(__file__).parents[1]}
+    if asked.against is not None:
+        trees["against"] = asked.against
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = write_worlds(folder, asked.world, asked.flags)
+        for label, tree in trees.items():
+            publish(tree, paths[0], folder / label)
+        taken: dict[str, list[Taken]] = {label: [] for label in trees}
+        for number in range(asked.rounds):
+            for label, tree in trees.items():
+                taken[label].append(publish(tree, paths[(number + 1) % 2], folder / label))
+        for store in _stores.values():
+            store.close()
+    for label, rounds in taken.items():
+        if label == "this":
+            for name, unit in zip(Taken._fields, ("s", "s", "MB"), strict=True):
+                found = statistics.median(getattr(one, name) for one in rounds)
+                say(f"publish/{asked.flags}/{name}", found, unit)
+        served, processor, peak = (sorted(values) for values in zip(*rounds, strict=True))
+        print(
+            f"{label}: served after {statistics.median(served):.2f} s ({served[0]:.2f} to {served[-1]:.2f}), "
+            f"processor {statistics.median(processor):.2f} s ({processor[0]:.2f} to {processor[-1]:.2f}), "
+            f"peak {statistics.median(peak):.0f} MB"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""A session's plots, and the page that shows them with its tables. Needs matplotlib and markdown-it-py."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from bench.report.session import Figure
+
+INK, PALE, OURS, LINE = "#1f2933", "#9aa5b1", "#0b6e4f", "#b91c1c"
+STYLE: Final = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1f2933}"
+    "table{border-collapse:collapse;width:100%;margin:1rem 0}td,th{padding:.25rem .6rem;text-align:left;"
+    "border-bottom:1px solid #e4e7eb}img{max-width:100%}code{background:#f5f7fa}"
+)
+
+
+def write(folder: Path, figures: Mapping[str, Figure], markdown: str) -> list[Path]:
+    """The page and its plots in `folder`; what there are no figures for is left out."""
+    drawn = [(title, path) for title, path in _plots(folder, figures) if path is not None]
+    images = "".join(
+        f'<h2>{html.escape(title)}</h2><img src="{path.name}" alt="{html.escape(title)}">'
+        for title, path in drawn
+    )
+    page = folder / "report.html"
+    page.write_text(as_page("Fanion, measured", markdown, images))
+    return [page, *(path for _, path in drawn)]
+
+
+def as_page(title: str, markdown: str, images: str = "") -> str:
+    """Markdown as a page of its own; `images`, which are HTML, before its first section."""
+    from markdown_it import MarkdownIt
+
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    head, mark, rest = body.partition("<h2>")
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{STYLE}</style>{head}{images}{mark}{rest}</html>\n"
+    )
+
+
+def _plots(folder: Path, figures: Mapping[str, Figure]) -> list[tuple[str, Path | None]]:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "fanion", "font.size": 9, "axes.spines.top": False,
+                         "axes.spines.right": False, "axes.edgecolor": PALE, "text.color": INK})  # fmt: skip
+    return [
+        ("One flag in process: processor time, by engine", _bars(folder / "engines.svg", _engines(figures), "us")),
+        ("Requests a second on one core", _bars(folder / "throughput.svg", _rates(figures, "rate"), "requests/s")),
+        ("Processor time a request on one core", _bars(folder / "cpu.svg", _rates(figures, "cpu"), "us")),
+        ("From receipt to disk", _tails(folder / "durable.svg", figures, "durable", promise_ms=50)),
+        ("Latency at steady rates, both at once", _tails(folder / "steady.svg", figures, "steady")),
+        ("A request against sizes", _curves(folder / "curves.svg", figures)),
+    ]  # fmt: skip
+
+
+def _engines(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+    found = {
+        name.partition("/")[2]: figure
+        for name, figure in figures.items()
+        if name.startswith(("engines/", "python/fanion.Evaluator"))
+    }
+    return dict(sorted(found.items(), key=lambda one: one[1].median))
+
+
+def _rates(figures: Mapping[str, Figure], last: str) -> dict[str, Figure]:
+    begin = "interfaces/pinned/"
+    return {
+        name.removeprefix(begin).removesuffix(f"/{last}").replace("/", ": "): figure
+        for name, figure in figures.items()
+        if name.startswith(begin) and name.endswith(f"/{last}")
+    }
+
+
+def _draw(path: Path, height: float, fill: Callable[[Any], None]) -> Path:
+    import matplotlib.pyplot as plt
+
+    drawing, axes = plt.subplots(figsize=(8, height), layout="constrained")
+    fill(axes)
+    drawing.savefig(path, metadata={"Date": None})
+    plt.close(drawing)
+    return path
+
+
+def _bars(path: Path, rows: Mapping[str, Figure], unit: str) -> Path | None:
+    if not rows:
+        return None
+
+    def fill(axes: Any) -> None:
+        names = list(rows)
+        medians = [rows[name].median for name in names]
+        spread = [
+            [median - min(rows[name].values) for name, median in zip(names, medians, strict=True)],
+            [max(rows[name].values) - median for name, median in zip(names, medians, strict=True)],
+        ]
+        colours = [OURS if name.rpartition(": ")[2].startswith("fanion") else PALE for name in names]
+        axes.barh(names, medians, color=colours, xerr=spread, ecolor=INK, error_kw={"lw": 0.8})
+        axes.invert_yaxis()
+        axes.set_xlabel(unit)
+        if max(medians) > 30 * max(min(medians), 1e-9):
+            axes.set_xscale("log")
+            axes.set_xlim(left=min(medians) / 4)
+
+    return _draw(path, 0.6 + 0.24 * len(rows), fill)
+
+
+def _tails(path: Path, figures: Mapping[str, Figure], begin: str, *, promise_ms: float = 0) -> Path | None:
+    """Latency against how many of the requests took no longer, a line a case; what is no time is left out."""
+    lines: dict[str, dict[str, float]] = {}
+    for name, figure in figures.items():
+        if name.startswith(f"{begin}/") and figure.unit == "ms":
+            case, _, quantile = name.removeprefix(f"{begin}/").rpartition("/")
+            lines.setdefault(case, {})[quantile] = figure.median
+    if not lines:
+        return None
+
+    def fill(axes: Any) -> None:
+        for case, found in lines.items():
+            axes.plot(list(found), list(found.values()), marker="o", ms=3, label=case.replace("/", " at "))
+        if promise_ms:
+            axes.axhline(promise_ms, color=LINE, lw=0.8, ls="--", label=f"the promise: {promise_ms:g} ms")
+        axes.set_yscale("log")
+        axes.set_ylabel("ms")
+        axes.legend(frameon=False)
+
+    return _draw(path, 3.2, fill)
+
+
+def _curves(path: Path, figures: Mapping[str, Figure]) -> Path | None:
+    lines: dict[str, dict[int, float]] = {}
+    for name, figure in figures.items():
+        if name.startswith("curves/"):
+            _, curve, size = name.split("/")
+            lines.setdefault(curve, {})[int(size)] = figure.median
+    if not lines:
+        return None
+
+    def fill(axes: Any) -> None:
+        for curve, found in lines.items():
+            axes.plot(list(found), list(found.values()), marker="o", ms=3, label=curve)
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("us of processor time a request")
+        axes.set_xlabel("how many")
+        axes.legend(frameon=False)
+
+    return _draw(path, 3.2, fill)

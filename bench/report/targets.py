@@ -1,0 +1,80 @@
+"""The project's targets, each by the figure that shows it. "Nothing" is the do-nothing app (`bench.nothing`)."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from bench.report.session import Figure
+
+MOST: Final = "≤"
+LEAST: Final = "≥"
+
+
+class Target(NamedTuple):
+    """`figures`: a pattern; the worst of those that it names counts. `bound`: in their unit."""
+
+    what: str
+    sense: str
+    bound: float
+    figures: str
+
+    def found(self, figures: Mapping[str, Figure]) -> tuple[str, Figure] | None:
+        """The worst figure's name, and it; None where none was measured."""
+        named = {name: figure for name, figure in figures.items() if fnmatch.fnmatchcase(name, self.figures)}
+        if not named:
+            return None
+        worst = max if self.sense == MOST else min
+        return worst(named.items(), key=lambda one: one[1].median)
+
+    def is_met(self, figure: Figure) -> bool:
+        return figure.median <= self.bound if self.sense == MOST else figure.median >= self.bound
+
+
+PINNED: Final = "interfaces/pinned"
+SHARED: Final = "interfaces/shared"
+INGEST: Final = "ingest of 100, durable/of nothing"
+TARGETS: Final = (
+    Target("kernel, one flag, slots bound, 10 to 100,000 flags", MOST, 100, "in process/kernel_*"),
+    Target("one flag, dict to JSON, matching", MOST, 250, "in process/dict_to_json_matching/*"),
+    Target("one flag, dict to JSON, missing", MOST, 150, "in process/dict_to_json_missing/*"),
+    Target("50 flags, one dict to JSON", MOST, 20_000, "in process/fifty_flags_*"),
+    Target("`Evaluator.evaluate` from a dict", MOST, 0.6, "python/fanion.Evaluator*"),
+    Target("OpenFeature provider's call", MOST, 3, "python/FanionProvider, its call alone"),
+    Target("through its client, above a provider that does nothing", MOST, 3, "python/FanionProvider above*"),
+    Target("bulk of 2, ASGI, of nothing", LEAST, 0.95, f"{SHARED}/bulk, 2 flags/fanion asgi/of nothing"),
+    Target("bulk of 100, ASGI, of nothing", LEAST, 0.85, f"{SHARED}/bulk, 100 flags/fanion asgi/of nothing"),
+    Target("bulk of 2, CPU above nothing", MOST, 4, f"{PINNED}/bulk, 2 flags/fanion ?sgi/above nothing"),
+    Target("bulk of 100, CPU above nothing", MOST, 11, f"{PINNED}/bulk, 100 flags/fanion ?sgi/above nothing"),
+    Target("RSGI, one core: bulk of 2, of Node", LEAST, 1.6, f"{PINNED}/bulk, 2 flags/fanion rsgi/of node"),
+    Target("RSGI, one core: OFREP single, of Node", LEAST, 1.6, f"{PINNED}/one flag/fanion rsgi/of node"),
+    Target("RSGI, one core: OFREP bulk of 50, of Node", LEAST, 3.5, f"{PINNED}/all of 50/fanion rsgi/of node"),
+    Target("RSGI, one core: OFREP bulk of 50", LEAST, 14_000, f"{PINNED}/all of 50/fanion rsgi/rate"),
+    Target("ASGI, one core: bulk of 2, of Node", LEAST, 1.2, f"{PINNED}/bulk, 2 flags/fanion asgi/of node"),
+    Target("ASGI, one core: OFREP single, of Node", LEAST, 1.2, f"{PINNED}/one flag/fanion asgi/of node"),
+    Target("ASGI, one core: OFREP bulk of 50, of Node", LEAST, 2.5, f"{PINNED}/all of 50/fanion asgi/of node"),
+    Target("RSGI, of our own ASGI, one core", LEAST, 1.3, f"{PINNED}/*/fanion rsgi/of asgi"),
+    Target("ingest of 100, durable, shared, of nothing", LEAST, 0.55, f"http/shared/{INGEST}"),
+    Target("ingest of 100, durable, pinned, of nothing", LEAST, 0.48, f"http/pinned/{INGEST}"),
+    Target("receipt to durable at 80 %, p50", MOST, 3, "durable/80%/p50"),
+    Target("receipt to durable at 80 %, p99", MOST, 5, "durable/80%/p99"),
+    Target("receipt to durable at 80 %, p99.9", MOST, 25, "durable/80%/p99.9"),
+    Target("receipt to durable at 80 %, p99.99: the promise", MOST, 50, "durable/80%/p99.99"),
+    Target("rows behind, pipeline at half of the highest rate", MOST, 5, "pipeline/rows behind"),
+    Target("an exposure that is there today", MOST, 0.4, "exposures/*/recorded today"),
+    Target("journal to columns, one core", LEAST, 1.0, "rows/columns/rate"),
+    Target("journal to zstd Parquet, one core", LEAST, 0.7, "rows/zstd Parquet/rate"),
+    Target("the same, memory", MOST, 300, "rows/zstd Parquet/memory"),
+    Target("results of one experiment, 10 M events", MOST, 2, "results/one experiment/time"),
+    Target("results of twenty experiments, 10 M events", MOST, 5, "results/twenty experiments/time"),
+    Target("the worst request, of 50 us + 4 us a KB", MOST, 1, "nasty/worst of the goal"),
+    Target("the longest stretch of the event loop", MOST, 20, "nasty/longest stretch"),
+    Target("a change over a million units and 50 flags", MOST, 30, "preview/time"),
+    Target("publish of 10,000 flags", MOST, 1, "publish/10000/served_s"),
+    Target("publish of 50,000 flags, one changed", MOST, 0.5, "publish/50000/served_s"),
+    Target("membership, up to ten million keys", MOST, 2, "lists/*/membership"),
+    Target("memory of an extra worker, 50,000 flags", MOST, 10, "footprint/extra worker above nothing"),
+    Target("start to first answer, demo", MOST, 1, "footprint/first answer"),
+    Target("acknowledged and lost, by kill -9", MOST, 0, "crash/lost"),
+)  # fmt: skip

@@ -1,0 +1,193 @@
+"""`python -m bench.steady`: latency at rates that don't wait for answers, evaluation and ingest at once.
+
+A closed load (`wrk`) asks again when it was answered, so a server that stands still is hardly asked meanwhile. Here
+each request has a moment at which it is due, whatever became of those before it, and its latency counts from that
+moment, which corrects for coordinated omission. The highest rate of each kind is found by a closed load of the
+same connections; then both kinds are sent at once, each at half of a share of its highest: 50 %, 80 %.
+
+The generator is one process on the same machine; what it takes of a core is printed beside.
+What it can't show: many clients, networks, more than one worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, cast
+
+import uvloop
+
+from bench.figures import say
+from bench.http_ratio import INGEST_DURABLE, bulk, fanion, free_port, publish_world, running
+
+CONNECTIONS: Final = 32
+"""Of each kind."""
+SHARES: Final = (0.5, 0.8)
+TICK_S: Final = 0.001
+QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+
+
+class Client(asyncio.Protocol):
+    """One connection, one request on the way; those that are due wait in `waiting`."""
+
+    def __init__(self, request: bytes, latencies: list[float], failures: list[bytes]) -> None:
+        self.request, self.latencies, self.failures = request, latencies, failures
+        self.waiting: deque[float] = deque()
+        self.begun = 0.0
+        self.received = b""
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+
+    def due(self, moment: float) -> None:
+        self.waiting.append(moment)
+        if not self.begun:
+            self._send()
+
+    def _send(self) -> None:
+        self.begun = self.waiting.popleft()
+        self.idle.clear()
+        self.transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        head, mark, body = self.received.partition(b"\r\n\r\n")
+        if not mark or len(body) < _length(head):
+            return
+        self.received = b""
+        self.latencies.append(time.perf_counter() - self.begun)
+        if head[9:10] != b"2":
+            self.failures.append(head[:15])
+        self.begun = 0.0
+        if self.waiting:
+            self._send()
+        else:
+            self.idle.set()
+
+    def connection_lost(self, failure: Exception | None) -> None:
+        if self.begun:
+            self.failures.append(b"connection lost")
+        self.idle.set()
+
+
+def _length(head: bytes) -> int:
+    found = head.lower().partition(b"content-length:")[2]
+    return int(found.partition(b"\r\n")[0] or 0)
+
+
+class Kind:
+    """Requests of one sort: their bytes, connections, and what came of them."""
+
+    def __init__(self, name: str, path: str, body: bytes, headers: dict[str, str]) -> None:
+        lines = [f"{key}: {value}" for key, value in {**headers, "content-length": str(len(body))}.items()]
+        head = "\r\n".join([f"POST {path} HTTP/1.1", "host: localhost", *lines])
+        self.name, self.request = name, f"{head}\r\n\r\n".encode() + body
+        self.latencies: list[float] = []
+        self.failures: list[bytes] = []
+        self.clients: list[Client] = []
+
+    async def connect(self, port: int) -> None:
+        loop = asyncio.get_running_loop()
+
+        def client() -> Client:
+            return Client(self.request, self.latencies, self.failures)
+
+        made = [await loop.create_connection(client, "127.0.0.1", port) for _ in range(CONNECTIONS)]
+        self.clients = [client for _, client in made]
+
+    async def settle(self) -> None:
+        async with asyncio.timeout(30):
+            for client in self.clients:
+                await client.idle.wait()
+
+    async def highest(self, seconds: float) -> float:
+        """Requests a second when each connection asks again as soon as it was answered."""
+        self.latencies.clear()
+        began = time.perf_counter()
+        while (now := time.perf_counter()) - began < seconds:
+            for client in self.clients:
+                while len(client.waiting) < 64:
+                    client.due(now)
+            await asyncio.sleep(TICK_S)
+        rate = len(self.latencies) / (time.perf_counter() - began)
+        for client in self.clients:
+            client.waiting.clear()
+        await self.settle()
+        return rate
+
+    async def steady(self, rate: float, seconds: float) -> None:
+        """Requests at their moments, to the connections in turn."""
+        self.latencies.clear()
+        began, sent = time.perf_counter(), 0
+        while (elapsed := time.perf_counter() - began) < seconds:
+            while sent <= rate * elapsed:
+                self.clients[sent % CONNECTIONS].due(began + sent / rate)
+                sent += 1
+            await asyncio.sleep(TICK_S)
+        await self.settle()
+
+
+def quantiles(latencies: Iterable[float]) -> dict[str, float]:
+    """In ms, and the most."""
+    ordered = sorted(latencies)
+    found = {
+        name: ordered[min(len(ordered) - 1, int(len(ordered) * q))] * 1e3 for name, q in QUANTILES.items()
+    }
+    return found | {"most": ordered[-1] * 1e3}
+
+
+def generator_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def run(port: int, headers: dict[str, str], seconds: float) -> None:
+    kinds = (
+        Kind("evaluation", "/v1/evaluate/bulk", bulk(2), headers),
+        Kind("ingest of 100", INGEST_DURABLE.path, INGEST_DURABLE.body, headers),
+    )
+    for kind in kinds:
+        await kind.connect(port)
+    highest = {kind.name: await kind.highest(seconds / 2) for kind in kinds}
+    print("closed: " + ", ".join(f"{name} {rate:,.0f}/s" for name, rate in highest.items()), flush=True)
+    print(f"{'both at once':32}" + "".join(f"{name:>9}" for name in [*QUANTILES, "most"]) + "  ms")
+    for share in SHARES:
+        before, began = generator_s(), time.perf_counter()
+        rates = {kind: highest[kind.name] * share / len(kinds) for kind in kinds}
+        await asyncio.gather(*(kind.steady(rate, seconds) for kind, rate in rates.items()))
+        busy = (generator_s() - before) / (time.perf_counter() - began)
+        for kind, rate in rates.items():
+            found = quantiles(kind.latencies)
+            line = f"{kind.name} at {share:.0%}, {rate:,.0f}/s"
+            print(f"{line:32}" + "".join(f"{one:9.2f}" for one in found.values()), flush=True)
+            for name, one in found.items():
+                say(f"steady/{kind.name}/{share:.0%}/{name}", one, "ms")
+            say(f"steady/{kind.name}/{share:.0%}/rate", rate, "requests/s")
+        print(f"  the generator took {busy:.0%} of a core", flush=True)
+        say(f"steady/the generator/{share:.0%}/of a core", busy, "times")
+    for kind in kinds:
+        if kind.failures:
+            raise SystemExit(f"{kind.name}: {len(kind.failures)} failed, the first: {kind.failures[0]!r}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each rate")
+    seconds = parser.parse_args().seconds
+    with tempfile.TemporaryDirectory() as name:
+        data, headers = publish_world(Path(name), 1_000)
+        port = free_port()
+        with running(fanion(data, port, "durable"), f"http://127.0.0.1:{port}/healthz"):
+            uvloop.run(run(port, headers, seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The sections of a bundle while it is compiled."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from fanion._core.layout cimport fanion_entry, fanion_text
+
+cdef struct Place:
+    uint32_t tag  # the lower half of what it is found by
+    uint32_t number  # where it begins
+    uint32_t count  # how long it is; 0: a free place
+
+cdef class Rows:
+    cdef unsigned char *data  # owned; moves as it grows
+    cdef size_t size  # bytes in use
+    cdef size_t room  # bytes
+    cdef size_t record  # bytes of one record
+
+    cdef int reserve(self, size_t more) except -1
+    cdef int put(self, const void *row, size_t size) except -1
+
+cdef class Places:
+    cdef Place *places  # owned; open addressing
+    cdef size_t mask  # places - 1
+    cdef size_t used
+
+    cdef int grow(self) except -1
+    cdef int take(self, Place *free, uint64_t digest, uint32_t number, uint32_t count) except -1
+
+cdef class Texts:
+    cdef Rows blob
+    cdef Places known
+    cdef uint64_t bytes_max
+
+    cdef int find(self, const void *content, size_t length, fanion_text *out) except -1
+
+cdef class Fragments:
+    cdef Texts texts
+    cdef Rows ropes, fragments
+    cdef Places known
+    cdef object hole
+    cdef uint32_t pieces_max, holes_max
+    cdef uint32_t *draft  # owned: of each fragment how many ropes, then those
+    cdef size_t draft_room  # words
+
+    cdef long number(self, tuple fragments) except -1
+    cdef bint is_run(self, size_t first, size_t count) noexcept
+    cdef size_t drafted(self, tuple fragments) except? 0
+    cdef int draft_reserve(self, size_t words) except -1
+    cdef int entry(
+        self, one, key, const char *text, Py_ssize_t length, list outcomes, long overlay, encode, fanion_entry *out
+    ) except -1

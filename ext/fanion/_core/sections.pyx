@@ -1,0 +1,342 @@
+"""The sections of a bundle while it is compiled: records back to back, equal texts and equal fragments once.
+
+What stands where is `fanion.bundle.sections`' to say, and so is what is refused: here a limit that is passed raises
+ValueError with what was found and what is allowed. A number or an offset never changes once it was given out.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+from fanion._core.hash cimport fanion_hash_xxh64
+from fanion._core.layout cimport FANION_NONE, fanion_entry, fanion_fragment, fanion_text
+
+
+@cython.final
+cdef class Rows:
+    """One section. Raises MemoryError."""
+
+    def __cinit__(self, size_t record):
+        self.record = record
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.data)
+
+    cdef int reserve(self, size_t more) except -1:
+        cdef size_t room
+        cdef void *moved
+        if self.size + more <= self.room:
+            return 0
+        room = max(self.room + (self.room >> 1), self.size + more, <size_t> 4096)
+        moved = PyMem_RawRealloc(self.data, room)
+        if moved == NULL:
+            raise MemoryError
+        self.data = <unsigned char *> moved
+        self.room = room
+        return 0
+
+    cdef int put(self, const void *row, size_t size) except -1:
+        if size:
+            self.reserve(size)
+            memcpy(self.data + self.size, row, size)
+            self.size += size
+        return 0
+
+    def append(self, bytes row not None):
+        """One record, or several back to back."""
+        self.put(PyBytes_AS_STRING(row), PyBytes_GET_SIZE(row))
+
+    def __iadd__(self, rows):
+        cdef bytes row
+        for row in rows:
+            self.put(PyBytes_AS_STRING(row), PyBytes_GET_SIZE(row))
+        return self
+
+    def __len__(self):
+        """Records."""
+        return self.size // self.record
+
+    def set_number(self, size_t row, size_t offset, uint32_t number):
+        """Writes a number over what a record has there. IndexError."""
+        cdef size_t at = row * self.record + offset
+        if offset + sizeof(number) > self.record or at + sizeof(number) > self.size:
+            raise IndexError(f"record {row} of {len(self)}")
+        memcpy(self.data + at, &number, sizeof(number))
+
+
+def sealed(list rows not None, bytes head not None, size_t covered):
+    """`head`, then every section, each 8-aligned; the sections are empty afterwards. The checksum, which ends before
+    `covered`, is of everything from there."""
+    cdef Rows section
+    cdef size_t total = PyBytes_GET_SIZE(head)
+    cdef size_t padding
+    for section in rows:
+        total += (section.size + 7) & ~<size_t> 7
+    cdef bytes whole = PyBytes_FromStringAndSize(NULL, total)
+    cdef char *at = PyBytes_AS_STRING(whole)
+    memcpy(at, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
+    at += PyBytes_GET_SIZE(head)
+    for section in rows:
+        if section.size:
+            memcpy(at, section.data, section.size)
+        padding = (8 - (section.size & 7)) & 7
+        memset(at + section.size, 0, padding)
+        at += section.size + padding
+        PyMem_RawFree(section.data)
+        section.data = NULL
+        section.size = section.room = 0
+    cdef char *start = PyBytes_AS_STRING(whole)
+    cdef uint64_t checksum = fanion_hash_xxh64(start + covered, total - covered)
+    memcpy(start + covered - sizeof(checksum), &checksum, sizeof(checksum))
+    return whole
+
+
+@cython.final
+cdef class Places:
+    """Where equal content is found again, by its digest; half of the places are free at least."""
+
+    def __cinit__(self):
+        self.mask = 1023
+        self.places = <Place *> PyMem_RawCalloc(self.mask + 1, sizeof(Place))
+        if self.places == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.places)
+
+    cdef int grow(self) except -1:
+        """Twice as many places. A place's tag is all that is known of its digest, so it is what places go by."""
+        cdef size_t mask = 2 * self.mask + 1
+        cdef size_t n, at
+        cdef Place *places = <Place *> PyMem_RawCalloc(mask + 1, sizeof(Place))
+        if places == NULL:
+            raise MemoryError
+        for n in range(self.mask + 1):
+            if self.places[n].count:
+                at = self.places[n].tag & mask
+                while places[at].count:
+                    at = (at + 1) & mask
+                places[at] = self.places[n]
+        PyMem_RawFree(self.places)
+        self.places = places
+        self.mask = mask
+        return 0
+
+    cdef int take(self, Place *free, uint64_t digest, uint32_t number, uint32_t count) except -1:
+        free.tag = <uint32_t> digest
+        free.number = number
+        free.count = count
+        self.used += 1
+        if 2 * self.used > self.mask:
+            self.grow()
+        return 0
+
+
+@cython.final
+cdef class Texts:
+    """The blob: texts, fragments' pieces and documents, equal ones once."""
+
+    def __cinit__(self, Rows blob not None, uint64_t bytes_max):
+        self.blob = blob
+        self.known = Places()
+        self.bytes_max = min(bytes_max, <uint64_t> FANION_NONE - 1)
+
+    cdef int find(self, const void *content, size_t length, fanion_text *out) except -1:
+        cdef uint64_t digest
+        cdef size_t at
+        cdef Place *place
+        if length == 0:
+            out.offset = out.length = 0
+            return 0
+        digest = fanion_hash_xxh64(content, length)
+        at = <uint32_t> digest & self.known.mask
+        while True:
+            place = &self.known.places[at]
+            if place.count == 0:
+                break
+            if (place.tag == <uint32_t> digest and place.count == length
+                    and memcmp(self.blob.data + place.number, content, length) == 0):
+                out.offset = place.number
+                out.length = place.count
+                return 0
+            at = (at + 1) & self.known.mask
+        if self.blob.size + length > self.bytes_max:
+            raise ValueError(f"{self.blob.size + length} bytes of text", f"at most {self.bytes_max}")
+        out.offset = <uint32_t> self.blob.size
+        out.length = <uint32_t> length
+        self.blob.put(content, length)
+        self.known.take(place, digest, out.offset, out.length)
+        return 0
+
+    def span(self, bytes content not None):
+        """(offset, length) of this content. ValueError beyond the limit."""
+        cdef fanion_text found
+        self.find(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), &found)
+        return found.offset, found.length
+
+
+@cython.final
+cdef class Fragments:
+    """Runs of fragments, each a run of ropes. `hole`: the class of pieces that the request fills."""
+
+    def __cinit__(self, Texts texts not None, Rows ropes not None, Rows fragments not None, hole,
+                  uint32_t pieces_max, uint32_t holes_max):
+        self.texts = texts
+        self.ropes = ropes
+        self.fragments = fragments
+        self.known = Places()
+        self.hole = hole
+        self.pieces_max = pieces_max
+        self.holes_max = holes_max
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.draft)
+
+    def add(self, tuple fragments not None):
+        """The number of the first of these, stored as a run. ValueError."""
+        return self.number(fragments)
+
+    cdef long number(self, tuple fragments) except -1:
+        cdef size_t words = self.drafted(fragments)
+        cdef uint64_t digest
+        cdef size_t at, n, first, rope
+        cdef uint32_t count
+        cdef fanion_fragment fragment
+        cdef Place *place
+        if not fragments:
+            return self.fragments.size // sizeof(fanion_fragment)
+        digest = fanion_hash_xxh64(self.draft, words * sizeof(uint32_t))
+        at = <uint32_t> digest & self.known.mask
+        while True:
+            place = &self.known.places[at]
+            if place.count == 0:
+                break
+            if (place.tag == <uint32_t> digest and place.count == <size_t> len(fragments)
+                    and self.is_run(place.number, place.count)):
+                return place.number
+            at = (at + 1) & self.known.mask
+        first = self.fragments.size // sizeof(fanion_fragment)
+        n = 0
+        while n < words:
+            count = self.draft[n]
+            rope = self.ropes.size // sizeof(fanion_text)
+            fragment.rope_first = <uint32_t> rope
+            fragment.rope_count = count
+            self.fragments.put(&fragment, sizeof(fragment))
+            self.ropes.put(self.draft + n + 1, count * sizeof(fanion_text))
+            n += 1 + 2 * count
+        self.known.take(place, digest, <uint32_t> first, <uint32_t> len(fragments))
+        return first
+
+    cdef bint is_run(self, size_t first, size_t count) noexcept:
+        """Whether the fragments from `first` are the drafted ones."""
+        cdef const fanion_fragment *known = <const fanion_fragment *> self.fragments.data + first
+        cdef const fanion_text *ropes = <const fanion_text *> self.ropes.data
+        cdef size_t n, size, at = 0
+        for n in range(count):
+            if known[n].rope_count != self.draft[at]:
+                return False
+            size = known[n].rope_count * sizeof(fanion_text)
+            if size and memcmp(ropes + known[n].rope_first, self.draft + at + 1, size):
+                return False
+            at += 1 + 2 * known[n].rope_count
+        return True
+
+    cdef size_t drafted(self, tuple fragments) except? 0:
+        """The words of `draft` that say these fragments."""
+        cdef size_t at = 0, start
+        cdef tuple pieces
+        cdef fanion_text rope
+        for pieces in fragments:
+            if <size_t> len(pieces) > self.pieces_max:
+                raise ValueError(f"a fragment of {len(pieces)} pieces", f"at most {self.pieces_max}")
+            self.draft_reserve(at + 1 + 2 * len(pieces))
+            start = at
+            at += 1
+            for piece in pieces:
+                if type(piece) is bytes:
+                    if PyBytes_GET_SIZE(piece) == 0:
+                        continue
+                    self.texts.find(PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece), &rope)
+                elif type(piece) is self.hole:
+                    number = piece.number
+                    if not 0 <= number < self.holes_max:
+                        raise ValueError(f"hole {number}", f"0 to {self.holes_max - 1}")
+                    rope.offset = FANION_NONE
+                    rope.length = number
+                else:
+                    raise TypeError(f"a piece of type {type(piece).__name__}")
+                self.draft[at] = rope.offset
+                self.draft[at + 1] = rope.length
+                at += 2
+            self.draft[start] = <uint32_t> ((at - start - 1) // 2)
+        return at
+
+    cdef int draft_reserve(self, size_t words) except -1:
+        cdef void *moved
+        if words > self.draft_room:
+            moved = PyMem_RawRealloc(self.draft, 2 * words * sizeof(uint32_t))
+            if moved == NULL:
+                raise MemoryError
+            self.draft = <uint32_t *> moved
+            self.draft_room = 2 * words
+        return 0
+
+    def entries(self, Rows rows not None, Rows index not None, tuple given not None, list outcomes not None,
+                long overlay, encode):
+        """Appends a table's entries and the index of their keys. `outcomes`: how many each decision has; `overlay`:
+        rows of the table; `encode`: text to JSON. ValueError with the key, what was found and what is allowed."""
+        cdef size_t capacity = 4, first = rows.size // sizeof(fanion_entry), at
+        cdef uint32_t place = 0
+        cdef uint32_t *places
+        cdef fanion_entry entry
+        cdef const fanion_entry *other
+        cdef const char *text
+        cdef Py_ssize_t length
+        while capacity < 2 * <size_t> len(given) + 1:
+            capacity *= 2
+        places = <uint32_t *> PyMem_RawCalloc(capacity, sizeof(uint32_t))
+        if places == NULL:
+            raise MemoryError
+        try:
+            for one in given:
+                key = one.key
+                text = PyUnicode_AsUTF8AndSize(key, &length)
+                self.entry(one, key, text, length, outcomes, overlay, encode, &entry)
+                at = fanion_hash_xxh64(text, length) & (capacity - 1)
+                while places[at]:
+                    other = <const fanion_entry *> rows.data + first + places[at] - 1
+                    if other.key.offset == entry.key.offset and other.key.length == entry.key.length:
+                        raise ValueError(None, "a key stands twice", "keys are unique in a table")
+                    at = (at + 1) & (capacity - 1)
+                place += 1
+                places[at] = place
+                rows.put(&entry, sizeof(entry))
+            index.put(places, capacity * sizeof(uint32_t))
+        finally:
+            PyMem_RawFree(places)
+
+    cdef int entry(self, one, key, const char *text, Py_ssize_t length, list outcomes, long overlay, encode,
+                   fanion_entry *out) except -1:
+        cdef long decision = one.decision, row = one.row
+        cdef tuple fragments = one.fragments
+        if not 0 <= decision < len(outcomes):
+            raise ValueError(key, f"decision {decision}", f"there are {len(outcomes)}")
+        if len(fragments) != outcomes[decision]:
+            raise ValueError(key, f"{len(fragments)} fragments", f"one per outcome: {outcomes[decision]}")
+        cdef bytes json = encode(key)
+        try:
+            self.texts.find(PyBytes_AS_STRING(json), PyBytes_GET_SIZE(json), &out.json)
+            out.fragment_first = <uint32_t> self.number(fragments)
+            self.texts.find(text, length, &out.key)
+        except ValueError as error:
+            raise ValueError(key, *error.args) from None
+        if not -1 <= row < overlay:
+            raise ValueError(key, f"row {row}", f"there are {overlay}")
+        out.decision = <uint32_t> decision
+        out.client_safe = 1 if one.client_safe else 0
+        out.row = FANION_NONE if one.guest else <uint32_t> (row + 1)
+        return 0

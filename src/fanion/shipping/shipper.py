@@ -1,0 +1,286 @@
+"""The shipper: reads the journal on from what the ledger says, has the stream take it, notes that it did, and
+has the reconciler look whether it still has it. Retention may take what is before the reconciler's place."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from fanion.config.shipping import Shipping
+from fanion.errors import ShippingError
+from fanion.journal.gaps import Gaps, load_gaps
+from fanion.journal.lag import lag_of
+from fanion.journal.reader import Checkpoint, JournalReader, load_checkpoint, segment_limits
+from fanion.journal.storage import Storage
+from fanion.nats.connection import Access
+from fanion.shipping import DIRECTORY, READER
+from fanion.shipping.block import Block, Span, cut
+from fanion.shipping.chain import Entry
+from fanion.shipping.ledger import Ledger
+from fanion.shipping.reconciler import Reconciler, blocks_again
+from fanion.shipping.state import State, keep_state, load_state
+from fanion.shipping.stream import AT_ONCE, Stream
+from fanion.telemetry.shipping import ShippingNumbersNow
+
+log = logging.getLogger("fanion.shipping")
+
+AT_ONCE_FIRST: Final = 4
+QUICK_S: Final = 0.5
+SLOW_S: Final = 2.0
+"""Until all of what was sent at once was acknowledged: quicker, and twice as much is sent; slower, half. On a slow
+way more would keep the pings waiting by which a peer that is gone is found."""
+TELL_READER_S: Final = 10.0
+"""Between two commits of the journal's reader, which has retention wait for no more than it must."""
+
+
+class Shipper:
+    """Of one data directory; one at a time. `turn`: called at every step. Raises ShippingError, JournalError."""
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: Shipping,
+        access: Access,
+        *,
+        turn: Callable[[], None] = lambda: None,
+        storage: Storage | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._data = directory
+        self._settings = settings
+        self._access = access
+        self._storage = storage or Storage()
+        self._turn = turn
+        self._now = now
+        self._told_at, self._told = -math.inf, Checkpoint()
+        self._checked_at = -math.inf
+        self._at_once = AT_ONCE_FIRST
+        self._stream: Stream | None = None
+        self._ledger: Ledger | None = None
+        first = JournalReader(directory, storage=self._storage)  # without a journal nothing is made
+        first.chains()
+        self._machine = first.checkpoint.machine
+        self._storage.make_directory(directory / DIRECTORY)
+        self._lock = self._storage.open(directory / DIRECTORY / "lock", create=True)
+        try:
+            if not self._storage.lock(self._lock):
+                raise ShippingError("another process ships this directory's records; only one does at a time")
+            self.state = load_state(self._storage, directory)
+            machine = bytes.fromhex(self._machine)
+            self._ledger = Ledger(self._storage, directory / DIRECTORY / "ledger", machine)
+            before = load_checkpoint(self._storage, directory / "journal", READER)
+            verified = before.next_sequence if before.machine == self._machine else {}
+            self._reconciler = Reconciler(self._ledger, verified, turn)
+            self._tell(at_once=True)  # retention waits from here on, also while nothing is reached
+            self._reader = JournalReader(directory, storage=self._storage, checkpoint=self.sent())
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        if self._ledger is not None:
+            self._ledger.close()
+        self._storage.close(self._lock)
+
+    def __enter__(self) -> Shipper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def ledger(self) -> Ledger:
+        assert self._ledger is not None
+        return self._ledger
+
+    @property
+    def stream(self) -> Stream:
+        """Reached with the first look, so that also a shipper which can't reach it says how it stands."""
+        if self._stream is None:
+            self._stream = Stream(self._settings, self._access)
+        return self._stream
+
+    def sent(self) -> Checkpoint:
+        """What the stream took so far."""
+        return Checkpoint(self._machine, dict(self.ledger.ends))
+
+    def verified(self) -> Checkpoint:
+        """What the stream was seen to have, of finished segments."""
+        return Checkpoint(self._machine, dict(self._reconciler.verified))
+
+    def run_once(self, ended: Callable[[], bool] = lambda: False) -> int:
+        """All that can be read now. How many records the stream took. Raises ShippingError, JournalError."""
+        self.stream.check()
+        before = self.state.records
+        waiting: list[Block] = []
+        for batch in self._reader.read_batches():
+            self._turn()
+            if batch.machine.hex() != self._machine:
+                raise ShippingError("another journal is in the directory now; it is begun anew")
+            for block in cut(batch, self.stream.part_bytes):
+                waiting.append(block)
+                if len(waiting) >= self._at_once:
+                    self._send(waiting)
+                    waiting = []
+            if ended():
+                break
+        self._send(waiting)
+        if self.state.failing:
+            self._keep(msgspec.structs.replace(self.state, failing="", failing_since_unix_s=0.0))
+        checked = self.reconcile(ended)
+        self._tell(at_once=bool(checked) or ended())
+        return self.state.records - before
+
+    def failed(self, reason: str) -> None:
+        """Says so in the state's file, where it is another reason than before."""
+        if self.state.failing != reason:
+            since = self.state.failing_since_unix_s or self._now()
+            self._keep(msgspec.structs.replace(self.state, failing=reason, failing_since_unix_s=since))
+
+    def problems(self) -> list[str]:
+        """What could not be read."""
+        return [f"{defect.path}: {defect.what}" for defect in self._reader.defects]
+
+    def gaps(self) -> Gaps:
+        """What left the journal before it was shipped."""
+        return load_gaps(self._storage, self._data / "journal", READER)
+
+    def stands(self) -> ShippingNumbersNow:
+        lag = lag_of(self._reader, self._storage, self.sent())
+        held = lag_of(self._reader, self._storage, self.verified())
+        state = self.state
+        return ShippingNumbersNow(
+            blocks=state.blocks,
+            records=state.records,
+            bytes=state.bytes,
+            resent_blocks=state.resent_blocks,
+            unrecovered_records=state.unrecovered_records,
+            unverified_segments=unverified_segments(self._reader, self.verified()),
+            sent_unix_s=state.sent_unix_s,
+            lag_records=lag.records,
+            held_bytes=held.held_bytes,
+            gap_records=self.gaps().records,
+        )
+
+    def _send(self, blocks: list[Block]) -> None:
+        if not blocks:
+            return
+        taken: list[tuple[Block, int]] = []
+        began = time.monotonic()
+        try:
+            self.stream.send(blocks, lambda block, place: taken.append((block, place)))
+        finally:
+            if taken:
+                self._note(taken)
+        took_s = time.monotonic() - began
+        if took_s > SLOW_S:
+            self._at_once = max(1, self._at_once // 2)
+        elif took_s < QUICK_S and len(blocks) == self._at_once:
+            self._at_once = min(AT_ONCE, 2 * self._at_once)
+
+    def reconcile(self, ended: Callable[[], bool]) -> int:
+        """How many blocks were verified. What is lacking is sent again once in `check_s`."""
+        chains = {segments[0].header.writer: segments for segments, _, _ in self._reader.chains()}
+        self.ledger.forget({writer: chain[0].header.first_sequence for writer, chain in chains.items()})
+        finished = {writer: chain[-1].header.first_sequence for writer, chain in chains.items()}
+        checked = self._reconciler.check(self.stream, finished, self._now(), ended)
+        if checked:
+            verified = self.state.verified_blocks + checked
+            self._keep(msgspec.structs.replace(self.state, verified_blocks=verified))
+        if not 0 <= self._now() - self._checked_at < self._settings.check_s:
+            self._reconciler.look(self.stream, self._now())
+            count = 0
+            for span in sorted(self._reconciler.lacking):
+                count += self._send_again(span, set(chains))
+                self._reconciler.lacking.remove(span)
+            if count:
+                log.warning("the stream had lost records, which were sent again", extra={"count": count})
+            self._reconciler.let_go(self._now(), self.stream.keep_s)
+            self._checked_at = self._now()
+        return checked
+
+    def _send_again(self, span: Span, writers: set[int]) -> int:
+        """A block that the stream has lost, as the journal has it now; how many records."""
+        self._turn()
+        part_bytes = self.stream.part_bytes
+        blocks = list(blocks_again(self._data, self._storage, self._machine, span, part_bytes, writers))
+        taken: list[tuple[Block, int]] = []
+        if blocks:
+            self.stream.send(blocks, lambda block, place: taken.append((block, place)), again=True)
+        now, end, entries, lost = self._now(), span.first, [], 0
+        for block, place in taken:
+            if block.span.first > end:
+                entries.append(Entry(Span(span.writer, end, block.span.first), 0, 0, now))
+                lost += block.span.first - end
+            entries.append(Entry(block.span, place, block.digest, now))
+            end = block.span.next
+        if end < span.next:
+            entries.append(Entry(Span(span.writer, end, span.next), 0, 0, now))
+            lost += span.next - end
+        self.ledger.add(entries)
+        self._keep(
+            msgspec.structs.replace(
+                self.state,
+                resent_blocks=self.state.resent_blocks + 1,
+                unrecovered_records=self.state.unrecovered_records + lost,
+            )
+        )
+        return span.next - span.first - lost
+
+    def _note(self, taken: list[tuple[Block, int]]) -> None:
+        now, entries, ends = self._now(), [], dict(self.ledger.ends)
+        for block, place in taken:
+            writer, first, behind = block.span[:3]
+            if (
+                end := ends.get(writer)
+            ) is not None and first > end:  # the journal couldn't read what is between
+                entries.append(Entry(Span(writer, end, first), 0, 0, now))
+            entries.append(Entry(block.span, place, block.digest, now))
+            if block.span.part == block.span.parts - 1:
+                ends[writer] = behind
+        self.ledger.add(entries)
+        whole = [block for block, _ in taken if block.span.part == block.span.parts - 1]
+        self._keep(
+            msgspec.structs.replace(
+                self.state,
+                blocks=self.state.blocks + len(taken),
+                records=self.state.records + sum(block.span.next - block.span.first for block in whole),
+                bytes=self.state.bytes + sum(len(block.data) for block, _ in taken),
+                sent_unix_s=now,
+                failing="",
+                failing_since_unix_s=0.0,
+            )
+        )
+
+    def _keep(self, state: State) -> None:
+        keep_state(self._storage, self._data, state)
+        self.state = state
+
+    def _tell(self, *, at_once: bool = False) -> None:
+        """That retention may take what was verified."""
+        now, place = self._now(), self.verified()
+        due = at_once or not 0 <= now - self._told_at < TELL_READER_S
+        if due and place != self._told:
+            drops = self._settings.when_full == "drop"
+            JournalReader(
+                self._data, storage=self._storage, name=READER, checkpoint=place, yields=drops
+            )  # keeps it, synced
+            self._told_at, self._told = now, place
+
+
+def unverified_segments(reader: JournalReader, place: Checkpoint) -> int:
+    """Finished segments that aren't verified to their end."""
+    count = 0
+    for segments, end, _ in reader.chains():
+        verified = place.next_sequence.get(segments[0].header.writer, 0)
+        for segment, limit in list(zip(segments, segment_limits(segments, end), strict=True))[:-1]:
+            count += limit > max(verified, segment.header.first_sequence)
+    return count

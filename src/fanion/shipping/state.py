@@ -1,0 +1,46 @@
+"""What is said of shipping, in one small file that is only ever renamed into place. Nothing is decided by it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import msgspec
+
+from fanion.journal.storage import Storage, read_file, write_all
+from fanion.shipping import DIRECTORY
+
+
+class State(msgspec.Struct, frozen=True):
+    """Counts are over all time. `sent_unix_s`: when the stream last took something.
+    `verified_blocks`: that were read back. `resent_blocks`: that it had lost. `unrecovered_records`: of those,
+    what the journal can't read any more either. `failing`: why it doesn't, since
+    when; empty: it does."""
+
+    blocks: int = 0
+    records: int = 0
+    bytes: int = 0
+    sent_unix_s: float = 0.0
+    verified_blocks: int = 0
+    resent_blocks: int = 0
+    unrecovered_records: int = 0
+    failing: str = ""
+    failing_since_unix_s: float = 0.0
+
+
+def load_state(storage: Storage, data: Path) -> State:
+    """An empty one where nothing was shipped yet, or nothing can be read."""
+    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
+        return msgspec.json.decode(read_file(storage, data / DIRECTORY / "state.json"), type=State)
+    return State()
+
+
+def keep_state(storage: Storage, data: Path, state: State) -> None:
+    draft = data / DIRECTORY / "state.tmp"
+    fd = storage.open(draft, create=True)
+    try:
+        storage.truncate(fd, 0)
+        write_all(storage, fd, msgspec.json.encode(state), 0)
+    finally:
+        storage.close(fd)
+    storage.rename(draft, data / DIRECTORY / "state.json")

@@ -1,0 +1,193 @@
+"""The stream: takes blocks, several on their way at once, and says which it has.
+
+It is made where it isn't there yet: in files, on several servers, refusing what is new when it is full. One
+that others made is taken unless it drops what nobody asked it to drop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+from fanion.config.shipping import Shipping
+from fanion.errors import NatsError, ShippingError, StreamMissingError
+from fanion.nats.address import ALLOWED, parse_address
+from fanion.nats.connection import Access, Connection, short
+from fanion.shipping.block import HEADER, PART_BYTES, Block, parse_block
+
+SUBJECT: Final = "fanion.events.{}"
+PAYLOAD_SPARE_BYTES: Final = 4_096
+"""Of the server's max_payload, for a message's headers."""
+ANSWER_S: Final = 3.0
+"""For a question before anything is sent, which nobody answers while there is no leader."""
+AT_ONCE: Final = 32
+"""Blocks on their way: 8 MB of them, or 16 MB of parts."""
+
+
+class Extent(NamedTuple):
+    """What a stream has. `made`: when it was, as NATS writes it. `gone`: of what lies between, what is no more."""
+
+    made: str
+    first: int
+    last: int
+    gone: frozenset[int]
+
+    def lacks(self, place: int) -> bool:
+        return not self.first <= place <= self.last or place in self.gone
+
+
+class Stream:
+    """`create`: where it isn't there yet. Raises StreamMissingError, and ShippingError where it can't be reached or
+    isn't fit."""
+
+    def __init__(self, settings: Shipping, access: Access, *, create: bool = True) -> None:
+        address = parse_address(settings.url)
+        if address is None:
+            raise ShippingError(f"shipping.url is no address of a stream; allowed: {ALLOWED}")
+        self.name = address.name
+        self._timeout_s = settings.timeout_s
+        self._errors: Any = import_module("nats.js.errors")
+        self._faults = (NatsError, import_module("nats.errors").Error, ValueError, KeyError, TypeError)
+        with self._refusing():
+            self._connection = Connection(address, access, settings.timeout_s, "fanion-shipping")
+        try:
+            with self._refusing():
+                self._check(self._open(settings, create))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def part_bytes(self) -> int:
+        return min(PART_BYTES, self._connection.payload_bytes_max - HEADER.size - PAYLOAD_SPARE_BYTES)
+
+    @property
+    def in_cluster(self) -> bool:
+        return self._connection.in_cluster
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def check(self) -> None:
+        """Raises ShippingError where it isn't reached any more."""
+        with self._refusing():
+            self._connection.check()
+
+    def send(
+        self, blocks: Sequence[Block], took: Callable[[Block, int], None], *, again: bool = False
+    ) -> None:
+        """`took`: told, in order, of each block that the stream has, and its sequence there, up to the first
+        one that it may not have; then ShippingError is raised. `again`: also where it had them before."""
+        places: dict[int, int] = {}
+
+        async def send_one(number: int, block: Block) -> None:
+            told = f"{block.id}-{secrets.token_hex(4)}" if again else block.id
+            subject = f"{SUBJECT.format(self.name)}.{block.machine.hex()}.{block.span.writer}"
+            ack = await self._connection.streams.publish(
+                subject,
+                block.pack(),
+                timeout=self._timeout_s,
+                stream=self.name,
+                headers={"Nats-Msg-Id": told},
+            )
+            places[number] = ack.seq
+
+        try:
+            with self._refusing():
+                self._connection.together(send_one(number, block) for number, block in enumerate(blocks))
+        finally:
+            for number, block in enumerate(blocks):
+                if number not in places:
+                    break
+                took(block, places[number])
+
+    def fetch(self, places: Sequence[int]) -> list[Block | None]:
+        """The blocks at these sequences of the stream, at most `AT_ONCE`; None: it isn't there, or is damaged."""
+        return [None if message is None else _parsed(message) for message in self.messages(places)]
+
+    def messages(self, places: Sequence[int]) -> list[bytes | None]:
+        """As they are, at most `AT_ONCE`; None: whoever was asked hasn't it, or can't read it."""
+
+        async def fetch_one(place: int) -> bytes | None:
+            for direct in self._ways:
+                try:
+                    found = await self._connection.streams.get_msg(self.name, seq=place, direct=direct)
+                    return bytes(found.data or b"")
+                except self._errors.NotFoundError:
+                    continue
+            return None
+
+        with self._refusing():
+            return self._connection.together(map(fetch_one, places))
+
+    def extent(self) -> Extent:
+        with self._refusing():
+            asked = json.dumps({"deleted_details": True}).encode()
+            found = json.loads(self._connection.ask(f"$JS.API.STREAM.INFO.{self.name}", asked))
+            state = found["state"]
+            gone = frozenset(state.get("deleted") or ())
+            return Extent(found["created"], state["first_seq"], state["last_seq"], gone)
+
+    def lacks(self) -> Callable[[int], bool]:
+        """Of a sequence of the stream below the last one, whether no message is there now."""
+        return self.extent().lacks
+
+    def _open(self, settings: Shipping, create: bool) -> Any:
+        streams = self._connection.streams
+        with contextlib.suppress(self._errors.NotFoundError):
+            return self._connection.run(streams.stream_info(self.name), ANSWER_S).config
+        if not create:
+            raise StreamMissingError(f"there is no stream {self.name} yet")
+        api: Any = import_module("nats.js.api")
+        config = api.StreamConfig(
+            name=self.name,
+            description="Fanion: records of the journals of all machines",
+            subjects=[f"{SUBJECT.format(self.name)}.>"],
+            retention=api.RetentionPolicy.LIMITS,
+            discard=api.DiscardPolicy.NEW,
+            storage=api.StorageType.FILE,
+            num_replicas=settings.replicas or (3 if self._connection.in_cluster else 1),
+            max_age=settings.keep_hours * 3_600 or None,
+            allow_direct=True,
+        )
+        try:
+            return self._connection.run(streams.add_stream(config)).config
+        except self._errors.BadRequestError:  # made by another at this moment
+            return self._connection.run(streams.stream_info(self.name)).config
+
+    def _check(self, config: Any) -> None:
+        api: Any = import_module("nats.js.api")
+        if config.retention != api.RetentionPolicy.LIMITS:
+            raise ShippingError(
+                f"the stream {self.name} drops what somebody read; it needs retention: limits"
+            )
+        bounded = any((getattr(config, name, None) or -1) > 0 for name in ("max_bytes", "max_msgs"))
+        bounded |= (config.max_msgs_per_subject or -1) > 0
+        if bounded and config.discard != api.DiscardPolicy.NEW:
+            raise ShippingError(
+                f"the stream {self.name} drops its oldest when it is full; it needs discard: new"
+            )
+        self._ways = (True, False) if config.allow_direct else (False,)
+        """Of asking for a message: any replica, then the leader."""
+        self.keep_s = float(config.max_age or 0)
+        """How long it keeps a message; 0: for ever."""
+        self.replicas = int(config.num_replicas or 1)
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except self._faults as error:
+            told = getattr(error, "description", None) or short(error)
+            raise ShippingError(told) from None
+
+
+def _parsed(message: bytes) -> Block | None:
+    try:
+        return parse_block(message)
+    except ShippingError:
+        return None
