@@ -8,8 +8,9 @@
 
 Instructions are counted by callgrind, not timed: a shared machine gives the same figures as a quiet one. Hash seed
 0, address randomisation off, an empty environment, the collector off, one thread; counting begins by a client
-request after a warm-up, lasts `INSTRUCTIONS_MIN` a row, and the least of three counts. Requests go through the
-application of a real worker without a socket; its journal is a stand-in, so that no writer thread runs beside.
+request after a warm-up, lasts `INSTRUCTIONS_MIN` a row, and the least of three counts; the first does where it is
+within what is allowed, as the least can't be above it. Requests go through the application of a real worker without
+a socket; its journal is a stand-in, so that no writer thread runs beside.
 
 What an operation costs depends on the interpreter, the compiler, libc, the packages and the processor's features
 too. figures.json says with which it was measured; with others its own commit is built and measured beside.

@@ -16,6 +16,7 @@ from bench.gate.comparison import (
     build,
     check_tools,
     compare,
+    enough,
     measure,
     measure_writer,
     other_tools,
@@ -27,11 +28,12 @@ from bench.gate.comparison import (
 def run(groups: tuple[str, ...], figures: Path, *, update: bool, add: bool, whole: bool) -> None:
     check_tools()
     build(TREE, whole=False)
-    found = measure(TREE, groups)
-    if update:
-        write_figures(found)
     kept = json.loads(figures.read_text())
     differing = other_tools(kept["versions"], versions())
+    found = measure(TREE, groups, {} if update or differing else enough(kept["rows"]))
+    if update:
+        write_figures(found)
+        kept, differing = json.loads(figures.read_text()), []
     if add:
         if differing:
             raise GateError("\n".join(["the figures are of other tools, none can be added:", *differing]))

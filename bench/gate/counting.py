@@ -1,6 +1,7 @@
 """One process under callgrind: `python -m bench.gate.counting GROUP FOLDER [ROW...]` prints its rows as JSON.
 
-A first short count says how many operations a row needs; then three long ones, of which the least counts.
+A first short count says how many operations a row needs; then three long ones, of which the least counts. Where
+FOLDER holds `ENOUGH`, a row that its figure there already satisfies isn't counted again: more counts only lower it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import fanion_gate
 
+from bench.gate.comparison import ENOUGH
 from bench.gate.rows import GROUPS, Row
 
 INSTRUCTIONS_MIN = 300_000_000
@@ -44,6 +46,8 @@ class Counter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.dumps = 0
+        enough = folder / ENOUGH
+        self.enough: dict[str, float] = json.loads(enough.read_text()) if enough.exists() else {}
 
     def count(self, row: Row, count: int) -> dict[str, int]:
         run = row(count)
@@ -55,7 +59,8 @@ class Counter:
         dump.unlink()
         return functions
 
-    def measure(self, row: Row) -> dict[str, Any]:
+    def measure(self, name: str, row: Row) -> dict[str, Any]:
+        enough = self.enough.get(name, 0.0)
         row(WARM_UP)()
         count = FIRST
         while (first := sum(self.count(row, count).values())) < FIRST_INSTRUCTIONS:
@@ -64,9 +69,12 @@ class Counter:
         counts: list[dict[str, int]] = []
         while len(counts) < REPETITIONS:
             counts.append(self.count(row, count))
-            if sum(counts[-1].values()) < INSTRUCTIONS_MIN:  # the more at once, the less each takes
+            found = sum(counts[-1].values())
+            if found < INSTRUCTIONS_MIN:  # the more at once, the less each takes
                 count = int(count * 1.2)
                 counts.clear()
+            elif found / count <= enough:
+                break
         least = min(counts, key=lambda one: sum(one.values()))
         total = sum(least.values())
         kept = {name: round(own / count, 1) for name, own in least.items() if own >= KEPT_SHARE * total}
@@ -87,7 +95,7 @@ def main(group: str, folder: str, *names: str) -> None:
     with GROUPS[group]() as rows:
         for name, row in rows.items():
             if not names or name in names:
-                print(json.dumps({"name": name, **counter.measure(row)}), flush=True)
+                print(json.dumps({"name": name, **counter.measure(name, row)}), flush=True)
 
 
 if __name__ == "__main__":
