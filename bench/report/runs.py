@@ -73,6 +73,8 @@ RUNS: Final = (
     bench("exposures", "exposures", "--rounds 15 --units", "--rounds 3 --units"),
     bench("rows of events", "rows", "--events 3000000 --rounds 1", "--events 30000 --rounds 1"),
     bench("results", "results", "--rounds 1", "--events 100000 --rounds 1"),
+    bench("the console, open in ten browsers", "console", "--rounds 2 --seconds 3", SHORT,
+          WRK, "node", "CONSOLE_NODE_MODULES", "OPENFEATURE_BROWSER", once=True),
     bench("the worst bodies", "nasty", "--rounds 1 --rows 5", "--rounds 1 --rows 5 --only list-check", once=True),
     bench("a change over a million units", "preview", "", "--units 10000"),
     bench("publishing 10,000 flags", "publish", "--flags 10000 --rounds 1", "--flags 500 --rounds 1"),

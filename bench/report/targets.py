@@ -68,6 +68,7 @@ TARGETS: Final = (
     Target("the same, memory", MOST, 300, "rows/zstd Parquet/memory"),
     Target("results of one experiment, 10 M events", MOST, 2, "results/one experiment/time"),
     Target("results of twenty experiments, 10 M events", MOST, 5, "results/twenty experiments/time"),
+    Target("operations process, console open in ten browsers", MOST, 0.10, "console/open/operations"),
     Target("the worst request, of 50 us + 4 us a KB", MOST, 1, "nasty/worst of the goal"),
     Target("the longest stretch of the event loop", MOST, 20, "nasty/longest stretch"),
     Target("a change over a million units and 50 flags", MOST, 30, "preview/time"),
