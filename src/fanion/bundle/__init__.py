@@ -54,8 +54,8 @@ Layout (little-endian, every section 8-aligned; the C structs stand in `ext/incl
 
 Modules. `format` has the structs and limits; `sections` is how they grow and how they are read; `operands`,
 `nodes`, `choices`, `expressions`, `splits`, `tables` and `overlays` write and read back one kind of record
-each; `compiler` and `reader` are the two ways through them, `describe` and `sentences` are for people;
-`grafting` puts other weights into a bundle without compiling it.
+each; `compiler` and `reader` are the two ways through them; `describe`, `sentences` and its `wording` are for
+people; `grafting` puts other weights into a bundle without compiling it.
 
 Reading. A bundle is verified whole, once, when it is mapped: magic, version, size, checksum, then every offset,
 count, target and number against its range. After that the kernel uses them without a check. A bundle that does

@@ -11,7 +11,7 @@ import msgspec
 from fanion.app.answering.programs import Program, Programs
 from fanion.app.answering.words import answer_words, override_words
 from fanion.app.asking import answers_of, parse_context
-from fanion.bundle.sentences import slot_words, words
+from fanion.bundle.wording import slot_words, words
 from fanion.console.questions import WORDS_MAX, Draw, Explained, Step, WhatIf
 from fanion.engine.evaluator import open_environment
 from fanion.engine.externals import make_external
