@@ -1,4 +1,4 @@
-"""The decision program: what every source's semantics are lowered to.
+"""The decision program: what every source's semantics are lowered to. Long: its words are one language.
 
 A `Lowered` environment holds typed slots, decisions (small graphs of nodes) and parameters (named values
 read from a decision's outcome). No node knows which system it came from: missing and mistyped values,

@@ -1,4 +1,4 @@
-"""One worker process: an application whose beginning and end build and take down everything else.
+"""One worker process: an application that builds and takes down everything else. Long: its parts, in one order.
 
 Start: counters -> store -> reloader -> limiter -> windows -> journal -> application, with clock, pulse and body
 watch beside; closed in the reverse order, once no request is left. All of it is opened here, after the fork, and
