@@ -65,6 +65,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(left_out)
 
 
+@pytest.fixture(autouse=True)
+def priority() -> Iterator[None]:
+    """A test that lowers its own process's priority slows all after it, and hides that others lower theirs."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    yield
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
 @pytest.fixture(scope="session")
 def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
     pytest.importorskip("nats")

@@ -75,6 +75,7 @@ def object_store(directory: Path) -> Iterator[dict[str, str]]:
     )
     options = [f"-{name}={port}" for name, port in zip((*names, "s3.port.grpc"), ports, strict=True)]
     fixed = ["-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-debug.port=0"]
+    fixed += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # else always the same, so that a second one ends
     data = directory / "objects"
     data.mkdir()
     command = [weed, "server", *fixed, f"-dir={data}", f"-s3.port={s3}", *options]

@@ -201,6 +201,7 @@ def harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "serve", lambda *_, **__: None)
     monkeypatch.setattr(app, "serve_demo", lambda *_: None)
     monkeypatch.setattr("fanion.cli.drop_output", lambda: None)
+    monkeypatch.setattr("fanion.pipeline.pace.give_way", lambda: None)
 
 
 def test_no_command_line_ends_in_a_traceback_or_in_a_fault_of_ours(
