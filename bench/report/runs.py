@@ -80,6 +80,7 @@ RUNS: Final = (
     bench("publishing 10,000 flags", "publish", "--flags 10000 --rounds 1", "--flags 500 --rounds 1"),
     bench("publishing 50,000 flags", "publish", "--flags 50000 --rounds 1", "--flags 1000 --rounds 1"),
     bench("lists", "bench_lists", "", "--sizes 1000", once=True),
+    bench("keys made and revoked", "keys", "--rounds 1", "--keys 100 --rounds 1 --changes 20", WRK, once=True),
     bench("memory and start", "footprint", "--starts 1", "--starts 1 --flags 500"),
     Run("kill -9", ("loadtest.crash", "--rounds", "20"), ("loadtest.crash", "--rounds", "1"), once=True),
 )  # fmt: skip

@@ -119,7 +119,7 @@ def test_revoked_key_is_revived_by_nothing(store: Store) -> None:
     assert not opens(store, b"defined")
     store.publish(publication("a", keys=keys))
     assert not opens(store, b"defined")
-    with pytest.raises(StoreError, match="no key with id key_defined"):
+    with pytest.raises(StoreError, match="key key_defined is revoked already"):
         store.revoke_key("key_defined")
 
 

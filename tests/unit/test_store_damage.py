@@ -6,6 +6,7 @@ import os
 import struct
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fanion.errors import StoreError
@@ -89,6 +90,21 @@ def test_flipped_byte_in_a_key_record_is_overload_and_no_refusal(data: Path) -> 
         with pytest.raises(StoreError, match="key table is damaged"):
             pinned.key(hash_key(b"k"))
         pinned.release()
+
+
+def test_damaged_key_record_hinders_no_other_keys_revocation_and_its_own_is_told(data: Path) -> None:
+    path = make_store(data)
+    other = msgspec.structs.replace(record("a"), id="key_2", organisation="org_8")
+    with Store.open(data, write=True) as store:
+        store.add_key(hash_key(b"other"), other)
+    raw = path.read_bytes().replace(b'"id":"key_2"', b'"id":"key_3"')
+    path.write_bytes(raw)
+    with Store.open(data, write=True) as store:
+        assert store.revoke_key("key_1")[1] == record("a")
+        assert not opens(store, b"k")
+        for key_id in ("key_2", "key_3"):  # the one that it had, and the one that it seems to have
+            with pytest.raises(StoreError, match="key table is damaged"):
+                store.revoke_key(key_id)
 
 
 def test_both_header_pages_damaged_is_a_clear_error(data: Path) -> None:

@@ -140,8 +140,6 @@ def revoke(data: Path, key_id: str) -> None:
     No publish and no rollback brings it back. KEY_ID is the one that `fanion keys list` shows.
     """
     with open_store(data, write=True) as store:
-        if any(key.record.id == key_id and key.origin == Origin.REVOKED for key in store.stored_keys()):
-            raise StoreError(f"key {key_id} is revoked already")
         generation, record = store.revoke_key(key_id)
         with standing(f"generation {generation}, with key {record.id} revoked,"):
             echo(f"key {record.id} of environment {record.environment} is revoked; generation {generation}")
