@@ -22,7 +22,6 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
 NAME = "localhost/fanion"
-MIRROR = "http://deb.debian.org/debian"
 SUITE, SUITE_PYTHON = "bookworm", "3.11"
 PORT, OPERATIONS_PORT = "18097", "8081"
 START_S = 60
@@ -67,7 +66,7 @@ class Buildah:
 def make_base(buildah: Buildah, work: Path) -> str:
     """An image of the distribution's smallest system with its Python."""
     system = work / "system"
-    run("debootstrap", "--variant=minbase", "--include=python3,ca-certificates", SUITE, system, MIRROR)
+    run("debootstrap", "--variant=minbase", "--include=python3,ca-certificates", SUITE, system)
     for spare in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
         shutil.rmtree(system / spare, ignore_errors=True)
     container = buildah("from", "scratch")
