@@ -16,6 +16,7 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     places       what machines publish to and follow: signed manifests, encrypted objects; a folder, a bucket, NATS
     shipping     the journal's records to a stream of NATS JetStream, until it was seen to have them; and from there
                  into another machine's rows
+    archive      the journal's finished log segments as objects in a folder or a bucket, and back
     results      what the rows say of experiments: differences, and how sure they are
     dialects     `dialects.<name>` speaks one public API; `dialects.wire` is what all of them are made from
     http         ASGI or RSGI: routing, bodies, the order of checks; it knows no API's word

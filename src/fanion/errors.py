@@ -25,6 +25,8 @@
     │   └── PlaceMovedError       ... another machine published meanwhile
     ├── ShippingError         the stream that records are shipped to can't be used
     │   └── StreamMissingError    ... nobody has made it yet
+    ├── ArchiveError          the archive of the journal can't be used, or holds what it shouldn't
+    │   └── ArchiveConflictError  ... an object holds something else than the journal
     ├── NatsError             NATS can't be reached, or doesn't answer
     └── ServeError            the server can't start here (port in use, directory locked, wrong file system)
 
@@ -165,6 +167,17 @@ class ShippingError(FanionError):
 
 class StreamMissingError(ShippingError):
     """There is no such stream yet: the first server whose shipping.url names it makes it. Check the name."""
+
+
+class ArchiveError(FanionError):
+    """The archive of the journal can't be reached or refuses; an object there is damaged, missing or holds
+    something else than the journal; or the directory can't take what it has. Nothing there is overwritten, the
+    journal keeps what it has room for, and it is tried again. The message says which, and names the object."""
+
+
+class ArchiveConflictError(ArchiveError):
+    """An object that is there is damaged, or holds something else than the journal has of the same records. It
+    stays as it is. The message says what may have led to it."""
 
 
 class NatsError(FanionError):

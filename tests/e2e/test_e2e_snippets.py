@@ -50,6 +50,7 @@ ELSEWHERE: dict[Name, str] = {
     ("index.md", "fanion rollback"): SITES,
     ("operating.md", "cp -a data backup"): SITES,
     ("operating.md", "mv data broken"): SITES,
+    ("machines.md", "fanion journal restore"): "tests/e2e/test_e2e_archive.py",
 }
 NOT: dict[Name, str] = {
     ("README.md", "pytest -n auto"): "is this run",

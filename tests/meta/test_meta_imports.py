@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nats": MODEL,
     "shipping": {*NATIVE, "journal", "bundle", "store", "pipeline", "nats"},
     "places": {*NATIVE, "bundle", "store", "nats"},
+    "archive": {*NATIVE, "journal", "pipeline", "places"},
     "process": {*NATIVE, "engine", "auth", "journal", "bundle", "store", "dialects.wire", "http", "results"},
     "inprocess": {*NATIVE, "engine", "store", "dialects", "dialects.wire"},
     "tracking": set(),

@@ -6,10 +6,10 @@ fork.
 
 `compiling` makes bundles of definitions, `reuse` finds those that are made already, `publishing` stores them,
 `overriding` lays overrides and weights over them, `weighing` puts weights into bundles, `machines` sends a
-store to a place, `following` takes one from there, `reaching` asks how both are, `beside` has the processes
-beside the workers, `console` the web pages and `answering` what those ask a process of their own, `asking` one
-flag for a context through every API. This package and the command line alone may import every part. What APIs
-there are is found in `fanion.dialects`."""
+store to a place, `following` takes one from there, `reaching` asks how both are, `archiving` has the journal's
+archive, `beside` the processes beside the workers, `console` the web pages and `answering` what those ask a process
+of their own, `asking` one flag for a context through every API. This package and the command line alone may import
+every part. What APIs there are is found in `fanion.dialects`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Processes beside the workers that the settings ask for: what follows a place, the pipeline, each sink, shipping.
+"""Processes beside the workers that the settings ask for: what follows a place, the pipeline, each sink, shipping,
+the archiver.
 
 Each imports its own."""
 
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from fanion.app.archiving import make_archiver
 from fanion.config import Config
 from fanion.dialects import canonical_forms
 from fanion.sinks import missing_libraries, wanted
@@ -99,6 +101,7 @@ def asked_for(data: Path, config: Config) -> list[Other]:
     found += [_pipeline(data, config)] if config.pipeline.enabled else []
     found += [_sink(name, data, config) for name in wanted(config.sinks)]
     found += [_shipping(data, config)] if config.shipping.url else []
+    found += [_archive(data, config)] if config.archive.url else []
     return sorted(found, key=lambda other: bool(other.lacks))
 
 
@@ -150,6 +153,20 @@ def _shipping(data: Path, config: Config) -> Other:
     lacks = f"nothing is sent: {missing} not installed; pip install 'fanion[machines]'" if missing else ""
     still_s = 3 * config.shipping.timeout_s + STILL_S + BEAT_S
     return Other("shipping", "shipping", "shipping.url", lacks, still_s, run)
+
+
+def _archive(data: Path, config: Config) -> Other:
+    from fanion.archive import missing_library
+
+    def run(row: Heartbeat, metrics: Metrics, ending: Ending) -> None:
+        from fanion.archive.service import Service
+
+        Service(config.archive, lambda turn: make_archiver(data, config, turn), row, metrics).run(ending)
+
+    missing = missing_library()
+    lacks = f"nothing is archived: {missing} not installed; pip install 'fanion[machines]'" if missing else ""
+    still_s = 3 * config.archive.timeout_s + STILL_S + BEAT_S
+    return Other("archive", "archive", "archive.url", lacks, still_s, run)
 
 
 def beside(other: Other, data: Path, row: Heartbeat, listening: socket.socket) -> list[Beside]:

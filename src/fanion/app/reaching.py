@@ -1,5 +1,5 @@
-"""The place and the stream that the settings name, as they are now: what `fanion doctor` asks of others, and what
-`fanion cluster status` reads of a directory's records.
+"""The place, the stream and the archive that the settings name, as they are now: what `fanion doctor` asks of
+others, and what `fanion cluster status` reads of a directory's records.
 
 Each is asked once, within the settings' time-outs, and nothing is made or changed there.
 """
@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from fanion.app.archiving import look_at_archive
 from fanion.config import Config
 from fanion.errors import FanionError, JournalError, PlaceError, StoreError, StreamMissingError
 from fanion.journal.gaps import load_gaps
@@ -37,8 +38,8 @@ KEPT: Final = "the journal keeps what it hasn't while the disk has room"
 
 
 def reach(data: Path, config: Config) -> list[Finding]:
-    """None where neither a place nor a stream is configured."""
-    return [*_place(data, config), *_shipping(data, config)]
+    """None where neither a place nor a stream nor an archive is configured."""
+    return [*_place(data, config), *_shipping(data, config), *look_at_archive(data, config)]
 
 
 def _place(data: Path, config: Config) -> Iterator[Finding]:

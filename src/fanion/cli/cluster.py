@@ -56,7 +56,9 @@ def status(data: Path | None, url: str, form: str) -> None:
     """Show what a place has, and how far each machine is that follows it.
 
     Machines say so themselves, when they take something and once a minute; one whose credentials let it only read
-    is not shown. Of the --data directory, how far its records are shipped."""
+    is not shown. Of the --data directory, how far its records are shipped and archived."""
+    from fanion.app.archiving import how_archived
+    from fanion.app.archiving import shown as archive_shown
     from fanion.app.reaching import how_shipped
     from fanion.places import open_place, shown
     from fanion.places.follower import Report
@@ -65,12 +67,16 @@ def status(data: Path | None, url: str, form: str) -> None:
 
     config = configuration(data)
     shipping = None if data is None else how_shipped(data, config)
-    if shipping is not None and form == "table":
-        echo(_shipping_shown(shipping))
-    url = url or config.places.follow or _place_of(data, needed=shipping is None)
+    archived = None if data is None else how_archived(data, config)
+    if form == "table":
+        if shipping is not None:
+            echo(_shipping_shown(shipping))
+        if archived is not None:
+            echo(archive_shown(archived))
+    url = url or config.places.follow or _place_of(data, needed=shipping is None and archived is None)
     if not url:
         if form == "json":
-            echo(msgspec.json.encode({"place": None, "shipping": shipping}).decode())
+            echo(msgspec.json.encode({"place": None, "shipping": shipping, "archive": archived}).decode())
         return
     with closing(open_place(url, config.places)) as place:
         found = place.newest()
@@ -85,7 +91,8 @@ def status(data: Path | None, url: str, form: str) -> None:
     number = 0 if manifest is None else manifest.head.number
     if form == "json":
         head = None if manifest is None else manifest.head
-        told = {"place": shown(url), "head": head, "machines": reports, "shipping": shipping}
+        told: dict[str, Any] = {"place": shown(url), "head": head, "machines": reports}
+        told |= {"shipping": shipping, "archive": archived}
         echo(msgspec.json.encode(told).decode())
         return
     if manifest is None:

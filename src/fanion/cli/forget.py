@@ -62,9 +62,9 @@ def command(
     """Erase one person, named by UNITS: all ids, e-mail addresses and anonymous ids that are theirs.
 
     What came until now leaves: their events and exposures, also as SHA-256, as "type:id" and in base64, from the
-    journal and from Parquet rows, and their membership of lists. Events of others stay, at their places, without
-    the name where they mention it. A running server goes on. Definitions that name them are listed, and are yours
-    to change; so are backups. A command that was killed is finished by giving it again.
+    journal, from its archive and from Parquet rows, and their membership of lists. Events of others stay, at their
+    places, without the name where they mention it. A running server goes on. Definitions that name them are listed,
+    and are yours to change; so are backups. A command that was killed is finished by giving it again.
 
     Exit status 1 where something could not be erased; what was is said.
     """
@@ -142,15 +142,17 @@ def _count(data: Path, config: Config, forms: Forms) -> list[str]:
         journal = count_in_journal(storage, data, forms, canonical_forms())
     _tell_journal(journal, "to erase")
     _tell_rows(count_in_rows(storage, data, forms, journal.holes), "to erase")
+    problems = _forget_archived(data, config, forms, dry=True)
     if (data / "store").is_dir():
         _tell_store(count_in_store(data, forms, map_bytes=config.store.map_bytes), "to take out")
-    return []
+    return problems
 
 
 def _forget(data: Path, config: Config, forms: Forms, wait_s: float) -> tuple[list[str], set[Hole] | None]:
     """Each part is tried whatever became of the others. What went wrong, and the journal's holes; None where it
     wasn't gone through."""
     from fanion.app.machines import changing
+    from fanion.archive.forgetting import holding_archive
     from fanion.dialects import canonical_forms
     from fanion.journal.forgetting import Forgotten, forget_in_journal
     from fanion.journal.settings import JournalSettings
@@ -163,7 +165,7 @@ def _forget(data: Path, config: Config, forms: Forms, wait_s: float) -> tuple[li
     storage, journal = Storage(), Forgotten()
     settings = JournalSettings.taken_from(config.journal)
     try:
-        with holding_rows(storage, data, wait_s):
+        with holding_rows(storage, data, wait_s), holding_archive(storage, data, wait_s):
             if (data / "journal").is_dir():
                 journal = forget_in_journal(storage, data, settings, forms, canonical_forms(), wait_s=wait_s)
             holes = journal.holes
@@ -171,6 +173,7 @@ def _forget(data: Path, config: Config, forms: Forms, wait_s: float) -> tuple[li
             rows = forget_in_rows(storage, data, forms, journal.holes)
             _tell_rows(rows, "erased")
             problems += [f"a query runs and may hold rows: {name}; give this again" for name in rows.spilled]
+            problems += _forget_archived(data, config, forms, dry=False)
         problems += journal.unwritable
         if journal.unturned:
             names = ", ".join(map(str, journal.unturned))
@@ -192,13 +195,27 @@ def _forget(data: Path, config: Config, forms: Forms, wait_s: float) -> tuple[li
     return problems, holes
 
 
+def _forget_archived(data: Path, config: Config, forms: Forms, *, dry: bool) -> list[str]:
+    """What could not be reached of an archive."""
+    from fanion.app.archiving import forget_archived
+
+    done, problems = forget_archived(data, config, forms, dry=dry)
+    for url, found in done.items():
+        echo(
+            f"archive {url}: {found.events:,} events {'to erase' if dry else 'erased'}, {found.redacted:,} of "
+            f"others name it; {found.rewritten:,} of {found.objects:,} objects"
+        )
+    return problems
+
+
 def _readers(data: Path, storage: Storage) -> list[str]:
-    """Registered ones, but for the pipeline's own: sinks, archives, whatever reads on."""
+    """Registered ones, but for the pipeline's and the archive's own: sinks, whatever reads on."""
+    from fanion.archive import READER as ARCHIVE
     from fanion.journal.reader import list_checkpoints
     from fanion.pipeline.source import READER
 
     try:
-        return sorted(list_checkpoints(storage, data / "journal").keys() - {READER})
+        return sorted(list_checkpoints(storage, data / "journal").keys() - {READER, ARCHIVE})
     except (FanionError, OSError) as error:
         return [f"? ({error})"]
 

@@ -1,4 +1,5 @@
-"""`fanion journal cat|tail|verify|stats|trust-clock`: the journal as JSON lines, its checksums, sizes and time.
+"""`fanion journal cat|tail|verify|stats|trust-clock`: the journal as JSON lines, its checksums, sizes and time;
+`archive` and `restore` stand in `cli.archive`.
 
 The first four only read; all may run beside a server. `cat` and `tail` print one event a line, with its identity
 (writer, epoch, sequence, index) and its canonical form.
@@ -18,6 +19,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import track
 
+from fanion.cli.archive import archive, restore
 from fanion.cli.common import data_option, print_table
 from fanion.cli.text import echo, printable_json
 from fanion.clock.keeper import describe, look_at, trust_wall
@@ -70,9 +72,16 @@ dialect_option = click.option("--dialect", type=click.Choice(NAMES), help="Only 
 environment_option = click.option("--environment", help="Only events of this environment.")
 
 
-@click.group(name="journal", help="Read, follow, verify and summarise the journal; settle its time.")
+@click.group(
+    name="journal",
+    help="Read, verify and summarise the journal; archive and restore it; settle its time.",
+)
 def command() -> None:
     pass
+
+
+command.add_command(archive)
+command.add_command(restore)
 
 
 @command.command(help=f"Print every event as one JSON line, by time of receipt.\n\n{MEMBERS}")

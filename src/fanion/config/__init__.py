@@ -3,8 +3,8 @@
 A setting `port` of the group `server` is `port` under `[server]` in `fanion.toml`, `FANION_SERVER_PORT` in the
 environment and `server.port` in messages; `config.loading` reads them. What a dialect has settings of its own for
 stands in its folder and is handed in with the vocabulary; it may add to a group here or bring one of its own.
-This module imports nothing of ours but `config.sinks`, `config.places` and `config.shipping`, so that every
-part can be handed its own group."""
+This module imports nothing of ours but `config.sinks`, `config.places`, `config.shipping` and `config.archive`, so
+that every part can be handed its own group."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from fanion.config.archive import Archive
 from fanion.config.places import Places
 from fanion.config.shipping import Shipping
 from fanion.config.sinks import Sinks
@@ -388,6 +389,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sinks: Sinks = Sinks()
     places: Places = Places()
     shipping: Shipping = Shipping()
+    archive: Archive = Archive()
     results: Results = Results()
     tracing: Tracing = Tracing()
     log: Log = Log()

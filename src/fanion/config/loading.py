@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Meta
 
 from fanion.config import MIB, Config
+from fanion.config.archive import problems_of_archive
 from fanion.config.places import problems_of_places
 from fanion.config.shipping import problems_of_shipping
 from fanion.config.sinks import problems_of_sinks
@@ -286,6 +287,7 @@ def _problems(config: Config) -> Iterator[str]:
     yield from problems_of_sinks(config.sinks)
     yield from problems_of_places(config.places)
     yield from problems_of_shipping(config.shipping)
+    yield from problems_of_archive(config.archive)
     if config.tracing.url and not config.tracing.url.startswith(("http://", "https://")):
         yield f"tracing.url is {config.tracing.url!r}; http:// or https:// is allowed"
     if config.limits.body_chunk_timeout_s > config.limits.body_timeout_s:

@@ -4,11 +4,11 @@ An answer under `ack = "durable"` means: the events are on the disk, fdatasync h
 `ack = "buffered"` means: the events are in memory that survives the death of any process, not that of the machine.
 
 Modules: `writer` (the event loop's handle) -> `steward` (a thread) -> `session` (one claim: `slot`, ring, native
-writer) -> `recovery`; `log_segment`, `files`, `seal`, `compression` (files); `reader`, `batch` -> `event`,
-`exposures`, `rows`, `columns`; `window`, `window_rebuild` (event ids); `retention` (a process), with `stamps` for
-time and `gaps` for what leaves unread; `lag` (how far a reader is behind); `inspection`; `forgetting`, with
-`erasing` and `turning` (a unit leaves); `settings`; `storage` (every system call). "Writer NNN" is a slot, "the
-writer thread" is C, `JournalWriter` the event loop's.
+writer) -> `recovery`; `log_segment`, `files`, `seal`, `compression`, `packing` (files); `reader`, `batch` ->
+`event`, `exposures`, `rows`, `columns`; `window`, `window_rebuild` (event ids); `retention` (a process), with
+`stamps` for time and `gaps` for what leaves unread; `lag` (how far a reader is behind); `inspection`; `forgetting`,
+with `erasing` and `turning` (a unit leaves); `settings`; `storage` (every system call). "Writer NNN" is a slot,
+"the writer thread" is C, `JournalWriter` the event loop's.
 
 Limits
     payload of a record     a quarter of the ring, less 64 bytes; never above 256 MiB

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -122,6 +122,15 @@ def _index_span(source: Source, seal: Seal) -> int:
     return journal_format.record_span(int.from_bytes(head[8:12], "little"))
 
 
+def pack_frames(read: Callable[[int, int], bytes], end: int) -> Iterator[tuple[bytes, int]]:
+    """Each frame of what `read` gives (offset, size) from the first record up to `end`, and its plain bytes."""
+    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False, write_content_size=True)
+    for offset in range(START, end, FRAME_BYTES):
+        plain = read(offset, min(FRAME_BYTES, end - offset))
+        packed = compressor.compress(plain)
+        yield FRAME.pack(len(packed), len(plain), journal_format.crc32c(packed)) + packed, len(plain)
+
+
 def write_frames(
     storage: Storage,
     draft: Path,
@@ -131,22 +140,17 @@ def write_frames(
     step: Callable[[int], None],
 ) -> None:
     """The compressed file of what `source` has up to `end`, under the draft's name, synced."""
-    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False, write_content_size=True)
     fd = storage.open(draft, create=True)
     try:
         write_all(storage, fd, header.page() + source.read(PAGE, PAGE), 0)
         at, synced = START, START
-        for offset in range(START, end, FRAME_BYTES):
-            plain = source.read(offset, min(FRAME_BYTES, end - offset))
-            packed = compressor.compress(plain)
-            write_all(
-                storage, fd, FRAME.pack(len(packed), len(plain), journal_format.crc32c(packed)) + packed, at
-            )
-            at += FRAME.size + len(packed)
+        for frame, size in pack_frames(source.read, end):
+            write_all(storage, fd, frame, at)
+            at += len(frame)
             if at - synced >= SYNC_STEP_BYTES:
                 storage.fdatasync(fd)
                 synced = at
-            step(len(plain))
+            step(size)
         storage.fdatasync(fd)
     finally:
         storage.close(fd)

@@ -55,10 +55,7 @@ class Objects:
         self._listed_at = -math.inf
         self._list_every_s = 0.0 if url.startswith("file:") else LIST_EVERY_S
         try:
-            if url.startswith("file:"):
-                self._store = _open_folder(url, create)
-            else:
-                self._store = _open_bucket(url, settings)
+            self._store = open_store(url, settings, create=create)
         except self._faults as error:
             raise PlaceError(f"it can't be opened: {reason_of(error)}") from None
 
@@ -153,6 +150,11 @@ def reason_of(error: BaseException) -> str:
 
 def _path(number: int) -> str:
     return f"{MANIFESTS}/{number:020}"
+
+
+def open_store(url: str, settings: Places, *, create: bool) -> Any:
+    """obstore's own. Raises what obstore does, OSError, or PlaceError where a folder isn't there."""
+    return _open_folder(url, create) if url.startswith("file:") else _open_bucket(url, settings)
 
 
 def _open_folder(url: str, create: bool) -> Any:

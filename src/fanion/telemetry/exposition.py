@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanion._core.counters import MetricFile
-from fanion.telemetry import exposures, journal, metrics, pipeline, places, prepared, shipping, sinks, windows
+from fanion.telemetry import (
+    archive,
+    exposures,
+    journal,
+    metrics,
+    pipeline,
+    places,
+    prepared,
+    shipping,
+    sinks,
+    windows,
+)
 from fanion.telemetry.metrics import Metric, label_text
 
 CATALOGUE: tuple[Metric, ...] = (
@@ -25,6 +36,7 @@ CATALOGUE: tuple[Metric, ...] = (
     *sinks.CATALOGUE,
     *places.CATALOGUE,
     *shipping.CATALOGUE,
+    *archive.CATALOGUE,
 )
 """What /metrics knows, in its order; a series of another name is left out."""
 
