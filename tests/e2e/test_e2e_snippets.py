@@ -51,6 +51,7 @@ ELSEWHERE: dict[Name, str] = {
     ("operating.md", "cp -a data backup"): SITES,
     ("operating.md", "mv data broken"): SITES,
     ("machines.md", "fanion journal restore"): "tests/e2e/test_e2e_archive.py",
+    ("machines.md", "deploy/local/cluster.py"): "tests/e2e/test_e2e_local.py",
 }
 NOT: dict[Name, str] = {
     ("README.md", "pytest -n auto"): "is this run",
