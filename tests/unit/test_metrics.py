@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fanion.errors import ServeError
-from fanion.telemetry import exposition, journal, pipeline, windows
+from fanion.telemetry import exposition, journal, pipeline, sinks, windows
 from fanion.telemetry import metrics as module
 from fanion.telemetry.exposition import Exposition
 from fanion.telemetry.journal import COUNTERS, GAUGES, JournalNumbers
@@ -67,6 +67,26 @@ def test_counts_outlive_their_worker_and_gauges_do_not(tmp_path: Path) -> None:
     third = Metrics.open(tmp_path)
     assert "fanion_store_generation 9" in lines(third)
     assert "fanion_worker_starts_total 3" in lines(third)
+
+
+def test_a_row_says_nothing_of_a_process_of_another_kind_that_had_it(tmp_path: Path) -> None:
+    """One that fails and dies, whose row a worker takes: nobody would set it back."""
+    beside = Metrics.open(tmp_path, worker=False)
+    beside.know(sinks.CATALOGUE)
+    beside.set(sinks.FAILING, 1, ("kafka",))
+    beside.add(sinks.FAULTS, 3, ("kafka",))
+    beside.add_counts(LATENCY, (1, 1, 0), 9_000, ("sync",))
+    beside._file.close()  # as its death would
+    worker = Metrics.open(tmp_path)
+    found = lines(worker)
+    assert 'fanion_sink_failing{sink="kafka"} 0' in found
+    assert 'fanion_sink_faults_total{sink="kafka"} 3' in found
+    assert 'fanion_test_seconds_count{op="sync"} 2' in found
+
+
+def test_counters_are_told_from_gauges_by_their_names() -> None:
+    for metric in exposition.CATALOGUE:
+        assert (metric.kind == "counter") == metric.name.endswith("_total"), metric.name
 
 
 def test_histogram_is_cumulative_and_in_the_unit_of_its_name(tmp_path: Path) -> None:

@@ -209,12 +209,11 @@ class Metrics:
         return cell
 
     def _clear_gauges(self) -> None:
-        """A row that is taken over, or left, says nothing of how things are."""
+        """A row that is taken over, or left, says nothing of how things are. Whoever had it may have counted what
+        this process knows nothing of: by name and width a gauge is told from counters and histograms."""
         for name, cell, width in self._file.directory():
-            metric = self._by_name.get(name.partition("{")[0])
-            if metric is not None and metric.kind == "gauge":
-                for offset in range(width):
-                    self._row.set(cell + offset, 0)
+            if width == 1 and not name.partition("{")[0].endswith("_total"):
+                self._row.set(cell, 0)
 
 
 def label_text(names: Sequence[str], values: Sequence[str]) -> str:
