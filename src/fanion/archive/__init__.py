@@ -28,7 +28,7 @@ Decisions
              of ours, without which years of archives would be nothing; stores encrypt by keys that they manage.
     2026-11  An object is named by what it is of and not by what it holds, so that a second content for the same
              records meets the first and is seen. The price: what is there has to be read to be compared.
-    2026-11  Rows aren't archived: a restored journal makes them anew, as they were.
+    2026-11  Rows aren't archived: a restored journal makes them anew, with the definitions of then.
     2026-11  The archiver yields: where the disk is nearly full the journal lets go what isn't archived, which is
              counted and named. Events that come are worth more than a second copy of those that came.
     2026-11  A restored journal goes on `restoring.LEAP` behind what the archive has: sequences that the lost disk
