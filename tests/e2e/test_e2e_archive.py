@@ -3,6 +3,7 @@ of a lost directory has each acknowledged event once and is served on."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -17,7 +18,8 @@ from fanion.archive.restoring import LEAP
 from fanion.cli import group
 from fanion.journal.reader import JournalReader
 from tests.e2e.server import WORLD, Running, publish, wait_until
-from tests.e2e.test_e2e_pipeline import notes, number, send
+from tests.e2e.test_e2e_feather import event
+from tests.e2e.test_e2e_pipeline import EVENTS, notes, number, send
 from tests.rounds import rounds
 
 pytest.importorskip("obstore")
@@ -144,3 +146,39 @@ def test_servers_and_archivers_that_are_killed_at_once_leave_an_archive_without_
     assert identities(tmp_path / "new") == had
     assert len(had) == len(set(had))
     print(f"{KILLS} kills of all, {acknowledged} batches acknowledged: lost 0, twice 0, conflicts 0")
+
+
+def test_a_person_leaves_the_archive_beside_a_server_that_goes_on(
+    data: Path, serve: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of segments that are being archived meanwhile: none comes to the archive as it was before."""
+    digest = hashlib.sha256(b"zoe.planted@example.org").hexdigest()
+    place = tmp_path / "archive"
+    environment = {
+        "FANION_ARCHIVE_URL": f"file://{place}",
+        "FANION_ARCHIVE_INTERVAL_S": "0.05",
+        "FANION_JOURNAL_SEGMENT_BYTES": "65536",
+    }
+    running = serve("--workers", "2", data=data, environment=environment)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(BATCHES):
+        sent = [event(userIdHash=digest), *(event(userIdHash=f"{n:064x}") for n in range(EACH - 1))]
+        assert running.ask("POST", EVENTS, {"events": sent}).status == 202
+    status, told = run("forget", "zoe.planted@example.org", "--data", str(data))
+    assert status == 0, told
+    assert f"archive file://{place}: " in told
+    for _ in range(BATCHES):
+        send(running, EACH)
+    wait_until(lambda: number(running, "fanion_archive_waiting_segments") == 0)
+    assert number(running, "fanion_archive_conflicts") == 0
+    assert running.stop() == 0
+    status, told = run("journal", "archive", "--once", "--data", str(data))
+    assert status == 0, told
+    status, told = run("journal", "restore", "--from", f"file://{place}", "--data", str(tmp_path / "new"))
+    assert status == 0, told
+    restored = bodies(tmp_path / "new")
+    assert restored == bodies(data)
+    assert sum(b"flagKey" in body for body in restored) == 2 * BATCHES, "beside what forgetting wrote"
+    assert not any(digest.encode() in body for body in restored)
+    assert sum(b"null," in body for body in restored) == BATCHES, "its holes"

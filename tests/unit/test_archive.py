@@ -122,6 +122,17 @@ def test_a_damaged_segment_is_archived_with_its_damage(world: World) -> None:
     assert (head.records, head.lost, head.next) == (19, 1, 21)
 
 
+def test_a_journal_without_a_segment_yet_leaves_nothing_in_the_archive(world: World) -> None:
+    with world.archiver() as archiver:
+        assert archiver.run_once() == 0
+        assert archiver.stands().waiting_segments == 0
+        assert list((world.directory / "archive").iterdir()) == []
+        world.journal.append(0, 7)
+        world.journal.begin(0)
+        assert archiver.run_once() == 1
+        assert place_of(world) == {0: 8}
+
+
 def test_a_segment_of_nothing_is_passed_over(world: World) -> None:
     world.journal.begin(0)
     world.journal.begin(0)

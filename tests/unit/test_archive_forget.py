@@ -119,6 +119,15 @@ def test_where_it_was_archived_once_is_looked_at_too(world: World, monkeypatch: 
     assert (status, f"archive {world.url}: 3 events erased" in told) == (0, True), told
 
 
+def test_a_restored_directory_knows_where_it_came_from(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FANION_ARCHIVE_URL")
+    into = world.directory / "new"
+    world.restore(into)
+    world.journal.directory = into
+    status, told = forget(world)
+    assert (status, f"archive {world.url}: 3 events erased" in told) == (0, True), told
+
+
 def test_doctor_says_how_the_archive_is(world: World) -> None:
     config = Config(archive=world.settings)
 

@@ -189,6 +189,13 @@ def test_segments_that_are_missing_at_the_end_are_noticed(world: World) -> None:
     assert "of writer 1 are neither here nor in the archive" in problem
 
 
+def test_damage_of_what_says_how_far_it_goes_is_named_and_restores_all_the_same(world: World) -> None:
+    (world.directory / "archive" / ID / "ends").write_text("{")
+    found = world.restore(world.directory / "new")
+    assert found.problems == [f"{ID}/ends can't be read: it is damaged"]
+    assert records(world.directory / "new") == world.journal.records()
+
+
 def test_an_object_whose_segment_doesnt_hold_what_its_head_says_is_refused(world: World) -> None:
     name = min(world.objects())
     head, content = parse_object(world.objects()[name], name)

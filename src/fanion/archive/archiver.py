@@ -58,8 +58,8 @@ class Archiver:
         self._ends_said: dict[int, int] | None = None
         self._files: list[int] = []
         self._reader = JournalReader(directory, storage=self._storage)  # without a journal nothing is made
-        self._reader.chains()
-        self._machine = self._reader.checkpoint.machine
+        self._machine = ""
+        self.places: dict[int, int] = {}
         self._storage.make_directory(directory / DIRECTORY)
         try:
             lock, self._wanted, self._busy = map(self._open, ("lock", "turn", "busy"))
@@ -68,12 +68,22 @@ class Archiver:
                     "another process archives this directory's journal; only one does at a time"
                 )
             self.state = load_state(self._storage, directory)
-            before = load_checkpoint(self._storage, directory / "journal", READER)
-            self.places = dict(before.next_sequence) if before.machine == self._machine else {}
-            self._tell()  # retention waits from here on, also while nothing is reached
+            self._meet()
         except BaseException:
             self.close()
             raise
+
+    def _meet(self) -> bool:
+        """Whose journal it is, once it has a segment. Retention waits from then on, also where nothing is reached.
+        False: it has none yet."""
+        if not self._machine:
+            self._reader.chains()
+            self._machine = self._reader.checkpoint.machine
+            if self._machine:
+                before = load_checkpoint(self._storage, self._data / "journal", READER)
+                self.places = dict(before.next_sequence) if before.machine == self._machine else {}
+                self._tell()
+        return bool(self._machine)
 
     def _open(self, name: str) -> int:
         self._files.append(self._storage.open(self._data / DIRECTORY / name, create=True))
@@ -106,6 +116,8 @@ class Archiver:
         stopped: set[int] = set()
         conflicts: list[str] = []
         bucket = self.bucket
+        if not self._meet():
+            return 0
         for segment, limit in finished(self._reader, self._storage):
             self._turn()
             header = segment.header

@@ -17,9 +17,10 @@ from typing import Final
 
 import msgspec
 
-from fanion.archive import READER
+from fanion.archive import DIRECTORY, READER
 from fanion.archive.bucket import Bucket
 from fanion.archive.packed import Head, key_of, parse_object
+from fanion.archive.state import keep_state, load_state
 from fanion.errors import ArchiveError
 from fanion.journal.compression import DRAFT_PREFIX, open_source
 from fanion.journal.files import SegmentMaker, machine_id, random_name, remove_segment, segment_name
@@ -88,7 +89,11 @@ class Restoring:
             told = f": {self.found.problems[0]}" if self.found.problems else ""
             raise ArchiveError(f"{bucket.url} has no segment of machine {machine} that can be read{told}")
         self._heads.sort(key=lambda each: each[0].key)
-        self._ends = bucket.ends(machine)
+        self._ends: dict[int, int] = {}
+        try:
+            self._ends = bucket.ends(machine)
+        except ArchiveError as error:
+            self.found.add(str(error))
         if strange := [head for head, _ in self._heads if head.machine.hex() != machine]:
             raise ArchiveError(
                 f"{strange[0].name} is of machine {strange[0].machine.hex()}, and lies with {machine}"
@@ -276,7 +281,13 @@ class Restoring:
                 self.found.add(_missing(writer, expected[writer], end))
 
     def _register(self) -> None:
-        """The archive has what came from it: its own archiver needn't look at all of that again."""
+        """The archive has what came from it: its own archiver needn't look at all of that again, and
+        `fanion forget` has to look there."""
+        self._storage.make_directory(self._data / DIRECTORY)
+        state = load_state(self._storage, self._data)
+        if self._bucket.url not in state.urls:
+            fresh = msgspec.structs.replace(state, urls=[*state.urls, self._bucket.url])
+            keep_state(self._storage, self._data, fresh)
         before = load_checkpoint(self._storage, self._journal, READER)
         if before.machine == self._machine and before.next_sequence:
             return
