@@ -336,7 +336,8 @@ def test_a_journal_that_was_begun_anew_is_archived_beside_the_old_one(tmp_path: 
     assert world.bucket().machines() == sorted([ID, (b"m" * 16).hex()])
 
 
-def test_the_loop_counts_says_and_goes_on(tmp_path: Path) -> None:
+def test_the_loop_counts_says_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fanion.pipeline.loop.give_way", lambda: None)
     world = World(tmp_path, interval_s=0.05, again_s_max=0.05)
     world.journal.append(0, 7)
     world.journal.begin(0)
