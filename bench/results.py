@@ -46,7 +46,7 @@ def fill(directory: Path, events: int) -> None:
         for day in range(DAYS):
             first, last = events * day // DAYS, events * (day + 1) // DAYS
             rows = connection.sql(rows_of(day, first, last, max(events // 20, 1))).to_arrow_table()
-            files += writer.write(_as_expanded(rows), f"{day + 1:010}")
+            files += writer.write([_as_expanded(rows)], f"{day + 1:010}")
     commit_manifest(Storage(), folder, Manifest(step=DAYS, files=files))
 
 

@@ -121,13 +121,13 @@ def plain(directory: Path) -> int:
 
 
 def columns(directory: Path, take: Callable[[Expander], None] | None = None) -> int:
-    expander, count = Expander(canonical_forms()), 0
+    expander, count = Expander(canonical_forms(), own="metric"), 0
     for batch in JournalReader(directory).read_batches():
         expander.add(batch)
         if expander.rows >= STEP_ROWS:
             count += expander.rows
             if take is None:
-                expander.take()
+                expander.take_parts()
             else:
                 take(expander)
     if expander.rows:
@@ -147,7 +147,7 @@ def parquet(directory: Path) -> int:
 
 
 def _write(writer: object, expander: Expander, step: int) -> None:
-    writer.write(expander.take(), str(step))  # type: ignore[attr-defined]
+    writer.write(expander.take_parts(), str(step))  # type: ignore[attr-defined]
 
 
 STAGES: dict[str, Callable[[Path], int]] = {

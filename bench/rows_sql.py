@@ -70,7 +70,7 @@ def make(directory: Path, rows: int, days: int) -> None:
     writer, files = Writer(Storage(), target), list[File]()
     for number in range(rows // FILE_ROWS):
         part = moved(batch, FIRST_DAY + number * days // (rows // FILE_ROWS), number)
-        files += writer.write(part, f"{number:010}")
+        files += writer.write([part], f"{number:010}")
         print(f"\r{sum(file.rows for file in files):,} rows", end="", file=sys.stderr)
     commit_manifest(Storage(), target, Manifest(step=1, files=files))
     size = sum(file.bytes for file in files)

@@ -87,7 +87,7 @@ static inline bool fanion_rows_members(
         do {
             if (event->part_count == FANION_ROWS_PARTS_MAX || !fanion_flat_take(c, '{')) return false;
             fanion_rows_value *part = event->parts[event->part_count++];
-            memset(part, 0, FANION_ROWS_PART_SLOTS * sizeof *part);
+            for (n = 0; n < FANION_ROWS_PART_SLOTS; n++) part[n].said = FANION_SAID_NOTHING;
             if (!fanion_rows_members(c, field->object, part, NULL)) return false;
         } while (fanion_flat_take(c, ','));
         if (!fanion_flat_take(c, ']')) return false;
@@ -99,7 +99,7 @@ static inline bool fanion_rows_members(
 static inline int fanion_rows_event_read(fanion_flat_cursor *c, fanion_rows_object *object, fanion_rows_event *event) {
     fanion_flat_skip(c);
     const uint8_t *start = c->at;
-    memset(event->values, 0, sizeof event->values);
+    for (uint32_t n = 0; n < FANION_ROWS_FIELDS_MAX; n++) event->values[n].said = FANION_SAID_NOTHING;
     event->part_count = 0;
     if (fanion_flat_take(c, '{') && fanion_rows_members(c, object, event->values, event)) return 1;
     c->at = start;

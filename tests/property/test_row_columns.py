@@ -37,6 +37,9 @@ RECEIVED_NS = 1_767_225_600_123_456_789
 MACHINE = bytes(range(16))
 DAY_NS = 86_400_000_000_000
 
+OWN = "metric"
+KIND = list(Row.__struct_fields__).index("kind")
+
 Draw = random.Random
 
 
@@ -262,11 +265,22 @@ def check(expander: Expander, batch: RecordBatch) -> Columns:
     return columns
 
 
+def check_apart(expander: Expander, batch: RecordBatch) -> None:
+    """Rows of `OWN` stand in columns of their own, in the order of the others."""
+    rows = [msgspec.structs.astuple(row) for row in plain(batch)[0]]
+    expander.add(batch)
+    assert expander.rows == len(rows)
+    sides = [[row for row in rows if (row[KIND] == OWN) is own] for own in (True, False)]
+    found = [columns.tuples() for columns in expander.take_parts()]
+    assert repr(found) == repr([side for side in sides if side])
+
+
 @pytest.mark.parametrize("bent", [False, True], ids=["as sent", "bent"])
 def test_columns_hold_the_plain_expansions_rows(bent: bool) -> None:
     print(f"ROW_COLUMNS_SEED={SEED}")
     draw = Draw(SEED + bent)
     expander = Expander(canonical_forms(), flag_of, key_of)
+    apart = Expander(canonical_forms(), flag_of, key_of, own=OWN)
     done = 0
     while done < EVENTS:
         payloads = []
@@ -285,6 +299,7 @@ def test_columns_hold_the_plain_expansions_rows(bent: bool) -> None:
                 payloads.append(Exposures(payload_of(dialect, body, b"", False, environment)))
             done += count
         check(expander, batch_of(payloads))
+        check_apart(apart, batch_of(payloads))
 
 
 def test_what_clients_send_is_read_without_the_plain_expansion(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,6 +374,24 @@ def test_rows_begin_anew_when_they_are_taken() -> None:
     assert (len(first), expander.rows) == (3000, 0)
     expander.add(batch)
     assert expander.take().tuples() == first.tuples()
+
+
+def test_columns_that_are_kept_stay_as_they_are_while_others_are_filled() -> None:
+    expander = Expander(canonical_forms(), own=OWN)
+    for number in range(6):  # those of the first three leave their memory to the next ones
+        body = b'[{"flagKey":"f%d","userIdHash":"%d"}]' % (number, number)
+        stitchd = b'[{"metric_key":"m%d","value":%d}]' % (number, number)
+        payloads = [payload_of("feather", body, b"", False), payload_of("stitchd", stitchd, b"", False)]
+        batch = batch_of(payloads * 700)
+        if number < 3:
+            check_apart(expander, batch)
+            continue
+        expander.add(batch)
+        kept = expander.take_parts()
+        before = [columns.tuples() for columns in kept]
+        check_apart(Expander(canonical_forms(), own=OWN), batch)
+        check_apart(expander, batch_of(payloads[:1]))
+        assert [columns.tuples() for columns in kept] == before
 
 
 def test_columns_are_named_as_rows_are() -> None:

@@ -52,5 +52,5 @@ def write_rows(directory: Path, rows: Iterable[Row], *, keyed: bool = True) -> N
         batch = batch.select([name for name in batch.schema.names if not name.endswith("_key")])
     folder = directory / DIRECTORY
     folder.mkdir(parents=True, exist_ok=True)
-    files = Writer(Storage(), folder).write(batch, "0000000001")
+    files = Writer(Storage(), folder).write([batch], "0000000001")
     commit_manifest(Storage(), folder, Manifest(step=1, files=files))

@@ -11,7 +11,9 @@ import pytest
 
 from fanion.clock.belief import Moment, begin
 from fanion.clock.keeper import clock_path, encode
+from fanion.dialects import canonical_forms
 from fanion.errors import RowsError
+from fanion.journal.columns import Expander
 from fanion.journal.storage import Storage
 from fanion.model.row_terms import RowTerms
 from fanion.pipeline import parquet
@@ -20,6 +22,7 @@ from fanion.pipeline.manifest import File, load_manifest
 from fanion.pipeline.pipeline import LEAVING_S, MERGED_MIN
 from fanion.pipeline.published import Published
 from fanion.pipeline.query import ask
+from tests.property.test_row_columns import batch_of, payload_of
 from tests.unit.pipeline_world import DAY_NS, START_NS, Journal, kept, pipeline
 from tests.unit.result_rows import write_rows
 
@@ -88,6 +91,27 @@ def test_exposures_and_events_have_row_groups_of_their_own(
         assert kept == [(row["kind"], row["unit"], row["event_at"]) for row in rows]
     assert groups[len(rows)] == [["metric"] * 3, ["served", "decision", "served"]]
     assert groups[len(rows) + 1] == [kinds]
+
+
+def test_rows_that_are_collected_apart_are_one_row_group_while_they_are_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expander = Expander(canonical_forms(), own=parquet.EVENTS)
+    sent = [("feather", b'[{"flagKey":"f"},{"flagKey":"g"}]'), ("stitchd", b'[{"metric_key":"m"}]')]
+    writer = parquet.Writer(Storage(), tmp_path)
+    for least, kinds in (
+        (4, [["metric", "evaluation", "evaluation"]]),
+        (3, [["metric"], ["evaluation"] * 2]),
+    ):
+        monkeypatch.setattr(parquet, "APART_MIN", least)
+        expander.add(batch_of([payload_of(dialect, body, b"", False) for dialect, body in sent]))
+        (file,) = writer.write(expander.take_parts(), str(least))
+        assert file.rows == 3
+        with pyarrow.parquet.ParquetFile(tmp_path / file.name) as whole:
+            groups = [whole.read_row_group(n).to_pylist() for n in range(whole.num_row_groups)]
+        assert [[row["kind"] for row in group] for group in groups] == kinds
+        names = [(row["flag"], row["metric"]) for group in groups for row in group]
+        assert names == [(None, "m"), ("f", None), ("g", None)]
 
 
 class Dated(Storage):

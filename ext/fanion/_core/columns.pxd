@@ -23,7 +23,8 @@ cdef extern from "fanion_columns.h" nogil:
     bint fanion_dictionary_begin(fanion_dictionary *d)
     int32_t fanion_dictionary_number(fanion_dictionary *d, const char *text, uint64_t length)
     void fanion_dictionary_free(fanion_dictionary *d)
-    void fanion_pack_bits(uint8_t *bits, const uint8_t *bytes, uint64_t count)
+    uint64_t fanion_pack_bits(uint8_t *bits, const uint8_t *bytes, uint64_t count)
+    void fanion_numbers_finish(int32_t *numbers, uint8_t *valid, uint64_t count)
 
 
 # The columns, in the order of `fanion.journal.rows.Row`.

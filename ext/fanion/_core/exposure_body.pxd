@@ -70,8 +70,9 @@ cdef inline bint read_exposure(Reading *reading, Said *said) noexcept:
 
 
 cdef inline void hexadecimal(const uint8_t *bytes, uint32_t count, char *digits) noexcept:
-    cdef const char *alphabet = "0123456789abcdef"
     cdef uint32_t n
-    for n in range(count):
-        digits[2 * n] = alphabet[bytes[n] >> 4]
-        digits[2 * n + 1] = alphabet[bytes[n] & 15]
+    cdef uint8_t high, low
+    for n in range(count):  # no table: so it is done for many at once
+        high, low = bytes[n] >> 4, bytes[n] & 15
+        digits[2 * n] = <char>(high + (87 if high > 9 else 48))
+        digits[2 * n + 1] = <char>(low + (87 if low > 9 else 48))

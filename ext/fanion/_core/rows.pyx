@@ -1,6 +1,6 @@
-"""Records to columns: the fast twin of `fanion.journal.rows`; see `fanion_rows.h`. A shape names the members.
+"""Records to columns: the fast twin of `fanion.journal.rows`; see `fanion_rows.h`. Long: one class, called per row.
 
-What can't be read exactly is asked of `plain`, event by event or record by record, so that both say the same.
+A shape names the members. What can't be read exactly is asked of `plain`, event by event or record by record, so that both say the same.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -49,9 +49,16 @@ cdef enum:
     DUPLICATE = 2
 
 
+# Whose columns: a kind's own, or those of all others.
+cdef enum:
+    OTHERS = 0
+    OWN = 1
+
+
 # What all rows of a record share.
 cdef struct Known:
-    int32_t environment, dialect
+    int32_t environment[2]  # its number on either side
+    int32_t dialect[2]
     uint64_t sequence
     int64_t received_us
     const uint8_t *dispositions
@@ -64,50 +71,81 @@ cdef class RowBuilder:
     """Fills `Columns`, batch after batch, until they are taken.
 
     `kinds`, `dispositions`, `times`: the texts that rows have for them, `times` of a time that was sent, received,
-    implausible. `age_max_us`, `ahead_max_us`: how far a sent time may lie before and behind the receipt.
+    implausible. `age_max_us`, `ahead_max_us`: how far a sent time may lie before and behind the receipt. `own`: a
+    kind whose rows have columns of their own; None: none.
     """
 
-    cdef Columns _columns
+    cdef Columns _columns  # of the side that rows are added to
+    cdef Columns _others, _own  # made when they are needed: what was taken may be gone by then, and leave its memory
+    cdef int _side
+    cdef int32_t _own_kind  # number of a kind; -1: none
     cdef fanion_rows_event _event
     cdef tuple _kinds, _dispositions, _times
     cdef int64_t _age_max_us, _ahead_max_us
     cdef int32_t _served, _assigned  # numbers of kinds
-    cdef dict _flags  # (environment's number, parameter's) -> the flag's
-    cdef int32_t _machine
+    cdef dict _flags  # (side, dialect's number, environment's, parameter's) -> the flag's
+    cdef int32_t _machine[2]
     cdef uint32_t _writer
     cdef uint64_t _epoch
     cdef bytes _key  # whose `_unit_key` is; None: no environment's yet
     cdef fanion_unit_key _unit_key
 
-    def __init__(self, *, tuple kinds, tuple dispositions, tuple times, int64_t age_max_us, int64_t ahead_max_us):
+    def __init__(
+        self, *, tuple kinds, tuple dispositions, tuple times, int64_t age_max_us, int64_t ahead_max_us, str own=None,
+    ):
         self._kinds, self._dispositions, self._times = kinds, dispositions, times
         self._served, self._assigned = kinds.index("served"), kinds.index("assigned")
         self._age_max_us, self._ahead_max_us = age_max_us, ahead_max_us
-        self.begin()
+        self._own_kind = -1 if own is None else kinds.index(own)
 
     cdef int begin(self) except -1:
+        """Nothing, if there are columns."""
+        if self._others is None:
+            self._flags = {}
+            self._own = self.begun()
+            self._others = self._own if self._own_kind < 0 else self.begun()
+            self.turn(OTHERS)
+        return 0
+
+    cdef Columns begun(self):
         self._columns = Columns()
-        self._flags = {}
         for place, texts in ((KIND, self._kinds), (DISPOSITION, self._dispositions), (TIME_FROM, self._times)):
             for text in texts:
                 self.number(place, text)
+        return self._columns
+
+    cdef inline int turn(self, int side) except -1:
+        self._side, self._columns = side, self._own if side == OWN else self._others
         return 0
+
+    cdef inline int turn_to(self, int32_t kind) except -1:
+        """To the columns of this kind's rows."""
+        cdef int side = OWN if kind == self._own_kind else OTHERS
+        return self.turn(side) if side != self._side else 0
 
     @property
     def rows(self):
-        return self._columns.rows
+        if self._others is None:
+            return 0
+        return self._others.rows if self._own is self._others else self._others.rows + self._own.rows
 
     @property
     def text_bytes(self):
         """Of the column that has the most; beyond 2 GiB no text can be added."""
-        return self._columns.text_bytes()
+        return 0 if self._others is None else max(self._own.text_bytes(), self._others.text_bytes())
 
     def take(self):
-        """The `Columns` filled so far, which are the caller's then."""
-        cdef Columns columns = self._columns
-        columns.finish()
+        """The `Columns` filled so far, which are the caller's then: where a kind has its own, those and the others,
+        as far as there are rows; else one."""
+        cdef Columns one
         self.begin()
-        return columns
+        taken = [self._own]
+        if self._others is not self._own:
+            taken = [one for one in (self._own, self._others) if one.rows]
+        for one in taken:
+            one.finish()
+        self._columns = self._own = self._others = None
+        return taken
 
     cdef int32_t number(self, int place, str text) except -1:
         cdef bytes raw = text.encode()
@@ -137,10 +175,13 @@ cdef class RowBuilder:
         cdef uint8_t[::1] whole = table.whole, kind = table.kind
         cdef uint64_t available = <uint64_t>buffer.shape[0]
         cdef uint32_t row, count = table.count
+        cdef uint32_t known_dialect = 0xFFFFFFFF, known_environment = 0xFFFFFFFF
         cdef Known known
         cdef Shape shape
-        self._columns.cut(self._columns.rows)  # what a row that failed half way has left
-        self._machine, self._writer, self._epoch = self.number(MACHINE, machine), writer, epoch
+        self.begin()
+        self.cut(self._own.rows, self._others.rows)  # what a row that failed half way has left
+        self._writer, self._epoch = writer, epoch
+        self.number_both(MACHINE, machine, self._machine)
         for row in range(count):
             if <uint64_t>body[row] + body_bytes[row] > available or not body_bytes[row]:
                 self.add_all(plain(row, -1))
@@ -153,10 +194,13 @@ cdef class RowBuilder:
                 if shape is None:
                     self.add_all(plain(row, -1))
                     continue
-            known.dialect = self.number(DIALECT, dialects[dialect[row]])
-            known.environment = self.number(ENVIRONMENT, environments[environment[row]])
-            known.environment_number = environment[row]
-            known.keyed = self.set_key(keys[environment[row]])
+            if dialect[row] != known_dialect:
+                self.number_both(DIALECT, dialects[dialect[row]], known.dialect)
+                known_dialect = dialect[row]
+            if environment[row] != known_environment:
+                self.number_both(ENVIRONMENT, environments[environment[row]], known.environment)
+                known.keyed = self.set_key(keys[environment[row]])
+                known.environment_number = known_environment = environment[row]
             known.sequence, known.received_us = sequences[row], <int64_t>(received[row] // 1000)
             known.dispositions = &buffer[0] + dispositions[row]
             known.disposition_count = disposition_count[row]
@@ -167,6 +211,20 @@ cdef class RowBuilder:
                 shape, &known, &buffer[0] + body[row], body_bytes[row], whole[row] != 0, row, plain, flag_of,
                 (dialects[dialect[row]], environments[environment[row]]),
             )
+
+    cdef int number_both(self, int place, str text, int32_t *numbers) except -1:
+        """On either side."""
+        cdef int side
+        for side in range(2):
+            self.turn(side)
+            numbers[side] = self.number(place, text)
+        return 0
+
+    cdef int cut(self, uint64_t own, uint64_t others) except -1:
+        """Takes back all behind these rows."""
+        self._own.cut(own)
+        self._others.cut(others)
+        return 0
 
     cdef bint set_key(self, bytes key) except -1:
         """Whether there is one, which the next units are keyed by."""
@@ -180,7 +238,7 @@ cdef class RowBuilder:
     cdef int exposures(self, Known *known, const uint8_t *body, uint64_t length, uint32_t row, plain) except -1:
         cdef Reading reading
         cdef Said said
-        cdef uint64_t before = self._columns.rows
+        cdef uint64_t own = self._own.rows, others = self._others.rows
         cdef uint32_t index = 0, count = 0
         reading.at, reading.end = body, body + length
         memset(&said, 0, sizeof(said))
@@ -193,16 +251,16 @@ cdef class RowBuilder:
                 index += 1
             if index == count and reading.at == reading.end:
                 return 0
-        self._columns.cut(before)
+        self.cut(own, others)
         return self.add_all(plain(row, -1))
 
     cdef int add_exposure(self, Known *known, uint32_t index, const Said *said) except -1:
+        cdef int32_t kind = self._assigned if said.bits & ASSIGNED else self._served
+        cdef uint64_t row = self.identify(known, kind, index, 0)
         cdef Columns columns = self._columns
-        cdef uint64_t row = self.identify(known, index, 0)
         cdef char[2 * DIGEST_BYTES] digits
         cdef uint8_t[DIGEST_BYTES] digest
         cdef int place
-        (<int32_t *>columns.columns[KIND].data.at)[row] = self._assigned if said.bits & ASSIGNED else self._served
         (<int32_t *>columns.columns[DISPOSITION].data.at)[row] = KEPT
         columns.columns[COUNTS].data.at[row] = True
         columns.columns[VERIFIED].data.at[row] = columns.columns[VERIFIED].valid.at[row] = False
@@ -234,20 +292,24 @@ cdef class RowBuilder:
         columns.rows = row + 1
         return 0
 
-    cdef inline uint64_t identify(self, Known *known, uint32_t index, uint32_t part) except? 0xFFFFFFFFFFFFFFFF:
-        """Where the next row stands, which says what it is of."""
+    cdef inline uint64_t identify(
+        self, Known *known, int32_t kind, uint32_t index, uint32_t part
+    ) except? 0xFFFFFFFFFFFFFFFF:
+        """Where the next row stands in its kind's columns, which says what it is of."""
+        self.turn_to(kind)
         cdef Columns columns = self._columns
         cdef uint64_t row = columns.rows
         if row == columns.room:
             columns.make_room()
-        (<int32_t *>columns.columns[MACHINE].data.at)[row] = self._machine
+        (<int32_t *>columns.columns[KIND].data.at)[row] = kind
+        (<int32_t *>columns.columns[MACHINE].data.at)[row] = self._machine[self._side]
         (<uint32_t *>columns.columns[WRITER].data.at)[row] = self._writer
         (<uint64_t *>columns.columns[EPOCH].data.at)[row] = self._epoch
         (<uint64_t *>columns.columns[SEQUENCE].data.at)[row] = known.sequence
         (<uint32_t *>columns.columns[INDEX].data.at)[row] = index
         (<uint32_t *>columns.columns[PART].data.at)[row] = part
-        (<int32_t *>columns.columns[ENVIRONMENT].data.at)[row] = known.environment
-        (<int32_t *>columns.columns[DIALECT].data.at)[row] = known.dialect
+        (<int32_t *>columns.columns[ENVIRONMENT].data.at)[row] = known.environment[self._side]
+        (<int32_t *>columns.columns[DIALECT].data.at)[row] = known.dialect[self._side]
         return row
 
     cdef int set_number(self, int place, uint64_t row, const fanion_flat_text *text) except -1:
@@ -262,7 +324,7 @@ cdef class RowBuilder:
         flag_of, tuple names,
     ) except -1:
         cdef fanion_flat_cursor cursor
-        cdef uint64_t before = self._columns.rows
+        cdef uint64_t own = self._own.rows, others = self._others.rows
         cdef uint32_t index = 0
         cdef int found
         memset(&cursor, 0, sizeof(cursor))
@@ -282,7 +344,7 @@ cdef class RowBuilder:
                     found = 0 if fanion_flat_take(&cursor, b"]") else -1
                     break
         if found < 0 or not fanion_rows_end(&cursor, whole):
-            self._columns.cut(before)
+            self.cut(own, others)
             self.add_all(plain(row, -1))
         return 0
 
@@ -299,13 +361,12 @@ cdef class RowBuilder:
         self, Shape shape, Known *known, uint32_t variant, uint32_t index, uint32_t part,
         const fanion_rows_value *part_values, flag_of, tuple names,
     ) except -1:
+        cdef uint64_t row = self.identify(known, shape.kinds[variant], index, part)
         cdef Columns columns = self._columns
-        cdef uint64_t row = self.identify(known, index, part)
         cdef uint32_t without = shape.without[variant], code = KEPT
         cdef int32_t parameter
         if index < known.disposition_count:
             code = known.dispositions[index]
-        (<int32_t *>columns.columns[KIND].data.at)[row] = shape.kinds[variant]
         (<int32_t *>columns.columns[DISPOSITION].data.at)[row] = (
             <int32_t>code if code < <uint32_t>len(self._dispositions) else self.number(DISPOSITION, str(code))
         )
@@ -431,7 +492,7 @@ cdef class RowBuilder:
         return self.put_text(VALUE_TEXT, row, "", 0, False)
 
     cdef int32_t flag(self, Known *known, int32_t parameter, flag_of, tuple names) except -2:
-        key = (known.dialect, known.environment_number, parameter)
+        key = (self._side, known.dialect[self._side], known.environment_number, parameter)
         found = self._flags.get(key)
         if found is None:
             text = flag_of(names[0], names[1], name_of(self._columns, PARAMETER, parameter))
@@ -445,6 +506,7 @@ cdef class RowBuilder:
 
     cdef int add(self, row) except -1:
         """A plain row."""
+        self.turn_to(self._kinds.index(row.kind))
         cdef Columns columns = self._columns
         cdef uint64_t at = columns.rows
         if at == columns.room:

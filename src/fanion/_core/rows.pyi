@@ -19,8 +19,9 @@ class RowBuilder:
         times: tuple[str, ...],
         age_max_us: int,
         ahead_max_us: int,
+        own: str | None = None,
     ) -> None: ...
-    def take(self) -> Columns: ...
+    def take(self) -> list[Columns]: ...
     def expand(
         self,
         buffer: Any,

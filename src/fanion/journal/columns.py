@@ -38,10 +38,16 @@ PROBLEMS_MAX: Final = 20
 
 class Expander:
     """`canonical`: dialect -> how its events read. `flag_of`: the flags of parameters, where events name those.
-    `key_of`: the keys of environments whose units' digests are keyed."""
+    `key_of`: the keys of environments whose units' digests are keyed. `own`: a kind of rows that is collected apart
+    from the others."""
 
     def __init__(
-        self, canonical: Mapping[str, Canonical], flag_of: FlagOf = nobody, key_of: KeyOf = no_key
+        self,
+        canonical: Mapping[str, Canonical],
+        flag_of: FlagOf = nobody,
+        key_of: KeyOf = no_key,
+        *,
+        own: str | None = None,
     ) -> None:
         self._canonical = canonical
         self._flag_of = flag_of
@@ -53,6 +59,7 @@ class Expander:
             times=(SENT, RECEIVED, IMPLAUSIBLE),
             age_max_us=SENT_AGE_MAX_US,
             ahead_max_us=SENT_AHEAD_MAX_US,
+            own=own,
         )
         self.unreadable = 0
         self.problems: list[str] = []
@@ -84,7 +91,12 @@ class Expander:
         )
 
     def take(self) -> Columns:
-        """What was collected; the next rows begin anew."""
+        """What was collected; the next rows begin anew. Where no kind is collected apart."""
+        (columns,) = self._builder.take()
+        return columns
+
+    def take_parts(self) -> list[Columns]:
+        """The same: the rows of the kind that is collected apart, then the others, as far as there are some."""
         return self._builder.take()
 
     def plain_record(self, record: Record, machine: str) -> list[Row]:

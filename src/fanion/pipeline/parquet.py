@@ -41,12 +41,28 @@ PLAIN_COLUMNS: Final = (
 """Those without a dictionary: nearly every value is another."""
 BATCH_VALUES: Final = 16_384
 """Values that Arrow encodes at a time; with its 1,024 each column costs a sixth more."""
+EVENTS: Final = "metric"
+"""The kind whose rows have row groups of their own: who asks for exposures passes over those, and the other way."""
 APART_MIN: Final = 16_384
-"""Rows from which on exposures and events have row groups of their own."""
+"""Rows of a file from which on they have."""
 DIFFERENCES: Final = ("sequence", "received_at", "event_at", "sent_at")
 """Written as differences to the value before, which takes a reader a third of the time that zstd over them does."""
-KEYS: Final = ("unit_key", "event_key")
-"""Hashes: nothing is won by compressing them."""
+RAW: Final = (
+    "unit_key",
+    "event_key",
+    "machine",
+    "writer",
+    "epoch",
+    "part",
+    "time_from",
+    "environment",
+    "dialect",
+    "kind",
+    "disposition",
+    "generation",
+)
+"""Not compressed: keys, of which nothing is won, and what the server has few values for, which is short as runs of
+numbers in a dictionary. Each page that is compressed costs some microseconds, whatever is in it."""
 
 
 def arrow() -> ModuleType:
@@ -68,14 +84,21 @@ class Writer:
         self._pace = pace or Pace()
         self._arrow = arrow()
 
-    def write(self, columns: Columns, prefix: str) -> list[File]:
-        """The rows as one file for each environment and day."""
-        batch = self._arrow.record_batch(columns)
+    def write(self, parts: Sequence[Columns], prefix: str) -> list[File]:
+        """The rows as one file for each environment and day. `parts`: as `journal.columns.Expander` collects events
+        (`EVENTS`) apart, or all together."""
+        found: dict[tuple[str, int], list[Any]] = {}
+        for columns in parts:
+            for environment, day, part in parts_of(self._arrow.record_batch(columns)):
+                found.setdefault((environment, day), []).append(part)
         files: list[File] = []
-        for environment, day, part in parts_of(batch):
+        for (environment, day), batches in found.items():
+            if len(batches) > 1 and sum(batch.num_rows for batch in batches) < APART_MIN:
+                batches = [self._arrow.concat_batches(batches)]
+            schema = batches[0].schema
             name = f"{prefix}-{len(files)}.parquet"
-            whole = File(name, environment, day, 0, 0, keyed="unit_key" in part.schema.names)
-            files.append(self.write_batches(whole, iter([part]), part.schema))
+            whole = File(name, environment, day, 0, 0, keyed="unit_key" in schema.names)
+            files.append(self.write_batches(whole, iter(batches), schema))
         return files
 
     def merge(self, files: Sequence[File], name: str) -> File:
@@ -126,8 +149,12 @@ def parts_of(batch: Any) -> Iterator[tuple[str, int, Any]]:
     """(environment, day of receipt, rows) of an Arrow batch of rows."""
     compute = arrow().compute
     micros = batch.column("received_at").cast(arrow().int64())
-    days = compute.divide(micros, DAY_US)
     environments = batch.column("environment")
+    first, last = (compute.divide(one, DAY_US) for one in compute.min_max(micros).values())
+    if batch.num_rows and first == last and len(environments.dictionary) == 1:
+        yield environments.dictionary[0].as_py(), first.as_py(), batch
+        return
+    days = compute.divide(micros, DAY_US)
     for environment in compute.unique(environments.dictionary_decode()).to_pylist():
         own = compute.equal(environments, environment)
         for day in compute.unique(days.filter(own)).to_pylist():
@@ -136,15 +163,14 @@ def parts_of(batch: Any) -> Iterator[tuple[str, int, Any]]:
 
 
 def _apart(batch: Any) -> Iterator[Any]:
-    """The events of a batch, then its other rows, as who asks for one passes over row groups of the other."""
-    if batch.num_rows < APART_MIN:
+    """The events of a batch, then its other rows."""
+    compute = arrow().compute
+    own = compute.equal(batch.column("kind"), EVENTS)
+    if batch.num_rows < APART_MIN or compute.all(own).as_py() or not compute.any(own).as_py():
         yield batch
         return
-    compute = arrow().compute
-    metric = compute.equal(batch.column("kind"), "metric")
-    for chosen in (metric, compute.invert(metric)):
-        if compute.any(chosen).as_py():
-            yield batch.filter(chosen)
+    yield batch.filter(own)
+    yield batch.filter(compute.invert(own))
 
 
 def open_writer(file: Any, schema: Any, *, own: bool = False) -> Any:
@@ -155,7 +181,7 @@ def open_writer(file: Any, schema: Any, *, own: bool = False) -> Any:
     """
     types = arrow().types
     plain = {*PLAIN_COLUMNS, *DIFFERENCES}
-    compressed = [name for name in schema.names if name not in KEYS]
+    compressed = [name for name in schema.names if name not in RAW]
     return arrow().parquet.ParquetWriter(
         file,
         schema,

@@ -28,7 +28,7 @@ from fanion.journal.storage import Storage
 from fanion.model.canonical import Canonical
 from fanion.pipeline.manifest import NAME, File, Leaving, Manifest, commit_manifest, load_manifest
 from fanion.pipeline.pace import Pace
-from fanion.pipeline.parquet import Writer
+from fanion.pipeline.parquet import EVENTS, Writer
 from fanion.pipeline.published import Published
 from fanion.pipeline.source import JournalSource, Source
 from fanion.telemetry.pipeline import PipelineState
@@ -119,7 +119,8 @@ class Pipeline:
             raise
         self._waited_s = 0.0
         self._fresh_us = self._begun_us = self.manifest.fresh_us
-        self._expander = Expander(self._canonical, self._published.flag_of, self._published.key_of)
+        published = self._published
+        self._expander = Expander(self._canonical, published.flag_of, published.key_of, own=EVENTS)
         return True
 
     def _wanted(self) -> bool:
@@ -219,7 +220,7 @@ class Pipeline:
         count = self._expander.rows
         if not count:
             return 0
-        files = self._writer.write(self._expander.take(), f"{self.manifest.step + 1:010}")
+        files = self._writer.write(self._expander.take_parts(), f"{self.manifest.step + 1:010}")
         self._commit([*self.manifest.files, *files], [])
         self._rows += count
         return count
