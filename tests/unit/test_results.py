@@ -75,7 +75,7 @@ def test_a_moment_of_128_bits_says_the_same(
     world: Path, found: dict[str, Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where variants and runs are too many for one of 64."""
-    monkeypatch.setattr(tables, "MOMENTS_MAX", 0)
+    monkeypatch.setattr(tables, "MOMENT_BITS_MAX", -1)
     assert exact(results(world)) == exact(found)
 
 

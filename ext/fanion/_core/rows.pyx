@@ -1,6 +1,7 @@
 """Records to columns: the fast twin of `fanion.journal.rows`; see `fanion_rows.h`. Long: one class, called per row.
 
-A shape names the members. What can't be read exactly is asked of `plain`, event by event or record by record, so that both say the same.
+A shape names the members. What can't be read exactly is asked of `plain`, event by event or record by record, so
+that both say the same.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t

@@ -85,12 +85,13 @@ def moments_query(form: Form, lead_us: int, cut_us: int, closed_by_us: int | Non
         grouped += _aggregates(n, metric, before=form.before, closed=closed)
     return f"""
         WITH numbers AS (
-            SELECT plan, u, {", ".join(own)} FROM own JOIN limits USING (plan)
-            WHERE NOT again AND t <= {cut_us} AND after >= {-lead_us} - pre_us GROUP BY plan, u
+            SELECT e, {", ".join(own)} FROM own JOIN limits USING (plan)
+            WHERE NOT again AND t <= {cut_us} AND after >= {-lead_us} - pre_us GROUP BY e
         ),
         everyone AS (
             SELECT plan, {segment} AS segment, place, label, {", ".join(asked)}
-            FROM exposed JOIN limits USING (plan) LEFT JOIN numbers USING (plan, u) WHERE t0 <= {cut_us}
+            FROM exposed JOIN limits USING (plan) LEFT JOIN numbers ON e = exposed.rowid
+            WHERE t0 <= {cut_us}
         )
         SELECT plan, segment, place, label, {", ".join(grouped)} FROM everyone GROUP BY 1, 2, 3, 4
         """

@@ -7,10 +7,13 @@ of units that were exposed, one that counts events, and then joins of tables of 
 are their keys of 64 bits (docs/rows.md), by which two of ten million are the same in one of 300,000 cases. The
 texts that keys are of, most of the bytes of a row, are not read.
 
-A moment of exposure, the variant's place and the split's run are one number, `moment`:
-(microseconds * places + place) * runs + run. So the least of them is the first exposure, of two variants in the
-same microsecond the one that stands first in the plan, and of two runs the one whose name comes first; and nobody
-looks back at the texts of a unit's first row.
+A moment of exposure, the variant's place and the split's run are one number, `moment`: the run in its lowest bits,
+the place above them. So the least of them is the first exposure, of two variants in the same microsecond the one
+that stands first in the plan, and of two runs the one whose name comes first; and nobody looks back at the texts
+of a unit's first row.
+
+Plans that ask for the same events ask together: their units' keys are bent by one number (`bent`), and the events'
+by the same. So events find their exposures by one key of 64 bits, which is as seldom that of two as a unit's is.
 """
 
 from __future__ import annotations
@@ -29,10 +32,12 @@ KINDS: Final = {
     "decided": ("decision",),
 }
 """The rows that are exposures. A `decision` is none of an experiment: it says what a unit would get."""
-MOMENTS_MAX: Final = 1024
-"""Places * runs, so that a moment is a BIGINT until the year 2255; with more it has 128 bits."""
+MOMENT_BITS_MAX: Final = 10
+"""Of place and run, so that a moment is a BIGINT until the year 2255; with more it has 128 bits."""
 VARIANT_BITS: Final = 32
-IN_PLAN: Final = "xor(id, hash(plan))"
+IN_PLAN: Final = "xor(id, hash(met.plan))"
+BENT_BY: Final = 0x9E3779B97F4A7C15
+"""Odd: its multiples are others for each number below 2^64."""
 SORTED_MAX: Final = 4 << 20
 """Numbers that are sorted at once, 8 bytes each; two such parts are held."""
 
@@ -75,8 +80,8 @@ class Tables:
 
     def _exposed(self) -> None:
         """exposed: a row for each experiment and unit: when it was exposed first, the place of its variant, the
-        plan's run of that time (`period`), its own: the number of the split's, or -1 - period where it has none
-        (`label`); and what `met` asks."""
+        plan's run of that time (`period`), and its own: the number of the split's, or -1 - period where it has none
+        (`label`)."""
         wanted = [
             (number, plan.flag, kind, variant, place, period, *times, list(plan.units) or None)
             for number, plan in enumerate(self.plans)
@@ -90,58 +95,58 @@ class Tables:
             "from_us BIGINT, until_us BIGINT, units VARCHAR[]",
             wanted,
         )
-        self._told()
         flags, kinds = listed(one[1] for one in wanted), listed(one[2] for one in wanted)
         exposures = f"flag IN ({flags}) AND kind IN ({kinds}) AND counts"
         found = self.all(f"SELECT DISTINCT run FROM rows WHERE {exposures} AND run IS NOT NULL ORDER BY 1")
         self.runs = ["", *(run for (run,) in found)]
         self.table("runs", "run VARCHAR, nth INTEGER", [(run, n) for n, run in enumerate(self.runs) if n])
-        runs, places = len(self.runs), max(len(plan.variants) for plan in self.plans)
-        type = "BIGINT" if runs * places <= MOMENTS_MAX else "HUGEINT"
+        runs = (len(self.runs) - 1).bit_length()
+        bits = self._place_bits() + runs
+        type = "BIGINT" if bits <= MOMENT_BITS_MAX else "HUGEINT"
         attributes = "arg_min(attributes, moment)" if self._attributed else "NULL"
         periods = "min(period)" if any(len(plan.runs) > 1 for plan in self.plans) else "0"
         self._connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE exposed AS
             SELECT plan, u, t0, place, period, CASE WHEN run > 0 THEN run ELSE -1 - period END AS label,
-                attributes, several, corrected, names, own
+                attributes, several, corrected
             FROM (
-                SELECT plan, u, (moment // {places * runs})::BIGINT AS t0,
-                    (moment // {runs} % {places})::INTEGER AS place, (moment % {runs})::INTEGER AS run,
-                    attributes, period, several, corrected
+                SELECT plan, u, (moment >> {bits})::BIGINT AS t0,
+                    (moment >> {runs} & {(1 << self._place_bits()) - 1})::INTEGER AS place,
+                    (moment & {(1 << runs) - 1})::INTEGER AS run, attributes, period, several, corrected
                 FROM (
                     SELECT plan, u, min(moment) AS moment, {attributes} AS attributes, {periods} AS period,
                         min(place) <> max(place) AS several,
                         count(*) FILTER (time_from = 'implausible') AS corrected
                     FROM (
                         SELECT plan, unit_key AS u, place, period, attributes, time_from,
-                            (epoch_us(event_at)::{type} * {places} + place) * {runs} + coalesce(nth, 0) AS moment
+                            epoch_us(event_at)::{type} * {1 << bits} + (place * {1 << runs} + coalesce(nth, 0))
+                                AS moment
                         FROM rows JOIN wanted USING (flag, kind, variant) LEFT JOIN runs USING (run)
                         WHERE {exposures} AND unit_key IS NOT NULL
                             AND epoch_us(event_at) BETWEEN from_us AND until_us
                             AND (units IS NULL OR unit_kind IS NULL OR list_contains(units, unit_kind))
                     ) GROUP BY plan, u
                 )
-            ) JOIN told USING (plan, place)
+            )
             """
         )
 
-    def _told(self) -> None:
-        """told: for each variant of a plan which names of events it asks for (`names`, one number for plans that
-        ask for the same), and its flag and itself as `_said` has them. asked: those names."""
+    def _place_bits(self) -> int:
+        return (max(len(plan.variants) for plan in self.plans) - 1).bit_length()
+
+    def _asked(self) -> list[int]:
+        """asked: the names of events that are asked for, with their numbers as `met` has them, and what the keys of
+        their units are bent by. Of each plan that: the same for plans that ask for the same names."""
         together: dict[frozenset[str], int] = {}
-        flags, variants = self._flags_and_variants()
-        told = []
-        for number, plan in enumerate(self.plans):
-            names = together.setdefault(frozenset(names_of(plan)), len(together))
-            flag = flags.index(plan.flag) + 1 << VARIANT_BITS
-            told += [
-                (number, place, names, flag + variants.index(variant) + 1)
-                for place, variant in enumerate(plan.variants)
-            ]
-        self.table("told", "plan INTEGER, place INTEGER, names INTEGER, own BIGINT", told)
-        asked = [(name, number) for names, number in together.items() for name in sorted(names)]
-        self.table("asked", "metric VARCHAR, names INTEGER", asked)
+        bent = [
+            BENT_BY * (1 + together.setdefault(frozenset(names_of(plan)), len(together))) % 2**64
+            for plan in self.plans
+        ]
+        asked = {(name, by) for plan, by in zip(self.plans, bent, strict=True) for name in names_of(plan)}
+        rows = [(name, self.names.index(name) << NAME, by) for name, by in sorted(asked)]
+        self.table("asked", "metric VARCHAR, name INTEGER, bent UBIGINT", rows)
+        return bent
 
     def _flags_and_variants(self) -> tuple[list[str], list[str]]:
         flags = sorted({plan.flag for plan in self.plans})
@@ -155,42 +160,58 @@ class Tables:
         flag, variant = (
             f"list_position([{', '.join(map(_quoted, texts))}], " for texts in self._flags_and_variants()
         )
-        other = "CASE WHEN variant IS NOT NULL THEN 0 END"
-        return f"({flag}flag)::BIGINT << {VARIANT_BITS}) + coalesce({variant}variant), {other})"
+        said = f"({flag}flag)::BIGINT << {VARIANT_BITS}) + coalesce({variant}variant), 0)"
+        return f"CASE WHEN flag IS NOT NULL AND variant IS NOT NULL THEN {said} END"
+
+    def _own(self) -> list[int]:
+        """Of each plan, then of each place, its flag and variant as `_said` has them."""
+        flags, variants = self._flags_and_variants()
+        own = []
+        for plan in self.plans:
+            flag = flags.index(plan.flag) + 1 << VARIANT_BITS
+            numbers = [flag + variants.index(variant) + 1 for variant in plan.variants]
+            own += numbers + [0] * ((1 << self._place_bits()) - len(numbers))
+        return own
 
     def _met(self) -> None:
-        """met: for each experiment the events of its metrics and units, and how long after the exposure they were.
-        `what` has the name's number and the bits above: each column more is a tenth of the time."""
+        """met: for each experiment the events of its metrics and units (`e`: the row of `exposed`), and how long
+        after the exposure they were. `what` has the name's number and the bits above: each column more is a tenth
+        of the time. For that plan and place pass the join as one number, `cell`, too, which says what they are."""
         lows = [self._low(plan) for plan in self.plans]
         # As it is written: the small tables are kept and the events pass by; by its estimates it would keep those.
         self._connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-        names = ", ".join(map(_quoted, self.names))
         further = ""
         if min(lows) < max(lows) or any(plan.units for plan in self.plans):
             units = [list(plan.units) or None for plan in self.plans]
             rows = list(zip(range(len(lows)), lows, units, strict=True))
-            self.table("bounds", "plan INTEGER, low_us BIGINT, units VARCHAR[]", rows)
+            self.table("bounds", "asker INTEGER, low_us BIGINT, units VARCHAR[]", rows)
             further = (
-                "JOIN bounds USING (plan) "
+                f"JOIN bounds ON asker = cell >> {self._place_bits()} "
                 "WHERE t >= low_us AND (units IS NULL OR unit_kind IS NULL OR list_contains(units, unit_kind))"
             )
+        bent, own = self._asked(), f"list_extract({self._own()}::BIGINT[], cell + 1)"
         self._connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE met AS
-            SELECT plan, u, t, t - t0 AS after, number, id,
-                what + CASE WHEN xor(said, own) BETWEEN 1 AND {(1 << VARIANT_BITS) - 1} THEN {CONTRARY} ELSE 0 END
-                    AS what
+            SELECT (cell >> {self._place_bits()})::INTEGER AS plan, e, t, t - t0 AS after, number, id,
+                what + CASE WHEN said IS NULL THEN 0 WHEN xor(said, {own}) BETWEEN 1 AND {(1 << VARIANT_BITS) - 1}
+                    THEN {CONTRARY} ELSE 0 END AS what
             FROM (
-                SELECT unit_key AS u, metric, epoch_us(event_at) AS t, event_key AS id,
+                SELECT xor(unit_key, bent) AS key, epoch_us(event_at) AS t, event_key AS id,
                     CASE WHEN isfinite(value) THEN value END AS number,
-                    (list_position([{names}], metric) - 1 << {NAME})
-                        + CASE WHEN value = 0 AND value_text = 'false' THEN {NO} ELSE 0 END
-                        + CASE WHEN verified THEN {TRACED + VERIFIED} WHEN verified IS NULL THEN 0 ELSE {TRACED} END
+                    name + CASE WHEN value = 0 AND value_text = 'false' THEN {NO} ELSE 0 END
+                        + CASE WHEN verified THEN {TRACED + VERIFIED} WHEN verified IS NULL THEN 0 ELSE {TRACED}
+                            END
                         + CASE WHEN time_from = 'implausible' THEN {CORRECTED} ELSE 0 END AS what,
                     {self._said()} AS said, unit_kind
-                FROM rows WHERE kind = 'metric' AND counts AND unit_key IS NOT NULL
+                FROM rows JOIN asked USING (metric)
+                WHERE kind = 'metric' AND counts AND unit_key IS NOT NULL
                     AND metric IN ({listed(self.names)}) AND event_at >= make_timestamptz({min(lows)})
-            ) AS events JOIN asked USING (metric) JOIN exposed USING (names, u) {further}
+            ) AS events JOIN (
+                SELECT xor(u, list_extract({bent}::UBIGINT[], plan + 1)) AS key, t0, rowid::UINTEGER AS e,
+                    (plan * {1 << self._place_bits()} + place)::INTEGER AS cell
+                FROM exposed
+            ) AS exposures USING (key) {further}
             """
         )
         self._connection.execute("RESET disabled_optimizers")
@@ -201,12 +222,12 @@ class Tables:
         Nearly all ids are there once, and sorted numbers say so in a tenth of the time of a table by id.
         """
         (rows,) = self.one("SELECT count(id) FROM met")
-        parts = 2 + rows // SORTED_MAX
+        parts = 1 << (1 + rows // SORTED_MAX).bit_length()
         with ThreadPoolExecutor(2) as pool:  # sorting leaves the interpreter alone
             sorting: list[Future[list[int]]] = []
             for part in range(parts):
                 keys = self._connection.execute(
-                    f"SELECT {IN_PLAN} AS key FROM met WHERE id IS NOT NULL AND id % {parts} = {part}"
+                    f"SELECT {IN_PLAN} AS key FROM met WHERE id IS NOT NULL AND id & {parts - 1} = {part}"
                 ).fetchnumpy()["key"]
                 sorting.append(pool.submit(_repeats, keys))
                 if part:
@@ -216,9 +237,10 @@ class Tables:
             f"""
             CREATE OR REPLACE TEMP TABLE repeats AS
             SELECT place FROM (
-                SELECT rowid AS place,
-                    row_number() OVER (PARTITION BY plan, id ORDER BY t, what >> {NAME}, u, number) AS nth
-                FROM met WHERE id IS NOT NULL AND {IN_PLAN} IN (SELECT unnest($1::UBIGINT[]))
+                SELECT met.rowid AS place, row_number()
+                    OVER (PARTITION BY met.plan, id ORDER BY t, what >> {NAME}, u, number) AS nth
+                FROM met JOIN exposed ON exposed.rowid = e
+                WHERE id IS NOT NULL AND {IN_PLAN} IN (SELECT unnest($1::UBIGINT[]))
             ) WHERE nth > 1
             """,
             [suspects],
