@@ -6,6 +6,7 @@
 #ifndef FANION_SHA256_H
 #define FANION_SHA256_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -78,37 +79,57 @@ FANION_SHA256_TARGET static inline __m128i fanion_sha256_next(__m128i w0, __m128
     return _mm_sha256msg2_epu32(sum, w3);
 }
 
-FANION_SHA256_TARGET static inline void fanion_sha256_block_by_instructions(uint32_t s[8], const uint8_t *p) {
+/* A block for each of `lanes` states, which is 1 or 2. An instruction waits for the one before it in its lane, so that two
+ * lanes take little longer than one. */
+FANION_SHA256_TARGET static inline __attribute__((always_inline)) void fanion_sha256_lanes(
+    uint32_t (*s)[8], const uint8_t *const *p, const int lanes
+) {
     const __m128i swap = _mm_set_epi64x(0x0C0D0E0F08090A0BLL, 0x0405060700010203LL);
-    const __m128i badc = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)s), 0xB1);
-    const __m128i hgfe = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)(s + 4)), 0x1B);
-    const __m128i abef_before = _mm_alignr_epi8(badc, hgfe, 8), cdgh_before = _mm_blend_epi16(hgfe, badc, 0xF0);
-    __m128i abef = abef_before, cdgh = cdgh_before, w[4];
-    for (int i = 0; i < 4; i++)
-        w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i)), swap);
+    __m128i abef_before[2], cdgh_before[2], abef[2], cdgh[2], w[2][4];
+    for (int l = 0; l < lanes; l++) {
+        const __m128i badc = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)s[l]), 0xB1);
+        const __m128i hgfe = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)(s[l] + 4)), 0x1B);
+        abef[l] = abef_before[l] = _mm_alignr_epi8(badc, hgfe, 8);
+        cdgh[l] = cdgh_before[l] = _mm_blend_epi16(hgfe, badc, 0xF0);
+        for (int i = 0; i < 4; i++)
+            w[l][i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p[l] + 16 * i)), swap);
+    }
     for (int at = 0;; at += 16) {
-        fanion_sha256_four(&abef, &cdgh, w[0], at);
-        fanion_sha256_four(&abef, &cdgh, w[1], at + 4);
-        fanion_sha256_four(&abef, &cdgh, w[2], at + 8);
-        fanion_sha256_four(&abef, &cdgh, w[3], at + 12);
+        for (int i = 0; i < 4; i++)
+            for (int l = 0; l < lanes; l++) fanion_sha256_four(&abef[l], &cdgh[l], w[l][i], at + 4 * i);
         if (at == 48)
             break;
-        w[0] = fanion_sha256_next(w[0], w[1], w[2], w[3]);
-        w[1] = fanion_sha256_next(w[1], w[2], w[3], w[0]);
-        w[2] = fanion_sha256_next(w[2], w[3], w[0], w[1]);
-        w[3] = fanion_sha256_next(w[3], w[0], w[1], w[2]);
+        for (int i = 0; i < 4; i++)
+            for (int l = 0; l < lanes; l++)
+                w[l][i] = fanion_sha256_next(w[l][i], w[l][(i + 1) & 3], w[l][(i + 2) & 3], w[l][(i + 3) & 3]);
     }
-    abef = _mm_shuffle_epi32(_mm_add_epi32(abef, abef_before), 0x1B);
-    cdgh = _mm_shuffle_epi32(_mm_add_epi32(cdgh, cdgh_before), 0xB1);
-    _mm_storeu_si128((__m128i *)(void *)s, _mm_blend_epi16(abef, cdgh, 0xF0));
-    _mm_storeu_si128((__m128i *)(void *)(s + 4), _mm_alignr_epi8(cdgh, abef, 8));
+    for (int l = 0; l < lanes; l++) {
+        abef[l] = _mm_shuffle_epi32(_mm_add_epi32(abef[l], abef_before[l]), 0x1B);
+        cdgh[l] = _mm_shuffle_epi32(_mm_add_epi32(cdgh[l], cdgh_before[l]), 0xB1);
+        _mm_storeu_si128((__m128i *)(void *)s[l], _mm_blend_epi16(abef[l], cdgh[l], 0xF0));
+        _mm_storeu_si128((__m128i *)(void *)(s[l] + 4), _mm_alignr_epi8(cdgh[l], abef[l], 8));
+    }
+}
+
+FANION_SHA256_TARGET static inline void fanion_sha256_block_by_instructions(uint32_t s[8], const uint8_t *p) {
+    fanion_sha256_lanes((uint32_t(*)[8])s, &p, 1);
+}
+
+FANION_SHA256_TARGET static inline void fanion_sha256_blocks_by_instructions(uint32_t s[2][8], const uint8_t *const p[2]) {
+    fanion_sha256_lanes(s, p, 2);
+}
+#endif
+
+#ifdef FANION_SHA256_INSTRUCTIONS
+static inline bool fanion_sha256_has_instructions(void) {
+    const uint32_t way = fanion_u32_load_acquire(&fanion_sha256_way);
+    return (way ? way : fanion_sha256_ask()) == 2;
 }
 #endif
 
 static inline void fanion_sha256_block(uint32_t s[8], const uint8_t *p) {
 #ifdef FANION_SHA256_INSTRUCTIONS
-    uint32_t way = fanion_u32_load_acquire(&fanion_sha256_way);
-    if ((way ? way : fanion_sha256_ask()) == 2) {
+    if (fanion_sha256_has_instructions()) {
         fanion_sha256_block_by_instructions(s, p);
         return;
     }
@@ -124,10 +145,11 @@ static inline void fanion_sha256_by(uint32_t way) {
 #endif
 }
 
+static const uint32_t fanion_sha256_begin[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                                0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+
 static inline void fanion_sha256_words(const void *data, size_t length, uint32_t s[8]) {
-    static const uint32_t begin[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-    memcpy(s, begin, sizeof begin);
+    memcpy(s, fanion_sha256_begin, sizeof fanion_sha256_begin);
     const uint8_t *p = (const uint8_t *)data;
     size_t left = length;
     for (; left >= 64; left -= 64, p += 64)
@@ -151,14 +173,43 @@ static inline uint64_t fanion_hash_sha256(const void *data, size_t length) {
     return (uint64_t)s[0] << 32 | s[1];
 }
 
-/* The whole digest, 32 bytes. */
-static inline void fanion_sha256(const void *data, size_t length, uint8_t *digest) {
-    uint32_t s[8];
-    fanion_sha256_words(data, length, s);
+static inline void fanion_sha256_written(const uint32_t s[8], uint8_t *digest) {
     for (int i = 0; i < 8; i++) {
         const uint32_t word = __builtin_bswap32(s[i]);
         memcpy(digest + 4 * i, &word, 4);
     }
+}
+
+/* The whole digest, 32 bytes. */
+static inline void fanion_sha256(const void *data, size_t length, uint8_t *digest) {
+    uint32_t s[8];
+    fanion_sha256_words(data, length, s);
+    fanion_sha256_written(s, digest);
+}
+
+/* Those of two texts, one behind the other; of short ones in little more than the time of one. */
+static inline void fanion_sha256_two(const uint8_t *const data[2], const size_t length[2], uint8_t *digests) {
+#ifdef FANION_SHA256_INSTRUCTIONS
+    if (length[0] < 56 && length[1] < 56 && fanion_sha256_has_instructions()) {
+        uint32_t s[2][8];
+        uint8_t blocks[2][64] = {0};
+        const uint8_t *const p[2] = {blocks[0], blocks[1]};
+        for (int l = 0; l < 2; l++) {
+            memcpy(s[l], fanion_sha256_begin, sizeof fanion_sha256_begin);
+            if (length[l])
+                memcpy(blocks[l], data[l], length[l]);
+            blocks[l][length[l]] = 0x80;
+            const uint64_t bits = __builtin_bswap64((uint64_t)length[l] * 8);
+            memcpy(blocks[l] + 56, &bits, 8);
+        }
+        fanion_sha256_blocks_by_instructions(s, p);
+        fanion_sha256_written(s[0], digests);
+        fanion_sha256_written(s[1], digests + 32);
+        return;
+    }
+#endif
+    for (int l = 0; l < 2; l++)
+        fanion_sha256(data[l], length[l], digests + 32 * l);
 }
 
 #endif

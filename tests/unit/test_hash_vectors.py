@@ -30,6 +30,8 @@ def test_sha256_equals_hashlib(inputs: list[bytes], way: int) -> None:
     core.sha256_by(way)
     try:
         assert [core.sha256_64(x) for x in inputs] == expected
+        for one, other in zip(inputs, [*inputs[7:], *inputs[:7]], strict=True):
+            assert core.sha256_two(one, other) == tuple(hashlib.sha256(x).digest() for x in (one, other))
     finally:
         core.sha256_by(0)
 

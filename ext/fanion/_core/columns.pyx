@@ -12,7 +12,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fanion._core.exposure_body cimport DIGEST_BYTES, hexadecimal
-from fanion._core.hash cimport fanion_hash_xxh64, fanion_sha256
+from fanion._core.hash cimport fanion_hash_xxh64, fanion_sha256_two
 
 
 cdef extern from "fanion_arrow.h" nogil:
@@ -87,22 +87,25 @@ cdef Spare[SPARE_MAX] spare
 cdef uint32_t spare_count = 0
 
 
-cdef inline uint64_t unit_key(const fanion_texts *texts, uint64_t row, bint hashed) noexcept:
-    """XXH64 of the id's SHA-256 as digits, which a hashed unit is already."""
-    cdef int32_t *ends = <int32_t *>texts.offsets.at
-    cdef const uint8_t *text = texts.text.at + ends[row]
-    cdef uint8_t[DIGEST_BYTES] digest
-    cdef char[2 * DIGEST_BYTES] digits
-    if hashed:
-        return fanion_hash_xxh64(text, ends[row + 1] - ends[row])
-    fanion_sha256(text, ends[row + 1] - ends[row], digest)
-    hexadecimal(digest, DIGEST_BYTES, digits)
-    return fanion_hash_xxh64(digits, 2 * DIGEST_BYTES)
-
-
-cdef inline uint64_t event_key(const fanion_texts *texts, uint64_t row) noexcept:
+cdef inline uint64_t text_key(const fanion_texts *texts, uint64_t row) noexcept:
     cdef int32_t *ends = <int32_t *>texts.offsets.at
     return fanion_hash_xxh64(texts.text.at + ends[row], ends[row + 1] - ends[row])
+
+
+cdef void add_id_keys(const fanion_texts *texts, const uint64_t *rows, uint64_t *keys) noexcept:
+    """Of ids in two rows: XXH64 of their SHA-256 as digits."""
+    cdef int32_t *ends = <int32_t *>texts.offsets.at
+    cdef const uint8_t *ids[2]
+    cdef size_t[2] lengths
+    cdef uint8_t[2 * DIGEST_BYTES] digests
+    cdef char[2 * DIGEST_BYTES] digits
+    cdef int n
+    for n in range(2):
+        ids[n], lengths[n] = texts.text.at + ends[rows[n]], ends[rows[n] + 1] - ends[rows[n]]
+    fanion_sha256_two(ids, lengths, digests)
+    for n in range(2):
+        hexadecimal(digests + n * DIGEST_BYTES, DIGEST_BYTES, digits)
+        keys[rows[n]] = fanion_hash_xxh64(digits, 2 * DIGEST_BYTES)
 
 
 cdef bint may_be_null(int place) noexcept:
@@ -213,7 +216,9 @@ cdef class Columns:
         cdef uint64_t *unit_keys = <uint64_t *>self.columns[UNIT_KEY].data.at
         cdef uint64_t *event_keys = <uint64_t *>self.columns[EVENT_KEY].data.at
         cdef uint8_t *hashed = self.columns[UNIT_HASHED].data.at
+        cdef uint64_t[2] ids  # rows of two, whose digests are made at once
         cdef uint64_t row
+        cdef int waiting = 0
         if not self.finished:
             raise ValueError("the columns are still being filled")
         if self.keyed:
@@ -221,8 +226,19 @@ cdef class Columns:
         self.copy_nulls(UNIT, UNIT_KEY)
         self.copy_nulls(EVENT_ID, EVENT_KEY)
         for row in range(self.rows):
-            unit_keys[row] = unit_key(&units.texts, row, hashed[row]) if units.valid.at[row] else 0
-            event_keys[row] = event_key(&events.texts, row) if events.valid.at[row] else 0
+            event_keys[row] = text_key(&events.texts, row) if events.valid.at[row] else 0
+            unit_keys[row] = 0
+            if units.valid.at[row] and hashed[row]:  # digits already
+                unit_keys[row] = text_key(&units.texts, row)
+            elif units.valid.at[row]:
+                ids[waiting] = row
+                waiting += 1
+                if waiting == 2:
+                    add_id_keys(&units.texts, ids, unit_keys)
+                    waiting = 0
+        if waiting:
+            ids[1] = ids[0]
+            add_id_keys(&units.texts, ids, unit_keys)
         self.keyed = True
         return 0
 

@@ -1,6 +1,6 @@
 """The bucketing hashes, as Python functions for publish-time code and for tests."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 
 def xxh64(const unsigned char[::1] data not None):
@@ -11,6 +11,17 @@ def xxh64(const unsigned char[::1] data not None):
 def sha256_64(const unsigned char[::1] data not None):
     """The first 8 bytes of SHA-256, big-endian."""
     return fanion_hash_sha256(&data[0] if data.shape[0] else NULL, data.shape[0])
+
+
+def sha256_two(const unsigned char[::1] first not None, const unsigned char[::1] second not None):
+    """The SHA-256 of both."""
+    cdef const uint8_t *data[2]
+    cdef size_t[2] lengths
+    cdef unsigned char[64] digests
+    lengths[0], lengths[1] = first.shape[0], second.shape[0]
+    data[0], data[1] = &first[0] if lengths[0] else NULL, &second[0] if lengths[1] else NULL
+    fanion_sha256_two(data, lengths, digests)
+    return digests[:32], digests[32:64]
 
 
 def sha256_by(uint32_t way):
