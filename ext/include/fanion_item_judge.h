@@ -45,7 +45,7 @@ static inline bool fanion_judge_one(fanion_judge_cursor *c, const uint8_t *body,
     c->depth = c->index = 0;
     c->weight = c->fault = 0;
     c->doubt = false;
-    if (c->schema->note_count) memset(c->notes, 0, c->schema->note_count * sizeof *c->notes);
+    for (uint32_t n = 0; n < c->schema->note_count; n++) c->notes[n].at = NULL;
     fanion_judge_verdict verdict = fanion_judge_value(c, c->schema->item, &found);
     if (verdict == FANION_JUDGE_FINE && !c->doubt) {
         verdict = fanion_judge_fixed(c);

@@ -18,6 +18,21 @@ static inline uint32_t fanion_judge_find(fanion_judge_struct *of, fanion_flat_te
     return n;
 }
 
+/* The field that mostly stands behind the last one, where its name stands here, the cursor behind the colon; `field_count`
+ * where another may stand. Of plain names alone, which read as they are written. */
+static inline uint32_t fanion_judge_usual(fanion_judge_cursor *c, const fanion_judge_struct *of, uint32_t *last) {
+    enum { QUOTES_AND_COLON = 3 };
+    const uint32_t n = of->after[*last];
+    if (n >= of->field_count || !fanion_judge_skip_blanks(c)) return of->field_count;
+    const fanion_flat_text name = of->fields[n].name;
+    const uint8_t *const at = c->at;
+    if ((uint64_t)(c->end - at) < (uint64_t)name.length + QUOTES_AND_COLON) return of->field_count;
+    if (*at != '"' || at[name.length + 1] != '"' || at[name.length + 2] != ':') return of->field_count;
+    if (!fanion_flat_same(at + 1, name.text, name.length)) return of->field_count;
+    c->at = at + name.length + QUOTES_AND_COLON;
+    return *last = n;
+}
+
 /* The tag's value behind its colon, one of any kind behind the cursor. `among`: the struct that has it, or NULL. */
 static inline fanion_judge_verdict fanion_judge_tag(
     fanion_judge_cursor *c, const fanion_judge_shape *shape, fanion_judge_struct **among
@@ -114,11 +129,15 @@ static inline fanion_judge_verdict fanion_judge_object(fanion_judge_cursor *c, f
         return fanion_judge_end(c, of, seen, given, kept);
     }
     do {
-        if (!fanion_judge_name(c, &name)) return FANION_JUDGE_UNSURE;
+        fanion_flat_text plain = {NULL, 0};
+        uint32_t n = fanion_judge_usual(c, of, &last);
         c->doubt |= ++count > c->bounds->keys_max;
-        const fanion_flat_text plain = fanion_judge_unescaped(&name, room);
-        if (plain.length == UINT32_MAX) return FANION_JUDGE_UNSURE;
-        const uint32_t n = fanion_judge_find(of, plain, &last);
+        if (n == of->field_count) {
+            if (!fanion_judge_name(c, &name)) return FANION_JUDGE_UNSURE;
+            plain = fanion_judge_unescaped(&name, room);
+            if (plain.length == UINT32_MAX) return FANION_JUDGE_UNSURE;
+            n = fanion_judge_find(of, plain, &last);
+        }
         if (n < of->field_count) {
             const fanion_judge_field *const field = &of->fields[n];
             c->doubt |= (seen >> n & 1) && field->type->shape != NULL; /* what it noted first isn't what is kept */

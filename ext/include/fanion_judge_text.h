@@ -36,13 +36,10 @@ typedef struct {
 
 static inline bool fanion_judge_is_digit(uint8_t byte) { return byte >= '0' && byte <= '9'; }
 
-/* Behind the text that begins at `at` (its quote); NULL where no decoder goes on. Whether it is UTF-8 isn't looked at. */
-static inline const uint8_t *fanion_judge_text_end(const uint8_t *at, const uint8_t *end, fanion_judge_text *text) {
-    const uint8_t *p = fanion_flat_plain_end(at + 1, end);
-    text->at = at + 1;
-    text->escaped = false;
-    text->ascii = true;
-    text->number = text->raw = false;
+/* What `fanion_judge_text_end` does from where a text isn't plain any more; apart, as most are to their end. */
+__attribute__((noinline)) static const uint8_t *fanion_judge_text_rest(
+    const uint8_t *p, const uint8_t *end, fanion_judge_text *text
+) {
     while (p < end && *p != '"') {
         if (*p >= 0x80) {
             text->ascii = false;
@@ -73,6 +70,18 @@ static inline const uint8_t *fanion_judge_text_end(const uint8_t *at, const uint
         p = fanion_flat_plain_end(p, end);
     }
     if (p >= end) return NULL;
+    text->length = (uint32_t)(p - text->at);
+    return p + 1;
+}
+
+/* Behind the text that begins at `at` (its quote); NULL where no decoder goes on. Whether it is UTF-8 isn't looked at. */
+static inline const uint8_t *fanion_judge_text_end(const uint8_t *at, const uint8_t *end, fanion_judge_text *text) {
+    const uint8_t *const p = fanion_flat_plain_end(at + 1, end);
+    text->at = at + 1;
+    text->escaped = false;
+    text->ascii = true;
+    text->number = text->raw = false;
+    if (p >= end || *p != '"') return fanion_judge_text_rest(p, end, text);
     text->length = (uint32_t)(p - text->at);
     return p + 1;
 }

@@ -58,10 +58,28 @@ static inline int fanion_judge_beyond_64(const fanion_judge_number *number) {
     return 0;
 }
 
+/* Behind a short integer from 1 on, where something stands that surely ends it; NULL for all else. */
+static inline const uint8_t *fanion_judge_short_end(const uint8_t *at, const uint8_t *end, uint32_t digits_max) {
+    enum { DIGITS = 15 };
+    const uint8_t *p = at;
+    if (end - at > DIGITS) end = at + DIGITS;
+    if (*p == '0') return NULL;
+    while (p < end && fanion_judge_is_digit(*p)) p++;
+    if (p == at || p == end || (uint32_t)(p - at) > digits_max) return NULL;
+    return *p == ',' || *p == ']' || *p == '}' ? p : NULL;
+}
+
 static inline fanion_judge_verdict fanion_judge_number_value(
     fanion_judge_cursor *c, const fanion_judge_type *type, fanion_judge_text *found
 ) {
     fanion_judge_number number;
+    if (!((type->kinds | type->unsure) & (FANION_JUDGE_INTEGER | FANION_JUDGE_FLOAT))) {
+        const uint8_t *const behind = fanion_judge_short_end(c->at, c->end, c->bounds->digits_max);
+        if (behind != NULL) {
+            c->at = behind;
+            return fanion_judge_fault(c, FANION_JUDGE_WRONG_TYPE, type->number, FANION_JUDGE_INTEGER);
+        }
+    }
     if (!fanion_judge_number_at(c, &number) || !number.sure) return FANION_JUDGE_UNSURE;
     *found = (fanion_judge_text){.at = number.at, .length = number.length, .ascii = true, .number = true};
     const uint32_t kind = number.whole ? FANION_JUDGE_INTEGER : FANION_JUDGE_FLOAT;

@@ -1,10 +1,13 @@
 """Binding: from the JSON values of a request to typed cells, each slot once, when a node first reads it.
 
-Needs the GIL. Texts are borrowed from the context, which whoever asks keeps alive and unchanged until the last use of
-the cells; only the text of numbers is made here, into a buffer of the cell.
+Needs the GIL. Names are interned, as most callers' are: they are found without being compared. Texts are borrowed
+from the context, which whoever asks keeps alive and unchanged until the last use of the cells; only the text of
+numbers is made here, into a buffer of the cell.
 """
 
 cimport cython
+from sys import intern
+
 from cpython.bool cimport PyBool_Check
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
@@ -279,7 +282,7 @@ cdef inline PyObject *found_in(Binder self, uint32_t slot, const fanion_slot *sp
         values = NULL
         if self.contexts != NULL:
             for context in <tuple> self.contexts:
-                if context[0] == self.types[slot]:
+                if context[0] is self.types[slot] or context[0] == self.types[slot]:
                     values = <PyObject *> context[2]
                     found = <PyObject *> context[1]
                     break
@@ -309,8 +312,8 @@ cdef class Binder:
         self.parts = []
         self.types = []
         for n in range(view.slot_count):
-            self.names.append(view.text(view.s.slots[n].name))
-            self.types.append(view.text(view.s.slots[n].context_type))
+            self.names.append(intern(view.text(view.s.slots[n].name)))
+            self.types.append(intern(view.text(view.s.slots[n].context_type)))
             self.parts.append(parts_of(self.names[n]) if view.s.slots[n].dotted else None)
         if view.s.counts[FANION_SECTION_EXPRESSIONS]:
             self.expressions = Expressions()

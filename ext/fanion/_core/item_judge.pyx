@@ -165,7 +165,8 @@ cdef class ItemJudge(JudgeTable):
         cdef fanion_judge_item *item
         cdef fanion_judge_text *notes
         cdef list columns = [[] for _ in range(last + 1 - first)], places = []
-        cdef tuple words = None
+        cdef tuple words
+        cdef bytes before = None, behind = None
         cdef uint64_t known = 0  # the fault whose words these are
         if count <= 0:
             return None
@@ -185,12 +186,14 @@ cdef class ItemJudge(JudgeTable):
                     continue
                 if item.fault != known:
                     words, known = self._words.get(item.fault), item.fault
-                if words is not None and (words[1] is None or is_plain(&item.quote)):
+                    before, behind = (None, None) if words is None else words
+                if behind is None and before is not None:
                     said.count += 1
-                    if words[1] is None:
-                        said.put(<uint64_t>n, <bytes>words[0], NULL, 0, None)
-                    else:
-                        said.put(<uint64_t>n, <bytes>words[0], item.quote.at, item.quote.length, <bytes>words[1])
+                    said.put(<uint64_t>n, before, NULL, 0, None)
+                    continue
+                if before is not None and is_plain(&item.quote):
+                    said.count += 1
+                    said.put(<uint64_t>n, before, item.quote.at, item.quote.length, behind)
                     continue
             elif item.verdict == FANION_JUDGE_FINE and (
                 watched is None or notes[last].at == NULL or self.text_of(&notes[last]) not in watched
@@ -222,13 +225,12 @@ cdef class ItemJudge(JudgeTable):
         kind = item.fault >> 56
         marks = MARKS.get(kind)
         if marks is None or (kind == FANION_JUDGE_NO_MOMENT and not self.quotes_moments):
-            self._words[item.fault] = said.between + said.encode(message), None
+            self._words[item.fault] = said.words(message), None
         elif is_plain(&item.quote):
             quote = PyUnicode_DecodeLatin1(<const char *>item.quote.at, item.quote.length, NULL)
             before, found, behind = message.partition(f"{marks[0]}{quote}{marks[1]}")
             if found and (marks[1] or not behind):
-                begin = said.between + said.encode(before + marks[0])
-                self._words[item.fault] = begin[:len(begin) - 1], said.encode(marks[1] + behind)[1:]
+                self._words[item.fault] = said.words_around(before + marks[0], marks[1] + behind)
         return 0
 
     cdef list texts_of(self, uint32_t number, int64_t count):

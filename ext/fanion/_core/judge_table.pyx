@@ -129,6 +129,8 @@ cdef class JudgeTable:
         for n, (name, type, note) in enumerate(fields):
             if not 0 <= type < types or not -1 <= note < <int64_t>notes:
                 raise ValueError("a field names what isn't there")
+            if not is_plain(name):
+                raise ValueError(f"{name!r} is written in other ways too")
             made.fields[n].name = self.borrow(name)
             made.fields[n].type = &self.types[<uint32_t>type]
             made.fields[n].note = note
@@ -158,3 +160,8 @@ cdef class JudgeTable:
             among[n] = &self.structs[<uint32_t>struct]
         made.structs, made.struct_count = among, <uint32_t>len(numbers)
         return 0
+
+
+cdef bint is_plain(str name):
+    """Whether JSON has it as it is: the judge compares what is written."""
+    return name.isprintable() and not any(mark in name for mark in '"\\')

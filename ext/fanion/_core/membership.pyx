@@ -3,6 +3,8 @@ two name a segment and the third is whom it is asked about. Knows no API. What i
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
@@ -11,6 +13,12 @@ from libc.string cimport memcmp, memcpy
 from fanion._core.evaluate cimport Bundle
 from fanion._core.list_block cimport ListReader
 
+from sys import intern
+
+
+cdef extern from "Python.h":
+    PyObject *PyTuple_GET_ITEM(object tuple, Py_ssize_t at)
+    void PyTuple_SET_ITEM(object tuple, Py_ssize_t at, object item)
 
 cdef extern from "fanion_json_text.h" nogil:
     ctypedef struct fanion_json_text:
@@ -18,6 +26,9 @@ cdef extern from "fanion_json_text.h" nogil:
         size_t length
     const uint8_t *fanion_json_blanks_end(const uint8_t *at, const uint8_t *end) noexcept
     const uint8_t *fanion_json_plain_text(const uint8_t *at, const uint8_t *end, fanion_json_text *text) noexcept
+
+cdef extern from "fanion_short.h" nogil:
+    int fanion_equal(const char *a, const char *b, size_t length) noexcept
 
 cdef extern from "fanion_json_valid.h" nogil:
     const uint8_t *fanion_json_valid_end(const uint8_t *at, const uint8_t *end) noexcept
@@ -31,24 +42,30 @@ cdef class Membership:
     cdef Bundle bundle
     cdef uint32_t decision
     cdef int64_t outcome
-    cdef str name, kind
+    cdef str name
     cdef dict members, nothing
-    cdef tuple contexts         # of the last question; the bundle borrows from it
+    cdef tuple context, contexts    # of the last question; the bundle borrows from them, nobody else has them
 
     def __cinit__(
         self, Bundle bundle not None, uint32_t decision, int64_t outcome, str name not None, str kind not None
     ):
         self.bundle, self.decision, self.outcome = bundle, decision, outcome
-        self.name, self.kind = name, kind
+        self.name = intern(name)
         self.members, self.nothing = {}, {}
+        self.context = (intern(kind), kind, self.nothing)
+        self.contexts = (self.context,)
 
     def holds(self, str key not None):
         """Raises IndexError for an unknown decision, ValueError where the bundle was closed. Ends its question."""
         return self.has(key) == 1
 
     cdef int has(self, str key) except -1:
+        cdef PyObject *before = PyTuple_GET_ITEM(self.context, 1)
         self.members[self.name] = key
-        self.contexts = ((self.kind, key, self.nothing),)
+        if <PyObject *>key != before:  # tuples of its own: another key is put in its place
+            Py_INCREF(key)
+            PyTuple_SET_ITEM(self.context, 1, key)
+            Py_DECREF(<object>before)
         self.bundle.begin(self.members, self.nothing, self.contexts)
         return <int64_t>self.bundle.decide_number(self.decision).number == self.outcome
 
@@ -92,28 +109,49 @@ cdef class Asked:
         return self.but is None or self.but.has(text.at, text.length) == 0
 
 
+cdef inline const uint8_t *named(const uint8_t *at, const uint8_t *end, const fanion_json_text *name) noexcept nogil:
+    """Behind a member's name and its colon where it is written as it mostly is, else NULL."""
+    if <size_t>(end - at) < name.length + 3 or at[0] != b'"':
+        return NULL
+    if at[name.length + 1] != b'"' or at[name.length + 2] != b":":
+        return NULL
+    return at + name.length + 3 if fanion_equal(<const char *>at + 1, <const char *>name.at, name.length) else NULL
+
+
 cdef const uint8_t *read_texts(
-    const uint8_t *at, const uint8_t *end, const fanion_json_text *names, fanion_json_text *texts, bint extras
+    const uint8_t *at, const uint8_t *end, const fanion_json_text *names, fanion_json_text *texts, bint extras,
+    uint8_t *usual,
 ) noexcept nogil:
-    """Behind the object that begins at `at`, with its three texts; NULL where it isn't plain."""
+    """Behind the object that begins at `at`, with its three texts; NULL where it isn't plain. `usual`: which of the
+    three stood first, second and third in the object before."""
     cdef fanion_json_text name
+    cdef const uint8_t *behind
     cdef int which
     cdef int given = 0
+    cdef int place = 0
     if at == end or at[0] != b"{":
         return NULL
     while True:
-        at = fanion_json_plain_text(fanion_json_blanks_end(at + 1, end), end, &name)
-        if at == NULL:
-            return NULL
-        at = fanion_json_blanks_end(at, end)
-        if at == end or at[0] != b":":
-            return NULL
         at = fanion_json_blanks_end(at + 1, end)
-        which = 0
-        while which < 3 and not (
-            name.length == names[which].length and memcmp(name.at, names[which].at, name.length) == 0
-        ):
-            which += 1
+        which = usual[place] if place < 3 else 0
+        behind = named(at, end, &names[which])
+        if behind == NULL:
+            at = fanion_json_plain_text(at, end, &name)
+            if at == NULL:
+                return NULL
+            at = fanion_json_blanks_end(at, end)
+            if at == end or at[0] != b":":
+                return NULL
+            behind = at + 1
+            which = 0
+            while which < 3 and not (
+                name.length == names[which].length and memcmp(name.at, names[which].at, name.length) == 0
+            ):
+                which += 1
+            if which < 3 and place < 3:
+                usual[place] = <uint8_t>which
+        place += 1
+        at = fanion_json_blanks_end(behind, end)
         if which < 3 and not given & (1 << which):
             given |= 1 << which
             at = fanion_json_plain_text(at, end, &texts[which])
@@ -155,6 +193,8 @@ cdef class Answers:
         self.no, self.yes = answers
         if len(names) != 3:
             raise ValueError("an object has three texts")
+        if not all(name.isalnum() for name in [one.replace(b"_", b"") for one in names]):
+            raise ValueError("names are compared as they are written: letters, digits and underscores")
         self.out = <char *>malloc((len(body) // least + 1) * (max(len(self.no), len(self.yes)) + 1) + 2)
         if self.out == NULL:
             raise MemoryError
@@ -179,9 +219,11 @@ cdef class Answers:
         cdef Asked asked = Asked()
         cdef bytes name
         cdef uint32_t decided = 0
+        cdef uint8_t usual[3]
         cdef int which = 0
         for name in self.names:
             own[which].at, own[which].length = <const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)
+            usual[which] = <uint8_t>which
             which += 1
         asked.find, asked.known = find, {}
         if at == NULL:
@@ -193,7 +235,7 @@ cdef class Answers:
             if decided == decided_max:
                 self.at = at
                 return False
-            at = read_texts(at, end, own, texts, self.extras)
+            at = read_texts(at, end, own, texts, self.extras, usual)
             if at == NULL or texts[2].length > self.text_max:
                 return None
             if self.unknown is None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Mapping
+from itertools import compress
+from operator import not_
 from typing import Final
 
 import msgspec
@@ -102,13 +104,13 @@ def take_batch(services: Services, bodies: Bodies) -> Handler:
             judged = [event.metric_key for event in events], [bytes(event.value) for event in events]
         keys = judged[0]
         fitting = _Fitting(at.events)
-        good = [fitting[pair] for pair in zip(*judged, strict=True)]
-        rejected = [key for key, fits in zip(keys, good, strict=True) if not fits] if False in good else []
+        good = list(map(fitting.__getitem__, zip(*judged, strict=True)))
+        rejected = list(compress(keys, map(not_, good))) if False in good else []
         reply = _counted(len(keys) - len(rejected), rejected)
         if len(rejected) == len(keys):
             return reply
         if rejected:
-            kept = [bytes(raw) for raw, fits in zip(bodies.cut(body), good, strict=True) if fits]
+            kept = map(bytes, compress(bodies.cut(body), good))
             return keep(record.environment, received_ns, b"[%b]" % b",".join(kept), reply, whole=False)
         return keep(record.environment, received_ns, body, reply, whole=True)
 

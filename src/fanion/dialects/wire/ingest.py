@@ -8,8 +8,10 @@ reserving ids and publishing the record that has them.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeVar
 
 from fanion._core.window import Reservation
@@ -116,9 +118,5 @@ ECHO_BYTES_MAX = 65_536
 
 def echoed(items: list[T], size: Callable[[T], int]) -> list[T]:
     """The first items that together keep within `ECHO_BYTES_MAX`; the rest is counted, not named."""
-    left = ECHO_BYTES_MAX
-    for number, item in enumerate(items):
-        left -= size(item)
-        if left < 0:
-            return items[:number]
-    return items
+    sums = list(accumulate(map(size, items)))
+    return items[: bisect_right(sums, ECHO_BYTES_MAX)]
