@@ -73,17 +73,18 @@ static inline bool fanion_judge_one(fanion_judge_cursor *c, const uint8_t *body,
 }
 
 /* How many items a batch has, -1 where it is another's: `items` has room for `count_max`, `notes` for those of each.
- * `alone`: whether nothing stands beside the list; `within`: whether the whole body surely keeps every bound. The body
- * is at most 4 GiB. */
+ * `tokens`: as many as the body may have at most, its numbers counted once. `alone`: whether nothing stands beside the
+ * list; `within`: whether the whole body surely keeps every bound. The body is at most 4 GiB. */
 static inline int64_t fanion_judge_batch(
-    const fanion_judge_schema *schema, const fanion_judge_bounds *bounds, const uint8_t *body, uint64_t length, bool text,
-    const fanion_flat_text *fixed, fanion_judge_item *items, fanion_judge_text *notes, bool *alone, bool *within
+    const fanion_judge_schema *schema, const fanion_judge_bounds *bounds, const uint8_t *body, uint64_t length,
+    uint64_t tokens, bool text, const fanion_flat_text *fixed, fanion_judge_item *items, fanion_judge_text *notes,
+    bool *alone, bool *within
 ) {
     fanion_judge_cursor cursor = {.at = body, .end = body + length, .schema = schema, .bounds = bounds, .fixed = fixed};
     fanion_judge_cursor *const c = &cursor;
     fanion_judge_text name;
     int64_t count = -1;
-    uint64_t weight = length;
+    uint64_t weight = tokens;
     uint32_t members = 0;
     *alone = true;
     c->notes = notes;

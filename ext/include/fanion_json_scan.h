@@ -116,6 +116,23 @@ static inline int fanion_json_few(const uint8_t *text, uint64_t length, uint64_t
     return 1;
 }
 
+/* As many tokens as a text may have at most, numbers with exponents and long ones counted once: a value stands behind a
+ * comma, behind what opens or alone, a name before a colon. What is in strings counts too. Ends above `most`. */
+static inline uint64_t fanion_json_tokens_at_most(const uint8_t *text, uint64_t length, uint64_t most) {
+    enum { BLOCK = 64 }; /* of which each byte counts twice at most */
+    uint64_t tokens = 1;
+    for (uint64_t start = 0; start < length && tokens <= most; start += BLOCK) {
+        const uint64_t end = length - start < BLOCK ? length : start + BLOCK;
+        uint8_t of_block = 0;
+        for (uint64_t at = start; at < end; at++) {
+            const uint8_t opens = (text[at] | 32) == '{';
+            of_block = (uint8_t)(of_block + (text[at] == ',') + (text[at] == ':') + opens + opens);
+        }
+        tokens += of_block;
+    }
+    return tokens;
+}
+
 /* Whether more than `most` characters of numbers stand in a row, in a string or out of it. One that long lies over every
  * place that is a multiple of `most`, so only what is around those is looked at. */
 static inline int fanion_json_long_number(const uint8_t *text, uint64_t length, uint64_t most) {

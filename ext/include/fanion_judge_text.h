@@ -31,7 +31,7 @@ typedef struct {
     uint32_t length;
     bool whole; /* without fraction and exponent */
     bool sure;  /* short enough, and within a double */
-    uint32_t weight; /* tokens that its exponent may count as */
+    uint32_t weight; /* tokens that it may count as beside one: by its exponent, or as it is long */
 } fanion_judge_number;
 
 static inline bool fanion_judge_is_digit(uint8_t byte) { return byte >= '0' && byte <= '9'; }
@@ -198,6 +198,7 @@ static inline const uint8_t *fanion_judge_number_end(
         if (!up) exponent = 0;
     }
     number->length = (uint32_t)(at - number->at);
+    if (number->length > FANION_JSON_DIGITS_USUAL) number->weight += number->length / FANION_JSON_TOKEN_DIGITS;
     const uint32_t most = digits_max < FANION_JSON_VALID_DIGITS_MAX ? digits_max : FANION_JSON_VALID_DIGITS_MAX;
     number->sure = number->length <= most && before + exponent <= FANION_JUDGE_FINITE_DIGITS;
     return at;

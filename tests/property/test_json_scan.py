@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from fanion._core import json_scan
@@ -338,6 +338,24 @@ def test_a_text_of_half_pairs_alone_is_told_apart_and_not_condensed() -> None:
 def test_few_brackets_and_colons_are_what_counting_them_says(body: bytes, brackets: int, colons: int) -> None:
     counted = body.count(b"{") + body.count(b"["), body.count(b":")
     assert json_scan.few(body, brackets, colons) == (counted[0] <= brackets and counted[1] <= colons)
+
+
+@given(BODIES, st.integers(0, 200))
+@example(b"{" * 64 + b"[" * 64, 1_000)
+@example(b"," * 65, 65)
+def test_as_many_tokens_as_there_may_be_are_what_counting_separators_says(body: bytes, most: int) -> None:
+    opened = body.count(b"{") + body.count(b"[")
+    counted = 1 + body.count(b",") + body.count(b":") + 2 * opened
+    found = json_scan.tokens_at_most(body, most)
+    assert found == counted if counted <= most else most < found <= counted
+
+
+@given(DOCUMENTS)
+def test_no_document_has_more_tokens_than_it_may_have(document: Any) -> None:
+    body = json.dumps(document).encode()
+    bound = json_scan.tokens_at_most(body, len(body)) + json_scan.exponents(body, 1 << 40)
+    assume(not json_scan.long_number(body, json_scan.DIGITS_USUAL))
+    assert json_scan.scan(body, 512, len(body) + 1, 4_096, bound) == json_scan.WITHIN
 
 
 @given(

@@ -83,7 +83,7 @@ static void judge(const uint8_t *from, size_t length) {
     bool alone, within;
     memcpy(body, from, length);
     const bool text = fanion_judge_is_utf8(body, body + length);
-    const int64_t count = fanion_judge_batch(&schema, &bounds, body, length, text, own, items, notes, &alone, &within);
+    const int64_t count = fanion_judge_batch(&schema, &bounds, body, length, length, text, own, items, notes, &alone, &within);
     if (count > ITEMS_MAX) abort();
     for (int64_t n = 0; n < count; n++) {
         if (items[n].first >= items[n].last || items[n].last > length) abort();

@@ -20,7 +20,7 @@ from fanion.dialects.traffical.schema import Schema as Traffical
 from fanion.dialects.wire.endpoint import Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import ECHO_BYTES_MAX, echoed
-from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, UNSCANNED_BYTES_MAX, check_body
+from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, UNSCANNED_BYTES_MAX, Condensed, check_body
 from fanion.dialects.wire.refusals import refusals
 from tests.unit.http_standins import make_services
 
@@ -56,6 +56,20 @@ def test_a_batch_of_as_many_values_as_allowed_is_not_refused_for_them(read: Call
     except Fault as fault:
         said = fault.message  # an empty batch may be refused for being empty
     assert "members and values" not in said
+
+
+@pytest.mark.parametrize("schema", [Traffical(Limits()), Neutral(Limits())], ids=["traffical", "neutral"])
+def test_a_large_batch_of_few_values_is_left_to_the_judge(schema: Traffical | Neutral) -> None:
+    most = Limits().ingest_json_tokens_max
+    long = b'{"events":[%b]}' % b",".join([b'["%b"]' % (b"x" * 1_000)] * (most // 1_000 + 1))
+    assert len(long) > most
+    assert schema.is_judged_first(long)
+    assert schema.is_judged_first(b"1," * (most // 2))
+    assert not schema.is_judged_first(b"1," * most)
+    with pytest.raises(Condensed) as turn:
+        schema.is_judged_first(b'{"events":[%b]}' % (b" " * most))
+    assert msgspec.json.decode(turn.value.body) == {"events": []}
+    assert len(turn.value.body) < most
 
 
 def events_of(count: int) -> bytes:

@@ -13,6 +13,10 @@ from libc.string cimport memcmp, memcpy
 from fanion._core.judge_table cimport *
 from fanion._core.said cimport Said
 
+
+cdef extern from "fanion_json_scan.h" nogil:
+    uint64_t fanion_json_tokens_at_most(const uint8_t *text, uint64_t length, uint64_t most) noexcept
+
 cdef enum:
     LENGTH_MAX = 0xFFFFFFFF
     WORDS_MAX = 4_096    # kinds of faults whose words are kept
@@ -141,8 +145,11 @@ cdef class ItemJudge(JudgeTable):
             texts[n].length = <uint32_t>len(text)
         self.kept = False
         cdef bint whole = not self.schema.text_first or body.isascii() or fanion_judge_is_utf8(start, start + length)
+        cdef uint64_t tokens = length  # each has a byte
+        if length > self.bounds.batch_tokens_max:
+            tokens = fanion_json_tokens_at_most(start, length, self.bounds.batch_tokens_max)
         return fanion_judge_batch(
-            &self.schema, &self.bounds, start, length, whole, texts, self.items, self.notes, alone, &self.kept
+            &self.schema, &self.bounds, start, length, tokens, whole, texts, self.items, self.notes, alone, &self.kept
         )
 
     def sort(

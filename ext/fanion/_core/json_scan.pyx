@@ -35,6 +35,7 @@ cdef extern from "fanion_json_scan.h" nogil:
 
     fanion_json_verdict fanion_json_scan(const uint8_t *text, uint64_t length, const fanion_json_bounds *bounds)
     uint64_t fanion_json_exponents(const uint8_t *text, uint64_t length, uint64_t most)
+    uint64_t fanion_json_tokens_at_most(const uint8_t *text, uint64_t length, uint64_t most)
     bint fanion_json_few(const uint8_t *text, uint64_t length, uint64_t brackets, uint64_t colons)
     bint fanion_json_long_number(const uint8_t *text, uint64_t length, uint64_t most)
 
@@ -109,6 +110,12 @@ def exponents(bytes text not None, uint64_t most):
 def few(bytes text not None, uint64_t brackets, uint64_t colons):
     """Whether at most so many brackets open and so many colons stand in it, strings included."""
     return fanion_json_few(<const uint8_t *> <char *> text, len(text), brackets, colons)
+
+
+def tokens_at_most(bytes text not None, uint64_t most):
+    """As many names and values as it may hold at most, each number one; where those are more than `most`, some number
+    above it."""
+    return fanion_json_tokens_at_most(<const uint8_t *> <char *> text, len(text), most)
 
 
 def long_number(bytes text not None, uint64_t most):

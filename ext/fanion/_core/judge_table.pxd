@@ -92,8 +92,8 @@ cdef extern from "fanion_item_judge.h" nogil:
     bint fanion_judge_is_utf8(const uint8_t *at, const uint8_t *end)
     int64_t fanion_judge_batch(
         const fanion_judge_schema *schema, const fanion_judge_bounds *bounds, const uint8_t *body, uint64_t length,
-        bint text, const fanion_flat_text *fixed, fanion_judge_item *items, fanion_judge_text *notes, c_bool *alone,
-        c_bool *within,
+        uint64_t tokens, bint text, const fanion_flat_text *fixed, fanion_judge_item *items, fanion_judge_text *notes,
+        c_bool *alone, c_bool *within,
     ) noexcept
 
 

@@ -64,7 +64,7 @@ def check(schema: Schema, body: bytes) -> Checked:
     flat = schema.flat(body)
     if flat is not None:
         return Checked(body, [*flat], None, None)
-    judged = len(body) <= schema.judged_first_max
+    judged = schema.is_judged_first(body)
     sorted = sort(schema, body, partial(schema.check, body)) if judged else None
     if sorted is not None:
         return sorted

@@ -19,7 +19,7 @@ from fanion._core import json_scan, judge_table
 from fanion.config import Limits
 from fanion.dialects.wire.bodies import REFUSED
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.json_bounds import check_batch, check_bounds, place_of, short_numbers
+from fanion.dialects.wire.json_bounds import check_batch, check_bounds, place_of, short_numbers, surely_few
 from fanion.dialects.wire.judging import Rules, judge_of
 from fanion.dialects.wire.plain_batch import quick_check
 from fanion.model.json_value import Json
@@ -147,8 +147,6 @@ class Schema:
         )
         self.event_judge = judge_of("events", Event, EVENTS_MAX, limits, RULES, batch=True)
         """What `judge` says of each event of a batch, in one pass."""
-        self.judged_first_max = limits.ingest_json_tokens_max
-        """Bytes of a batch that may keep every bound without being scanned: a token has one."""
         self._batch = msgspec.json.Decoder(Batch).decode
         self._cut = msgspec.json.Decoder(CutBatch).decode
         self._free_bytes = min(
@@ -185,6 +183,10 @@ class Schema:
         except REFUSED:
             return None
         return events if self._bounded(body) else None
+
+    def is_judged_first(self, body: bytes) -> bool:
+        """Whether a batch may keep every bound without being scanned. Raises Fault INVALID_JSON; Condensed."""
+        return surely_few(body, self._limits)
 
     def check(self, body: bytes) -> None:
         """The bounds of a large batch, before anything is built of it. Raises Fault INVALID_JSON; Condensed."""

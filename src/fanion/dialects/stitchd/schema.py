@@ -25,6 +25,7 @@ from fanion.dialects.wire.json_bounds import (
     check_numbers,
     place_of,
     read_all,
+    surely_few,
 )
 from fanion.dialects.wire.judging import Rules, judge_of
 
@@ -232,8 +233,9 @@ class Bodies:
         return event
 
     def judged(self, body: bytes) -> tuple[list[str], list[bytes | None]] | None:
-        """Metric keys and values, b"" or None for none, of a batch that `batch` surely would take; None: ask it."""
-        if len(body) > self._limits.ingest_json_tokens_max or not self.is_text(body):
+        """Metric keys and values, b"" or None for none, of a batch that `batch` surely would take; None: ask it.
+        Raises Fault INVALID_JSON; Condensed."""
+        if not surely_few(body, self._limits) or not self.is_text(body):
             return None
         found = self._judge.apart(body, lambda _: None)
         if found is None:

@@ -14,7 +14,7 @@ from fanion.config import Limits
 from fanion.dialects.traffical.schema import HERE, LooseBody, Place, check_cheaply, fault_of
 from fanion.dialects.wire.bodies import REFUSED
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.json_bounds import check_batch
+from fanion.dialects.wire.json_bounds import check_batch, surely_few
 from fanion.dialects.wire.judging import Rules, judge_of
 
 
@@ -72,8 +72,9 @@ class DecideSchema:
 
     def items_apart(self, body: bytes) -> tuple[Place, list[list[str | int | float | None]], bytes] | None:
         """Of a batch that surely keeps every bound: where it belongs, policies and `DECIDE_MEMBERS` of the items
-        that can be used, and for each item whether it is one. None: read it. Raises Fault INVALID_SHAPE."""
-        if len(body) > self._limits.ingest_json_tokens_max:
+        that can be used, and for each item whether it is one. None: read it. Raises Fault INVALID_SHAPE,
+        INVALID_JSON; Condensed."""
+        if not surely_few(body, self._limits):
             return None
         item = self._reader()
 

@@ -214,7 +214,7 @@ def take_events(services: Services, schema: Schema) -> Handler:
         except (StoreError, Fault) as error:
             at = unserved(error)  # what is wrong with the body is told first
         batch = None if isinstance(at, Exception) else check_flat(schema, at, body)
-        judged = len(body) <= schema.judged_first_max
+        judged = batch is None and schema.is_judged_first(body)
         if batch is None and judged and not isinstance(at, Exception):
             batch = sort_events(schema, at, body, partial(schema.check_batch, body))
         if batch is None:

@@ -40,6 +40,7 @@ from fanion.dialects.wire.json_bounds import (
     place_of,
     read_all,
     short_numbers,
+    surely_few,
 )
 from fanion.dialects.wire.judging import Rules, judge_of
 from fanion.dialects.wire.plain_batch import quick_check
@@ -180,8 +181,6 @@ class Schema:
             "events", Exposure | Decision | Track, EVENTS_MAX, limits, EVENT_RULES, batch=False
         )
         """What `judging` says of each event of a batch, in one pass."""
-        self.judged_first_max = limits.ingest_json_tokens_max
-        """Bytes of a batch that may keep every bound without being scanned: a token has one."""
         self._events_alone = msgspec.json.Decoder(EventsAlone).decode
         self._event = LooseBody[AnyEvent](PlainEvent, Exposure | Decision | Track)
         self._free_bytes = min(
@@ -218,6 +217,10 @@ class Schema:
         if any(map(wrong_time, found)):
             return None
         return found if short_numbers(body, self._limits) else None
+
+    def is_judged_first(self, body: bytes) -> bool:
+        """Whether a batch may keep every bound without being scanned. Raises Fault INVALID_JSON; Condensed."""
+        return surely_few(body, self._limits)
 
     def check_batch(self, body: bytes) -> None:
         """The bounds of a batch, its events counted, before anything is built of it. Raises Fault INVALID_SHAPE,

@@ -111,6 +111,18 @@ def check_batch(body: bytes, limits: Limits) -> None:
         check_bounds(body, limits, batch=True)
 
 
+def surely_few(body: bytes, limits: Limits) -> bool:
+    """Whether a batch can't hold too many names and values, numbers that count as many aside: a native judge of its
+    items sees those, and every other bound. Raises Condensed as `check_batch` does where that is to be asked first.
+    A fifth of a nanosecond a byte."""
+    most = limits.ingest_json_tokens_max
+    if len(body) <= most:  # each has a byte
+        return True
+    if len(body) > UNSCANNED_BYTES_MAX and (condensed := _condensed(body)) is not None:
+        raise Condensed(condensed)
+    return json_scan.tokens_at_most(body, most) <= most
+
+
 def check_slow_numbers(body: bytes, limits: Limits) -> None:
     """Refuse numbers that a decoder may be slow at, where they alone count as too many; for small batches in which
     a bad event costs only itself. Raises Fault INVALID_JSON."""

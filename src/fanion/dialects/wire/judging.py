@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import inspect
 
-from fanion._core import judge_table
+from fanion._core import json_scan, judge_table
 from fanion._core.item_judge import ItemJudge
 from fanion._core.judge_table import NO_LIMIT
 from fanion.config import Limits
@@ -89,8 +89,9 @@ def surely_within(
     judge: ItemJudge, ask: Callable[[bytes], T | None], body: bytes, limits: Limits
 ) -> T | None:
     """What the judge, asked by `ask`, finds of a body of ASCII that surely keeps every bound of a batch; None of
-    others. Only a body that has room for too many tokens, or of which the judge is in doubt, is scanned."""
-    judged_first = len(body) <= limits.ingest_json_tokens_max  # a token has a byte
+    others. Only a body that may hold too many tokens, or of which the judge is in doubt, is scanned."""
+    most = limits.ingest_json_tokens_max
+    judged_first = len(body) <= most or json_scan.tokens_at_most(body, most) <= most  # a token has a byte
     if not body.isascii() or not (judged_first or is_within(body, limits, batch=True)):
         return None
     found = ask(body)
