@@ -233,13 +233,41 @@ def test_environments_that_are_searched_together_are_lowered_once(
     lowered = []
 
     def counted(*given: Any, **more: Any) -> Any:
-        lowered.extend(more["only"])
+        lowered.append(more["only"])
         return load_stored(*given, **more)
 
     monkeypatch.setattr(programs, "load_stored", counted)
     for _ in range(3):
         assert answered(answers, q.FindFlags(), q.FlagList).total == len(names)
-    assert len(lowered) == len(set(lowered)) == len(names)
+    assert [sorted(names) for names in lowered] == [
+        sorted(f"env_{name}" for name in names)
+    ]  # files read once
+
+
+def test_a_search_reads_nothing_of_what_apis_answer(demo: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 50,000 flags that takes seconds."""
+
+    def tables(*_: Any, **__: Any) -> None:
+        raise AssertionError("tables were read")
+
+    monkeypatch.setattr(programs.BundleReader, "tables", tables)
+    found = answered(demo, q.FindFlags(), q.FlagList)
+    row = found.rows[0]
+    assert answered(demo, q.OneFlag(row.environment, row.source, row.key), q.FlagFacts).apis
+
+
+def test_tables_without_fragments_are_the_same_but_for_them(world: Answers) -> None:
+    with world._programs.pinned() as pinned:
+        served = world._programs.of(pinned, "env").served
+    whole = programs.BundleReader(served.bundle).tables()
+    assert served.keys == {name: {entry.key for entry in table.entries} for name, table in whole.items()}
+    stripped = {
+        name: msgspec.structs.replace(
+            table, entries=tuple(msgspec.structs.replace(entry, fragments=()) for entry in table.entries)
+        )
+        for name, table in whole.items()
+    }
+    assert served.tables == stripped
 
 
 def test_experiments_that_are_written_out_stand_first(demo: Answers) -> None:

@@ -8,6 +8,7 @@ from fanion.bundle import format as f
 from fanion.bundle.format import Section
 from fanion.bundle.overlays import read_overlay, write_overlay
 from fanion.bundle.sections import SectionReader, SectionWriter
+from fanion.model.parts import Fragment
 from fanion.model.program import Entry, Table
 
 
@@ -36,12 +37,12 @@ def write_table(writer: SectionWriter, name: str, table: Table) -> None:
     write_overlay(writer, number, table)
 
 
-def read_tables(reader: SectionReader) -> dict[str, Table]:
-    """Every dialect's table, fragments in pieces."""
+def read_tables(reader: SectionReader, fragments: bool) -> dict[str, Table]:
+    """Every dialect's table, fragments in pieces. Without `fragments` entries have none."""
     found = {}
     for number in range(reader.count(Section.TABLES)):
         name, size, first, count, _, _, absent, _ = reader.row(Section.TABLES, f.TABLE, number)
-        entries = tuple(_read_entry(reader, first + n) for n in range(count))
+        entries = tuple(_read_entry(reader, first + n, fragments) for n in range(count))
         rows, views = read_overlay(reader, number)
         found[reader.text(name, size)] = Table(entries, reader.fragment(absent), rows=rows, views=views)
     return found
@@ -63,10 +64,12 @@ def read_keys(reader: SectionReader) -> dict[str, set[str]]:
     return found
 
 
-def _read_entry(reader: SectionReader, number: int) -> Entry:
+def _read_entry(reader: SectionReader, number: int, fragments: bool) -> Entry:
     row = reader.row(Section.ENTRIES, f.ENTRY, number)
-    outcomes = reader.row(Section.DECISIONS, f.DECISION, row[4])[4]
-    fragments = tuple(reader.fragment(row[5] + n) for n in range(outcomes))
+    own: tuple[Fragment, ...] = ()
+    if fragments:
+        outcomes = reader.row(Section.DECISIONS, f.DECISION, row[4])[4]
+        own = tuple(reader.fragment(row[5] + n) for n in range(outcomes))
     guest = row[7] == f.NONE
     place = -1 if guest else row[7] - 1
-    return Entry(reader.text(*row[:2]), row[4], fragments, bool(row[6]), place, guest)
+    return Entry(reader.text(*row[:2]), row[4], own, bool(row[6]), place, guest)

@@ -62,7 +62,7 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
     )
     lines: list[str] = []
     shown: set[int] = set()
-    for one in answers_of(bundle, reader.tables(), flag, context):
+    for one in answers_of(bundle, reader.tables(fragments=False), flag, context):
         lines.append(f"{one.dialect}: {one.shown}")
         for number in one.decisions:
             if number not in shown:

@@ -69,11 +69,7 @@ class Flags:
                 group=parameter.group,
                 description=_described(program, parameter),
                 client_safe=parameter.client_safe,
-                apis=[
-                    name
-                    for name, table in program.tables.items()
-                    if any(entry.key == asked.key for entry in table.entries)
-                ],
+                apis=[name for name, keys in program.served.keys.items() if asked.key in keys],
                 answers=list(dict.fromkeys(_answers(parameter))),
                 told=_rules(Sentences(lowered, parameter.decision).all(), parameter),
                 program=[line[:WORDS_MAX] for line in lines[:LINES_MAX]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import msgspec
@@ -24,12 +25,28 @@ ENVIRONMENTS_MAX: Final = 12
 """Searched at once, and kept; where there are more, one is to be named."""
 
 
+class Served:
+    """A bundle, and what each API serves of it: read when a page asks, since of many flags it takes seconds."""
+
+    def __init__(self, bundle: bytes) -> None:
+        self.bundle = bundle
+
+    @cached_property
+    def keys(self) -> dict[str, set[str]]:
+        """By API."""
+        return BundleReader(self.bundle).keys()
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """By API, without the fragments of entries."""
+        return BundleReader(self.bundle).tables(fragments=False)
+
+
 class Program(NamedTuple):
-    """Of one environment. `tables`: what each API serves of its bundle. `descriptions`: by "source:key"."""
+    """Of one environment. `descriptions`: by "source:key"."""
 
     lowered: Lowered
-    bundle: bytes
-    tables: dict[str, Table]
+    served: Served
     descriptions: dict[str, str]
     overrides: tuple[Override, ...]
 
@@ -64,36 +81,45 @@ class Programs:
 
     def of(self, pinned: PinnedGeneration, environment: str) -> Program:
         """Raises StoreError, DefinitionError."""
-        entry = pinned.manifest.environments.get(environment)
-        if entry is None:
+        if environment not in pinned.manifest.environments:
             there = ", ".join(pinned.environments()[:20]) or "none yet"
             raise StoreError(f"there is no environment {environment}; there are: {there}")
-        overrides = pinned.overrides().of(environment, look_at(self._records.directory).cautious)
-        made_from = entry.publication, entry.overrides
-        known = self._kept.pop(environment, None)
-        if known is not None and known[0] == made_from:
-            self._kept[environment] = known  # the last to go
-            return known[1]._replace(overrides=overrides)
-        loaded = load_stored(
-            pinned.definitions(environment),
-            vocabulary(),
-            overrides={environment: overrides},
-            weights={environment: read_weights(pinned, environment)},
-            only=[environment],
-        )
-        (lowered,) = loaded.environments
-        bundle = bytes(pinned.bundle(environment) or b"")
-        said = lowered.documents.get("descriptions", b"{}")
-        descriptions = msgspec.json.decode(said, type=dict[str, str])
-        made = Program(lowered, bundle, BundleReader(bundle).tables(), descriptions, overrides)
-        while len(self._kept) >= ENVIRONMENTS_MAX:
-            self._kept.pop(next(iter(self._kept)))
-        self._kept[environment] = made_from, made
-        return made
+        return self._of(pinned, [environment])[0]
 
     def searched(self, pinned: PinnedGeneration, environment: str) -> list[Program]:
         """One environment, or all where they are few. Raises StoreError."""
         names = [environment] if environment else list(pinned.environments())
         if len(names) > ENVIRONMENTS_MAX:
             raise StoreError(f"there are {len(names)} environments; choose one to search")
-        return [self.of(pinned, name) for name in names]
+        return [self.of(pinned, environment)] if environment else self._of(pinned, names)
+
+    def _of(self, pinned: PinnedGeneration, names: list[str]) -> list[Program]:
+        """Environments of one publication are lowered together, so that its files are read and checked once."""
+        now = look_at(self._records.directory).cautious
+        overrides = {name: pinned.overrides().of(name, now) for name in names}
+        entries = {name: pinned.manifest.environments[name] for name in names}
+        made_from = {name: (entry.publication, entry.overrides) for name, entry in entries.items()}
+        publications: dict[int, list[str]] = {}
+        for name, entry in entries.items():
+            if name not in self._kept or self._kept[name][0] != made_from[name]:
+                publications.setdefault(entry.publication, []).append(name)
+        for wanted in publications.values():
+            loaded = load_stored(
+                pinned.definitions(wanted[0]),
+                vocabulary(),
+                overrides={name: overrides[name] for name in wanted},
+                weights={name: read_weights(pinned, name) for name in wanted},
+                only=wanted,
+            )
+            for lowered in loaded.environments:
+                name = lowered.environment
+                bundle = bytes(pinned.bundle(name) or b"")
+                said = lowered.documents.get("descriptions", b"{}")
+                descriptions = msgspec.json.decode(said, type=dict[str, str])
+                made = Program(lowered, Served(bundle), descriptions, overrides[name])
+                self._kept[name] = made_from[name], made
+        for name in names:
+            self._kept[name] = self._kept.pop(name)  # the last to go
+        while len(self._kept) > ENVIRONMENTS_MAX:
+            self._kept.pop(next(iter(self._kept)))
+        return [self._kept[name][1]._replace(overrides=overrides[name]) for name in names]

@@ -49,11 +49,13 @@ def explain(programs: Programs, asked: WhatIf) -> Explained:
 
         external = make_external(is_member)
         bundle = open_environment(
-            asked.environment, program.bundle, lambda name, member: external(Op.LIST_MEMBER, name, member)
+            asked.environment,
+            program.served.bundle,
+            lambda name, member: external(Op.LIST_MEMBER, name, member),
         )
         apis: list[tuple[str, str]] = []
         read = context
-        for one in answers_of(bundle, program.tables, asked.key, context, asked.source):
+        for one in answers_of(bundle, program.served.tables, asked.key, context, asked.source):
             apis.append((one.dialect, _indented(one.shown)))
             read = one.context
         override = program.override(parameter)
