@@ -51,6 +51,17 @@ def test_bundle_that_no_worker_can_read_is_put_right_from_the_copy(
     assert running.operations("/readyz").json()["workers"][0]["generation"] == 2
 
 
+@pytest.mark.parametrize("size", [0, 5_000, 40_000])
+def test_server_starts_on_the_copy_of_a_store_that_was_cut_off(
+    data: Path, serve: Callable[..., Running], size: int
+) -> None:
+    os.truncate(data / STORE, size)
+    running = serve("--workers", "1", "--ack", "buffered", data=data)
+    assert status(running) == 200
+    assert "the store was damaged" in running.output[0]
+    assert (data / STORE).stat().st_size > size
+
+
 def test_bundle_that_has_no_whole_copy_makes_its_workers_not_ready_and_others_are_served(
     data: Path, serve: Callable[..., Running]
 ) -> None:

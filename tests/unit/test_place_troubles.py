@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fanion.app.following import Taking
+from fanion.app.publishing import keep_copy
 from fanion.bundle.format import VERSION
 from fanion.errors import PlaceError, PlaceMovedError
 from fanion.places import open_place
@@ -224,6 +225,11 @@ def test_a_server_that_starts_has_heard_the_place(world: World) -> None:
     subprocess.run(command, env=os.environ | variables, check=True, timeout=60)
     with closing(Contact(data)) as contact:
         assert contact.stale_s() < 60
+    with Store.open(data, write=True) as store:
+        keep_copy(store, store.generation())
+    os.truncate(data / "store" / "data.mdb", 5_000)
+    again = subprocess.run(command, env=os.environ | variables, check=True, timeout=60, capture_output=True)
+    assert b"the store was damaged" in again.stdout  # and its copy is followed on from
 
 
 def test_a_directory_that_is_behind_sends_what_the_place_has(world: World) -> None:

@@ -90,9 +90,11 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         remove_drafts(data)
         if config.places.follow:
             catch_up(data, config)
-        elif alone := left_alone(data, config):
+        store, problem = open_verified(
+            data, write=True, map_bytes=config.store.map_bytes
+        )  # before others open it
+        if not config.places.follow and (alone := left_alone(store)):
             print(f"warning: {alone}", file=sys.stderr, flush=True)
-        store, problem = open_verified(data, write=True, map_bytes=config.store.map_bytes)
         if upgrade_bundles(store) is not None:
             print("the store's bundles had an older format and were compiled again", flush=True)
         lay_overrides(store)

@@ -26,6 +26,7 @@ from fanion.places.place import Found, Place
 from fanion.places.sealing import Sealer
 from fanion.places.taking import origin_of, take
 from fanion.process.contact import Contact
+from fanion.store.recovery import open_verified
 from fanion.store.store import Store
 
 if TYPE_CHECKING:
@@ -121,10 +122,13 @@ def _catch_up(data: Path, config: Config, sender: Connection) -> None:
 def _number(data: Path, config: Config) -> int | None:
     """What was taken before. Raises PlaceError where the directory is no follower of this place."""
     try:
-        with Store.open(data, map_bytes=config.store.map_bytes) as store:
-            origin, generation = origin_of(store), store.generation()
+        store, problem = open_verified(data, map_bytes=config.store.map_bytes)
     except StoreMissingError:
         return None
+    with store:
+        origin, generation = origin_of(store), store.generation()
+    if problem is not None:
+        print(f"the store was damaged ({problem}); serving its copy", flush=True)
     if origin is None and not generation:
         return None
     url = config.places.follow
@@ -135,13 +139,9 @@ def _number(data: Path, config: Config) -> int | None:
     return origin.number
 
 
-def left_alone(data: Path, config: Config) -> str:
+def left_alone(store: Store) -> str:
     """A word for a server that doesn't follow, of a directory that did; or nothing."""
-    try:
-        with Store.open(data, map_bytes=config.store.map_bytes) as store:
-            origin = origin_of(store)
-    except StoreMissingError:
-        return ""
+    origin = origin_of(store)
     if origin is None or origin.role != "follows":
         return ""
     return (
