@@ -35,8 +35,16 @@ def test_every_problem_is_printed_with_file_and_path(tmp_path: Path) -> None:
         f"{path}: organisations.o.plan: 'gold'; one of free, basic, pro, business, enterprise\n"
         f"{tmp_path}/none.yaml: file: the file can't be read (No such file or directory); a readable file\n"
         f"{path}: {value}: 'off'; true or false, as the type is boolean\n"
-        "3 problems\n"
+        "3 problems, each with what was found; and what is allowed\n"
     )
+
+
+def test_a_misspelt_field_is_told_the_one_that_was_meant(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("organizations: {}\n")
+    done = CliRunner().invoke(command, [str(path)])
+    assert "organizations: an unknown field; one of" in done.stderr
+    assert "; did you mean organisations?" in done.stderr
 
 
 def test_paths_are_required() -> None:

@@ -11,7 +11,7 @@ from fanion import app, definitions
 from fanion.cli.eval_ import command
 from fanion.config import Config, Store
 from fanion.dialects import vocabulary
-from fanion.errors import ConfigError
+from fanion.errors import ConfigError, StoreError
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,11 @@ def test_a_flat_context_is_the_one_context_of_a_stitchd_flag(data: Path, context
 def test_a_context_without_a_key_is_told_what_a_stitchd_flag_wants(data: Path, context: str) -> None:
     with pytest.raises(ConfigError, match=r"asks a context of type 'user'.*targetingKey or userId.*contexts"):
         answer(data, context)
+
+
+def test_a_flag_that_isnt_there_is_told_the_one_that_was_meant(data: Path) -> None:
+    with pytest.raises(StoreError, match="no API serves a flag 'new-chekout'; did you mean new-checkout"):
+        answer(data, "{}", "new-chekout")
 
 
 def test_flags_of_other_sources_need_no_key(data: Path) -> None:

@@ -156,7 +156,8 @@ def test_an_operations_port_in_use_is_named_with_its_setting() -> None:
     with operations_socket("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         text = (
-            rf"port {port} for operations .*another server may be using it; server\.operations_port chooses"
+            rf"port {port} for operations .*another server may be using it; server\.operations_port "
+            r"\(FANION_SERVER_OPERATIONS_PORT\) chooses another"
         )
         with pytest.raises(ServeError, match=text):
             operations_socket("127.0.0.1", port)

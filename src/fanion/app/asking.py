@@ -37,7 +37,9 @@ def parse_context(text: str) -> EvaluationContext:
         raw = text.encode()
         found: Any = msgspec.json.decode(mended(raw) or raw)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        raise ConfigError(f"CONTEXT_JSON is not JSON: {error}") from None
+        raise ConfigError(
+            f'CONTEXT_JSON is not JSON: {error}; like \'{{"userId": "user_123", "country": "DE"}}\''
+        ) from None
     except RecursionError:
         raise ConfigError("CONTEXT_JSON is nested too deeply") from None
     if not isinstance(found, dict):

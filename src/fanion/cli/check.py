@@ -64,7 +64,8 @@ def load_or_exit(
     except DefinitionError as error:
         for problem in error.problems:
             echo(str(problem), err=True)
-        echo(_count(len(error.problems), "problem") + consequence, err=True)
+        legend = ", each with what was found; and what is allowed"
+        echo(_count(len(error.problems), "problem") + legend + consequence, err=True)
         sys.exit(1)
     for line in warnings_of(loaded, verbose=verbose):
         echo(f"warning: {line}", err=True)

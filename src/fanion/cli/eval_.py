@@ -18,6 +18,7 @@ from fanion.engine.externals import make_external
 from fanion.engine.reference import trace
 from fanion.errors import StoreError
 from fanion.model.context import EvaluationContext
+from fanion.model.nearest import nearest
 from fanion.model.program import Cause, Lowered, Op, Outcome
 
 
@@ -53,7 +54,7 @@ def command(data: Path, environment: str, flag: str, context_json: str) -> None:
 def explain(environment: str, buffer: bytes, flag: str, context: EvaluationContext, external: Any) -> str:
     """The answer of every dialect that serves the flag, and the nodes that the evaluation ran through.
 
-    Raises StoreError where no dialect serves the flag.
+    Raises StoreError where no API serves the flag.
     """
     reader = BundleReader(buffer)
     program = reader.program()
@@ -69,7 +70,8 @@ def explain(environment: str, buffer: bytes, flag: str, context: EvaluationConte
                 shown.add(number)
                 lines += path_of(program, bundle, number, one.context, external)
     if not lines:
-        raise StoreError(f"environment {environment}: no dialect serves a flag {flag!r}")
+        keys = set[str]().union(*reader.keys().values())
+        raise StoreError(f"environment {environment}: no API serves a flag {flag!r}{nearest(flag, keys)}")
     return "\n".join(lines)
 
 

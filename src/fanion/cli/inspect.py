@@ -14,6 +14,7 @@ from fanion.cli.text import echo
 from fanion.cli.times import moment
 from fanion.engine.evaluator import open_environment
 from fanion.errors import StoreError
+from fanion.model.nearest import nearest
 from fanion.model.program import DecisionVariant, Test
 from fanion.model.weights import PolicyWeights
 from fanion.store.generation import PinnedGeneration
@@ -89,7 +90,10 @@ def _show_flag(reader: BundleReader, flag: str) -> None:
         if entry.key == flag
     }
     if not entries:
-        raise StoreError(f"environment {reader.environment}: no dialect serves a flag {flag!r}")
+        keys = {entry.key for table in tables.values() for entry in table.entries}
+        raise StoreError(
+            f"environment {reader.environment}: no API serves a flag {flag!r}{nearest(flag, keys)}"
+        )
     program = reader.program()
     for number in entries:
         wanted, seen = [number], set[int]()

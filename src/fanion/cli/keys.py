@@ -165,7 +165,16 @@ def _given_key() -> str:
     text = sys.stdin.buffer.read(RAW_KEY_CHARS[1] + 3).decode(errors="replace")
     raw = text.removesuffix("\n").removesuffix("\r")
     if not fits_a_header(raw):
-        raise click.BadParameter(f"no key on standard input; allowed: {RAW_KEY_ALLOWED}", param_hint="--raw")
+        fits = RAW_KEY_CHARS[0] <= len(raw) <= RAW_KEY_CHARS[1]
+        size = (
+            "others than those"
+            if fits
+            else f"more than {RAW_KEY_CHARS[1]}"
+            if len(raw) > RAW_KEY_CHARS[1]
+            else len(raw)
+        )
+        found = f"characters on standard input: {size}" if raw else "no key on standard input"
+        raise click.BadParameter(f"{found}; allowed: {RAW_KEY_ALLOWED}", param_hint="--raw")
     return folded(raw)
 
 

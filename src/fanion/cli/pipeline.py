@@ -57,9 +57,12 @@ def command(data: Path, url: str | None, once: bool, keep_days: int | None) -> N
             pipeline.run_once(ending)
             _tell(pipeline.take_problems())
         else:
+            echo("making rows until Ctrl-C; --once ends when all that is there has been read", err=True)
             follow(pipeline, ending, _tell)
         manifest = pipeline.manifest
-        echo(f"{manifest.rows:,} rows in {len(manifest.files):,} files")
+        echo(
+            f"{manifest.rows:,} rows in {len(manifest.files):,} file{'' if len(manifest.files) == 1 else 's'}"
+        )
 
 
 def _make_from(url: str, data: Path, config: Config, ending: Ending, once: bool) -> None:

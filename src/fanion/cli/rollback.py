@@ -27,7 +27,7 @@ def command(data: Path) -> None:
         generation = store.rollback(lambda: found.append(lay_locked(store)))
         with standing(f"generation {generation}"):
             keep_copy(store, generation)
-            said = f"generation {generation} serves what was served before the last publish; it was {before}"
+            said = f"generation {generation} serves what was served before {before}; a second rollback undoes this"
             echo(said)
             with store.pin() as pinned:
                 overrides, now = pinned.overrides(), look_at(data).cautious

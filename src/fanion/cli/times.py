@@ -33,7 +33,8 @@ def end_of(text: str, clock: Belief, option: str) -> float:
     moment = parse_time(text)
     if moment is None:
         raise click.BadParameter(
-            f"{text!r} is neither like 30d nor an ISO 8601 time before 10000", param_hint=option
+            f"{text!r} is neither like 30d nor 12h nor an ISO 8601 time before the year 10000",
+            param_hint=option,
         )
     if moment.timestamp() <= clock.expiry:
         raise click.BadParameter(f"{text!r} is past", param_hint=option)

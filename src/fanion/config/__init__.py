@@ -57,7 +57,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "127.0.0.1"
     operations_port: Annotated[
         int,
-        Meta(ge=0, le=65_535, description="port of these three; 0: a free one"),
+        Meta(ge=0, le=65_535, description="port of these and of /console; 0: a free one"),
     ] = 8081
     operations_names: Annotated[
         str,

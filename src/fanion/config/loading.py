@@ -8,13 +8,12 @@ the place and what is allowed; nothing is guessed. `settings()` lists all of the
 
 from __future__ import annotations
 
-import difflib
 import functools
 import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
 
@@ -27,6 +26,7 @@ from fanion.config.places import problems_of_places
 from fanion.config.shipping import problems_of_shipping
 from fanion.config.sinks import problems_of_sinks
 from fanion.errors import ConfigError
+from fanion.model.nearest import nearest
 from fanion.model.vocabulary import Vocabulary
 from fanion.plain_files import open_plain
 
@@ -151,7 +151,7 @@ class _Given:
         document = _document(file)
         for group, fields in document.items():
             if group not in self.groups:
-                raise ConfigError(f"{file}: unknown group [{group}]{_nearest(group, self.groups)}")
+                raise ConfigError(f"{file}: unknown group [{group}]{nearest(group, self.groups)}")
             if not isinstance(fields, dict):
                 raise ConfigError(f"{file}: [{group}] must be a table of settings")
             for field, value in fields.items():
@@ -167,8 +167,9 @@ class _Given:
             if variable.removeprefix(ENVIRONMENT_PREFIX) in ENVIRONMENT_OTHERS:
                 continue
             if variable not in known:
-                nearest = _nearest(variable, known)
-                raise ConfigError(f"environment variable {variable}: no such setting{nearest}")
+                raise ConfigError(
+                    f"environment variable {variable}: no such setting{nearest(variable, known)}"
+                )
             group, _, field = known[variable].name.partition(".")
             value = self.from_text(group, field, environ[variable], variable)
             self.take(group, field, value, place=variable)
@@ -190,8 +191,8 @@ class _Given:
         known = self.groups.get(group, {}).get(field)
         if known is None:
             names = [setting.name for setting in settings(self.vocabulary)]
-            nearest = _nearest(f"{group}.{field}", names)
-            raise ConfigError(f"{place}: no such setting: {group}.{field}{nearest}")
+            name = f"{group}.{field}"
+            raise ConfigError(f"{place}: no such setting: {name}{nearest(name, names)}")
         try:
             msgspec.convert(value, known.hint)
         except msgspec.ValidationError:
@@ -247,10 +248,6 @@ def _is_of_a_service(variable: str, value: str) -> bool:
     return (
         SERVICE_PORT_VARIABLE.fullmatch(variable) is not None and SERVICE_ADDRESS.fullmatch(value) is not None
     )
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    return "".join(f"; did you mean {found}?" for found in difflib.get_close_matches(name, list(names), n=1))
 
 
 def _check(config: Config) -> None:

@@ -63,7 +63,7 @@ class Answer(NamedTuple):
 Documents = Mapping[str, Callable[[], bytes]]
 """API -> what makes its OpenAPI document."""
 OPENAPI = b"/openapi/"
-NO_SUCH_PATH = b'{"error":"there is /healthz, /readyz, /metrics and /openapi/API.json"}'
+NO_SUCH_PATH = b'{"error":"there is /healthz, /readyz, /metrics, /console and /openapi/API.json"}'
 
 
 class Site(Protocol):

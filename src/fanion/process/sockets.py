@@ -92,6 +92,7 @@ def _refusal(
     error: Exception, what: str, host: str, port: int, host_named: str, port_named: str
 ) -> ServeError:
     reason = getattr(error, "strerror", None) or str(error)
+    port_named = f"{port_named} (FANION_{port_named.replace('.', '_').upper()})"
     used = getattr(error, "errno", None) == errno.EADDRINUSE
     hint = (
         f"another server may be using it; {port_named} chooses another"

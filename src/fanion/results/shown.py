@@ -156,7 +156,11 @@ def remarks(result: Result) -> Iterator[str]:
             f"{counted.events_without_exposure:,} events without an exposure{share}"
         )
     fresh = "" if result.fresh is None else f"; every event before {result.fresh} is counted"
-    yield f"as of {result.as_of}{fresh}" if result.as_of else f"there are no rows yet{fresh}"
+    if result.as_of:
+        yield f"as of {result.as_of}{fresh}"
+    else:
+        how = "; `fanion pipeline --once` makes them, `fanion serve --pipeline` goes on making them"
+        yield f"there are no rows yet{fresh or how}"
 
 
 def _mean(metric: MetricResult, mean: float | None) -> str:

@@ -192,7 +192,11 @@ class Store:
             if not transaction.put(
                 key_hash, sealed, db=self._database.databases["api_keys"], overwrite=False
             ):
-                raise StoreError("this key is stored already")
+                row = transaction.get(key_hash, db=self._database.databases["api_keys"])
+                there = layout.read_key(key_hash, bytes(row or b""))
+                revoked = ", revoked for good" if there.origin is Origin.REVOKED else ""
+                which = f"{there.record.id} of environment {there.record.environment}{revoked}"
+                raise StoreError(f"this key is stored already: {which}; a key opens one environment")
             number = self.transactions.renumber(transaction, current)
         self.word.raise_to(number)
         return number

@@ -15,6 +15,7 @@ import msgspec
 
 from fanion.definitions.reading.limits import CONDITION_DEPTH_MAX, DEPTH_MAX
 from fanion.definitions.reading.report import Report, join, reason, shown
+from fanion.model.nearest import nearest
 
 
 class Broken:
@@ -83,7 +84,8 @@ class _Collector:
             return self.refuse(path, shown(value), allowed)
         for name in value:
             if name not in known:
-                self.refuse(join(path, name), "an unknown field", f"one of {', '.join(sorted(known))}")
+                allowed = f"one of {', '.join(sorted(known))}{nearest(str(name), known)}"
+                self.refuse(join(path, name), "an unknown field", allowed)
         made: dict[str, Any] = {}
         for field in fields:
             place = join(path, field.encode_name)

@@ -144,7 +144,8 @@ def _plan(key: str, placed: Placed[Experiment], builder: Builder, report: Report
             event = getattr(metric, member)
             if event is not None and event not in events:
                 place = f"{join(f'{path}.metrics', name)}.{member}"
-                problems.append((place, f"the metric {shown(event)}", _one_of(events)))
+                allowed = _one_of(events) if events else "there are none: name it among the project's events"
+                problems.append((place, f"the metric {shown(event)}", allowed))
     known = {(one.file, one.path, one.found) for one in report.problems}
     for place, found, allowed in problems:
         if (file, place, found) not in known:
