@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def answer(data: Path, context: str, flag: str = "my-flag") -> str:
-    arguments = ["--data", str(data), "env_01hx", flag, context]
+def answer(data: Path, context: str, flag: str = "my-flag", environment: str = "env_01hx") -> str:
+    arguments = ["--data", str(data), environment, flag, context]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -52,6 +54,27 @@ def test_a_flat_context_is_the_one_context_of_a_stitchd_flag(data: Path, context
 def test_a_context_without_a_key_is_told_what_a_stitchd_flag_wants(data: Path, context: str) -> None:
     with pytest.raises(ConfigError, match=r"asks a context of type 'user'.*targetingKey or userId.*contexts"):
         answer(data, context)
+
+
+@pytest.mark.parametrize(
+    ("flag", "environment", "name"),
+    [
+        ("checkout-copy", "env_01hx", "userId"),
+        ("checkout-flow", "env_01hx", "id"),
+        ("checkout.button.color", "org_acme/proj_marketplace/production", "userId"),
+    ],
+)
+def test_a_targeting_key_is_who_the_source_asks_for(
+    data: Path, flag: str, environment: str, name: str
+) -> None:
+    """As through OFREP, from whose documents people bring their contexts."""
+
+    def asked(context: dict[str, str]) -> str:  # traces are of whom an API's own members name
+        return re.sub(r'"evaluation_trace":[^}]*', "", answer(data, json.dumps(context), flag, environment))
+
+    found = asked({"targetingKey": "user_789"})
+    assert found == asked({name: "user_789"})
+    assert found != asked({})
 
 
 def test_a_flag_that_isnt_there_is_told_the_one_that_was_meant(data: Path) -> None:

@@ -59,11 +59,14 @@ def parse_context(text: str) -> EvaluationContext:
 
 def as_read(shape: ContextShape | None, context: EvaluationContext, source: str) -> EvaluationContext:
     """The context as a flag's source reads it: a flat one becomes the one context that a source of typed contexts
-    looks at. Raises ConfigError where it lacks the key for that."""
+    looks at, and a targeting key what the source knows its subject by, as OFREP has it. Raises ConfigError where it
+    lacks the key for that."""
     if shape is not None and shape.clock is not None:
         return msgspec.structs.replace(context, members=context.members | shape.time())
-    if shape is None or not shape.keyed or context.contexts:
+    if shape is None or context.contexts:
         return context
+    if not shape.keyed:
+        return _known_by(shape, context)
     flat = {**context.members, **context.attributes}
     keys = [flat.pop(name, None) for name in SUBJECTS]
     key = next((str(one) for one in keys if isinstance(one, str | int)), None)
@@ -74,6 +77,18 @@ def as_read(shape: ContextShape | None, context: EvaluationContext, source: str)
             f'[{{"type": "{shape.context_type}", "key": "…", "attributes": {{}}}}]'
         )
     return shape.context(key, flat)
+
+
+def _known_by(shape: ContextShape, context: EvaluationContext) -> EvaluationContext:
+    key = context.members.get("targetingKey")
+    if not isinstance(key, str):
+        return context
+    members, attributes = context.members, context.attributes
+    if shape.subject is not None:
+        members = {shape.subject: key} | members
+    if shape.unit is not None:
+        attributes = {shape.unit: key} | attributes
+    return EvaluationContext(members, attributes, context.contexts)
 
 
 def as_named(dialect: str, context: EvaluationContext) -> EvaluationContext:
