@@ -162,6 +162,30 @@ def preview(world: World, text: str) -> None:
     assert "Publish this?" in world.typed(f"{publish.partition('#')[0]} 2>&1")
 
 
+def refused_preview(world: World, text: str) -> None:
+    """What is published already moves nobody; the first step was another text of it."""
+    assert "generation" in world.typed(text.replace("'unit-changes>1%'", "'unit-changes>1%' --units 1000"))
+
+
+def members(world: World, text: str) -> None:
+    file = block("native.md", "fanion: 1", "yaml").text
+    (world.folder / "shop.yaml").write_text(file)
+    world.typed("fanion publish shop.yaml --data ./data")
+    assert "include" in world.typed(text)
+
+
+def brought(world: World, text: str) -> None:
+    assert "backend" in world.typed(text, OLD_KEY="a-key-of-before")
+
+
+def rotated(world: World, text: str) -> None:
+    old, *_ = re.findall(r"key_\w+(?=.*backend)", world.typed("fanion keys list --data ./data"))
+    make, revoke = text.strip().split("\n")
+    world.typed(make)
+    world.typed(re.sub(r"key_\w+", old, revoke))
+    assert "revoked" in world.typed("fanion keys list --data ./data")
+
+
 def tokens(world: World, text: str) -> None:
     make, listed, revoke = text.strip().split("\n")
     assert world.typed(make).strip()
@@ -219,7 +243,11 @@ HERE: list[tuple[Name, Callable[[World, str], None]]] = [
     (("neutral.md", "sha256sum"), conversion),
     (("overrides.md", "fanion override set"), overrides),
     (("console.md", "fanion console token "), tokens),
-    (("preview.md", "fanion diff world.yaml"), preview),
+    (("preview.md", "--preview       # the same"), preview),
+    (("preview.md", "--fail-on"), refused_preview),
+    (("native.md", "fanion lists add"), members),
+    (("native.md", "--raw -"), brought),
+    (("native.md", "fanion keys revoke"), rotated),
     (("index.md", "fanion completion fish"), completion),
     (("machines.md", "fanion cluster key"), machines),
     (("operating.md", "store/older.mdb"), back),
