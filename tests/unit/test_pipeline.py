@@ -158,6 +158,11 @@ def test_a_pipeline_says_how_it_stands(journal: Journal) -> None:
         made.run_once()
         assert made.state().lag_s == 1
         assert load_manifest(Storage(), journal.directory / "rows").fresh_us == (now[0] - 1) * 1e6
+        now[0] += 59
+        made.run_once()
+        manifest = load_manifest(Storage(), journal.directory / "rows")
+        assert manifest.fresh_us == now[0] * 1e6, "once a minute, where nothing comes"
+        assert (manifest.rows, len(manifest.files)) == (12, 1)
 
 
 def test_a_store_that_cant_be_read_ends_a_run_and_no_row_is_without_its_flag(

@@ -45,6 +45,8 @@ SPILLED_S: Final = 86_400.0
 STEP_ROWS: Final = 200_000
 """Rows of a step, but for those of one more batch: what a step holds in memory."""
 STEP_TEXT_BYTES: Final = 64 << 20
+FRESH_US: Final = 60_000_000
+"""How much later the manifest says that every event is there, where none came."""
 TELL_READER_S: Final = 10.0
 """Between two commits of the journal's reader: each is two syncs, which the journal's own may have to wait for."""
 LEAVING_S: Final = 600.0
@@ -208,7 +210,9 @@ class Pipeline:
             if self.source.whole:  # it begins with what is durable when it is asked
                 self._fresh_us = began_us
         rows += self._commit_rows()
-        if self.manifest.step == before and self.source.placed(self.manifest) is not self.manifest:
+        quiet = self.manifest.step > 0 and self._fresh_us - self.manifest.fresh_us >= FRESH_US
+        moved = self.source.placed(self.manifest) is not self.manifest
+        if self.manifest.step == before and (quiet or moved):  # or results would read as if rows were behind
             self._commit(self.manifest.files, [])
         self._merge()
         self._let_go()
