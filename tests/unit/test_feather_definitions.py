@@ -134,7 +134,7 @@ def test_bundle_that_is_no_bundle_is_refused(tmp_path: Path, bundle: str, place:
     assert [(Path(p.file).name, p.path) for p in caught.value.problems] == [("bundle.json", place)]
 
 
-@pytest.mark.parametrize("pattern", ["(", "(?=x)", "(a)\\1", "x" * 513])
+@pytest.mark.parametrize("pattern", ["(", "(?=x)", "(a)\\1", "x" * 513, r"^\p{L}{1,64}$"])
 def test_pattern_that_the_engine_can_not_run_is_refused(tmp_path: Path, pattern: str) -> None:
     condition = {"attribute": "a", "operator": "regex", "value": pattern}
     with pytest.raises(DefinitionError) as caught:

@@ -105,6 +105,7 @@ CONDITION_DEFECTS: list[tuple[Any, str, str]] = [
     ({"attribute": "a", "operator": "like", "value": "x"}, ".operator", "'like'"),
     ({"attribute": "a", "operator": "regex", "value": "("}, ".value", "the pattern '('"),
     ({"attribute": "a", "operator": "regex", "value": "a(?!b)"}, ".value", "the pattern"),
+    ({"attribute": "a", "operator": "regex", "value": r"^\p{L}{1,64}$"}, ".value", "the pattern"),
     ({"attribute": "a", "operator": "regex", "value": 5}, ".value", "5"),
     ({"attribute": "a", "operator": "regex", "value": "x" * 513}, ".value", "a pattern of 513 characters"),
     ({"attribute": "a", "operator": "gt", "value": "ten"}, ".value", "'ten'"),

@@ -277,6 +277,10 @@ def test_a_repeated_layer_or_parameter_is_warned_about(tmp_path: Path) -> None:
             [{"name": "e", "properties": {"p": {"pattern": "(?=x)"}}}],
             "eventDefinitions[0].properties.p.pattern",
         ),
+        (
+            [{"name": "e", "properties": {"p": {"pattern": r"[^\s]{1,1000}" * 6}}}],  # too large to be run
+            "eventDefinitions[0].properties.p.pattern",
+        ),
         ([{"name": "e", "properties": {"p": {"tpye": "string"}}}], "eventDefinitions[0].properties[...]"),
     ],
 )

@@ -1,14 +1,16 @@
 """Answers for the leaves that the kernel leaves to a library: regular expressions and list membership.
 
-Patterns run on RE2, so an answer takes time linear in the text. A pattern is compiled once per process, when
-it is first asked for; one that RE2 refuses matches nothing (sources check patterns when they are published).
+Patterns run on RE2, so an answer takes time linear in the text; but where a pattern has more states than are
+kept, each byte costs its whole program, so the product of both is bounded (`PATTERN_WORK_MAX`). A pattern is
+compiled once per process, when it is first asked for; one that RE2 refuses matches nothing (sources check patterns
+when they are published, by the same function).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Protocol
+from typing import Final
 
 import re2
 
@@ -20,10 +22,26 @@ PATTERN_MEMORY_BYTES_MAX = 1 << 20
 """What RE2 may use for one compiled pattern; more is refused as too large."""
 
 
-class Pattern(Protocol):
-    """What `compile_pattern` gives."""
+PATTERN_WORK_MAX: Final = 2 << 20
+"""Bytes of a text times instructions of a pattern up to which it is asked: at most some ms. A longer text matches
+nothing, as one beyond `model.program`'s bound doesn't whatever the pattern."""
+CHARACTER_BYTES_MAX: Final = 4
 
-    def search(self, text: str) -> object | None: ...
+
+class Pattern:
+    """A compiled pattern. `bytes_max`: of a text that it may match."""
+
+    __slots__ = ("_search", "bytes_max")
+
+    def __init__(self, search: Callable[[str], object | None], instructions: int) -> None:
+        self._search = search
+        self.bytes_max = PATTERN_WORK_MAX // max(instructions, 1)
+
+    def search(self, text: str) -> object | None:
+        """Something where it is found anywhere in the text."""
+        if len(text) * CHARACTER_BYTES_MAX > self.bytes_max and len(text.encode()) > self.bytes_max:
+            return None
+        return self._search(text)
 
 
 Membership = Callable[[str, str], bool]
@@ -35,12 +53,13 @@ def compile_pattern(pattern: str) -> Pattern:
     options = re2.Options()
     options.log_errors = False
     options.max_mem = PATTERN_MEMORY_BYTES_MAX
+    options.never_capture = True  # nobody asks for groups, and finding them takes a slower way
     try:
-        compiled: Pattern = re2.compile(pattern, options)
+        compiled = re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0] if error.args else error
         raise ValueError(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
-    return compiled
+    return Pattern(compiled.search, compiled.programsize)
 
 
 @lru_cache(maxsize=PATTERNS_MAX)

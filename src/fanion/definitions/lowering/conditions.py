@@ -12,11 +12,11 @@ import functools
 from typing import Any, Final
 
 import msgspec
-import re2
 
 from fanion.definitions.lowering.assembler import Assembler, Exits, Label
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.lowering.values import operand_number, operand_text
+from fanion.engine.externals import compile_pattern
 from fanion.model.program import Op, Operand, Relation
 
 COUNTRY: Final = "country"
@@ -59,13 +59,11 @@ _RELATIONS: Final = {"gt": Relation.GT, "gte": Relation.GE, "lt": Relation.LT, "
 
 @functools.lru_cache(maxsize=4096)
 def pattern_error(pattern: str) -> str | None:
-    """Why the linear-time engine can't run this pattern, or None."""
-    options = re2.Options()
-    options.log_errors = False
+    """Why the linear-time engine can't run this pattern as servers do, or None."""
     try:
-        re2.compile(pattern, options)
-    except re2.error as error:
-        return str(error.args[0].decode() if isinstance(error.args[0], bytes) else error)
+        compile_pattern(pattern)
+    except ValueError as error:
+        return str(error)
     return None
 
 
