@@ -21,7 +21,7 @@ from fanion.pipeline.manifest import Manifest, load_manifest
 from fanion.pipeline.pace import Pace
 from fanion.pipeline.pipeline import Pipeline
 from fanion.shipping import downstream as downstream_module
-from fanion.shipping.block import Block, cut
+from fanion.shipping.block import Block, Span, cut
 from fanion.shipping.downstream import Downstream
 from fanion.shipping.rows import Service
 from fanion.shipping.stream import Extent, Stream
@@ -328,6 +328,9 @@ def test_messages_that_are_no_blocks_are_named_and_passed(machines: Machines) ->
     machines.ship()
     (block, *_) = blocks_of(machines, 1 << 20, 1 << 20)
     wrong = [block.pack()[:-1], b"FNANBLK1", Block(b"m" * 16, 1, block.span, b"x" * 100).pack()]
+    spans = (1, 1 << 63), (1, 1 << 63, 0, 2), ((1 << 64) - 2, (1 << 64) - 1)
+    for span in spans:  # not what it holds
+        wrong.append(Block(b"m" * 16, 1, Span(0, *span), block.data).pack())
 
     def publish(message: bytes) -> Callable[[Any, str], Any]:
         return lambda streams, name: streams.publish(f"fanion.events.{name}.x", message)

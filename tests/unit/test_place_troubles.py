@@ -210,6 +210,18 @@ def test_what_lies_in_a_place_is_bounded_before_it_is_read(world: World) -> None
         opened.reports()
 
 
+def test_a_pipe_in_a_place_is_refused_and_not_waited_for(world: World) -> None:
+    world.publish("a", "one")
+    lies = next(one for one in (world.directory / "place" / "objects").rglob("*") if one.is_file())
+    lies.unlink()
+    os.mkfifo(lies)
+    with (
+        closing(open_place(world.url, world.config.places)) as opened,
+        pytest.raises(PlaceError, match="a pipe, not a plain file"),
+    ):
+        opened.get(lies.name)
+
+
 def test_a_server_that_starts_has_heard_the_place(world: World) -> None:
     """Or its workers would take the last time for the truth, and open nothing."""
     world.publish("a", "one")

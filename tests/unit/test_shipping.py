@@ -22,7 +22,7 @@ from fanion.nats.address import parse_address
 from fanion.nats.connection import Access, Connection
 from fanion.shipping import READER
 from fanion.shipping import stream as stream_module
-from fanion.shipping.block import BLOCK_BYTES, HEADER, PART_BYTES, Span, cut, parse_block
+from fanion.shipping.block import BLOCK_BYTES, HEADER, PART_BYTES, Block, Span, cut, parse_block
 from fanion.shipping.chain import Entry
 from fanion.shipping.ledger import Ledger
 from fanion.shipping.service import Service
@@ -334,6 +334,9 @@ def test_a_message_that_was_changed_is_no_block(world: World) -> None:
             parse_block(bytes(bent))
     with pytest.raises(ShippingError):
         parse_block(message[: HEADER.size - 1])
+    for span in ((1, 1 << 63), (1, 2 + len(block.data) // 24), (1, 3, 0, 2), (2, 2), (3, 2)):
+        with pytest.raises(ShippingError):
+            parse_block(Block(MACHINE, 1, Span(0, *span), block.data).pack())
 
 
 def test_a_ledger_reads_back_and_is_cut_where_it_was_torn(

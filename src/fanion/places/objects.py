@@ -31,6 +31,7 @@ from fanion.places.place import (
     Kind,
     short,
 )
+from fanion.plain_files import check_plain
 
 MANIFESTS: Final = "manifests"
 REPORTS: Final = "reports"
@@ -52,8 +53,9 @@ class Objects:
         self._faults = (errors.BaseError, OSError, ValueError, TypeError)
         self._taken = errors.AlreadyExistsError
         self._missing = (errors.NotFoundError, FileNotFoundError)
+        self._folder = Path(url.removeprefix("file://")) if url.startswith("file:") else None
         self._listed_at = -math.inf
-        self._list_every_s = 0.0 if url.startswith("file:") else LIST_EVERY_S
+        self._list_every_s = LIST_EVERY_S if self._folder is None else 0.0
         try:
             self._store = open_store(url, settings, create=create)
         except self._faults as error:
@@ -133,6 +135,8 @@ class Objects:
 
     def _read(self, path: str, most: int) -> bytes | None:
         try:
+            if self._folder is not None:
+                check_plain(path, (self._folder / path).stat())  # nobody waits for who writes into a pipe
             found = self._obstore.get(self._store, path)
             if found.meta["size"] > most:
                 raise PlaceError(f"{path} has {found.meta['size']:,} bytes; {most:,} are allowed")

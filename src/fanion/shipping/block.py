@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 import xxhash
 
+from fanion._core.journal_format import RECORD_HEADER_BYTES
 from fanion.errors import ShippingError
 from fanion.journal.batch import RecordBatch
 
@@ -70,7 +71,10 @@ def parse_block(message: bytes) -> Block:
         raise ShippingError("a message of the stream is no block of records")
     _, machine, writer, part, parts, epoch, first, behind, digest = HEADER.unpack_from(message)
     block = Block(machine, epoch, Span(writer, first, behind, part, parts), message[HEADER.size :])
-    if block.digest != digest or part >= parts or first >= behind:
+    most = (
+        len(block.data) // RECORD_HEADER_BYTES if parts == 1 else 1
+    )  # whoever counts them makes no more room
+    if block.digest != digest or part >= parts or not first < behind <= first + most:
         raise ShippingError(f"a block of the stream is damaged: writer {writer}, from {first} on")
     return block
 
