@@ -108,6 +108,27 @@ def test_a_document_of_another_shape_is_a_problem_not_a_crash(tmp_path: Path, te
     assert problems(path)
 
 
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a: !{LONG} x",
+        f"!{LONG} {{}}",
+        f"a: *{LONG}",
+        f"? {LONG}\n: 1\n? {LONG}\n: 2",
+        f"fanion: 1\norganisations: {{o: {{projects: {{p: {{flags: {{? {LONG}\n : {{type: {LONG}}}}}}}}}}}}}",
+    ],
+)
+def test_what_is_said_of_a_document_is_no_longer_than_a_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    found = problems(path)
+    assert found
+    assert max(len(part) for problem in found for part in problem) < 1_000
+
+
 def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_bytes(b"organisations: {\xff}")

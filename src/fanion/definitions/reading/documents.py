@@ -18,7 +18,7 @@ import yaml
 
 from fanion._core.json_keys import keys_twice
 from fanion.definitions.reading.limits import DEPTH_MAX, NODES_MAX, repeated_max
-from fanion.definitions.reading.report import shown
+from fanion.definitions.reading.report import brief, shown
 
 T = TypeVar("T")
 
@@ -179,7 +179,7 @@ class _Builder:
         elif depth > DEPTH_MAX:
             raise self.error(event, "nesting too deep", f"at most {DEPTH_MAX} levels")
         elif event.tag is not None:
-            raise self.error(event, f"the tag {event.tag}", "no tags")
+            raise self.error(event, f"the tag {brief(event.tag)}", "no tags")
         elif kind is yaml.MappingStartEvent:
             made = self.mapping(depth)
         else:
@@ -193,7 +193,7 @@ class _Builder:
     def alias(self, event: Any) -> tuple[Any, int]:
         """What it repeats. What reads a document walks through it again, so it counts as often as it stands."""
         if event.anchor not in self.anchors:
-            raise self.error(event, f"the alias *{event.anchor}", "an anchor that stands before it")
+            raise self.error(event, f"the alias *{brief(event.anchor)}", "an anchor that stands before it")
         found = self.anchors[event.anchor]
         self.repeated += found[1]
         if self.repeated > (most := repeated_max(self.written)):
@@ -230,7 +230,7 @@ class _Builder:
         if event.tag is not None:
             if event.tag in _STRING_TAGS:
                 return text
-            raise self.error(event, f"the tag {event.tag}", "no tags but !!str")
+            raise self.error(event, f"the tag {brief(event.tag)}", "no tags but !!str")
         if event.style:
             return text
         if text in _WORDS:

@@ -1,7 +1,8 @@
 """Collects every defect of a publication, so that an author sees all of them at once.
 
 A path is written as in the document: `flags.new-checkout.rules[2].value`; keys with other characters than
-letters, digits, `_` and `-` stand in brackets and quotes.
+letters, digits, `_` and `-`, and those that are longer than any may be, stand in brackets and quotes, cut to
+a line.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from fanion.errors import DefinitionError, Problem
 
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _SHOWN_CHARS_MAX = 80
 _REASON_CHARS_MAX = 300
 
@@ -70,7 +71,11 @@ def shown(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int) and value.bit_length() > 256:
         return "a very long number"
-    text = repr(value)
+    return brief(repr(value))
+
+
+def brief(text: str) -> str:
+    """As much of a text as a message has room for."""
     return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[: _SHOWN_CHARS_MAX - 1]}…"
 
 
