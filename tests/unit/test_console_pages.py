@@ -201,6 +201,21 @@ def test_a_journal_with_defects_says_so_and_how_far_it_was_read() -> None:
     assert EVIL not in page
 
 
+def test_what_people_named_turns_nothing_around_and_is_sent_again_to_the_letter() -> None:
+    around = "a\u202eb\u001b[31m\u0085"
+    pages: Any = HeldPages(FakeReader([q.ListRow("env", f"env/{around}", 5, False)]))  # type: ignore[arg-type]
+    page = rendered(asyncio.run(pages.lists(asked(form={"member": around}), "")))
+    told = r"a\u202eb\u001b[31m\u0085"
+    assert page.count(told) == 2  # the list's name, and what was looked for, above its column
+    assert page.count(around) == page.count(f'value="{around}"') == 1
+
+
+def test_a_picture_turns_nothing_around() -> None:
+    drawn = draw_bar(q.Draw(1, 10, 0.15, [(0.0, 1.0, "a\u202eb", True)], None))
+    assert r"a\u202eb" in drawn
+    assert "\u202e" not in drawn
+
+
 def test_a_reader_that_has_no_answer_is_not_taken_for_an_empty_one() -> None:
     pages: Any = HeldPages(FakeReader(ReaderError("the store is damaged")))  # type: ignore[arg-type]
     with pytest.raises(ReaderError, match="damaged"):

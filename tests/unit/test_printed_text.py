@@ -14,9 +14,10 @@ from fanion import cli
 from fanion.cli import end, group
 from fanion.cli.common import print_table
 from fanion.cli.journal import _print
-from fanion.cli.text import UNPRINTED, echo, printable, printable_json
+from fanion.cli.text import echo, printable_json
 from fanion.definitions import DEMO
 from fanion.journal.batch import Record
+from fanion.model.printable import UNPRINTED, printable
 
 EVIL = "a\x1b]52;c;eA==\x07\x1b[2J\x9b31m\x7f\u202e\u2066\u2028z"
 """Fills the clipboard, clears the screen, colours, deletes, and turns the line around."""

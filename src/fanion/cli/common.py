@@ -24,11 +24,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fanion.cli import drop_output
-from fanion.cli.text import echo, is_text, printable
+from fanion.cli.text import echo, is_text
 from fanion.config import Config
 from fanion.config.loading import find_file, load_config
 from fanion.dialects import vocabulary
 from fanion.errors import StoreError
+from fanion.model.printable import printable
 
 if TYPE_CHECKING:
     from fanion.store.store import Store

@@ -8,15 +8,9 @@ messages are the caller's own words.
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 import click
 
-UNPRINTED: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-"""All control characters but tab and line feed, marks, embeddings and isolates of direction, halves of pairs."""
+from fanion.model.printable import printable
 
 
 def is_text(text: str) -> bool:
@@ -26,11 +20,6 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def printable(text: str) -> str:
-    """The text without what a terminal would obey."""
-    return text if text.isprintable() else UNPRINTED.sub(_written, text)
 
 
 def printable_json(line: bytes) -> bytes:
@@ -43,7 +32,3 @@ def printable_json(line: bytes) -> bytes:
 def echo(text: str, *, err: bool = False, red: bool = False) -> None:
     """A line on standard output, or on standard error. `red`: on a terminal."""
     click.secho(printable(text), err=err, fg="red" if red else None)
-
-
-def _written(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"

@@ -3,12 +3,13 @@ people named is escaped."""
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import Final
 
 from fanion.console.questions import Draw
+from fanion.model.printable import printable
 from fanion.results.report import MetricResult, Result
 from fanion.results.usage import Count
 
@@ -18,6 +19,10 @@ TOP, BOTTOM, SIDE = 22, 34, 8
 ROWS_MAX: Final = 20
 COLOURS: Final = 5
 """Of variants; further ones aren't drawn."""
+
+
+def escape(text: str) -> str:
+    return html.escape(printable(text))
 
 
 def latency_bars(counts: Sequence[int], bounds_us: Sequence[int], promise_us: int) -> str:

@@ -1,4 +1,5 @@
-"""Templates and static files. What people named is escaped wherever it stands in a page."""
+"""Templates and static files. What people named is escaped wherever it stands in a page, and turns nothing around
+(`model.printable`); in fields of forms, marked `typed`, it stands as it was typed."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from fanion.console.links import event_query, experiment_query, flag_query, page_query, usage_query
 from fanion.console.plots import amount
+from fanion.model.printable import printable
 
 HERE: Final = Path(__file__).parent
 TYPES: Final = {
@@ -55,6 +57,7 @@ class Templates:
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
+            finalize=shown,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -67,6 +70,7 @@ class Templates:
             ago=ago,
             milli=milli,
             hour=hour,
+            typed=typed,
         )
         self._environment.globals.update(
             prefix=prefix,
@@ -81,6 +85,18 @@ class Templates:
 
     def render(self, name: str, **values: Any) -> str:
         return self._environment.get_template(name).render(**values)
+
+
+def shown(value: Any) -> Any:
+    """What stands in a page of a value; what is markup already stays."""
+    return printable(value) if type(value) is str else value
+
+
+def typed(value: str) -> Any:
+    """A text for a field whose form is sent again, to the letter."""
+    from markupsafe import escape
+
+    return escape(value)
 
 
 def count(value: float) -> str:
