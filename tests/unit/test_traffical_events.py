@@ -13,8 +13,8 @@ from fanion.config import Config
 from fanion.config import Journal as JournalConfig
 from fanion.dialects.traffical.decision_ids import DecisionIds
 from fanion.dialects.traffical.envelope import EVENTS_MAX
-from fanion.dialects.traffical.event_schema import EventSchemas
-from fanion.dialects.traffical.events import TOLD_MAX, check_events, check_plain
+from fanion.dialects.traffical.event_schema import LISTED_MAX, Effort, EventSchemas
+from fanion.dialects.traffical.events import TOLD_MAX, TOO_MANY_LISTED, check_events, check_plain
 from fanion.dialects.traffical.schema import Schema
 from fanion.errors import JournalError, JournalFullError
 from tests.e2e.traffical_world import golden
@@ -271,8 +271,8 @@ def test_violations_that_no_answer_has_room_for_are_not_looked_for(monkeypatch: 
     looked: list[int] = []
     check = EventSchemas.check
 
-    def counted(self: EventSchemas, name: str, properties: object, most: int) -> Any:
-        found = check(self, name, properties, most)
+    def counted(self: EventSchemas, name: str, properties: object, most: int, effort: Effort) -> Any:
+        found = check(self, name, properties, most, effort)
         looked.append(len(found[0]))
         return found
 
@@ -285,6 +285,27 @@ def test_violations_that_no_answer_has_room_for_are_not_looked_for(monkeypatch: 
     assert len(looked) == EVENTS_MAX
     assert looked.count(6) >= len(shown)
     assert sum(looked) <= TOLD_MAX + 6 + EVENTS_MAX
+
+
+@pytest.mark.parametrize("plain", [True, False])  # read by the quick decoder first, or told apart
+def test_so_many_values_inside_lists_are_looked_at_of_a_batch_and_no_more(plain: bool) -> None:
+    """4 MB of them held a worker for a second, whoever's key it was."""
+    item = {"id": "2d0cd5a2-1d2f-4bb2-8b8e-9c3f7d6a1f10"}  # two values: itself and its member
+    beyond = {"items": [item] * (LISTED_MAX // 2 + 1)}
+    half = {"items": [item] * (LISTED_MAX // 4)}
+    more = {} if plain else {"zz": 1}
+    answer = send(
+        make_caller(),
+        TRACK | more | {"event": "loose", "properties": half},
+        TRACK | more | {"event": "loose", "properties": beyond},
+        TRACK | more | {"event": "unchecked", "properties": beyond},
+        TRACK | more | {"event": "loose", "properties": half},
+        TRACK | more | {"event": "loose", "properties": {"items": [item]}},
+        TRACK | more | {"event": "loose", "properties": {"total": 1}},
+    )
+    assert (answer["accepted"], answer["written"]) == (4, 4)
+    assert answer["validationErrors"] == [{"index": index, "error": TOO_MANY_LISTED} for index in (1, 4)]
+    assert "schemaWarnings" not in answer
 
 
 LOOSE = {"total": -1, "code": "abcd", "at": "yesterday", "items": [{"id": "x"}], "a/b": 1}

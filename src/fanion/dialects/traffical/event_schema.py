@@ -21,6 +21,10 @@ from fanion.model.json_value import Json
 VIOLATIONS_MAX: Final = 20
 """Of one event: the first ones are enough to find the mistake."""
 
+LISTED_MAX: Final = 30_000
+"""Values inside lists that are looked at of one batch, some 3 µs each; a thousand events with six lines of four
+values have fewer."""
+
 Violation = dict[str, str]
 
 if TYPE_CHECKING:
@@ -61,6 +65,25 @@ class EventRule(msgspec.Struct, frozen=True):
     schema: PropertySchema
 
 
+class TooManyListedError(Exception):
+    """The lists of a batch hold more values than are looked at; the sender may send fewer events at a time."""
+
+
+class Effort:
+    """What may still be looked at of one batch: `left` values inside lists."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int = LISTED_MAX) -> None:
+        self.left = left
+
+    def take(self, count: int) -> None:
+        """Raises TooManyListedError; what is left stays."""
+        if count > self.left:
+            raise TooManyListedError
+        self.left -= count
+
+
 class EventSchemas:
     """Event name -> what its properties have to be."""
 
@@ -76,16 +99,17 @@ class EventSchemas:
         return name in self._known
 
     def check(
-        self, name: str, properties: object, most: int = VIOLATIONS_MAX
+        self, name: str, properties: object, most: int = VIOLATIONS_MAX, effort: Effort | None = None
     ) -> tuple[list[Violation], bool]:
-        """The violations, the first `most` of them, and whether they keep the event out of the pipeline."""
+        """The violations, the first `most` of them, and whether they keep the event out of the pipeline. `effort`:
+        of the batch that it is in. Raises TooManyListedError."""
         known = self._known.get(name)
         if known is None:
             return [], False
         rejects, schema = known
         found: list[Violation] = []
         for place, message, rule in schema.violations(
-            {} if properties is None else properties, "/properties"
+            {} if properties is None else properties, "/properties", effort or Effort()
         ):
             found.append({"path": place, "message": message, "rule": rule})
             if len(found) == most:
@@ -122,8 +146,10 @@ class Property:
         self.required = [name for name, one in schema.properties.items() if one.required]
         self.closed = not schema.additional_properties
 
-    def violations(self, value: object, path: str) -> Iterator[tuple[str, str, str]]:
-        """(place, message, rule) of everything that is wrong."""
+    def violations(
+        self, value: object, path: str, effort: Effort, *, listed: bool = False
+    ) -> Iterator[tuple[str, str, str]]:
+        """(place, message, rule) of everything that is wrong. `listed`: whether it stands in a list."""
         if self.type is not None and not _is(value, self.type):
             yield path, f"must be {self.type}", "type"
             return
@@ -132,13 +158,14 @@ class Property:
         if isinstance(value, str):
             yield from self._text(value, path)
         elif isinstance(value, dict):
-            yield from self._object(value, path)
+            yield from self._object(value, path, effort, listed=listed)
         elif isinstance(value, list):
             for bound in _outside(self.counts, len(value)):
                 yield path, bound.words, bound.keyword
             if self.items is not None:
+                effort.take(len(value))
                 for number, item in enumerate(value):
-                    yield from self.items.violations(item, f"{path}/{number}")
+                    yield from self.items.violations(item, f"{path}/{number}", effort, listed=True)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             for bound in _outside(self.numbers, value):
                 yield path, bound.words, bound.keyword
@@ -151,14 +178,18 @@ class Property:
         if self.format is not None and not _has_format(value, self.format):
             yield path, f'must match format "{self.format}"', "format"
 
-    def _object(self, value: Mapping[str, object], path: str) -> Iterator[tuple[str, str, str]]:
+    def _object(
+        self, value: Mapping[str, object], path: str, effort: Effort, *, listed: bool
+    ) -> Iterator[tuple[str, str, str]]:
+        if listed:
+            effort.take(len(value))
         for name in self.required:
             if name not in value:
                 yield path, f"must have required property '{name}'", "required"
         for name, item in value.items():
             known = self.properties.get(name)
             if known is not None:
-                yield from known.violations(item, f"{path}/{_pointer(name)}")
+                yield from known.violations(item, f"{path}/{_pointer(name)}", effort, listed=listed)
             elif self.closed:
                 yield path, "must NOT have additional properties", "additionalProperties"
 

@@ -20,7 +20,13 @@ import msgspec
 
 from fanion._core.said import Said
 from fanion.dialects.traffical.envelope import EVENTS_MAX, NO_EVENTS, OK, OVERLOADED
-from fanion.dialects.traffical.event_schema import VIOLATIONS_MAX, Violation
+from fanion.dialects.traffical.event_schema import (
+    LISTED_MAX,
+    VIOLATIONS_MAX,
+    Effort,
+    TooManyListedError,
+    Violation,
+)
 from fanion.dialects.traffical.event_structs import PlainTrack, Track
 from fanion.dialects.traffical.schema import PlainEvent, Schema
 from fanion.dialects.traffical.served import Served, served
@@ -45,11 +51,14 @@ TOLD_MAX: Final = ECHO_BYTES_MAX // len(b'{"path":"","message":"must be","rule":
 """More violations than that don't fit into what is echoed, whatever they are."""
 
 
+TOO_MANY_LISTED: Final = f"properties: at most {LISTED_MAX} values inside lists are looked at in one batch"
+
+
 class CheckedBatch:
     """What one request's events came to: `count` are to be stored, as they stand in the body, or where some are
     to be left out, as `kept`, with commas between."""
 
-    __slots__ = ("_told", "accepted", "count", "errors", "ids", "kept", "warnings")
+    __slots__ = ("_effort", "_told", "accepted", "count", "errors", "ids", "kept", "warnings")
 
     def __init__(
         self,
@@ -64,11 +73,13 @@ class CheckedBatch:
         self.errors = errors
         self.warnings = warnings
         self._told = 0
+        self._effort = Effort()
 
     def violations(self, at: Served, event: Track | PlainTrack) -> tuple[list[Violation], bool]:
-        """What is wrong with an event's properties; one of it where no answer has room for more."""
+        """What is wrong with an event's properties; one of it where no answer has room for more. Raises
+        TooManyListedError."""
         most = VIOLATIONS_MAX if self._told < TOLD_MAX else 1
-        return at.events.check(event.event, event.properties, most)
+        return at.events.check(event.event, event.properties, most, self._effort)
 
     def warn(self, index: int, event: Track | PlainTrack, violations: list[Violation]) -> None:
         self._told += len(violations)
@@ -121,7 +132,10 @@ def check_plain(at: Served, events: list[PlainEvent]) -> CheckedBatch | None:
     if at.events:
         for index, event in enumerate(events):
             if isinstance(event, PlainTrack) and event.event in at.events:
-                violations, rejected = batch.violations(at, event)
+                try:
+                    violations, rejected = batch.violations(at, event)
+                except TooManyListedError:
+                    return None
                 if rejected:
                     return None
                 if violations:
@@ -149,7 +163,10 @@ def judging(
                 return f"{name}: not the API key's own"
         if not isinstance(event, Track | PlainTrack):
             return event.id, None
-        violations, rejected = batch.violations(at, event)
+        try:
+            violations, rejected = batch.violations(at, event)
+        except TooManyListedError:
+            return TOO_MANY_LISTED
         if violations:
             batch.warn(index, event, violations)
         return None if rejected else (event.id, event.event)
