@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -377,6 +378,23 @@ def test_addresses_that_are_refused(url: str) -> None:
     (problem,) = problems_of_archive(Archive(url=url))
     assert problem.startswith("archive.url")
     assert "hidden" not in problem
+
+
+def test_a_pipe_in_an_archive_is_refused_and_not_waited_for(world: World) -> None:
+    world.journal.append(0, 7)
+    world.journal.begin(0)
+    world.archive()
+    (name,) = world.objects()
+    bucket, folder = world.bucket(), Path(world.url.removeprefix("file://"))
+    for path in (f"{ID}/segments/{name}", f"{ID}/ends"):
+        (folder / path).unlink()
+        os.mkfifo(folder / path)
+    with pytest.raises(ArchiveError, match="a pipe, not a plain file"):
+        bucket.get(ID, name)
+    with pytest.raises(ArchiveError, match="a pipe, not a plain file"):
+        bucket.head(ID, name, 1)
+    with pytest.raises(ArchiveError, match="a pipe, not a plain file"):
+        bucket.ends(ID)
 
 
 def test_it_is_off_by_default() -> None:

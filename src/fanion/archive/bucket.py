@@ -19,6 +19,7 @@ from fanion.archive.packed import HEAD, NAME, Head, parse_head
 from fanion.config.places import Places
 from fanion.errors import ArchiveError, PlaceError
 from fanion.places.objects import open_store, reason_of
+from fanion.plain_files import check_plain
 
 MACHINE: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -65,6 +66,7 @@ class Bucket:
         """What an object of that size says of itself."""
         path = _path(machine, name)
         try:
+            self._check_plain(path)
             length = min(HEAD.size, size)
             data = (
                 bytes(self._obstore.get_range(self._store, path, start=0, length=length)) if length else b""
@@ -114,11 +116,17 @@ class Bucket:
 
     def _read(self, path: str) -> bytes | None:
         try:
+            self._check_plain(path)
             return bytes(self._obstore.get(self._store, path).bytes())
         except self._missing:
             return None
         except self._faults as error:
             raise ArchiveError(f"{path} can't be read: {reason_of(error)}") from None
+
+    def _check_plain(self, path: str) -> None:
+        """Nobody waits for who writes into a pipe."""
+        if self._folder is not None:
+            check_plain(path, (self._folder / path).stat())
 
     def _sync(self, path: str) -> None:
         """A folder's files are on its disk before the journal lets go what they hold."""
