@@ -20,6 +20,8 @@ from pathlib import Path
 
 import msgspec
 
+from fanion.model.json_value import UNREADABLE
+
 log = logging.getLogger("fanion.worker")
 
 FOLDER, NAME, LOCK_NAME = "shared", "key-use", "key-use.lock"
@@ -35,7 +37,7 @@ def read_key_use(directory: Path) -> dict[str, int]:
     """Key id -> the hour of its last use, counted from 1970. Empty where nothing can be read."""
     try:
         return _decode((directory / FOLDER / NAME).read_bytes())
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return {}
 
 

@@ -16,6 +16,7 @@ from fanion.cli.common import DATA, configuration, data_option, print_table
 from fanion.cli.text import echo
 from fanion.cli.times import moment
 from fanion.errors import PlaceError, StoreMissingError
+from fanion.model.json_value import UNREADABLE
 
 KEY_BYTES = 32
 
@@ -85,7 +86,7 @@ def status(data: Path | None, url: str, form: str) -> None:
         for content in place.reports().values():
             try:
                 reports.append(msgspec.json.decode(content, type=Report))
-            except msgspec.MsgspecError:
+            except UNREADABLE:
                 continue
     now = time.time()
     number = 0 if manifest is None else manifest.head.number

@@ -23,6 +23,7 @@ from time import time_ns
 import msgspec
 
 from fanion.clock.belief import LOOK_EVERY_S, STEP_MAX_S, Belief, Moment, begin, look, trust
+from fanion.model.json_value import UNREADABLE
 
 log = logging.getLogger("fanion.clock")
 
@@ -60,7 +61,7 @@ def decode(data: bytes) -> Belief | None:
     checksum, _, body = data.partition(b"\n")
     try:
         found = _decode(body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
     return found if checksum == b"%08x" % zlib.crc32(body) and found.eras else None
 

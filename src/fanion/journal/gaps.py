@@ -15,6 +15,7 @@ from fanion.errors import JournalError
 from fanion.journal.files import random_name
 from fanion.journal.reader import READERS_DIRECTORY
 from fanion.journal.storage import Storage, read_file, write_all
+from fanion.model.json_value import UNREADABLE
 
 NAMED_MAX: Final = 100
 """Segments named, the last ones; all of them are counted."""
@@ -56,7 +57,7 @@ def load_gaps(storage: Storage, directory: Path, name: str) -> Gaps:
         return _decode(read_file(storage, path))
     except FileNotFoundError:
         return Gaps()
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise JournalError(f"{path}: can't be read: {error}; remove it to count anew") from None
 
 

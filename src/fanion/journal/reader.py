@@ -41,6 +41,7 @@ from fanion.journal.log_segment import (
 from fanion.journal.seal import read_index, read_seal
 from fanion.journal.slot import is_owned, list_slots, read_slot, ring_path
 from fanion.journal.storage import Buffer, Storage, write_all
+from fanion.model.json_value import UNREADABLE
 
 RING_HEAD_BYTES = 8192
 READERS_DIRECTORY = "readers"
@@ -380,7 +381,7 @@ def load_checkpoint(storage: Storage, directory: Path, name: str) -> Checkpoint:
         return Checkpoint()
     try:
         return _decode_checkpoint(storage.pread(fd, storage.size(fd), 0))
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise JournalError(
             f"{path}: not a checkpoint: {error}; restore it or remove it to read all again"
         ) from None

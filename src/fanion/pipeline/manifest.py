@@ -11,6 +11,7 @@ import msgspec
 from fanion.errors import RowsError
 from fanion.journal.reader import Checkpoint
 from fanion.journal.storage import Storage, read_file, write_all
+from fanion.model.json_value import UNREADABLE
 
 NAME: Final = "manifest.json"
 VERSION: Final = 1
@@ -80,7 +81,7 @@ def load_manifest(storage: Storage, directory: Path) -> Manifest:
         manifest = msgspec.json.decode(read_file(storage, path), type=Manifest)
     except FileNotFoundError:
         return Manifest()
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise RowsError(
             f"{path}: not a manifest: {error}; remove {directory} to make all rows anew from what they were made of"
         ) from None

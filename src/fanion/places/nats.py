@@ -31,6 +31,7 @@ import msgspec
 
 from fanion.config.places import Places
 from fanion.errors import NatsError, PlaceError, PlaceMovedError
+from fanion.model.json_value import UNREADABLE
 from fanion.nats.address import ALLOWED, SCHEMES, parse_address
 from fanion.nats.connection import NEEDS, Access, Connection
 from fanion.places.place import (
@@ -131,7 +132,7 @@ class KeyValue:
             return value[len(WHOLE) :]
         try:
             parts = msgspec.msgpack.decode(value[len(IN_PARTS) :], type=Parts)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             raise PlaceError(f"object {name[:12]}: where its parts are can't be read") from None
         if not 0 <= parts.size <= OBJECT_BYTES_MAX:
             raise PlaceError(f"object {name[:12]} has {parts.size:,} bytes; {OBJECT_BYTES_MAX:,} are allowed")

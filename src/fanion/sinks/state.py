@@ -11,6 +11,7 @@ import msgspec
 from fanion.errors import SinkError
 from fanion.journal.reader import Checkpoint
 from fanion.journal.storage import Storage, read_file, write_all
+from fanion.model.json_value import UNREADABLE
 
 DIRECTORY: Final = "sinks"
 VERSION: Final = 1
@@ -41,7 +42,7 @@ def load_state(storage: Storage, data: Path, name: str) -> State:
         state = msgspec.json.decode(read_file(storage, path), type=State)
     except FileNotFoundError:
         return State()
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise SinkError(
             f"{path}: not a sink's place: {error}; remove it to have everything taken again"
         ) from None

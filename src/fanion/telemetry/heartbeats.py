@@ -22,6 +22,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from fanion.model.json_value import UNREADABLE
+
 ROW_BYTES = 32_768
 HEAD = struct.Struct("<II")
 HEAD_AT = 8
@@ -87,7 +89,7 @@ class Heartbeat:
             if zlib.crc32(text) == checksum:
                 try:
                     return _decode(text)
-                except msgspec.MsgspecError:
+                except UNREADABLE:
                     pass
         return None
 
