@@ -199,3 +199,12 @@ def test_an_attribute_that_a_client_sent_is_printed_and_not_obeyed(tmp_path: Pat
         made = CliRunner().invoke(command, given, catch_exceptions=False)
         assert "\x1b" not in made.output
         assert "\\u001b]0;owned" in made.output
+
+
+def test_an_attribute_that_no_unit_has_is_said(tmp_path: Path) -> None:
+    small(tmp_path, [saw("u", "control", attributes=json.dumps({"plan": "pro"}))])
+    for attribute, lacks in (("plan", False), ("pln", True)):
+        made = CliRunner().invoke(
+            command, ["--data", str(tmp_path / "data"), "--by", attribute], catch_exceptions=False
+        )
+        assert (f"these units had no {attribute} when they were exposed" in made.output) is lacks

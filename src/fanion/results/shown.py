@@ -141,6 +141,11 @@ def remarks(result: Result) -> Iterator[str]:
             left = "are left out" if result.complete else "may still change it"
             yield f"{metric.metric}: the windows of {opened:,} units are open, and {left}"
     yield from result.notes
+    if result.attribute is not None and not result.segment and result.runs:
+        yield (
+            f"these units had no {result.attribute} when they were exposed: an environment's exposures name the "
+            "attributes that travel along"
+        )
     if result.counted is not None and result.runs:
         counted = result.counted
         share = (
