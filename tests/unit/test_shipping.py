@@ -220,6 +220,20 @@ def test_without_a_journal_nothing_is_made(nats: NatsServers, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_journal_that_gets_its_first_segment_later_is_shipped_without_an_error(world: World) -> None:
+    """As of a server that has just been started for the first time."""
+    with world.shipper() as shipper:
+        assert shipper.run_once() == 0
+        world.journal.append(0, 7)
+        assert shipper.run_once() == 7
+        assert shipper.stands().lag_records == 0
+        world.journal.begin(0)
+        world.journal.append(0, 1)
+        assert shipper.run_once() == 1
+    assert held(world) == {0: 8}
+    assert world.downstream() == world.journal.records()
+
+
 def test_retention_waits_also_while_no_stream_was_reached_yet(tmp_path: Path, nats: NatsServers) -> None:
     world = World(tmp_path / "data", nats)
     world.settings = Shipping(url="nats://127.0.0.1:1/none", timeout_s=1)

@@ -63,25 +63,34 @@ class Shipper:
         self._at_once = AT_ONCE_FIRST
         self._stream: Stream | None = None
         self._ledger: Ledger | None = None
-        first = JournalReader(directory, storage=self._storage)  # without a journal nothing is made
-        first.chains()
-        self._machine = first.checkpoint.machine
+        JournalReader(directory, storage=self._storage)  # without a journal nothing is made
         self._storage.make_directory(directory / DIRECTORY)
         self._lock = self._storage.open(directory / DIRECTORY / "lock", create=True)
         try:
             if not self._storage.lock(self._lock):
                 raise ShippingError("another process ships this directory's records; only one does at a time")
             self.state = load_state(self._storage, directory)
-            machine = bytes.fromhex(self._machine)
-            self._ledger = Ledger(self._storage, directory / DIRECTORY / "ledger", machine)
-            before = load_checkpoint(self._storage, directory / "journal", READER)
-            verified = before.next_sequence if before.machine == self._machine else {}
-            self._reconciler = Reconciler(self._ledger, verified, turn)
-            self._tell(at_once=True)  # retention waits from here on, also while nothing is reached
-            self._reader = JournalReader(directory, storage=self._storage, checkpoint=self.sent())
+            self._meet()
         except BaseException:
             self.close()
             raise
+
+    def _meet(self) -> bool:
+        """Whose journal it is: retention waits from here on, also while nothing is reached. False: it has no
+        segment yet, and so nothing to ship."""
+        first = JournalReader(self._data, storage=self._storage)
+        first.chains()
+        self._machine = first.checkpoint.machine
+        if self._ledger is not None:
+            self._ledger.close()
+        machine = bytes.fromhex(self._machine)
+        self._ledger = Ledger(self._storage, self._data / DIRECTORY / "ledger", machine)
+        before = load_checkpoint(self._storage, self._data / "journal", READER)
+        verified = before.next_sequence if before.machine == self._machine else {}
+        self._reconciler = Reconciler(self._ledger, verified, self._turn)
+        self._tell(at_once=True)
+        self._reader = JournalReader(self._data, storage=self._storage, checkpoint=self.sent())
+        return bool(self._machine)
 
     def close(self) -> None:
         if self._stream is not None:
@@ -121,7 +130,7 @@ class Shipper:
         self.stream.check()
         before = self.state.records
         waiting: list[Block] = []
-        for batch in self._reader.read_batches():
+        for batch in self._reader.read_batches() if self._machine or self._meet() else ():
             self._turn()
             if batch.machine.hex() != self._machine:
                 raise ShippingError("another journal is in the directory now; it is begun anew")
