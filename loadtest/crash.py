@@ -53,7 +53,6 @@ organisations:
         flags:
           plain: {type: boolean, default_value: true}
 """
-START_TIMEOUT_S = 20.0
 HOUR_S, YEAR_S = 3_600, 365 * 86_400
 JUMPS_S = (0, 0, HOUR_S, -HOUR_S, YEAR_S, 2 * YEAR_S - int(time.time()))
 CLOCK_SETTINGS = {"FANION_JOURNAL_CLOCK_TRUST_HOURS": "0.001", "FANION_JOURNAL_SEGMENT_BYTES": str(1 << 20)}
@@ -64,6 +63,8 @@ PAUSE_S = (0.02, 0.6)
 
 class Server:
     """One `fanion serve` after another on the same directory and port."""
+
+    start_timeout_s = 20.0
 
     def __init__(self, data: Path, workers: int, ack: str, variables: dict[str, str]) -> None:
         self._data = data
@@ -86,7 +87,7 @@ class Server:
         self.process = subprocess.Popen(
             self._command, stdout=self._log, stderr=self._log, start_new_session=True, env=self._variables
         )
-        while time.monotonic() - begun < START_TIMEOUT_S:
+        while time.monotonic() - begun < self.start_timeout_s:
             if self.process.poll() is not None:
                 raise SystemExit(f"the server ended with {self.process.returncode}; see {self._log.name}")
             with contextlib.suppress(OSError, http.client.HTTPException):
@@ -94,7 +95,7 @@ class Server:
                 self.slowest_s = max(self.slowest_s, time.monotonic() - begun)
                 return
             time.sleep(0.01)
-        raise SystemExit(f"no answer within {START_TIMEOUT_S} s; see {self._log.name}")
+        raise SystemExit(f"no answer within {self.start_timeout_s} s; see {self._log.name}")
 
     def workers(self) -> list[int]:
         """Process ids of the supervisor's children; the operations process is one of them."""

@@ -252,6 +252,12 @@ class NatsServers:
     def go_on(self, number: int = 0) -> None:
         self._signal(number, signal.SIGCONT)
 
+    def change(self, old: str, new: str, number: int = 0) -> None:
+        """Something in the configuration, which it reads again."""
+        path = self._configuration(number)
+        path.write_text(path.read_text().replace(old, new))
+        self._signal(number, signal.SIGHUP)
+
     def log(self, number: int = 0) -> str:
         return (self._directory / f"server-{number}.log").read_text()
 

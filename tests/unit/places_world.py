@@ -28,6 +28,7 @@ from fanion.places.follower import look
 from fanion.places.manifest import Origin as PlaceOrigin
 from fanion.places.nats import KeyValue
 from fanion.places.sealing import Sealer
+from fanion.places.taking import origin_of
 from fanion.store.layout import Origin
 from fanion.store.list_writer import ListWriter
 from fanion.store.store import Store
@@ -123,6 +124,12 @@ class World:
     def number(self, machine: str) -> int:
         with Store.open(self.directory / machine, map_bytes=MAP_BYTES) as store:
             return store.generation()
+
+    def place_number(self, machine: str) -> int:
+        """Of the manifest that a directory published or took last."""
+        with Store.open(self.directory / machine, map_bytes=MAP_BYTES) as store:
+            origin = origin_of(store)
+            return origin.number if origin is not None else 0
 
     def answer(self, machine: str) -> str:
         """What the bundle holds, in a word: the answer of its definitions."""
