@@ -13,7 +13,7 @@ from fanion.config import Config
 from fanion.config import Journal as JournalConfig
 from fanion.dialects.traffical.decision_ids import DecisionIds
 from fanion.dialects.traffical.envelope import EVENTS_MAX
-from fanion.dialects.traffical.event_schema import LISTED_MAX, Effort, EventSchemas
+from fanion.dialects.traffical.event_schema import LISTED_MAX, MATCHED, Effort, EventSchemas
 from fanion.dialects.traffical.events import TOLD_MAX, TOO_MANY_LISTED, check_events, check_plain
 from fanion.dialects.traffical.schema import Schema
 from fanion.errors import JournalError, JournalFullError
@@ -290,9 +290,9 @@ def test_violations_that_no_answer_has_room_for_are_not_looked_for(monkeypatch: 
 @pytest.mark.parametrize("plain", [True, False])  # read by the quick decoder first, or told apart
 def test_so_many_values_inside_lists_are_looked_at_of_a_batch_and_no_more(plain: bool) -> None:
     """4 MB of them held a worker for a second, whoever's key it was."""
-    item = {"id": "2d0cd5a2-1d2f-4bb2-8b8e-9c3f7d6a1f10"}  # two values: itself and its member
-    beyond = {"items": [item] * (LISTED_MAX // 2 + 1)}
-    half = {"items": [item] * (LISTED_MAX // 4)}
+    item = {"id": "2d0cd5a2-1d2f-4bb2-8b8e-9c3f7d6a1f10"}  # itself, and a member that has a format
+    beyond = {"items": [item] * (LISTED_MAX // (1 + MATCHED) + 1)}
+    half = {"items": [item] * (LISTED_MAX // (1 + MATCHED) // 2)}
     more = {} if plain else {"zz": 1}
     answer = send(
         make_caller(),

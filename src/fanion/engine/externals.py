@@ -25,7 +25,6 @@ PATTERN_MEMORY_BYTES_MAX = 1 << 20
 PATTERN_WORK_MAX: Final = 2 << 20
 """Bytes of a text times instructions of a pattern up to which it is asked: at most some ms. A longer text matches
 nothing, as one beyond `model.program`'s bound doesn't whatever the pattern."""
-CHARACTER_BYTES_MAX: Final = 4
 
 
 class Pattern:
@@ -33,15 +32,14 @@ class Pattern:
 
     __slots__ = ("_search", "bytes_max")
 
-    def __init__(self, search: Callable[[str], object | None], instructions: int) -> None:
+    def __init__(self, search: Callable[[bytes], object | None], instructions: int) -> None:
         self._search = search
         self.bytes_max = PATTERN_WORK_MAX // max(instructions, 1)
 
     def search(self, text: str) -> object | None:
         """Something where it is found anywhere in the text."""
-        if len(text) * CHARACTER_BYTES_MAX > self.bytes_max and len(text.encode()) > self.bytes_max:
-            return None
-        return self._search(text)
+        data = text.encode()  # a text is encoded by the library, too, which then counts characters
+        return self._search(data) if len(data) <= self.bytes_max else None
 
 
 Membership = Callable[[str, str], bool]
