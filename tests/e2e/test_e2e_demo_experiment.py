@@ -13,6 +13,7 @@ import json
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -213,11 +214,15 @@ def known(rows: list[Row], results: dict[str, Result]) -> bool:
     """Whether all that the clients did is there."""
     units = len({row["unit"] for row in rows})
     active = len({row["unit"] for row in rows if row["kind"] == "metric"})
+    met = {(row["flag"], row["unit"], row["variant"]) for row in rows if row["kind"] == "served"}
+    times = Counter((flag, unit) for flag, unit, _ in met)
+    several = Counter(flag for (flag, _), variants in times.items() if variants > 1)
     return all(
         sum(one.units.values()) == units
         and sum(side.active for side in one.metrics[0].variants) == active
         and one.counted is not None
-        for one in results.values()
+        and one.counted.units_of_several_variants == several[key]
+        for key, one in results.items()
     )
 
 

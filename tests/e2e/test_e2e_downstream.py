@@ -97,9 +97,9 @@ def test_results_of_a_stream_are_those_beside_the_journals(
 
         all_of_them = events()
         send(one, [all_of_them[at : at + 7] for at in range(0, len(all_of_them), 7)])
-        assert done("pipeline", "--once", "--data", one) == f"{len(all_of_them)} rows in 1 files\n"
+        assert done("pipeline", "--once", "--data", one) == f"{len(all_of_them)} rows in 1 file\n"
         made = done("pipeline", "--from", url, "--once", "--data", far)
-        assert made == f"{len(all_of_them)} rows in 1 files\n"
+        assert made == f"{len(all_of_them)} rows in 1 file\n"
         beside = told(one)
         assert beside["units"] == {"control": UNITS // 2, "treatment": UNITS // 2}
         assert told(far) == beside
