@@ -18,6 +18,7 @@ from fanion.definitions.reading.members import survey
 from fanion.dialects import vocabulary
 from fanion.errors import DefinitionError, Problem
 from fanion.model.override import Override
+from fanion.model.text import counted
 from fanion.model.weights import Applied
 
 SHOWN_MAX: Final = 3
@@ -65,7 +66,7 @@ def load_or_exit(
         for problem in error.problems:
             echo(str(problem), err=True)
         legend = ", each with what was found; and what is allowed"
-        echo(_count(len(error.problems), "problem") + legend + consequence, err=True)
+        echo(counted(len(error.problems), "problem") + legend + consequence, err=True)
         sys.exit(1)
     for line in warnings_of(loaded, verbose=verbose):
         echo(f"warning: {line}", err=True)
@@ -109,7 +110,7 @@ def counts(loaded: Loaded) -> Iterator[tuple[str, int, int, int]]:
 def summary(loaded: Loaded) -> list[str]:
     """What a publication holds, a line for each environment."""
     lines = [
-        f"{environment}: {_count(flags, 'flag')}, {_count(values, 'value')}, {_count(keys, 'key')}"
+        f"{environment}: {counted(flags, 'flag')}, {counted(values, 'value')}, {counted(keys, 'key')}"
         for environment, flags, values, keys in counts(loaded)
     ]
     closed = [environment for environment, _, _, keys in counts(loaded) if not keys]
@@ -117,9 +118,5 @@ def summary(loaded: Loaded) -> list[str]:
         lines.append(f"without a key in the files, to be made by `fanion keys create`: {', '.join(closed)}")
     return [
         *lines,
-        f"{_count(len(loaded.environments), 'environment')}, {_count(len(loaded.warnings), 'warning')}",
+        f"{counted(len(loaded.environments), 'environment')}, {counted(len(loaded.warnings), 'warning')}",
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

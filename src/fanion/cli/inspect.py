@@ -16,6 +16,7 @@ from fanion.engine.evaluator import open_environment
 from fanion.errors import StoreError
 from fanion.model.nearest import nearest
 from fanion.model.program import DecisionVariant, Test
+from fanion.model.text import counted
 from fanion.model.weights import PolicyWeights
 from fanion.store.generation import PinnedGeneration
 from fanion.store.weights import read_weights
@@ -75,7 +76,7 @@ def _show_bundle(reader: BundleReader, size: int) -> None:
     for name, table in reader.tables().items():
         shown = ", ".join(entry.key for entry in table.entries[:20])
         more = f", and {len(table.entries) - 20:,} more" if len(table.entries) > 20 else ""
-        count = f"{len(table.entries):,} key{'' if len(table.entries) == 1 else 's'}"
+        count = counted(len(table.entries), "key")
         echo(f"{name}: {count}: {shown}{more}")
 
 

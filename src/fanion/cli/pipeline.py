@@ -12,8 +12,10 @@ from fanion.cli.common import configuration, data_option
 from fanion.cli.text import echo
 from fanion.config import Config
 from fanion.errors import ShippingError
+from fanion.model.text import counted
 
 if TYPE_CHECKING:
+    from fanion.pipeline.manifest import Manifest
     from fanion.pipeline.service import Ending
 
 
@@ -59,10 +61,7 @@ def command(data: Path, url: str | None, once: bool, keep_days: int | None) -> N
         else:
             echo("making rows until Ctrl-C; --once ends when all that is there has been read", err=True)
             follow(pipeline, ending, _tell)
-        manifest = pipeline.manifest
-        echo(
-            f"{manifest.rows:,} rows in {len(manifest.files):,} file{'' if len(manifest.files) == 1 else 's'}"
-        )
+        echo(_made(pipeline.manifest))
 
 
 def _make_from(url: str, data: Path, config: Config, ending: Ending, once: bool) -> None:
@@ -95,10 +94,14 @@ def _make_from(url: str, data: Path, config: Config, ending: Ending, once: bool)
             make_rows_of(url, data, config, Pace()).close()
         Service(config.shipping, lambda pace: make_rows_of(url, data, config, pace)).run(ending)
     manifest = load_manifest(Storage(), data / DIRECTORY)
-    told = f"{manifest.rows:,} rows in {len(manifest.files):,} files"
+    told = _made(manifest)
     if manifest.stream is not None and (missed := Taken(manifest.stream.taken).missing()):
         told += f"; {missed:,} requests between those that came have not come"
     echo(told)
+
+
+def _made(manifest: Manifest) -> str:
+    return f"{counted(manifest.rows, 'row')} in {counted(len(manifest.files), 'file')}"
 
 
 def _tell(problems: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Rules of text that definition sources, compiler and reference twin share: numbers to text, SemVer.
+"""Rules of text that definition sources, compiler and reference twin share: numbers to text, SemVer; and counts.
 
 Plain Python on purpose: the compiled core has its own C for the same rules, held equal by property tests.
 """
@@ -117,3 +117,8 @@ def compare_precedence(left: Version, right: Version) -> int:
 def compare_versions(left: Version, right: Version) -> int:
     """Precedence, then build metadata: the total order of Rust's semver."""
     return compare_precedence(left, right) or _compare_identifiers(left.build, right.build, zeros=True)
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 flag", "1,000 flags"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

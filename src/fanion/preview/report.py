@@ -10,6 +10,7 @@ import msgspec
 
 from fanion.errors import ConfigError
 from fanion.model.experiment import Plan
+from fanion.model.text import counted
 from fanion.preview.changes import Change
 from fanion.preview.moves import Moved
 from fanion.preview.shares import Share
@@ -101,7 +102,7 @@ def lines_of(preview: Preview) -> list[Line]:
     """For people."""
     found = [
         Line(
-            f"environment {preview.environment}: {_count(len(preview.flags), 'flag')} changed or new or lost, "
+            f"environment {preview.environment}: {counted(len(preview.flags), 'flag')} changed or new or lost, "
             f"{preview.unchanged:,} as they are"
         )
     ]
@@ -189,7 +190,3 @@ def beyond(previews: Sequence[Preview], limit: Limit) -> str:
     if worst is None or worst.share <= limit.most:
         return ""
     return f"{limit.text}: {worst.source}:{worst.key} moves {100 * worst.share:.2f} %"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -14,7 +14,7 @@ import msgspec
 
 from fanion.definitions.reading import limits
 from fanion.definitions.reading.report import Report, join, shown
-from fanion.model.text import ecmascript_number
+from fanion.model.text import counted, ecmascript_number
 
 RULES_MAX: Final = 10_000
 """Constants, lists and operations of one flag's targeting, what it refers to included."""
@@ -198,7 +198,7 @@ class TargetingReader:
         least, most = OPERANDS[name]
         if not least <= count <= most and not (name == "var" and not count):
             many = str(least) if least == most else f"{least} to {most}" if most < ANY else f"{least} or more"
-            found = f"{count} operand{'' if count == 1 else 's'}"
+            found = counted(count, "operand")
             self._report.warning(self._file, path, found, f"{many} would mean something")
 
     def _loop(
