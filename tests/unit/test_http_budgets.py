@@ -219,6 +219,30 @@ def blocks_of_codes(count: int) -> bytes:
     return eight.to_bytes(bits, "little") * (count // 8) + last.to_bytes(bits // 8 + 1, "little")
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_inflating_gives_way_once_a_megabyte(encoding: str) -> None:
+    async def run() -> None:
+        plain = b"".join(b"%d," % number for number in range(700_000))
+        packed = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstandard.compress}[encoding](
+            plain
+        )
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.ensure_future(count())
+        body = await undo_encoding({b"content-encoding": encoding.encode()}, packed, 5 * MIB, lambda _: None)
+        counting.cancel()
+        assert body == plain
+        assert turns >= len(plain) // MIB
+
+    asyncio.run(run())
+
+
 def test_a_body_of_tables_that_holds_nothing_is_refused_long_before_its_end() -> None:
     async def run() -> None:
         inflated = zlib.decompressobj(-15)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -207,6 +210,31 @@ def test_waking_the_supervisor_takes_no_lock_and_never_blocks() -> None:
     while wake.wait(0):
         wake.clear()
     assert not wake.wait(0.001)
+
+
+HANGS = """
+import signal, threading
+from types import SimpleNamespace
+from fanion.process import supervisor
+supervisor.STOP_WATCHDOG_S = 1
+settings = SimpleNamespace(stop_timeout_s=0.1)
+held = SimpleNamespace(interrupt_signal=False, main_loop_interrupt=threading.Event(), _settings=settings)
+signal.signal(signal.SIGTERM, lambda *given: supervisor.Supervisor.signal_handler_interrupt(held, *given))
+print("up", flush=True)
+lock = threading.Lock()
+lock.acquire()
+lock.acquire()
+"""
+
+
+def test_a_stop_that_hangs_is_ended_by_the_watchdog() -> None:
+    """Whatever it waits for: here for a lock that nobody gives back."""
+    with subprocess.Popen([sys.executable, "-c", HANGS], stdout=subprocess.PIPE) as hanging:
+        assert hanging.stdout is not None
+        assert hanging.stdout.readline() == b"up\n"
+        for _ in range(3):
+            hanging.send_signal(signal.SIGTERM)
+        assert hanging.wait(60) == -signal.SIGALRM
 
 
 def test_cores_are_bounded_by_the_cgroup_s_quota(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fanion.dialects.stitchd.events import value_kind
 from fanion.dialects.stitchd.routes import DIALECT
 from fanion.dialects.stitchd.segments import PIECE_PAIRS
 from fanion.dialects.stitchd.served import Segment, Served
+from fanion.dialects.wire.ingest import ECHO_BYTES_MAX
 from fanion.engine.evaluator import open_environment
 from fanion.errors import JournalError, JournalFullError, StoreError
 from fanion.model.api_key import KeyRecord
@@ -163,6 +164,13 @@ def test_body_that_stalls_is_408_in_the_envelope(caller: Caller) -> None:
 def test_environment_is_judged_before_the_body(caller: Caller) -> None:
     path = "/v1/environments/11111111-2222-3333-4444-555555555555/evaluate"
     assert envelope(caller.call("POST", path, b"nonsense", HEADERS, key=None)) == (401, "UNAUTHENTICATED")
+
+
+def test_what_an_answer_names_of_a_batch_is_bounded_and_all_is_counted(caller: Caller) -> None:
+    bad = {"metric_key": "no" * 60, "context_type": "user", "context_key": "u1"}
+    answer = ask(caller, "/events/batch", {"events": [bad] * 999 + [EVENT]}).json()
+    assert answer["accepted_count"] == 1
+    assert answer["rejected_keys"] == [bad["metric_key"]] * (ECHO_BYTES_MAX // len(bad["metric_key"]))
 
 
 def test_events_reach_the_journal_as_received(caller: Caller) -> None:
