@@ -106,7 +106,8 @@ class Objects:
             raise PlaceError(f"the report was not taken: {reason_of(error)}") from None
 
     def reports(self) -> dict[str, bytes]:
-        names = sorted(self._names(REPORTS, ""))[:REPORTS_MAX]
+        sizes = self._listed(REPORTS, "")
+        names = sorted(name for name, size in sizes.items() if size <= REPORT_BYTES_MAX)[:REPORTS_MAX]
         found = {name: self._read(f"{REPORTS}/{name}", REPORT_BYTES_MAX) for name in names}
         return {name: content for name, content in found.items() if content is not None}
 
@@ -119,13 +120,14 @@ class Objects:
 
     def _highest(self, above: int) -> int:
         """The highest number above that one; 0: there is none."""
-        numbers = [int(name) for name in self._names(MANIFESTS, _path(above)) if NUMBER.fullmatch(name)]
+        numbers = [int(name) for name in self._listed(MANIFESTS, _path(above)) if NUMBER.fullmatch(name)]
         return max((number for number in numbers if number > above), default=0)
 
-    def _names(self, folder: str, offset: str) -> list[str]:
+    def _listed(self, folder: str, offset: str) -> dict[str, int]:
+        """Names behind the offset, and their bytes."""
         try:
             parts = self._obstore.list(self._store, folder, offset=offset or None)
-            return [found["path"].rpartition("/")[2] for part in parts for found in part]
+            return {found["path"].rpartition("/")[2]: found["size"] for part in parts for found in part}
         except self._faults as error:
             raise PlaceError(f"{folder} can't be listed: {reason_of(error)}") from None
 
