@@ -8,6 +8,7 @@ sockets     the API's port, each worker's own listening socket, the operations' 
 supervisor  starts workers and the operations process, replaces those that end or stand still
 aside       a process beside the workers, kept alive
 worker      one worker: what it is built from, in which order it starts and stops
+turns       workers that make room for new ones, one after the other
 exposures   what its answers leave of recorded splits, in the journal
 heads       its connections: those whose head doesn't come are ended
 pulse       its heartbeat, and why it should get no requests

@@ -108,6 +108,8 @@ class Place(NamedTuple):
     """The API's."""
     successor: bool
     """It takes the place of a worker that ended."""
+    workers: Sequence[Heartbeat] = ()
+    """The rows of all workers."""
 
 
 class Watched:
@@ -216,9 +218,9 @@ class Supervisor(MPServer):
         def load() -> Any:
             end_with_parent(signal.SIGTERM, supervisor_pid)
             listening, backlog = self._socket, self._settings.backlog
-            row = self._rows[self._starting]
+            row, rows = self._rows[self._starting], self._rows[: self.workers]
             return self._make_application(
-                Place(notify, lambda: listening.listen(backlog), row, self.bind_port, self._respawning)
+                Place(notify, lambda: listening.listen(backlog), row, self.bind_port, self._respawning, rows)
             )
 
         try:

@@ -53,6 +53,7 @@ from fanion.process.pulse import Pulse
 from fanion.process.results import Results
 from fanion.process.staleness import Staleness
 from fanion.process.supervisor import Notice, Place
+from fanion.process.turns import LOOK_S, Turn
 from fanion.store.recovery import begin_healing, lies_whole, open_verified
 from fanion.store.reload import Reloader
 from fanion.store.store import Store
@@ -77,7 +78,7 @@ LAST_TURNS = 5
 PREPARE_RETRY_S = 1.0
 
 LEAVE_S = 0.5, 3.0
-"""From finding out to leaving, drawn for each worker."""
+"""From finding out to leaving, drawn for each worker, whose turn it has to be."""
 
 
 class View:
@@ -391,7 +392,7 @@ class Worker:
 
     def _make_room(self, loop: asyncio.AbstractEventLoop, reason: str) -> None:
         """Another store lies in the place of the one that is served: a worker that opens it takes over, once it can
-        be read whole. Not all workers leave at the same moment."""
+        be read whole. Workers leave in turn."""
         if self._leaving:
             return
         if self._looking is None:
@@ -401,7 +402,14 @@ class Worker:
             if whole:
                 log.error("another store needs a new process", extra={"reason": reason})
                 self._leaving = True
-                loop.call_later(random.uniform(*LEAVE_S), signal.raise_signal, signal.SIGTERM)
+                turn = Turn(self._place.workers, self._place.row)
+                loop.call_later(random.uniform(*LEAVE_S), self._leave, loop, turn)
+
+    def _leave(self, loop: asyncio.AbstractEventLoop, turn: Turn) -> None:
+        if turn.has_come():
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            loop.call_later(LOOK_S, self._leave, loop, turn)
 
     def _terminate(
         self, loop: asyncio.AbstractEventLoop, services: Services, watch: BodyWatch, streams: Streams

@@ -14,6 +14,7 @@ the child can't open its own (LMDB's rule); a parent closes the store before it 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pwd
@@ -32,6 +33,9 @@ from fanion.errors import StoreError, StoreMissingError
 from fanion.store.handles import ReadTransaction, WriteTransaction, translate
 from fanion.store.layout import DATABASES, read_manifest
 from fanion.store.verify import BUSY_PAUSE_S, BUSY_WAIT_S, DATA_FILE, check_file, open_databases, verify
+
+MADE_WAIT_S = 2.0
+MADE_PAUSE_S = 0.005
 
 READERS_MAX = 2_048
 """Read transactions of all processes together; a worker holds one of each generation that it pins, at most two."""
@@ -265,7 +269,11 @@ class Database:
 
 
 def _open_patiently(path: Path, *, create: bool, map_bytes: int) -> lmdb.Environment:
-    """Waits while every reader's place is taken: a running server frees those of dead processes every second."""
+    """Waits while every reader's place is taken: a running server frees those of dead processes every second. And
+    while the file is empty, as it is for a moment where another process makes it; one that stays so is damaged."""
+    ends = time.monotonic() + MADE_WAIT_S
+    while create and _is_empty(path / DATA_FILE) and time.monotonic() < ends:
+        time.sleep(MADE_PAUSE_S)
     ends = time.monotonic() + BUSY_WAIT_S
     while True:
         try:
@@ -274,6 +282,12 @@ def _open_patiently(path: Path, *, create: bool, map_bytes: int) -> lmdb.Environ
             if time.monotonic() >= ends:
                 raise
         time.sleep(BUSY_PAUSE_S)
+
+
+def _is_empty(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size == 0
+    return False
 
 
 def _open_lmdb(path: Path, *, create: bool, map_bytes: int) -> lmdb.Environment:
