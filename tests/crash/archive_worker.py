@@ -115,9 +115,8 @@ class Killings:
                 time.sleep(0.002)
                 ended = os.waitpid(pid, os.WNOHANG)[0]
             time.sleep(self.draw.uniform(0, MOMENT_S / 5))
-            if ended or os.waitpid(pid, os.WNOHANG)[0]:
+            if ended or not kill(pid, may_end=True):
                 break  # it had restored all
-            kill(pid)
             killed += 1
         assert os.waitpid(forked(self.restore), 0)[1] == 0
         return killed
