@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -149,6 +150,12 @@ def try_out(image: Mounted) -> None:
         )
         with urllib.request.urlopen(request, timeout=5) as answer:
             print(answer.read().decode(), flush=True)
+        try:  # on all addresses the console has a door: it asks for a token
+            urllib.request.urlopen(f"http://127.0.0.1:{OPERATIONS_PORT}/console", timeout=5).close()
+        except urllib.error.HTTPError as error:
+            if error.code != 401:
+                raise
+        print(f"the console is there after {time.monotonic() - begun:.1f} s", flush=True)
         subprocess.run(image.command(*image.check), env=image.environment, check=True)
         inner = next(pid for pid in descendants(server.pid) if b"fanion\0serve" in command_of(pid))
         owner = Path(f"/proc/{inner}").stat()
@@ -196,7 +203,9 @@ def main() -> None:
         "--wheel", type=Path, help="Fanion's wheel; by default it is built here, by this very CPython"
     )
     parser.add_argument(
-        "--extras", default="machines", help="what else of Fanion is installed (default: machines)"
+        "--extras",
+        default="console,machines",
+        help="what else of Fanion is installed (default: console,machines)",
     )
     parser.add_argument(
         "--store", type=Path, default=TOP / "build/image", help="where images are kept (default: build/image)"
