@@ -165,9 +165,13 @@ class Running:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ends the server and returns its exit status. Whom it started notices that it was killed, and holds the
-        directory until then: they are waited for."""
-        started = self._children() if number == signal.SIGKILL else []
+        directory until then: they are waited for. It stands still before it is killed, or it may start one more."""
+        started: list[int] = []
         if self.process.poll() is None:
+            if number == signal.SIGKILL:
+                self.process.send_signal(signal.SIGSTOP)
+                wait_until(lambda: self.process.poll() is not None or is_stopped(self.process.pid))
+                started = self._children()
             self.process.send_signal(number)
         status = self.process.wait(timeout=30)
         wait_until(lambda: not any(map(is_alive, started)))
@@ -177,9 +181,18 @@ class Running:
 
 
 def is_alive(pid: int) -> bool:
+    return state_of(pid) not in ("", "Z")
+
+
+def is_stopped(pid: int) -> bool:
+    return state_of(pid) in ("", "Z", "T")
+
+
+def state_of(pid: int) -> str:
+    """A letter; "": there is no such process."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    return False
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    return ""
 
 
 def name_of(pid: int) -> str:
