@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import random
 import time
 from collections.abc import Callable
@@ -14,9 +13,8 @@ import msgspec
 import pytest
 
 from fanion.config.shipping import Shipping
-from fanion.errors import ConfigError, JournalError, ShippingError
+from fanion.errors import JournalError, ShippingError
 from fanion.journal.reader import JournalReader, list_checkpoints
-from fanion.journal.slot import Slot
 from fanion.journal.storage import Storage
 from fanion.nats.address import parse_address
 from fanion.nats.connection import Access, Connection
@@ -25,16 +23,11 @@ from fanion.shipping import stream as stream_module
 from fanion.shipping.block import BLOCK_BYTES, HEADER, PART_BYTES, Block, Span, cut, parse_block
 from fanion.shipping.chain import Entry
 from fanion.shipping.ledger import Ledger
-from fanion.shipping.service import Service
 from fanion.shipping.shipper import Shipper
 from fanion.shipping.state import load_state
 from fanion.shipping.stream import Stream
-from fanion.telemetry.exposition import Exposition
-from fanion.telemetry.heartbeats import Heartbeats
-from fanion.telemetry.metrics import Metrics
 from tests.crash.receivers import NatsServers, nats_servers
 from tests.unit.shipping_world import MACHINE, Journal, World
-from tests.unit.test_pipeline_service import Asked
 
 
 @pytest.fixture(autouse=True)
@@ -353,110 +346,6 @@ def test_a_message_that_was_changed_is_no_block(world: World) -> None:
             parse_block(Block(MACHINE, 1, Span(0, *span), block.data).pack())
 
 
-def test_a_ledger_reads_back_and_is_cut_where_it_was_torn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "ledger"
-    entries = [Entry(Span(1, n, n + 1), n * 10, n, 5.0) for n in range(1, 30)]
-    ledger = Ledger(Storage(), path, MACHINE)
-    ledger.add(entries[:20])
-    ledger.close()
-    whole = path.read_bytes()
-    for cut_at in range(len(whole) - 130, len(whole), 7):
-        path.write_bytes(whole[:cut_at])
-        ledger = Ledger(Storage(), path, MACHINE)
-        assert ledger.ends == {1: (cut_at - 32) // 64 + 1}
-        ledger.add(entries[(cut_at - 32) // 64 :])
-        assert ledger.ends == {1: 30}
-        ledger.close()
-    monkeypatch.setattr("fanion.shipping.ledger.DEAD_MIN", 3)
-    ledger = Ledger(Storage(), path, MACHINE)
-    ledger.forget({1: 25})
-    ledger.add([Entry(Span(1, 30, 31), 300, 30, 5.0)])
-    ledger.close()
-    ledger = Ledger(Storage(), path, MACHINE)
-    assert ledger.ends == {1: 31}
-    assert [entry.span.first for entry in ledger.chains[1]] == list(range(25, 31))
-    ledger.close()
-    ledger = Ledger(Storage(), path, bytes(16))
-    assert ledger.ends == {}
-    ledger.close()
-
-
-def test_an_address_with_a_password_is_refused_without_it() -> None:
-    from fanion.config.loading import load_config
-    from fanion.dialects import vocabulary
-
-    with pytest.raises(ConfigError, match=r"shipping\.url has an @") as caught:
-        load_config(vocabulary(), environ={"FANION_SHIPPING_URL": "nats://u:secret-one@host/s"})
-    assert "secret-one" not in str(caught.value)
-
-
 def test_the_bound_of_what_is_on_its_way_is_below_64_mib() -> None:
     """N-4."""
     assert stream_module.AT_ONCE * PART_BYTES < 64 << 20
-
-
-def test_how_far_it_is_behind_is_said_also_while_no_stream_was_reached_yet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fanion.pipeline.loop.give_way", lambda: None)
-    settings = Shipping(url="nats://127.0.0.1:1/none", timeout_s=1)
-    Journal(tmp_path).append(0, 7)
-    slot = Slot.take(Storage(), tmp_path / "journal", 0, create=True)
-    assert slot is not None
-    slot.write(machine=MACHINE, epoch=1, next_sequence=8, ring_bytes=0, clean=True)
-    slot.release()
-    row, metrics = Heartbeats(1).rows[0], Metrics.open(tmp_path, worker=False)
-    try:
-        made = functools.partial(Shipper, tmp_path, settings, Access())
-        Service(settings, lambda turn: made(turn=turn), row, metrics).run(Asked(2))  # type: ignore[arg-type]
-        told = Exposition(tmp_path).text().decode()
-    finally:
-        metrics.close()
-    assert "\nfanion_shipping_lag_records 7\n" in told
-    assert "\nfanion_shipping_failing 1\n" in told
-    state, standing = load_state(Storage(), tmp_path), row.standing()
-    assert "Connect call failed" in state.failing
-    assert state.failing_since_unix_s > 0
-    assert standing is not None
-    assert standing.reasons == (state.failing,)
-    assert standing.notes == ("it is 7 requests behind",)
-
-
-class Unreachable:
-    """What a service makes while nothing answers."""
-
-    def __init__(self) -> None:
-        self.tries = 0
-
-    def __call__(self, turn: Callable[[], None]) -> Any:
-        self.tries += 1
-        turn()
-        raise ShippingError("Connect call failed")
-
-
-def test_a_stream_that_is_away_is_tried_ever_more_seldom_and_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """N-5's second half, and N-9: no hot loop."""
-    monkeypatch.setattr("fanion.pipeline.loop.give_way", lambda: None)
-    ending, made = Asked(12), Unreachable()
-    row = Heartbeats(1).rows[0]
-    metrics = Metrics.open(tmp_path, worker=False)
-    try:
-        Service(Shipping(url="nats://host/s"), made, row, metrics).run(ending)  # type: ignore[arg-type]
-        told = Exposition(tmp_path).text().decode()
-    finally:
-        metrics.close()
-    assert made.tries == 12
-    doubled = 0.1
-    for wait in ending.waits:
-        assert doubled / 2 <= wait <= doubled
-        doubled = min(2 * doubled, 5.0)
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
-    standing = row.standing()
-    assert standing is not None
-    assert standing.reasons == ("Connect call failed",)
-    assert "\nfanion_shipping_failing 1\n" in told
-    assert "\nfanion_shipping_faults_total 12\n" in told

@@ -136,3 +136,33 @@ def test_a_block_that_was_cut_anew_and_noted_in_part_is_sent_from_there(tmp_path
     ledger.add([entry(15, 25)])
     assert spans(ledger.chains[7]) == [Span(7, 1, 10), Span(7, 10, 15), Span(7, 15, 25)]
     ledger.close()
+
+
+def test_a_ledger_reads_back_and_is_cut_where_it_was_torn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger"
+    entries = [Entry(Span(1, n, n + 1), n * 10, n, 5.0) for n in range(1, 30)]
+    ledger = Ledger(Storage(), path, MACHINE)
+    ledger.add(entries[:20])
+    ledger.close()
+    whole = path.read_bytes()
+    for cut_at in range(len(whole) - 130, len(whole), 7):
+        path.write_bytes(whole[:cut_at])
+        ledger = Ledger(Storage(), path, MACHINE)
+        assert ledger.ends == {1: (cut_at - 32) // 64 + 1}
+        ledger.add(entries[(cut_at - 32) // 64 :])
+        assert ledger.ends == {1: 30}
+        ledger.close()
+    monkeypatch.setattr("fanion.shipping.ledger.DEAD_MIN", 3)
+    ledger = Ledger(Storage(), path, MACHINE)
+    ledger.forget({1: 25})
+    ledger.add([Entry(Span(1, 30, 31), 300, 30, 5.0)])
+    ledger.close()
+    ledger = Ledger(Storage(), path, MACHINE)
+    assert ledger.ends == {1: 31}
+    assert [entry.span.first for entry in ledger.chains[1]] == list(range(25, 31))
+    ledger.close()
+    ledger = Ledger(Storage(), path, bytes(16))
+    assert ledger.ends == {}
+    ledger.close()
