@@ -18,6 +18,7 @@ from fanion.archive import missing_library
 from fanion.archive.packed import HEAD, NAME, Head, parse_head
 from fanion.config.places import Places
 from fanion.errors import ArchiveError, PlaceError
+from fanion.model.json_value import UNREADABLE
 from fanion.places.objects import open_store, reason_of
 from fanion.plain_files import check_plain
 
@@ -101,7 +102,7 @@ class Bucket:
         found = self._read(f"{machine}/ends")
         try:
             return {} if found is None else msgspec.json.decode(found, type=dict[int, int])
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             raise ArchiveError(f"{machine}/ends can't be read: it is damaged") from None
 
     def say_ends(self, machine: str, ends: dict[int, int]) -> None:

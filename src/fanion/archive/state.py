@@ -3,13 +3,13 @@ where `fanion forget` looks."""
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import msgspec
 
 from fanion.archive import DIRECTORY
-from fanion.journal.storage import Storage, read_file, write_all
+from fanion.journal.storage import Storage
+from fanion.pipeline.said import keep_said, load_said
 
 
 class State(msgspec.Struct, frozen=True):
@@ -30,18 +30,8 @@ class State(msgspec.Struct, frozen=True):
 
 def load_state(storage: Storage, data: Path) -> State:
     """An empty one where nothing was archived yet, or nothing can be read."""
-    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
-        return msgspec.json.decode(read_file(storage, data / DIRECTORY / "state.json"), type=State)
-    return State()
+    return load_said(storage, data / DIRECTORY, State)
 
 
 def keep_state(storage: Storage, data: Path, state: State) -> None:
-    draft = data / DIRECTORY / "state.tmp"
-    fd = storage.open(draft, create=True)
-    try:
-        storage.truncate(fd, 0)
-        write_all(storage, fd, msgspec.json.encode(state), 0)
-        storage.fdatasync(fd)
-    finally:
-        storage.close(fd)
-    storage.rename(draft, data / DIRECTORY / "state.json")
+    keep_said(storage, data / DIRECTORY, state, synced=True)

@@ -3,8 +3,8 @@
 Modules: `service` (the loop, and the process under a server) -> `pipeline` (reads a source on, commits steps)
 -> `source` (the journal; a stream is `shipping.downstream`), `parquet` (writes and merges files), `manifest`
 (what counts); `pace` (how it gives way); `published` (whose parameter, and what environments want of their
-rows); `query` (SQL over the rows); `forgetting` (a unit leaves); `loop` (of others that read the journal on:
-sinks, shipping).
+rows); `query` (SQL over the rows); `forgetting` (a unit leaves); `loop` and `said` (of others that read the
+journal on: sinks, shipping, the archive).
 
 Files, in DIR/rows (0700, files 0600)
     manifest.json     which files count, and how far the journal has been read; renamed into place

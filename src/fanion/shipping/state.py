@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import msgspec
 
-from fanion.journal.storage import Storage, read_file, write_all
+from fanion.journal.storage import Storage
+from fanion.pipeline.said import keep_said, load_said
 from fanion.shipping import DIRECTORY
 
 
@@ -30,17 +30,8 @@ class State(msgspec.Struct, frozen=True):
 
 def load_state(storage: Storage, data: Path) -> State:
     """An empty one where nothing was shipped yet, or nothing can be read."""
-    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
-        return msgspec.json.decode(read_file(storage, data / DIRECTORY / "state.json"), type=State)
-    return State()
+    return load_said(storage, data / DIRECTORY, State)
 
 
 def keep_state(storage: Storage, data: Path, state: State) -> None:
-    draft = data / DIRECTORY / "state.tmp"
-    fd = storage.open(draft, create=True)
-    try:
-        storage.truncate(fd, 0)
-        write_all(storage, fd, msgspec.json.encode(state), 0)
-    finally:
-        storage.close(fd)
-    storage.rename(draft, data / DIRECTORY / "state.json")
+    keep_said(storage, data / DIRECTORY, state)
