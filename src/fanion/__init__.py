@@ -25,6 +25,7 @@ Definitions carry semantics, dialects carry wire shapes, one core decides. In re
     console      the web pages beside the probes, in the operations process
     config       every setting with its bounds; `config.loading` reads them
     plain_files  opening what others name: never a pipe, a device or what has no end
+    small_files  replacing what we keep: the old file or the new one, whatever ends when; damage is told
     clock        how far the wall clock is believed where something can't be taken back
     inprocess    evaluating in a process of one's own, without a server; `openfeature` is a provider on top of it,
                  and `tracking` sends its events to a server

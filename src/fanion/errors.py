@@ -16,6 +16,7 @@
     │   ├── StoreBusyError        ... not now, though nothing is wrong with its file
     │   │   └── StoreTwinError        ... by a process with this id, since another container's has it open
     │   └── StoreVersionError     ... written by another Fanion
+    ├── DamagedFileError      a small file of the data directory is damaged
     ├── JournalError          the journal can't be opened, read or written
     │   └── JournalFullError      ... nothing was taken: the caller answers "overloaded"
     │       └── JournalOpeningError   ... as the server has just started
@@ -125,6 +126,10 @@ class StoreTwinError(StoreBusyError):
 class StoreVersionError(StoreError):
     """The store was written by a newer or an older Fanion. Run that version, or move DIR/store away
     and publish again: events and rows stay."""
+
+
+class DamagedFileError(FanionError):
+    """A small file that is replaced whole isn't what was written. Its owner's message names it, and what to do."""
 
 
 class JournalError(FanionError):

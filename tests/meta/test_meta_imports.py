@@ -13,14 +13,15 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "fanion"
 
 MODEL = {"errors", "model"}
-FOUNDATION = {*MODEL, "plain_files", "clock", "config", "telemetry"}
+FOUNDATION = {*MODEL, "plain_files", "small_files", "clock", "config", "telemetry"}
 NATIVE = {"_core", *FOUNDATION}
 MAY_IMPORT: dict[str, set[str]] = {
     "fanion": {"inprocess"},
     "errors": set(),
     "model": {"errors"},
     "plain_files": set(),
-    "clock": MODEL,
+    "small_files": MODEL,
+    "clock": {*MODEL, "small_files"},
     "config": {*MODEL, "plain_files"},
     "telemetry": {"_core", *MODEL, "config"},
     "_core": set(),

@@ -119,6 +119,23 @@ def test_where_it_was_archived_once_is_looked_at_too(world: World, monkeypatch: 
     assert (status, f"archive {world.url}: 3 events erased" in told) == (0, True), told
 
 
+def test_a_damaged_list_of_places_is_told_and_stays_told(world: World) -> None:
+    path = world.data / "archive" / "state.json"
+    kept = path.read_bytes()
+    path.write_bytes(kept.replace(b'"records":', b'"recordr":'))
+    state = load_state(Storage(), world.data)
+    keep_state(Storage(), world.data, state)  # as the archiver goes on
+    status, told = forget(world)
+    assert status == 1
+    assert f"archive {world.url}: 3 events erased" in told
+    assert (
+        "its checksum is not that of its content; where it was archived besides is not known any more" in told
+    )
+    config = Config(archive=world.settings)
+    (finding,) = [one for one in reach(world.data, config) if one.what == "archive"]
+    assert (finding.verdict, "was damaged" in finding.found) == ("bad", True)
+
+
 def test_a_restored_directory_knows_where_it_came_from(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FANION_ARCHIVE_URL")
     into = world.directory / "new"

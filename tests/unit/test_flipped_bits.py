@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
+import msgspec
 import pytest
 
 from fanion.auth.key_use import read_key_use
 from fanion.clock.belief import begin
 from fanion.clock.keeper import GuardedClock, clock_path, decode, encode, look_at, read_clocks
 from fanion.errors import FanionError
-from fanion.journal.gaps import load_gaps
-from fanion.journal.reader import load_checkpoint
+from fanion.journal.gaps import Gap, Gaps, keep_gaps, load_gaps
+from fanion.journal.reader import Checkpoint, load_checkpoint
 from fanion.journal.storage import Storage
-from fanion.pipeline.manifest import load_manifest
-from fanion.sinks.state import load_state
+from fanion.pipeline.manifest import Manifest, commit_manifest, load_manifest
+from fanion.sinks.state import State, keep_state, load_state
+from fanion.small_files import replace_file, sealed
+
+FanionState: TypeAlias = "Gaps | Checkpoint | Manifest | State"
 
 TEXT = b'{"version":1,"machine":"abc","boot":"x-y","eras":[["a",1]]}'
 
@@ -65,3 +71,39 @@ def test_a_flipped_bit_in_a_small_file_is_told_in_our_words(
             read(tmp_path)
         except FanionError:
             continue
+
+
+@pytest.mark.parametrize("kind", ["gaps", "checkpoint", "manifest", "sink"])
+def test_a_flipped_bit_never_moves_a_place(tmp_path: Path, kind: str) -> None:
+    storage, place = Storage(), Checkpoint("abc", {3: 1_234_567})
+    for folder in ("journal/readers", "rows", "sinks"):
+        (tmp_path / folder).mkdir(parents=True)
+    journal, rows = tmp_path / "journal", tmp_path / "rows"
+    kept: FanionState
+    read: Callable[[], FanionState]
+    if kind == "gaps":
+        kept, path = Gaps(2, 30, [Gap("a", 3, 4, 34, 1.5)]), journal / "readers" / "x.gaps"
+        keep_gaps(storage, journal, "x", kept)
+        read = partial(load_gaps, storage, journal, "x")
+    elif kind == "checkpoint":
+        kept, path = place, journal / "readers" / "x.json"
+        replace_file(storage, path, sealed(msgspec.json.encode(place)))
+        read = partial(load_checkpoint, storage, journal, "x")
+    elif kind == "manifest":
+        kept, path = Manifest(step=7, place=place), rows / "manifest.json"
+        commit_manifest(storage, rows, kept)
+        read = partial(load_manifest, storage, rows)
+    else:
+        kept, path = State(place=place, rows=12), tmp_path / "sinks" / "x.json"
+        keep_state(storage, tmp_path, "x", kept)
+        read = partial(load_state, storage, tmp_path, "x")
+    assert read() == kept
+    for bent in flips(path.read_bytes()):
+        path.write_bytes(bent)
+        found, told = kept, str(path)
+        try:
+            found = read()
+        except FanionError as error:
+            told = str(error)
+        assert found == kept
+        assert str(path) in told

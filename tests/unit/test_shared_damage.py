@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,3 +102,14 @@ def test_drafts_that_a_kill_left_are_removed(tmp_path: Path) -> None:
     remove_drafts(tmp_path)
     assert kept.exists()
     assert not any(draft.exists() for draft in drafts)
+
+
+def test_old_drafts_of_small_files_are_removed_and_one_being_made_is_not(tmp_path: Path) -> None:
+    old, fresh = (tmp_path / "journal" / "readers" / f"x.json.{name}.tmp" for name in ("aa", "bb"))
+    old.parent.mkdir(parents=True)
+    for path in (old, fresh):
+        path.write_bytes(b"x")
+    then = time.time() - 2 * 3_600
+    os.utime(old, (then, then))
+    remove_drafts(tmp_path)
+    assert (old.exists(), fresh.exists()) == (False, True)

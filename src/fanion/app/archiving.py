@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from fanion.process.diagnosis import Finding
 
 KEPT: Final = "the journal keeps what isn't archived while the disk has room"
+UNKNOWN_PLACES: Final = (
+    "where it was archived besides is not known any more: look in every archive that it ever had, then stop the "
+    "server, remove the file and start it again"
+)
 
 
 def make_archiver(data: Path, config: Config, turn: Callable[[], None]) -> Archiver:
@@ -46,9 +50,11 @@ def forget_archived(
 
     storage, done, problems = Storage(), {}, []
     state = load_state(storage, data)
+    if state.damaged:
+        problems.append(f"{state.damaged}; {UNKNOWN_PLACES}")
     urls = dict.fromkeys([*state.urls, *([config.archive.url] if config.archive.url else [])])
     if not urls or not (data / "journal" / "machine").exists():
-        return {}, []
+        return {}, problems
     machine = machine_id(storage, data / "journal").hex()
     for url in urls:
         try:
@@ -81,6 +87,8 @@ def look_at_archive(data: Path, config: Config) -> Iterator[Finding]:
     elif told["failing"]:
         since = f" since {told['failing_since']}" if told.get("failing_since") else ""
         yield Finding("archive", "bad", f"failing{since}: {told['failing']}", KEPT)
+    elif told["damaged"]:
+        yield Finding("archive", "bad", told["damaged"], UNKNOWN_PLACES)
     elif lost := (told["lost_records"] or 0) + (told["gap_records"] or 0):
         advice = "they left the journal before, or the journal can't read them either"
         yield Finding("archive", "bad", f"{lost:,} records aren't in it", advice)
@@ -110,6 +118,7 @@ def how_archived(data: Path, config: Config) -> dict[str, Any] | None:
         "failing": state.failing or None,
         "failing_since": iso_from_ns(int(state.failing_since_unix_s * 1e9)) if state.failing else None,
         "conflicts": state.conflicts,
+        "damaged": state.damaged or None,
         "lost_records": state.lost_records,
         "gap_records": None,
         "waiting_segments": None,
@@ -137,6 +146,8 @@ def shown(told: dict[str, Any]) -> str:
         line += f"; {told['lost_records']:,} records of them the journal could not read"
     if told["gap_records"]:
         line += f"; {told['gap_records']:,} left the journal before they were archived"
+    if told["damaged"]:
+        line += f"; {told['damaged']}"
     if told["conflicts"]:
         line += f"; conflict: {told['conflicts'][0]}"
     return f"{line}; failing since {told['failing_since']}: {told['failing']}" if told["failing"] else line

@@ -40,6 +40,7 @@ from fanion.journal.retention import LOCK_NAME, free_removed
 from fanion.journal.settings import JournalSettings
 from fanion.journal.slot import Slot, read_slot
 from fanion.journal.storage import Storage, write_all
+from fanion.small_files import make_file
 
 LEAP: Final = 1_000_000_000_000
 """Sequences that a writer leaves out whose last ones aren't known: more than any archive was ever behind."""
@@ -334,15 +335,7 @@ def _name_machine(storage: Storage, journal: Path, machine: str) -> None:
     """The journal's own id, where it hasn't one."""
     path = journal / "machine"
     if not path.exists():
-        draft = journal / f"machine.{random_name(storage)}.tmp"
-        fd = storage.open(draft, create=True)
-        try:
-            write_all(storage, fd, machine.encode() + b"\n", 0)
-            storage.fdatasync(fd)
-        finally:
-            storage.close(fd)
-        storage.rename(draft, path)
-        storage.sync_directory(journal)
+        make_file(storage, path, machine.encode() + b"\n")
     if machine_id(storage, journal).hex() != machine:
         raise ArchiveError(f"{path} names another machine than {machine}")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fanion._core.members import LIMIT_MAX, MemberSet
 from fanion.errors import ServeError, StoreError
+from fanion.small_files import Files, make_file
 
 FOLDER = "active"
 KEY_NAME = "key"
@@ -112,21 +113,5 @@ def _load_key(path: Path) -> bytes:
                 f"{path}: {len(key)} bytes, {KEY_BYTES} are a key; remove it to begin the month anew"
             )
         return key
-    draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}.tmp")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, os.urandom(KEY_BYTES))
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    make_file(Files(), path, os.urandom(KEY_BYTES))
     return _load_key(path)

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import msgspec
 
-from fanion.model.json_value import UNREADABLE
+from fanion.errors import DamagedFileError
+from fanion.small_files import Files, read_document, replace_file, sealed
 
 log = logging.getLogger("fanion.worker")
 
@@ -36,8 +37,8 @@ _decode = msgspec.json.Decoder(dict[str, int]).decode
 def read_key_use(directory: Path) -> dict[str, int]:
     """Key id -> the hour of its last use, counted from 1970. Empty where nothing can be read."""
     try:
-        return _decode((directory / FOLDER / NAME).read_bytes())
-    except (OSError, *UNREADABLE):
+        return read_document(Files(), directory / FOLDER / NAME, _decode)
+    except (OSError, DamagedFileError):
         return {}
 
 
@@ -80,7 +81,7 @@ class KeyUse:
                 found.update((name, max(hour, found.get(name, 0))) for name in used)
                 kept = {name: at for name, at in found.items() if at > hour - KEPT_HOURS}
                 if len(kept) <= KEYS_MAX:
-                    _write(folder / NAME, msgspec.json.encode(kept))
+                    replace_file(Files(), folder / NAME, sealed(msgspec.json.encode(kept)))
         except OSError as error:
             log.warning("the last use of keys can't be noted", extra={"reason": str(error)})
 
@@ -96,20 +97,5 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(fd)
-
-
-def _write(path: Path, data: bytes) -> None:
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(data)
-        os.fdatasync(fd)
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
     finally:
         os.close(fd)

@@ -24,6 +24,7 @@ import msgspec
 
 from fanion.clock.belief import LOOK_EVERY_S, STEP_MAX_S, Belief, Moment, begin, look, trust
 from fanion.model.json_value import UNREADABLE
+from fanion.small_files import Files, replace_file
 
 log = logging.getLogger("fanion.clock")
 
@@ -253,23 +254,25 @@ def _locked(directory: Path, *, wait: bool) -> Iterator[bool]:
         os.close(fd)
 
 
+class _OwnersFiles(Files):
+    """What it makes belongs to the directory's owner."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
+        fd = super().open(path, create=create, write=write)
+        try:
+            _give_to_owner(fd, self._directory)
+        except BaseException:
+            self.close(fd)
+            raise
+        return fd
+
+
 def _write(directory: Path, belief: Belief) -> None:
     """Replaces the file; it is on disk when this returns."""
-    path = clock_path(directory)
-    draft = path.with_name(f"{NAME}.new")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        _give_to_owner(fd, directory)
-        os.write(fd, encode(belief))
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace_file(_OwnersFiles(directory), clock_path(directory), encode(belief))
 
 
 def _give_to_owner(fd: int, directory: Path) -> None:

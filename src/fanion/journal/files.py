@@ -18,6 +18,7 @@ from fanion.errors import JournalError
 from fanion.journal.log_segment import HEADER, PAGE, SegmentHeader, checksum_around, new_salt, parse_header
 from fanion.journal.settings import KIB, MIB, JournalSettings
 from fanion.journal.storage import Storage, read_file, write_all
+from fanion.small_files import make_file
 
 RING_IDENTITY = struct.Struct("<8sII16sQQQII")
 RING_MAGIC = b"FNANRNG1"
@@ -80,17 +81,7 @@ def machine_id(storage: Storage, directory: Path) -> bytes:
                 f"{path}: not a machine id; restore the file, or remove it to begin a new identity"
             )
         return found
-    draft = directory / f"machine.{random_name(storage)}.tmp"
-    fd = storage.open(draft, create=True)
-    try:
-        write_all(storage, fd, storage.random(16).hex().encode() + b"\n", 0)
-        storage.fdatasync(fd)
-    finally:
-        storage.close(fd)
-    with contextlib.suppress(FileExistsError):
-        storage.link(draft, path)
-    storage.unlink(draft)
-    storage.sync_directory(directory)
+    make_file(storage, path, storage.random(16).hex().encode() + b"\n")
     return machine_id(storage, directory)
 
 

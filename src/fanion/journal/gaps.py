@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from fanion.errors import JournalError
-from fanion.journal.files import random_name
+from fanion.errors import DamagedFileError, JournalError
 from fanion.journal.reader import READERS_DIRECTORY
-from fanion.journal.storage import Storage, read_file, write_all
-from fanion.model.json_value import UNREADABLE
+from fanion.journal.storage import Storage
+from fanion.small_files import read_document, replace_file, sealed
 
 NAMED_MAX: Final = 100
 """Segments named, the last ones; all of them are counted."""
@@ -54,29 +52,15 @@ def load_gaps(storage: Storage, directory: Path, name: str) -> Gaps:
     """Of the journal in `directory`. Raises JournalError."""
     path = _path(directory, name)
     try:
-        return _decode(read_file(storage, path))
+        return read_document(storage, path, _decode)
     except FileNotFoundError:
         return Gaps()
-    except UNREADABLE as error:
+    except DamagedFileError as error:
         raise JournalError(f"{path}: can't be read: {error}; remove it to count anew") from None
 
 
 def keep_gaps(storage: Storage, directory: Path, name: str, gaps: Gaps) -> None:
-    """Synced, then renamed."""
-    path = _path(directory, name)
-    draft = path.with_name(f"{random_name(storage)}.tmp")
-    fd = storage.open(draft, create=True)
-    try:
-        write_all(storage, fd, msgspec.json.encode(gaps), 0)
-        storage.fdatasync(fd)
-        storage.rename(draft, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            storage.unlink(draft)
-        raise
-    finally:
-        storage.close(fd)
-    storage.sync_directory(path.parent)
+    replace_file(storage, _path(directory, name), sealed(msgspec.json.encode(gaps)))
 
 
 def _path(directory: Path, name: str) -> Path:

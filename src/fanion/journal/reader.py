@@ -22,10 +22,10 @@ import msgspec
 
 from fanion._core import journal_format
 from fanion._core.record_table import Names, tabulate
-from fanion.errors import JournalError
+from fanion.errors import DamagedFileError, JournalError
 from fanion.journal.batch import EVENTS_HEADER, HOLES_AT, Record, RecordBatch
 from fanion.journal.compression import open_source
-from fanion.journal.files import parse_ring_identity, random_name, read_control
+from fanion.journal.files import parse_ring_identity, read_control
 from fanion.journal.log_segment import (
     MOVED_MAX,
     SEQUENCE_END,
@@ -40,8 +40,8 @@ from fanion.journal.log_segment import (
 )
 from fanion.journal.seal import read_index, read_seal
 from fanion.journal.slot import is_owned, list_slots, read_slot, ring_path
-from fanion.journal.storage import Buffer, Storage, write_all
-from fanion.model.json_value import UNREADABLE
+from fanion.journal.storage import Buffer, Storage
+from fanion.small_files import read_document, replace_file, sealed
 
 RING_HEAD_BYTES = 8192
 READERS_DIRECTORY = "readers"
@@ -157,15 +157,7 @@ class JournalReader:
 
     def commit(self) -> None:
         """Keeps the checkpoint of a registered reader, synced: what is before it may be removed."""
-        storage, draft = self._storage, self._commit_path.with_name(f"{random_name(self._storage)}.tmp")
-        fd = storage.open(draft, create=True)
-        try:
-            write_all(storage, fd, msgspec.json.encode(self.checkpoint), 0)
-            storage.fdatasync(fd)
-        finally:
-            storage.close(fd)
-        storage.rename(draft, self._commit_path)
-        storage.sync_directory(self._commit_path.parent)
+        replace_file(self._storage, self._commit_path, sealed(msgspec.json.encode(self.checkpoint)))
 
     def read(self, *, by_time: bool = False) -> Iterator[Record]:
         """All records that can be read now and weren't handed out before: writer by writer, or `by_time` of receipt
@@ -376,17 +368,13 @@ def load_checkpoint(storage: Storage, directory: Path, name: str) -> Checkpoint:
     """A registered reader's last commit; an empty one when it never committed."""
     path = directory / READERS_DIRECTORY / f"{name}.json"
     try:
-        fd = storage.open(path, write=False)
+        return read_document(storage, path, _decode_checkpoint)
     except FileNotFoundError:
         return Checkpoint()
-    try:
-        return _decode_checkpoint(storage.pread(fd, storage.size(fd), 0))
-    except UNREADABLE as error:
+    except DamagedFileError as error:
         raise JournalError(
             f"{path}: not a checkpoint: {error}; restore it or remove it to read all again"
         ) from None
-    finally:
-        storage.close(fd)
 
 
 def list_checkpoints(storage: Storage, directory: Path) -> dict[str, Checkpoint]:

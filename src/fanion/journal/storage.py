@@ -11,75 +11,25 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Any
 
 from fanion.clock.keeper import boot_id
-
-Buffer: TypeAlias = "bytes | bytearray | memoryview"
+from fanion.small_files import Buffer as Buffer
+from fanion.small_files import Files, name_file, naming
+from fanion.small_files import read_file as read_file
+from fanion.small_files import write_all as write_all
 
 DIRECTORY_MODE = 0o700
-FILE_MODE = 0o600
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
-Call: TypeAlias = Callable[Concatenate["Storage", int, P], R]
-
-
-def _naming(call: Call[P, R]) -> Call[P, R]:
-    """A call by an open file whose errors have its name. Reading, which is done most, does the same itself."""
-
-    @wraps(call)
-    def named(storage: Storage, fd: int, /, *given: P.args, **further: P.kwargs) -> R:
-        try:
-            return call(storage, fd, *given, **further)
-        except OSError as error:
-            name_file(error, fd)
-            raise
-
-    return named
-
-
-def name_file(error: OSError, fd: int) -> None:
-    """Gives an error the open file's name, which the system leaves out."""
-    with suppress(OSError):
-        error.filename = str(Path(f"/proc/self/fd/{fd}").readlink())
-
-
-class Storage:
+class Storage(Files):
     """The real system calls."""
 
     @property
     def table(self) -> Any:
         """What the writer thread calls; None: the system, without the GIL."""
         return None
-
-    def open(self, path: Path, *, create: bool = False, write: bool = True) -> int:
-        flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        return os.open(path, flags, FILE_MODE)
-
-    def close(self, fd: int) -> None:
-        os.close(fd)
-
-    def pread(self, fd: int, size: int, offset: int) -> bytes:
-        """Up to `size` bytes; fewer only at the end of the file."""
-        parts = []
-        try:
-            while size > 0:
-                part = os.pread(fd, min(size, 1 << 26), offset)
-                if not part:
-                    break
-                parts.append(part)
-                size -= len(part)
-                offset += len(part)
-        except OSError as error:
-            name_file(error, fd)
-            raise
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def pread_into(self, fd: int, target: memoryview, offset: int) -> int:
         """How many bytes were read; fewer than there is room for only at the end of the file."""
@@ -95,43 +45,15 @@ class Storage:
             raise
         return done
 
-    @_naming
-    def pwrite(self, fd: int, data: Buffer, offset: int) -> int:
-        """May write less than all, as the system may."""
-        return os.pwrite(fd, data, offset)
-
-    @_naming
-    def fdatasync(self, fd: int) -> None:
-        os.fdatasync(fd)
-
     def begin_writeback(self, fd: int, offset: int, size: int) -> None:
         """Asks the kernel to write the range soon, without waiting and without a commit of the file system."""
         os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
-
-    def sync_directory(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-    def rename(self, source: Path, target: Path) -> None:
-        source.rename(target)
-
-    def link(self, source: Path, target: Path) -> None:
-        target.hardlink_to(source)
-
-    def unlink(self, path: Path) -> None:
-        path.unlink()
 
     def make_directory(self, path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
     def list_directory(self, path: Path) -> list[str]:
         return os.listdir(path)  # noqa: PTH208 - names, not paths
-
-    def size(self, fd: int) -> int:
-        return os.fstat(fd).st_size
 
     def written(self, fd: int) -> list[tuple[int, int]]:
         """(start, end) of the parts of a file that were written; the others, allocated or not, read as zeros."""
@@ -156,11 +78,11 @@ class Storage:
         except FileNotFoundError:
             return False
 
-    @_naming
+    @naming
     def allocate(self, fd: int, size: int) -> None:
         os.posix_fallocate(fd, 0, size)
 
-    @_naming
+    @naming
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
 
@@ -212,26 +134,3 @@ class Storage:
     def boot(self) -> str:
         """Which boot that is."""
         return boot_id()
-
-    def random(self, size: int) -> bytes:
-        return os.urandom(size)
-
-
-def write_all(storage: Storage, fd: int, data: Buffer, offset: int) -> None:
-    """Writes all of it; short writes go on."""
-    view = memoryview(data).cast("B")
-    while len(view):
-        done = storage.pwrite(fd, view, offset)
-        if done <= 0:
-            raise OSError(5, "a write took no bytes")
-        view = view[done:]
-        offset += done
-
-
-def read_file(storage: Storage, path: Path) -> bytes:
-    """A whole small file."""
-    fd = storage.open(path, write=False)
-    try:
-        return storage.pread(fd, storage.size(fd), 0)
-    finally:
-        storage.close(fd)

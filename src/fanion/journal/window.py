@@ -51,10 +51,11 @@ from typing import Protocol
 
 from fanion._core.window import FIRST_IDS, KEY_BYTES, IdWindow, Reservation, siphash
 from fanion.errors import JournalError, JournalFullError, JournalOpeningError, ServeError
-from fanion.journal.files import machine_id, random_name
+from fanion.journal.files import machine_id
 from fanion.journal.settings import JournalSettings
-from fanion.journal.storage import Storage, read_file, write_all
+from fanion.journal.storage import Storage, read_file
 from fanion.journal.window_rebuild import complete_writer, heal_writer, rebuild
+from fanion.small_files import make_file
 
 log = logging.getLogger("fanion.journal")
 
@@ -340,15 +341,5 @@ def load_key(storage: Storage, journal: Path) -> bytes:
                 f"{path}: {len(key)} bytes, {KEY_BYTES} are a key; restore the file, or remove it to forget all ids"
             )
         return key
-    draft = journal / f"{KEY_NAME}.{random_name(storage)}.tmp"
-    fd = storage.open(draft, create=True)
-    try:
-        write_all(storage, fd, storage.random(KEY_BYTES), 0)
-        storage.fdatasync(fd)
-    finally:
-        storage.close(fd)
-    with contextlib.suppress(FileExistsError):
-        storage.link(draft, path)
-    storage.unlink(draft)
-    storage.sync_directory(journal)
+    make_file(storage, path, storage.random(KEY_BYTES))
     return load_key(storage, journal)

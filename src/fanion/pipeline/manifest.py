@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from fanion.errors import RowsError
+from fanion.errors import DamagedFileError, RowsError
 from fanion.journal.reader import Checkpoint
-from fanion.journal.storage import Storage, read_file, write_all
-from fanion.model.json_value import UNREADABLE
+from fanion.journal.storage import Storage
+from fanion.small_files import read_document, replace_file, sealed
 
 NAME: Final = "manifest.json"
 VERSION: Final = 1
@@ -74,14 +73,17 @@ class Manifest(msgspec.Struct):
         return sum(file.rows for file in self.files)
 
 
+_decode = msgspec.json.Decoder(Manifest).decode  # once, as threads read too
+
+
 def load_manifest(storage: Storage, directory: Path) -> Manifest:
     """Of the rows' directory; an empty one where there is none yet. Raises RowsError."""
     path = directory / NAME
     try:
-        manifest = msgspec.json.decode(read_file(storage, path), type=Manifest)
+        manifest = read_document(storage, path, _decode)
     except FileNotFoundError:
         return Manifest()
-    except UNREADABLE as error:
+    except DamagedFileError as error:
         raise RowsError(
             f"{path}: not a manifest: {error}; remove {directory} to make all rows anew from what they were made of"
         ) from None
@@ -94,16 +96,6 @@ def load_manifest(storage: Storage, directory: Path) -> Manifest:
 
 
 def commit_manifest(storage: Storage, directory: Path, manifest: Manifest) -> None:
-    """Synced, then renamed; the directory synced before, with the files that it names, and after."""
+    """The directory is synced before, with the files that it names, too."""
     storage.sync_directory(directory)
-    draft = directory / f"{NAME}.tmp"
-    with contextlib.suppress(FileNotFoundError):
-        storage.unlink(draft)
-    fd = storage.open(draft, create=True)
-    try:
-        write_all(storage, fd, msgspec.json.encode(manifest), 0)
-        storage.fdatasync(fd)
-    finally:
-        storage.close(fd)
-    storage.rename(draft, directory / NAME)
-    storage.sync_directory(directory)
+    replace_file(storage, directory / NAME, sealed(msgspec.json.encode(manifest)))

@@ -7,12 +7,14 @@ inherit both, so the directory stays locked until the last of them has ended, su
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
 import os
 import socket
 import stat
+import time
 from pathlib import Path
 
 from fanion.errors import ServeError
@@ -20,6 +22,10 @@ from fanion.errors import ServeError
 LOCK_NAME = "lock"
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
+
+DRAFTS_IN = ("shared", "shared/active", "journal/readers", "sinks", "archive", "shipping")
+DRAFT_S = 3_600
+"""Writing a small file takes moments."""
 
 MEMORY = frozenset({"tmpfs", "ramfs"})
 REFUSED = frozenset(
@@ -59,10 +65,15 @@ def check_directory(directory: Path, *, memory_allowed: bool) -> str:
 
 
 def remove_drafts(directory: Path) -> None:
-    """What a kill left behind of shared files that were being made. Only under the directory's lock, before any
-    worker."""
+    """What a kill left behind of shared and small files that were being made. Only under the directory's lock,
+    before any worker; a small one that a command may be at right now stays."""
     for draft in (directory / "shared").rglob("*.new"):
         draft.unlink(missing_ok=True)
+    for folder in DRAFTS_IN:
+        for draft in (directory / folder).glob("*.tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - draft.stat().st_mtime > DRAFT_S:
+                    draft.unlink()
 
 
 def filesystem_of(directory: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
+from fanion.errors import DamagedFileError
 from fanion.journal.storage import Storage
-from fanion.pipeline.said import keep_said, load_said
 from fanion.shipping import DIRECTORY
+from fanion.small_files import read_document, replace_file, sealed
+
+NAME: Final = "state.json"
 
 
 class State(msgspec.Struct, frozen=True):
@@ -28,10 +32,16 @@ class State(msgspec.Struct, frozen=True):
     failing_since_unix_s: float = 0.0
 
 
+_decode = msgspec.json.Decoder(State).decode  # once, as threads read too
+
+
 def load_state(storage: Storage, data: Path) -> State:
-    """An empty one where nothing was shipped yet, or nothing can be read."""
-    return load_said(storage, data / DIRECTORY, State)
+    """An empty one where nothing was shipped yet, or what was said is damaged."""
+    try:
+        return read_document(storage, data / DIRECTORY / NAME, _decode)
+    except (FileNotFoundError, DamagedFileError):
+        return State()
 
 
 def keep_state(storage: Storage, data: Path, state: State) -> None:
-    keep_said(storage, data / DIRECTORY, state)
+    replace_file(storage, data / DIRECTORY / NAME, sealed(msgspec.json.encode(state)), synced=False)

@@ -17,6 +17,7 @@ from fanion.config.sinks import Sinks
 from fanion.errors import SinkError
 from fanion.pipeline.pace import BYTES_PER_S
 from fanion.sinks.receiver import Kind, Line, Turn
+from fanion.small_files import Files
 
 PIECE_BYTES: Final = 1 << 20
 TAIL_BYTES: Final = 1 << 16
@@ -67,11 +68,7 @@ class Appended:
             self.close()
             raise SinkError(f"{self._path}: not a plain file; what takes lines otherwise is a command")
         cut_half_line(self._fd)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        Files().sync_directory(self._path.parent)
 
     def _write(self, piece: bytearray) -> None:
         self._turn()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from fanion.errors import SinkError
+from fanion.errors import DamagedFileError, SinkError
 from fanion.journal.reader import Checkpoint
-from fanion.journal.storage import Storage, read_file, write_all
-from fanion.model.json_value import UNREADABLE
+from fanion.journal.storage import Storage
+from fanion.small_files import read_document, replace_file, sealed
 
 DIRECTORY: Final = "sinks"
 VERSION: Final = 1
@@ -35,14 +34,17 @@ class State(msgspec.Struct):
     failing_since_unix_s: float = 0.0
 
 
+_decode = msgspec.json.Decoder(State).decode  # once, as threads read too
+
+
 def load_state(storage: Storage, data: Path, name: str) -> State:
     """Of the sink `name` in the data directory; an empty one where it never ran. Raises SinkError."""
     path = data / DIRECTORY / f"{name}.json"
     try:
-        state = msgspec.json.decode(read_file(storage, path), type=State)
+        state = read_document(storage, path, _decode)
     except FileNotFoundError:
         return State()
-    except UNREADABLE as error:
+    except DamagedFileError as error:
         raise SinkError(
             f"{path}: not a sink's place: {error}; remove it to have everything taken again"
         ) from None
@@ -55,16 +57,4 @@ def load_state(storage: Storage, data: Path, name: str) -> State:
 
 
 def keep_state(storage: Storage, data: Path, name: str, state: State) -> None:
-    """Synced, then renamed."""
-    directory = data / DIRECTORY
-    draft = directory / f"{name}.tmp"
-    with contextlib.suppress(FileNotFoundError):
-        storage.unlink(draft)
-    fd = storage.open(draft, create=True)
-    try:
-        write_all(storage, fd, msgspec.json.encode(state), 0)
-        storage.fdatasync(fd)
-    finally:
-        storage.close(fd)
-    storage.rename(draft, directory / f"{name}.json")
-    storage.sync_directory(directory)
+    replace_file(storage, data / DIRECTORY / f"{name}.json", sealed(msgspec.json.encode(state)))

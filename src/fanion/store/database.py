@@ -30,6 +30,7 @@ import lmdb
 
 from fanion._core.shared import GenerationWord
 from fanion.errors import StoreError, StoreMissingError
+from fanion.small_files import Files
 from fanion.store.handles import ReadTransaction, WriteTransaction, translate
 from fanion.store.layout import DATABASES, read_manifest
 from fanion.store.verify import BUSY_PAUSE_S, BUSY_WAIT_S, DATA_FILE, check_file, open_databases, verify
@@ -377,8 +378,4 @@ def put_in_place(source: Path, target: Path) -> None:
     with source.open("rb") as file:
         os.fsync(file.fileno())
     source.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    Files().sync_directory(target.parent)
