@@ -72,11 +72,13 @@ def measure(servers: NatsServers, directory: Path, number: int, size: int) -> Ta
         cpu = time.process_time() - cpu
         assert shipper.stands().lag_records == 0
         assert shipper.stands().unverified_segments == 0
-    return Taken(began_reading[0] - began, cpu, ended - began_reading[0], bare(servers, number, size))
+    bare_s = bare(servers.url(f"bare-{number}"), len(servers.ports), size)
+    return Taken(began_reading[0] - began, cpu, ended - began_reading[0], bare_s)
 
 
-def bare(servers: NatsServers, number: int, size: int) -> float:
-    address = parse_address(servers.url(f"bare-{number}"))
+def bare(url: str, replicas: int, size: int) -> float:
+    """The seconds that as many messages of nothing take, into a stream that is removed afterwards."""
+    address = parse_address(url)
     assert address is not None
     connection = Connection(address, Access(), TIMEOUT_S)
     try:
@@ -84,7 +86,7 @@ def bare(servers: NatsServers, number: int, size: int) -> float:
             connection.streams.add_stream(
                 name=address.name,
                 subjects=[f"{address.name}.>"],
-                num_replicas=len(servers.ports),
+                num_replicas=replicas,
                 max_age=3_600,
             )
         )
@@ -94,7 +96,9 @@ def bare(servers: NatsServers, number: int, size: int) -> float:
             some = min(left, AT_ONCE)
             connection.together(connection.streams.publish(f"{address.name}.x", content) for _ in range(some))
             left -= some
-        return time.perf_counter() - began
+        took_s = time.perf_counter() - began
+        connection.run(connection.streams.delete_stream(address.name))
+        return took_s
     finally:
         connection.close()
 

@@ -121,8 +121,9 @@ class Command:
 class Publisher(threading.Thread):
     """Publishes one number after another to the place, until told to end."""
 
-    def __init__(self, root: Path, url: str, ending: threading.Event) -> None:
+    def __init__(self, root: Path, url: str, ending: threading.Event, pause_s: float = 0.2) -> None:
         super().__init__(daemon=True)
+        self._pause_s = pause_s
         self._world = root / "world.yaml"
         self.command = Command(
             root / "publisher.log", ["publish", self._world, "--to", url, "--data", root / "admin"]
@@ -140,7 +141,7 @@ class Publisher(threading.Thread):
         return 0 if status else self._number
 
     def run(self) -> None:
-        while not self._ending.wait(0.2):
+        while not self._ending.wait(self._pause_s):
             self.publish()
 
 

@@ -36,7 +36,6 @@ from tests.crash.proxy import proxy
 from tests.crash.receivers import NatsServers, nats_servers
 
 MACHINES = 3
-PAUSE_S = (0.1, 2.0)
 AWAY_S = (0.0, 3.0)
 """A server, or a NATS server, that was killed."""
 HEALED_S = 180.0
@@ -63,11 +62,13 @@ class Fate:
         self._machines, self._nats, self._publisher, self._rows = machines, nats, publisher, rows
         self._draw = random.Random(options.seed)
         self._cut_s: tuple[float, float] = tuple(options.cut_s)
+        self._pause_s: tuple[float, float] = tuple(options.pause_s)
         self._away: dict[object, threading.Timer] = {}
         self.faults: list[str] = []
+        self.cuts_s: list[float] = []
 
     def strike(self) -> str:
-        time.sleep(self._draw.uniform(*PAUSE_S))
+        time.sleep(self._draw.uniform(*self._pause_s))
         strikes: list[Callable[[], str]] = [
             self._kill_child,
             self._kill_server,
@@ -82,7 +83,9 @@ class Fate:
         for timer in list(self._away.values()):
             timer.join()
 
-    def _later(self, what: object, within: tuple[float, float], do: Callable[[], None]) -> None:
+    def _later(self, what: object, within: tuple[float, float], do: Callable[[], None]) -> float:
+        """How many seconds it is away."""
+
         def back() -> None:
             try:
                 do()
@@ -90,8 +93,10 @@ class Fate:
                 self.faults.append(f"{what}: {error}")
             del self._away[what]
 
-        self._away[what] = timer = threading.Timer(self._draw.uniform(*within), back)
+        away_s = self._draw.uniform(*within)
+        self._away[what] = timer = threading.Timer(away_s, back)
         timer.start()
+        return away_s
 
     def _kill_child(self) -> str:
         machine = self._draw.choice(self._machines)
@@ -133,7 +138,7 @@ class Fate:
         if what in self._away:
             return "nothing"
         self._machines[number].cut(half=half)
-        self._later(what, self._cut_s, self._machines[number].heal)
+        self.cuts_s.append(self._later(what, self._cut_s, self._machines[number].heal))
         return "half open" if half else "cut"
 
 
@@ -175,7 +180,7 @@ def run(root: Path, options: argparse.Namespace) -> int:
         nats = open_until_the_end.enter_context(nats_servers(root / "nats", MACHINES))
         ending, published = threading.Event(), threading.Event()
         far = root / "far"
-        publisher = Publisher(root, nats.url("place"), published)
+        publisher = Publisher(root, nats.url("place"), published, options.publish_s)
         until(publisher.publish, 60)
         if not publisher.statuses[0]:
             raise SystemExit(f"nothing could be published: {publisher.command.said()}")
@@ -243,6 +248,7 @@ def judge(
     went_back = sum(machine.went_back for machine in machines)
     statuses = sum((client.statuses for client in clients), Counter())
     print(f"seed {options.seed}: {dict(befallen)}, servers' last exit statuses {ended}")
+    print(f"seconds that machines were cut off: {sorted(round(each, 1) for each in fate.cuts_s)}")
     print(f"answers {dict(statuses)}, publishes by exit status {dict(publisher.statuses)}")
     print(
         f"healed: all servers had what was published last after {seen_s:.1f} s, rows of all that was acknowledged "
@@ -270,6 +276,10 @@ def main() -> None:
     parser.add_argument(
         "--cut-s", type=float, nargs=2, default=(0.5, 10.0), metavar=("LEAST", "MOST"), help="length of a cut"
     )
+    parser.add_argument(
+        "--pause-s", type=float, nargs=2, default=(0.1, 2.0), metavar=("LEAST", "MOST"), help="between rounds"
+    )
+    parser.add_argument("--publish-s", type=float, default=0.2, help="from one publication to the next")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--directory", type=Path, help="parent of the temporary directory")
     options = parser.parse_args()

@@ -82,6 +82,7 @@ RUNS: Final = (
     bench("lists", "bench_lists", "", "--sizes 1000", once=True),
     bench("keys made and revoked", "keys", "--rounds 1", "--keys 100 --rounds 1 --changes 20", WRK, once=True),
     bench("memory and start", "footprint", "--starts 1", "--starts 1 --flags 500"),
+    bench("while NATS is away", "outage", "", "--rounds 1 --seconds 1", "NATS_SERVER", once=True),
     Run("kill -9", ("loadtest.crash", "--rounds", "20"), ("loadtest.crash", "--rounds", "1"), once=True),
 )  # fmt: skip
 
