@@ -48,6 +48,27 @@ def test_what_processes_beside_the_workers_say_is_a_note_and_stops_no_request() 
     assert notes()[1:] == ["pipeline: no heartbeat for 16 s"]
 
 
+def test_where_there_are_no_workers_what_others_say_is_what_counts() -> None:
+    (other,) = Heartbeats(1).rows
+    operations = Operations((), lambda: b"", [("pipeline", other, 15.0)])
+
+    def told() -> tuple[int, list[str], list[str]]:
+        answer = operations.answer(b"GET", b"/readyz")
+        document = json.loads(answer.body)
+        assert document["ready"] is (answer.status == 200)
+        return answer.status, document["reasons"], document["notes"]
+
+    assert told() == (503, ["pipeline: starting"], [])
+    other.beat()
+    other.say(Standing(8, (), ("rows are late",)))
+    assert told() == (200, [], ["pipeline: rows are late"])
+    other.say(Standing(8, ("the stream is away",), ("rows are late",)))
+    assert told() == (503, ["pipeline: the stream is away"], ["pipeline: rows are late"])
+    other.say(Standing(8, ()))
+    other._beat[0] -= 16 * 10**9
+    assert told() == (503, ["pipeline: no heartbeat for 16 s"], [])
+
+
 def test_one_ready_worker_is_enough_and_the_others_are_named() -> None:
     heartbeats = Heartbeats(3)
     assert readiness(heartbeats) == (

@@ -114,17 +114,38 @@ def _follower(data: Path, config: Config) -> Other:
     return Other("follow", "follow", "places.follow", "", COPY_S + 3 * config.places.timeout_s, run)
 
 
+def make_rows(url: str, data: Path, config: Config, row: Heartbeat, metrics: Metrics, ending: Ending) -> None:
+    """Of a stream, until it is ended."""
+    from fanion.shipping.rows import Service
+
+    Service(config.shipping, lambda pace: make_rows_of(url, data, config, pace), row, metrics).run(ending)
+
+
+def still_s_of(config: Config) -> float:
+    """How long one that makes rows of a stream may stand still."""
+    return 3 * config.shipping.timeout_s + STILL_S + BEAT_S
+
+
 def _pipeline(data: Path, config: Config) -> Other:
     from fanion.pipeline import missing_library
+    from fanion.shipping import missing_library as missing_of_streams
+
+    url = config.pipeline.url
 
     def run(row: Heartbeat, metrics: Metrics, ending: Ending) -> None:
         from fanion.pipeline.service import Service
 
-        Service(lambda pace: make_pipeline(data, config, pace), row, metrics).run(ending)
+        if url:
+            make_rows(url, data, config, row, metrics, ending)
+        else:
+            Service(lambda pace: make_pipeline(data, config, pace), row, metrics).run(ending)
 
-    missing = missing_library()
-    lacks = f"no rows are made: {missing} is not installed; pip install 'fanion[results]'" if missing else ""
-    return Other("pipeline", "pipeline", "pipeline.enabled", lacks, STILL_S, run)
+    missing, extra = missing_library(), "results"
+    if url and not missing:
+        missing, extra = missing_of_streams(), "machines"
+    lacks = f"no rows are made: {missing} is not installed; pip install 'fanion[{extra}]'" if missing else ""
+    still_s = still_s_of(config) if url else STILL_S
+    return Other("pipeline", "pipeline", "pipeline.enabled", lacks, still_s, run)
 
 
 def _sink(name: str, data: Path, config: Config) -> Other:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     "--from",
     "url",
     metavar="URL",
-    help="Of what all machines ship to this stream (docs/machines.md), and not of DATA's own journal.",
+    help="Of what all machines ship to this stream (docs/machines.md), and not of DATA's own journal "
+    "[default: pipeline.url].",
 )
 @click.option("--once", is_flag=True, help="End when all that is there now has been read.")
 @click.option(
@@ -33,7 +34,13 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     help="Remove rows that were received before so many days; 0: keep all [default: pipeline.keep_days].",
 )
-def command(data: Path, url: str | None, once: bool, keep_days: int | None) -> None:
+@click.option(
+    "--operations-port",
+    "port",
+    type=click.IntRange(min=0, max=65_535),
+    help="With --from, answer /healthz, /readyz and /metrics on this port of server.operations_host; 0: any.",
+)
+def command(data: Path, url: str | None, once: bool, keep_days: int | None, port: int | None) -> None:
     """Make rows (docs/rows.md) of the journal's events, in DATA/rows, until SIGTERM or Ctrl-C.
 
     A server does the same beside its workers where the setting pipeline.enabled says so; this may run beside a
@@ -49,8 +56,11 @@ def command(data: Path, url: str | None, once: bool, keep_days: int | None) -> N
 
     config = configuration(data, flags={"pipeline.keep_days": keep_days})
     ending = Ending()
-    if url is not None:
-        _make_from(url, data, config, ending, once)
+    url = config.pipeline.url if url is None else url
+    if port is not None and (once or not url):
+        raise click.UsageError("--operations-port is for rows of a stream (--from) that are made on and on")
+    if url:
+        _make_from(url, data, config, ending, once, port)
         return
     if not once:
         give_way()
@@ -64,17 +74,17 @@ def command(data: Path, url: str | None, once: bool, keep_days: int | None) -> N
         echo(_made(pipeline.manifest))
 
 
-def _make_from(url: str, data: Path, config: Config, ending: Ending, once: bool) -> None:
+def _make_from(url: str, data: Path, config: Config, ending: Ending, once: bool, port: int | None) -> None:
     from logging.config import dictConfig
 
     from fanion.app import make_rows_of
+    from fanion.app.rows import make_alone
     from fanion.journal.storage import Storage
     from fanion.nats.address import ALLOWED, parse_address
     from fanion.pipeline.manifest import load_manifest
     from fanion.pipeline.pace import Pace
     from fanion.pipeline.pipeline import DIRECTORY
     from fanion.shipping import missing_library
-    from fanion.shipping.rows import Service
     from fanion.shipping.taken import Taken
     from fanion.telemetry.logs import logging_config
 
@@ -92,7 +102,7 @@ def _make_from(url: str, data: Path, config: Config, ending: Ending, once: bool)
         dictConfig(logging_config(config.log.level))  # as the server's, or what fails has no reason
         with contextlib.suppress(ShippingError):  # which is tried again; what else is wrong here stays so
             make_rows_of(url, data, config, Pace()).close()
-        Service(config.shipping, lambda pace: make_rows_of(url, data, config, pace)).run(ending)
+        make_alone(url, data, config, ending, port)
     manifest = load_manifest(Storage(), data / DIRECTORY)
     told = _made(manifest)
     if manifest.stream is not None and (missed := Taken(manifest.stream.taken).missing()):

@@ -3,8 +3,8 @@
 A setting `port` of the group `server` is `port` under `[server]` in `fanion.toml`, `FANION_SERVER_PORT` in the
 environment and `server.port` in messages; `config.loading` reads them. What a dialect has settings of its own for
 stands in its folder and is handed in with the vocabulary; it may add to a group here or bring one of its own.
-This module imports nothing of ours but `config.sinks`, `config.places`, `config.shipping` and `config.archive`, so
-that every part can be handed its own group."""
+This module imports nothing of ours but `config.sinks`, `config.pipeline`, `config.places`, `config.shipping` and
+`config.archive`, so that every part can be handed its own group."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from fanion.config.archive import Archive
+from fanion.config.pipeline import Pipeline
 from fanion.config.places import Places
 from fanion.config.shipping import Shipping
 from fanion.config.sinks import Sinks
@@ -322,19 +323,6 @@ class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="used traces remembered of each tenant at least, 64 bytes each; to cover their lifetime",
         ),
     ] = 1_048_576
-
-
-class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rows of the journal's events, for SQL and results."""
-
-    enabled: Annotated[
-        bool,
-        Meta(description="make rows beside the workers, in a process of its own; needs fanion[results]"),
-    ] = False
-    keep_days: Annotated[
-        int,
-        Meta(ge=0, le=100_000, description="days after receipt that rows are kept; 0: for ever"),
-    ] = 0
 
 
 class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

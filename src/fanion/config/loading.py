@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from fanion.config import MIB, Config
 from fanion.config.archive import problems_of_archive
+from fanion.config.pipeline import problems_of_pipeline
 from fanion.config.places import problems_of_places
 from fanion.config.shipping import problems_of_shipping
 from fanion.config.sinks import problems_of_sinks
@@ -283,6 +284,7 @@ def _problems(config: Config) -> Iterator[str]:
         )
     yield from problems_of_sinks(config.sinks)
     yield from problems_of_places(config.places)
+    yield from problems_of_pipeline(config.pipeline)
     yield from problems_of_shipping(config.shipping)
     yield from problems_of_archive(config.archive)
     if config.tracing.url and not config.tracing.url.startswith(("http://", "https://")):

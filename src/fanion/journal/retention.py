@@ -57,6 +57,11 @@ def let_go_below(settings: JournalSettings) -> int:
     return settings.reserve_bytes + _let_go_bytes(settings)
 
 
+def room_bytes(storage: Storage, directory: Path, settings: JournalSettings) -> int:
+    """How much more the disk of the journal in `directory` has until then."""
+    return max(0, storage.free_bytes(directory) - let_go_below(settings))
+
+
 def _let_go_bytes(settings: JournalSettings) -> int:
     return max(LET_GO_SEGMENTS * settings.segment_bytes, LET_GO_BYTES)
 

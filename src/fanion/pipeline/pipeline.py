@@ -21,7 +21,7 @@ from fanion.errors import RowsError
 from fanion.journal.columns import Expander
 from fanion.journal.gaps import Gaps
 from fanion.journal.reader import JournalReader
-from fanion.journal.retention import let_go_below
+from fanion.journal.retention import room_bytes
 from fanion.journal.settings import JournalSettings
 from fanion.journal.stamps import read_stamps
 from fanion.journal.storage import Storage
@@ -162,8 +162,8 @@ class Pipeline:
     def state(self) -> PipelineState:
         """Between two runs, or in one that is at its end of a step."""
         storage, journal = self._storage, self._data / "journal"
-        lag = self.source.lag()
-        room = max(0, storage.free_bytes(journal) - let_go_below(self._settings))
+        lag, heard = self.source.lag(), self.source.heard()
+        room = room_bytes(storage, journal, self._settings) if lag.held_bytes else 0
         since_s = (self._fresh_us or self._begun_us) / 1e6
         return PipelineState(
             rows=self._rows,
@@ -177,6 +177,10 @@ class Pipeline:
             held_ratio=lag.held_bytes / (lag.held_bytes + room) if lag.held_bytes else 0.0,
             files=len(self.manifest.files),
             gap_records=self.gaps().records,
+            records=self._records,
+            contact_unix_s=heard.unix_s if heard else 0.0,
+            lag_messages=heard.messages if heard else 0,
+            missing_records=heard.missing if heard else 0,
         )
 
     def gaps(self) -> Gaps:

@@ -140,7 +140,7 @@ class Service:
             self._say([])
             return
         state = self._pipeline.state()
-        self._numbers.update(state)
+        self._numbers.update(state, failing=bool(self._failing))
         self._say(self._notes(self._pipeline, state))
 
     def _notes(self, pipeline: Pipeline, state: PipelineState) -> list[str]:

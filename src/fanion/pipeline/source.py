@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -20,6 +20,16 @@ from fanion.journal.storage import Storage
 from fanion.pipeline.manifest import Manifest
 
 READER: Final = "rows"
+
+
+class Heard(NamedTuple):
+    """Of a stream: when it was last heard, and when it was last read to where it ended (Unix seconds; 0: not yet by
+    this source); messages that were not read then; records that lie between others and haven't come."""
+
+    unix_s: float
+    whole_unix_s: float
+    messages: int
+    missing: int
 
 
 class Source(Protocol):
@@ -46,6 +56,10 @@ class Source(Protocol):
         ...
 
     def lag(self) -> Lag: ...
+
+    def heard(self) -> Heard | None:
+        """None: it is no stream."""
+        ...
 
     def gaps(self) -> Gaps:
         """What left before it was read."""
@@ -89,6 +103,9 @@ class JournalSource:
 
     def lag(self) -> Lag:
         return lag_of(self._reader, self._storage)
+
+    def heard(self) -> None:
+        return None
 
     def gaps(self) -> Gaps:
         return load_gaps(self._storage, self._data / "journal", READER)

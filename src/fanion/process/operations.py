@@ -6,8 +6,9 @@ probe. It has no store and no journal open, and ends with the supervisor at once
 
 /healthz: this process lives. /readyz: every worker, with its reasons where it isn't ready and its notes; 503
 when none is ready. A worker whose last heartbeat is older than `STALE_S` is not. What other processes beside the
-workers say is a note: no request needs them. /metrics: Prometheus text, summed. /openapi/<api>.json: OpenAPI 3.1
-of an API, with this server's limits; made when it is first asked for.
+workers say is a note: no request needs them. Where there are no workers at all, what they say is what counts.
+/metrics: Prometheus text, summed. /openapi/<api>.json: OpenAPI 3.1 of an API, with this server's limits; made when
+it is first asked for.
 
 What lies below a site's prefix (`fanion.console`) is that site's to answer, in its own time.
 
@@ -159,12 +160,14 @@ class Operations:
     def readiness(self) -> Readiness:
         now_ns = time.monotonic_ns()
         workers = [_describe(number, row, now_ns) for number, row in enumerate(self._workers)]
-        notes = [
-            *dict.fromkeys(note for worker in workers for note in worker.notes),
-            *(note for other in self._others for note in _notes(*other, now_ns)),
-        ]
+        notes = list(dict.fromkeys(note for worker in workers for note in worker.notes))
         reasons = [f"worker {worker.worker}: {text}" for worker in workers for text in worker.reasons]
-        return Readiness(any(worker.ready for worker in workers), reasons, notes, workers)
+        for name, row, stale_s in self._others:
+            troubles, said = _said(row, stale_s, now_ns)
+            (notes if workers else reasons).extend(f"{name}: {text}" for text in troubles)
+            notes.extend(f"{name}: {text}" for text in said)
+        ready = any(worker.ready for worker in workers) if workers else not reasons
+        return Readiness(ready, reasons, notes, workers)
 
     def _readiness(self, known: bool) -> Answer:
         found = self.readiness()
@@ -193,14 +196,12 @@ class Readiness(msgspec.Struct):
     workers: list[Description]
 
 
-def _notes(name: str, row: Heartbeat, stale_s: float, now_ns: int) -> list[str]:
-    """What a process says that is no worker."""
+def _said(row: Heartbeat, stale_s: float, now_ns: int) -> tuple[list[str], tuple[str, ...]]:
+    """What hinders a process that is no worker, and its notes."""
     standing = row.standing() or UNREADABLE
-    texts = [*standing.reasons, *standing.notes]
     silent_s = (now_ns - row.beat_ns) / 1e9
-    if row.beat_ns and silent_s > stale_s:
-        texts.append(f"no heartbeat for {silent_s:.0f} s")
-    return [f"{name}: {text}" for text in texts]
+    silent = row.beat_ns and silent_s > stale_s
+    return [*standing.reasons, *([f"no heartbeat for {silent_s:.0f} s"] if silent else [])], standing.notes
 
 
 def _describe(number: int, row: Heartbeat, now_ns: int) -> Description:

@@ -40,7 +40,9 @@ from fanion.http.asgi import Handle
 from fanion.http.request import BodyWatch
 from fanion.http.streams import Streams
 from fanion.http.traced import make_traced
+from fanion.journal.retention import room_bytes
 from fanion.journal.settings import JournalSettings
+from fanion.journal.storage import Storage
 from fanion.journal.window import IDS, REPLAYS, EventWindow
 from fanion.journal.writer import JournalWriter
 from fanion.process.contact import Contact
@@ -250,7 +252,8 @@ class Worker:
         for window in (event_ids, replays):
             self._keep(loop.create_task(prepare(window, journal)), cancel)
         journal_numbers = JournalNumbers(metrics)
-        metrics.add_collector(lambda: journal_numbers.update(journal.metrics()))
+        room = partial(room_bytes, Storage(), self._data / "journal", settings)
+        metrics.add_collector(lambda: journal_numbers.update(journal.metrics(), room()))
         exposures.record_into(journal)
         exposure_numbers = ExposureNumbers(metrics)
         metrics.add_collector(lambda: exposure_numbers.update(exposures.counts()))

@@ -26,6 +26,7 @@ from fanion.journal.lag import Lag
 from fanion.journal.reader import RECORD_HEADER_BYTES
 from fanion.nats.connection import Access
 from fanion.pipeline.manifest import Manifest, StreamPlace
+from fanion.pipeline.source import Heard
 from fanion.shipping.block import Block, parse_block
 from fanion.shipping.stream import Extent, Stream
 from fanion.shipping.taken import Taken
@@ -65,6 +66,8 @@ class Downstream:
         self._names = Names(), Names()
         self._problems: list[str] = []
         self._at_once, self._behind = AT_ONCE_FIRST, 0
+        self._read_messages = self._read_records = 0
+        self._heard_s = self._whole_s = 0.0
         self._failed: ShippingError | None = None
         self._stream = Stream(settings, access, create=False)
         try:
@@ -81,6 +84,7 @@ class Downstream:
         self._mark, self._digest = self._place.mark, self._place.digest
         self._parts: dict[_Key, dict[int, int]] = {tuple(key): dict(at) for *key, at in self._place.parts}  # type: ignore[misc]
         self._made = self._place.made
+        self._heard_s = time.time()
 
     def close(self) -> None:
         self._stream.close()
@@ -106,8 +110,13 @@ class Downstream:
         return [*self._problems, *([told] if self._taken.closed else [])]
 
     def lag(self) -> Lag:
-        """In messages."""
-        return Lag(self._behind, 0)
+        """In records, by the mean of the messages before."""
+        each = self._read_records / self._read_messages if self._read_messages else 1
+        return Lag(round(self._behind * each), 0)
+
+    def heard(self) -> Heard:
+        behind = self._behind + len(self._unread)
+        return Heard(self._heard_s, self._whole_s, behind, self._taken.missing())
 
     def gaps(self) -> Gaps:
         """What left the stream is told by nobody; see `missing`."""
@@ -135,6 +144,7 @@ class Downstream:
             raise self._failed
 
     def _read(self) -> Iterator[RecordBatch]:
+        began_s = time.time()
         extent = self._stream.extent()
         self._settle(extent)
         unread = [place for place in self._unread if not extent.lacks(place)]
@@ -153,6 +163,7 @@ class Downstream:
                 self._mark, self._digest = place, xxhash.xxh64_intdigest(message)
             self._position = place
         self._position, self._behind = extent.last, 0
+        self._whole_s = began_s
 
     def _places(self, extent: Extent) -> Iterator[int]:
         for place in range(max(self._position + 1, extent.first), extent.last + 1):
@@ -172,6 +183,8 @@ class Downstream:
             self._position = self._mark = self._digest = 0
             self._unread, self._parts = [], {}
         self._made = extent.made
+        self._heard_s = time.time()
+        self._behind = max(0, extent.last - self._position)
 
     def _messages(self, places: Iterable[int]) -> Iterator[tuple[int, bytes | None]]:
         """In order. None: nobody who was asked could read it."""
@@ -184,6 +197,7 @@ class Downstream:
             began = time.monotonic()
             found = dict(zip(some, self._stream.messages(some), strict=True))
             took_s = time.monotonic() - began
+            self._heard_s = time.time()
             for _ in range(TRIES - 1):
                 if not (lacking := [place for place in some if found[place] is None]):
                     break
@@ -207,6 +221,8 @@ class Downstream:
         except ShippingError as error:
             self._tell(f"message {place} of {self._stream.name}: {error}")
             return
+        self._read_messages += 1
+        self._read_records += (block.span.next - block.span.first) // block.span.parts
         if block.span.parts == 1:
             yield from self._batches(place, block)
             return

@@ -65,6 +65,13 @@ GAUGES: dict[str, Metric] = {
     ),
 }
 
+ROOM = Metric(
+    "fanion_journal_room_bytes",
+    "gauge",
+    "What the disk has for the journal until readers that yield are waited for no more, and then events refused.",
+    gather="max",
+)
+
 HISTOGRAMS: dict[str, tuple[Metric, str]] = {
     "receipt_to_durable": (
         Metric(
@@ -92,6 +99,7 @@ HISTOGRAMS: dict[str, tuple[Metric, str]] = {
 CATALOGUE: tuple[Metric, ...] = (
     *COUNTERS.values(),
     *GAUGES.values(),
+    ROOM,
     *(metric for metric, _ in HISTOGRAMS.values()),
 )
 
@@ -104,10 +112,13 @@ class JournalNumbers:
         self._before: dict[str, Any] = {}
         metrics.know(CATALOGUE)
 
-    def update(self, found: Mapping[str, Any]) -> None:
-        """Takes over what `JournalWriter.metrics` says; empty while the journal is not open."""
+    def update(self, found: Mapping[str, Any], room_bytes: int | None = None) -> None:
+        """Takes over what `JournalWriter.metrics` says; empty while the journal is not open. `room_bytes`: of the
+        disk."""
         if not found:
             return
+        if room_bytes is not None:
+            self._metrics.set(ROOM, max(1, room_bytes))  # 0 is what a worker that says nothing has
         before = self._before
         if any(found[name] < before.get(name, 0) for name in COUNTERS):
             before = {}  # another claim: the ring began again at 0

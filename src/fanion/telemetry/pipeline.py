@@ -8,6 +8,7 @@ from fanion.telemetry.metrics import Metric, Metrics
 
 STARTS = Metric("fanion_pipeline_starts_total", "counter", "Starts of the pipeline's process.")
 ROWS = Metric("fanion_pipeline_rows_total", "counter", "Rows made of events.")
+RECORDS = Metric("fanion_pipeline_records_total", "counter", "Requests that were read for it.")
 STEPS = Metric(
     "fanion_pipeline_steps_total", "counter", "Steps committed: of rows, of merging, of letting go."
 )
@@ -15,6 +16,7 @@ UNREADABLE = Metric(
     "fanion_pipeline_unreadable_records_total", "counter", "Records of which no rows could be made."
 )
 FAULTS = Metric("fanion_pipeline_faults_total", "counter", "Runs that failed and were begun again.")
+FAILING = Metric("fanion_pipeline_failing", "gauge", "Whether the last run failed.")
 FRESH = Metric(
     "fanion_pipeline_fresh_timestamp_seconds",
     "gauge",
@@ -49,13 +51,30 @@ GAP_RECORDS = Metric(
     "gauge",
     "Durable requests that left the journal before rows were made of them.",
 )
+CONTACT = Metric(
+    "fanion_pipeline_contact_timestamp_seconds",
+    "gauge",
+    "When the stream that rows are made of was last heard, Unix time.",
+    scale=1e-3,
+    gather="max",
+)
+LAG_MESSAGES = Metric(
+    "fanion_pipeline_lag_messages", "gauge", "Of the stream that rows are made of, what was not read yet."
+)
+MISSING = Metric(
+    "fanion_pipeline_missing_records",
+    "gauge",
+    "Requests between others of their writer that the stream didn't bring.",
+)
 
 CATALOGUE: tuple[Metric, ...] = (
     STARTS,
     ROWS,
+    RECORDS,
     STEPS,
     UNREADABLE,
     FAULTS,
+    FAILING,
     FRESH,
     LAG_SECONDS,
     LAG_RECORDS,
@@ -64,11 +83,14 @@ CATALOGUE: tuple[Metric, ...] = (
     HELD_RATIO,
     FILES,
     GAP_RECORDS,
+    CONTACT,
+    LAG_MESSAGES,
+    MISSING,
 )
 
 
 class PipelineState(NamedTuple):
-    """How a pipeline stands. Counts are of this process so far."""
+    """How a pipeline stands. Counts are of this process so far. The last three are of a stream."""
 
     rows: int
     steps: int
@@ -81,6 +103,10 @@ class PipelineState(NamedTuple):
     held_ratio: float
     files: int
     gap_records: int
+    records: int = 0
+    contact_unix_s: float = 0.0
+    lag_messages: int = 0
+    missing_records: int = 0
 
 
 class PipelineNumbers:
@@ -88,22 +114,33 @@ class PipelineNumbers:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._counted = dict.fromkeys((ROWS, STEPS, UNREADABLE), 0)
+        self._counted = dict.fromkeys((ROWS, RECORDS, STEPS, UNREADABLE), 0)
         metrics.know(CATALOGUE)
         metrics.add(STARTS)
 
     def failed(self) -> None:
         self._metrics.add(FAULTS)
+        self._metrics.set(FAILING, 1)
+
+    def late(self, lag_s: float) -> None:
+        """Where nobody can say more."""
+        self._metrics.set(LAG_SECONDS, lag_s)
 
     def begin(self) -> None:
         """The next state counts from 0."""
         self._counted = dict.fromkeys(self._counted, 0)
 
-    def update(self, state: PipelineState) -> None:
-        for metric, count in ((ROWS, state.rows), (STEPS, state.steps), (UNREADABLE, state.unreadable)):
+    def update(self, state: PipelineState, *, failing: bool = False) -> None:
+        for metric, count in (
+            (ROWS, state.rows),
+            (RECORDS, state.records),
+            (STEPS, state.steps),
+            (UNREADABLE, state.unreadable),
+        ):
             self._metrics.add(metric, count - self._counted[metric])
             self._counted[metric] = count
         for gauge, value in (
+            (FAILING, float(failing)),
             (FRESH, state.fresh_unix_s),
             (LAG_SECONDS, state.lag_s),
             (LAG_RECORDS, state.lag_records),
@@ -112,5 +149,8 @@ class PipelineNumbers:
             (HELD_RATIO, state.held_ratio),
             (FILES, state.files),
             (GAP_RECORDS, state.gap_records),
+            (CONTACT, state.contact_unix_s),
+            (LAG_MESSAGES, state.lag_messages),
+            (MISSING, state.missing_records),
         ):
             self._metrics.set(gauge, value)
