@@ -60,6 +60,7 @@ def test_integer_in_the_file_is_taken_for_a_number(tmp_path: Path) -> None:
         ("[server", "not TOML"),
         ('[journal]\nack = "maybe"', "durable | buffered"),
         ("[limiter]\nslots = 1025", "power of two"),
+        ("[limiter]\nmachines = 0", "limiter.machines is 0; allowed: integer, >= 1 and <= 10000"),
         ('[pipeline]\nurl = "nats://u:p@host/s"', "pipeline.url has an @"),
         ("[store]\nmap_bytes = 1048577", "multiple of 4096"),
         ("[limits]\nbody_timeout_s = 1", "ends a body first"),

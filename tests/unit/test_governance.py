@@ -12,7 +12,7 @@ import pytest
 from fanion._core.shared import LimiterTable
 from fanion.auth.active_users import ActiveUsers
 from fanion.auth.governance import ALLOWED, Defaults, Governance, Terms, Verdict
-from fanion.auth.limiter import Limiter, scope_hash
+from fanion.auth.limiter import RATE_PER_S_MIN, Limiter, scope_hash, take_share
 from fanion.model.definition import Limits
 from fanion.model.organisation import Organisation, OrganisationLimits, parse_organisation
 
@@ -71,6 +71,32 @@ def test_closed_organisations_are_refused_everything_and_counted_nowhere(
     assert governance.batch(known, "a", 1_000_000).verdict in (verdict, Verdict.BATCH_KEYS)
     assert governance.events(known, 1).verdict is verdict
     assert ActiveUsers.open(tmp_path).count("acme") == (verdict is Verdict.ALLOWED)
+
+
+def test_machines_let_through_a_rate_together(tmp_path: Path) -> None:
+    """`limiter.machines`: what comes at once and what comes after, each a share."""
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    limiters = [Limiter.open(folder, 1024, machines=3) for folder in folders]
+    scope = scope_hash("organisation")
+    assert sum(limiter.take(scope, 0.01, 30) == 0 for limiter in limiters for _ in range(20)) == 30
+    whole = Limiter.open(tmp_path, 1024)
+    assert sum(whole.take(scope, 0.01, 30) == 0 for _ in range(40)) == 30
+    waits = [each.take(scope, 0.01, 30) for each in (whole, *limiters)]
+    assert waits[1:] == pytest.approx([3 * waits[0]] * 3, rel=0.1)
+
+
+def test_a_share_is_never_nothing() -> None:
+    asked: list[tuple[int, float, int, int]] = []
+
+    def take(scope: int, rate_per_s: float, burst: int, cost: int = 1) -> float:
+        asked.append((scope, rate_per_s, burst, cost))
+        return 2.5
+
+    share = take_share(take, 4)
+    assert share(7, 10.0, 8) == share(7, 10.0, 9, 2) == share(7, RATE_PER_S_MIN, 1) == 2.5
+    assert asked == [(7, 2.5, 2, 1), (7, 2.5, 3, 2), (7, RATE_PER_S_MIN, 1, 1)]
 
 
 def test_servers_own_rate_holds_where_the_organisation_says_nothing(tmp_path: Path) -> None:

@@ -218,12 +218,20 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Limiter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Request rates, counted over all workers."""
 
+    machines: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="machines behind one address, of which each lets through an equal share of every rate",
+        ),
+    ] = 1
     bad_keys_per_minute: Annotated[
         int,
         Meta(
             ge=0,
             le=1_000_000,
-            description="unknown keys a minute and source that are looked for; 0: no limit",
+            description="unknown keys a minute and source that are looked for by this machine; 0: no limit",
         ),
     ] = 20
     slots: Annotated[

@@ -85,7 +85,7 @@ def make_handler(
     config = services.config
     guesses = KeyGuesses(
         services.limiter.take,
-        config.limiter.bad_keys_per_minute,
+        config.limiter.bad_keys_per_minute * config.limiter.machines,  # of each machine, not a share
         parse_networks(config.server.trusted_proxies),
     )
     exact, below = router.exact, router.below

@@ -243,7 +243,7 @@ class Worker:
             self._staleness = Staleness(config.places, contact.stale_s, reloader.lapse, rsgi_spoken)
             self._staleness.look()
         self._key_use = self._keep(KeyUse(self._data, reloader.take_used, reloader.forget_keys))
-        limiter = self._keep(Limiter.open(self._data, config.limiter.slots))
+        limiter = self._keep(Limiter.open(self._data, config.limiter.slots, config.limiter.machines))
         event_ids, replays = (
             self._keep(EventWindow.open(self._data, size, name=name, settings=settings, replace=replaced))
             for name, size in ((IDS, config.journal.event_ids), (REPLAYS, config.journal.used_traces))
