@@ -23,7 +23,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -125,7 +125,14 @@ class KeyValue:
             raise PlaceMovedError(f"number {number} was published meanwhile") from None
 
     def get(self, name: str) -> bytes:
-        value = self._value(f"object.{name}")
+        return self._whole(name, self._value(f"object.{name}"))
+
+    def get_several(self, names: Sequence[str]) -> list[bytes]:
+        keys = [f"object.{name}" for name in names]
+        return [self._whole(name, value) for name, value in zip(names, self._values_of(keys), strict=True)]
+
+    def _whole(self, name: str, value: bytes | None) -> bytes:
+        """Of an object's value, what it stands for."""
         if value is None:
             raise PlaceError(f"object {name[:12]} isn't there")
         if not value.startswith(IN_PARTS):
@@ -138,7 +145,8 @@ class KeyValue:
             raise PlaceError(f"object {name[:12]} has {parts.size:,} bytes; {OBJECT_BYTES_MAX:,} are allowed")
         content = bytearray()
         for some in _windows(parts.count):
-            for number, part in zip(some, self._parts(parts.id, some), strict=True):
+            found = self._values_of([f"part.{parts.id}.{number}" for number in some])
+            for number, part in zip(some, found, strict=True):
                 if part is None:
                     raise PlaceError(f"object {name[:12]}: part {number} of {parts.count} isn't there")
                 content += part
@@ -250,19 +258,18 @@ class KeyValue:
                 message = self._from_leader(key)
                 return None if message is None else bytes(message.data or b"")
 
-    def _parts(self, id: str, numbers: range) -> list[bytes | None]:
-        async def one(number: int) -> bytes | None:
+    def _values_of(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Of a few keys, asked for at once."""
+
+        async def one(key: str) -> bytes | None:
             try:
-                return bytes((await self._values.get(f"part.{id}.{number}")).value or b"")
+                return bytes((await self._values.get(key)).value or b"")
             except self._missing:
                 return None
 
-        with self._refusing(f"part.{id} can't be read"):
-            found = self._connection.together(one(number) for number in numbers)
-        return [
-            self._value(f"part.{id}.{n}") if part is None else part
-            for n, part in zip(numbers, found, strict=True)
-        ]
+        with self._refusing(f"{keys[0][:20]} can't be read"):
+            found = self._connection.together(map(one, keys))
+        return [self._value(key) if value is None else value for key, value in zip(keys, found, strict=True)]
 
     @contextlib.contextmanager
     def _refusing(self, what: str, size: int = 0) -> Iterator[None]:

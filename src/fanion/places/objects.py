@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -92,6 +92,9 @@ class Objects:
         if content is None:
             raise PlaceError(f"object {name[:12]} isn't there")
         return content
+
+    def get_several(self, names: Sequence[str]) -> list[bytes]:
+        return [self.get(name) for name in names]
 
     def put(self, name: str, content: bytes) -> None:
         try:

@@ -6,7 +6,7 @@ refuses, with a reason that holds no credential.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from fanion.config.places import Places
@@ -43,6 +43,9 @@ class Place(Protocol):
 
     def get(self, name: str) -> bytes:
         """An object's bytes, not checked."""
+
+    def get_several(self, names: Sequence[str]) -> list[bytes]:
+        """Of a few objects the same, asked for at once where the place answers so."""
 
     def put(self, name: str, content: bytes) -> None:
         """Stores an object; one that is there already has, or should have, the same content."""

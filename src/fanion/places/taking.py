@@ -70,13 +70,19 @@ class Taker:
         self._have = Body() if origin is None else origin.body
         self._check = check
         self._turn = turn
+        self._ahead: dict[str, bytes] = {}
         self.fetched_bytes = 0
 
     def installation(self, body: Body, pinned: PinnedGeneration) -> Installation:
         """Raises PlaceError, and what `check` raises."""
         held, own = _lists_of(pinned), _entries_of(pinned.manifest)
         environments, definitions = {}, {}
+        also = [body.keys]
         for name, entry in body.environments.items():
+            if not self._is_same(name, entry, pinned):
+                new = [] if entry.definitions in definitions else [entry.definitions]
+                self._fetch_ahead([entry.bundle, entry.keys, *new, *also])
+                also = []
             environments[name] = self._environment(name, entry, pinned)
             if environments[name].bundle is not None and entry.definitions not in definitions:
                 definitions[entry.definitions] = self._read(entry.definitions, _decode_files)
@@ -95,19 +101,23 @@ class Taker:
 
     def _environment(self, name: str, entry: EnvironmentAt, pinned: PinnedGeneration) -> Incoming:
         lists = {each: _entry_of(at) for each, at in entry.lists.items()}
-        had = self._have.environments.get(name)
-        same = (entry.bundle, entry.definitions, entry.keys, entry.overrides)
-        if (
-            had is not None
-            and (had.bundle, had.definitions, had.keys, had.overrides) == same
-            and name in pinned.manifest.environments
-        ):
+        if self._is_same(name, entry, pinned):
             return Incoming(lists)
         bundle = self._fetch(entry.bundle)
         self._check(name, bundle)
         key_set = self._fetch(entry.keys)
         _decode(_decode_key_set, key_set, "a key set")
         return Incoming(lists, bundle, entry.definitions, key_set, entry.overrides)
+
+    def _is_same(self, name: str, entry: EnvironmentAt, pinned: PinnedGeneration) -> bool:
+        """Whether all but its lists is as the store has it."""
+        had = self._have.environments.get(name)
+        return (
+            had is not None
+            and (had.bundle, had.definitions, had.keys, had.overrides)
+            == (entry.bundle, entry.definitions, entry.keys, entry.overrides)
+            and name in pinned.manifest.environments
+        )
 
     def _keys(self, body: Body) -> list[tuple[bytes, int, KeyRecord]]:
         found = self._read(body.keys, _decode_keys)
@@ -136,9 +146,18 @@ class Taker:
     def _read(self, address: str, decode: Callable[[bytes], Read]) -> Read:
         return _decode(decode, self._fetch(address), "an object")
 
+    def _fetch_ahead(self, addresses: list[str]) -> None:
+        """What is asked for next, in one step: each by itself would wait for an answer."""
+        self._turn()
+        wanted = [address for address in dict.fromkeys(addresses) if address not in self._ahead]
+        if wanted:
+            self._ahead |= zip(wanted, self._place.get_several(wanted), strict=True)
+
     def _fetch(self, address: str) -> bytes:
         self._turn()
-        sealed = self._place.get(address)
+        sealed = self._ahead.pop(address, None)
+        if sealed is None:
+            sealed = self._place.get(address)
         self.fetched_bytes += len(sealed)
         return self._sealer.open_object(address, sealed)
 
