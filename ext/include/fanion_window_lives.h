@@ -31,6 +31,12 @@ static inline uint64_t fanion_window_above(uint64_t locator, uint64_t sequence) 
     return distance >> (FANION_WINDOW_SEQUENCE_BITS - 1) ? 0 : distance;
 }
 
+/* The locator's sequence in full, that one of all with its low bits which is nearest to `sequence`. */
+static inline uint64_t fanion_window_sequence_near(uint64_t locator, uint64_t sequence) {
+    uint64_t above = fanion_window_above(locator, sequence);
+    return above ? sequence + above : sequence - ((sequence - locator) & FANION_WINDOW_SEQUENCE_MASK);
+}
+
 static inline bool fanion_window_is_settled(const fanion_window *window, uint64_t locator) {
     const fanion_window_writer *writer = &window->control->writers[fanion_window_writer_of(locator)];
     return fanion_window_above(locator, fanion_u64_load_acquire(&writer->settled)) == 0;

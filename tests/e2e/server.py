@@ -26,7 +26,14 @@ from tests.commands import Command, run_command
 READY = re.compile(r"on http://[^ ]*:(\d+)$")
 OPERATIONS = re.compile(r"^operations on http://[^ ]*:(\d+): ")
 START_TIMEOUT_S = 30.0
-BESIDE = ("fanion-operatio", "fanion-pipeline", "fanion-sink-", "fanion-follow", "fanion-archive")
+BESIDE = (
+    "fanion-operatio",
+    "fanion-pipeline",
+    "fanion-sink-",
+    "fanion-follow",
+    "fanion-archive",
+    "fanion-shipping",
+)
 """Processes of a server that are no workers."""
 
 SERVER_KEY = "sk_e2e_server"
@@ -150,6 +157,9 @@ class Running:
 
     def sink_pid(self, name: str) -> int | None:
         return self._beside(f"fanion-sink-{name}"[:15])
+
+    def shipper_pid(self) -> int | None:
+        return self._beside("fanion-shipping")
 
     def archiver_pid(self) -> int | None:
         return self._beside("fanion-archive")

@@ -104,7 +104,7 @@ class World:
             last = int(
                 stream._connection.run(stream._connection.streams.stream_info(stream.name)).state.last_seq
             )
-            lacks = stream.lacks()
+            lacks = stream.extent().lacks
             places = [place for place in range(1, last + 1) if not lacks(place)]
             found: list[Block] = []
             for at in range(0, len(places), 16):

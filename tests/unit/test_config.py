@@ -58,7 +58,8 @@ def test_integer_in_the_file_is_taken_for_a_number(tmp_path: Path) -> None:
         ("[server]\nport = [1]", "one plain value"),
         ("server = 1", "must be a table"),
         ("[server", "not TOML"),
-        ('[journal]\nack = "maybe"', "durable | buffered"),
+        ('[journal]\nack = "maybe"', "durable | buffered | replicated"),
+        ('[journal]\nack = "replicated"', 'journal.ack is "replicated", which needs shipping.url'),
         ("[limiter]\nslots = 1025", "power of two"),
         ("[limiter]\nmachines = 0", "limiter.machines is 0; allowed: integer, >= 1 and <= 10000"),
         ('[pipeline]\nurl = "nats://u:p@host/s"', "pipeline.url has an @"),
@@ -85,7 +86,8 @@ def test_wrong_file_is_refused_and_the_place_named(tmp_path: Path, text: str, sa
     [
         ("FANION_SERVER_PORT", "http", "FANION_SERVER_PORT: server.port is 'http'"),
         ("FANION_SERVER_PROT", "1", "did you mean FANION_SERVER_PORT"),
-        ("FANION_JOURNAL_ACK", "none", "durable | buffered"),
+        ("FANION_JOURNAL_ACK", "none", "durable | buffered | replicated"),
+        ("FANION_JOURNAL_ACK", "replicated", "needs shipping.url"),
         (
             "FANION_SERVER_PORT",
             "\udcff",
@@ -220,3 +222,10 @@ def test_variables_of_a_service_of_the_cluster_are_none_of_ours(service: str) ->
 def test_variable_that_only_looks_like_one_of_a_service_is_refused(variable: str) -> None:
     with pytest.raises(ConfigError, match=variable):
         load_config(vocabulary(), environ={variable: "8080"})
+
+
+def test_answers_may_wait_for_a_stream_that_is_named() -> None:
+    variables = {"FANION_JOURNAL_ACK": "replicated", "FANION_SHIPPING_URL": "nats://host/events"}
+    assert load_config(vocabulary(), environ=variables).journal.ack == "replicated"
+    with pytest.raises(ConfigError, match=r"needs shipping\.url"):
+        load_config(vocabulary(), environ={}, flags={"journal.ack": "replicated"})

@@ -386,3 +386,16 @@ def test_wild_words_in_the_list_of_tenants_are_seen(tmp_path: Path, word: int) -
         file.seek(4096 + 2 * 128 + (8 if word < 1 << 24 else 16))
         file.write(word.to_bytes(8, "little"))
     assert not IdWindow(str(path), 1024, KEY).is_plausible()
+
+
+def test_what_is_repeated_is_told_in_full_whether_it_is_safe_or_not(window: IdWindow) -> None:
+    for start in (0, 2**31 - 2, 2**46 - 2, 2**63 - 8):
+        window.attach(0, start)
+        keep(window, [f"{start}", f"b{start}"], start + 4)
+        for settled in (start, start + 4, start + 7):
+            window.settle(0, settled)
+            reservation = window.reserve(b"p", [f"{start}", f"b{start}", f"{start}", None], 0, start + 8)
+            reservation.release()
+            assert reservation.repeats == [(0, start + 4)], (start, settled)
+    assert reservation.check() is True
+    assert reservation.repeats == []

@@ -201,7 +201,7 @@ def test_what_is_told_of_wrong_events_ends_at_64_kib() -> None:
     assert len(answer.body) < 70_000
 
 
-@pytest.mark.parametrize("ack", ["durable", "buffered"])
+@pytest.mark.parametrize("ack", ["durable", "buffered", "replicated"])
 def test_nothing_is_acknowledged_that_could_not_be_kept(ack: Any) -> None:
     asked = make_caller(Config(journal=JournalConfig(ack=ack)))
     asked.parts.journal.full = JournalFullError("full")

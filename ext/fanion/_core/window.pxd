@@ -52,6 +52,7 @@ cdef extern from "fanion_window.h" nogil:
     ) noexcept
     uint64_t fanion_window_writer_of(uint64_t locator) noexcept
     uint64_t fanion_window_above(uint64_t locator, uint64_t sequence) noexcept
+    uint64_t fanion_window_sequence_near(uint64_t locator, uint64_t sequence) noexcept
     bint fanion_window_is_settled(const fanion_window *window, uint64_t locator) noexcept
     bint fanion_window_holds(const fanion_window *window, fanion_window_entry entry) noexcept
     void fanion_window_void(const fanion_window *window, fanion_window_entry entry) noexcept

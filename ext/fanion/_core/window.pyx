@@ -488,6 +488,24 @@ cdef class Reservation:
                     found[writer, settled + fanion_window_above(locator, settled)] = None
         return list(found)
 
+    @property
+    def repeats(self):
+        """[(writer, sequence)]: records that duplicates repeat, safe or not, each once. Before `check`, which lets go
+        of those that are safe."""
+        cdef const uint8_t *dispositions = <const uint8_t *> PyBytes_AS_STRING(self.dispositions)
+        cdef Py_ssize_t index
+        cdef uint64_t locator
+        cdef uint64_t settled
+        self.owner.check_open()
+        found = {}
+        for index in range(self.count):
+            locator = self.entries[index].locator
+            if dispositions[index] == FANION_WINDOW_DUPLICATE and locator != 0:
+                writer = fanion_window_writer_of(locator)
+                settled = fanion_u64_load_acquire(&self.owner.lanes[0].control.writers[writer].settled)
+                found[writer, fanion_window_sequence_near(locator, settled)] = None
+        return list(found)
+
     def check(self):
         """True: every duplicate repeats a record that is safe. False: some record isn't safe yet.
         None: some record never came to be, so the request must be sent again."""

@@ -65,6 +65,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     from fanion.app.following import catch_up, left_alone
     from fanion.auth.limiter import Limiter
     from fanion.console import missing_library
+    from fanion.journal.replicas import Board
     from fanion.journal.window import IDS, REPLAYS, EventWindow
     from fanion.process import operations
     from fanion.process.aside import Beside
@@ -72,6 +73,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     from fanion.process.sockets import operations_socket, pick_port, url_host
     from fanion.process.supervisor import Supervisor
     from fanion.process.worker import Worker  # before the fork: workers share what is imported
+    from fanion.shipping import missing_library as missing_for_shipping
     from fanion.store.recovery import open_verified
     from fanion.telemetry import spans
     from fanion.telemetry.heartbeats import Heartbeats
@@ -79,6 +81,11 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
 
     if config.tracing.url and (lacks := spans.missing_library()):
         raise ConfigError(f"tracing.url is set, and {lacks} isn't installed; pip install 'fanion[otel]'")
+    replicated = config.journal.ack == "replicated"
+    if replicated and (lacks := missing_for_shipping()):
+        raise ConfigError(
+            f"journal.ack is \"replicated\", and {lacks} isn't installed; pip install 'fanion[machines]'"
+        )
     spoken = served()  # before the fork, as every import
     if config.places.follow:  # which brings a store with it
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,14 +120,15 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         listening = operations_socket(config.server.operations_host, config.server.operations_port)
         operations_at = listening.getsockname()
         workers = config.server.workers or usable_cores()
-        others = asked_for(data, config)
+        board = Board(workers) if replicated else None
+        others = asked_for(data, config, board)
         heartbeats = Heartbeats(workers + 1 + len(others))
         rows, own = heartbeats.rows[:workers], heartbeats.rows[workers]
         rows_of_others = list(zip(others, heartbeats.rows[workers + 1 :], strict=True))
 
         def make_application(place: Place) -> Any:
             listening.close()  # probes wait on it for nobody when the supervisor is gone
-            return Worker(data, config, spoken, place, lock).application()
+            return Worker(data, config, spoken, place, lock, board).application()
 
         def run_operations() -> None:
             from fanion.app.console import open_console  # both here, as only this process needs them

@@ -19,6 +19,7 @@ from fanion.telemetry.heartbeats import BEAT_S
 if TYPE_CHECKING:
     import socket
 
+    from fanion.journal.replicas import Board
     from fanion.pipeline.manifest import Manifest
     from fanion.pipeline.pace import Pace
     from fanion.pipeline.pipeline import Pipeline
@@ -44,6 +45,8 @@ class Other(NamedTuple):
     lacks: str
     still_s: float
     run: Callable[[Heartbeat, Metrics, Ending], None]
+    late: bool = False
+    """It ends after the workers."""
 
 
 def make_pipeline(
@@ -87,20 +90,21 @@ def make_sink(name: str, data: Path, config: Config, turn: Callable[[], None]) -
     return Sink(data, name, config.sinks, canonical_forms(), map_bytes=config.store.map_bytes, turn=turn)
 
 
-def make_shipper(data: Path, config: Config, turn: Callable[[], None]) -> Shipper:
+def make_shipper(data: Path, config: Config, turn: Callable[[], None], board: Board | None = None) -> Shipper:
     """Raises ShippingError, JournalError."""
     from fanion.places.nats import access_of
     from fanion.shipping.shipper import Shipper
 
-    return Shipper(data, config.shipping, access_of(config.places), turn=turn)
+    return Shipper(data, config.shipping, access_of(config.places), turn=turn, board=board)
 
 
-def asked_for(data: Path, config: Config) -> list[Other]:
-    """All of them. Those that lack something come last: the supervisor gives rows to processes in their order."""
+def asked_for(data: Path, config: Config, board: Board | None = None) -> list[Other]:
+    """All of them. Those that lack something come last: the supervisor gives rows to processes in their order.
+    `board`: where workers wait for what the stream has."""
     found = [_follower(data, config)] if config.places.follow else []
     found += [_pipeline(data, config)] if config.pipeline.enabled else []
     found += [_sink(name, data, config) for name in wanted(config.sinks)]
-    found += [_shipping(data, config)] if config.shipping.url else []
+    found += [_shipping(data, config, board)] if config.shipping.url else []
     found += [_archive(data, config)] if config.archive.url else []
     return sorted(found, key=lambda other: bool(other.lacks))
 
@@ -162,18 +166,20 @@ def _sink(name: str, data: Path, config: Config) -> Other:
     return Other(f"sink {name}", f"sink-{name}", f"sink {name}", lacks, still_s, run)
 
 
-def _shipping(data: Path, config: Config) -> Other:
+def _shipping(data: Path, config: Config, board: Board | None) -> Other:
     from fanion.shipping import missing_library
 
     def run(row: Heartbeat, metrics: Metrics, ending: Ending) -> None:
         from fanion.shipping.service import Service
 
-        Service(config.shipping, lambda turn: make_shipper(data, config, turn), row, metrics).run(ending)
+        Service(
+            config.shipping, lambda turn: make_shipper(data, config, turn, board), row, metrics, board=board
+        ).run(ending)
 
     missing = missing_library()
     lacks = f"nothing is sent: {missing} not installed; pip install 'fanion[machines]'" if missing else ""
     still_s = 3 * config.shipping.timeout_s + STILL_S + BEAT_S
-    return Other("shipping", "shipping", "shipping.url", lacks, still_s, run)
+    return Other("shipping", "shipping", "shipping.url", lacks, still_s, run, late=board is not None)
 
 
 def _archive(data: Path, config: Config) -> Other:
@@ -210,4 +216,4 @@ def beside(other: Other, data: Path, row: Heartbeat, listening: socket.socket) -
         other.run(row, metrics, ending)
         metrics.close()
 
-    return [Beside(other.process, run, still_s=other.still_s, gentle=True)]
+    return [Beside(other.process, run, still_s=other.still_s, gentle=True, late=other.late)]

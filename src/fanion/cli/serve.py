@@ -24,8 +24,9 @@ from fanion.pipeline import missing_library
 )
 @click.option(
     "--ack",
-    type=click.Choice(["durable", "buffered"]),
-    help="Answer events once they are on disk, or once no dead process loses them [default: durable].",
+    type=click.Choice(["durable", "buffered", "replicated"]),
+    help="Answer events once they are on disk, once no dead process loses them, or once the stream of shipping.url "
+    "has them, too [default: durable].",
 )
 @click.option(
     "--pipeline/--no-pipeline",

@@ -266,8 +266,8 @@ class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How events are kept; the journal's own figures stand in its settings."""
 
     ack: Annotated[
-        Literal["durable", "buffered"],
-        Meta(description="answer events once on disk (durable), or once no dead process loses them"),
+        Literal["durable", "buffered", "replicated"],
+        Meta(description="answer events once on disk, once no dead process loses them, or once shipped, too"),
     ] = "durable"
     ring_bytes: Annotated[
         int,

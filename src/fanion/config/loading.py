@@ -285,7 +285,7 @@ def _problems(config: Config) -> Iterator[str]:
     yield from problems_of_sinks(config.sinks)
     yield from problems_of_places(config.places)
     yield from problems_of_pipeline(config.pipeline)
-    yield from problems_of_shipping(config.shipping)
+    yield from problems_of_shipping(config.shipping, config.journal.ack)
     yield from problems_of_archive(config.archive)
     if config.tracing.url and not config.tracing.url.startswith(("http://", "https://")):
         yield f"tracing.url is {config.tracing.url!r}; http:// or https:// is allowed"

@@ -65,7 +65,9 @@ class Shipping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "refuse"
 
 
-def problems_of_shipping(shipping: Shipping) -> Iterator[str]:
-    """What is wrong with values that have a form."""
+def problems_of_shipping(shipping: Shipping, ack: str) -> Iterator[str]:
+    """What is wrong with values that have a form. `ack`: the journal's."""
+    if ack == "replicated" and not shipping.url:
+        yield 'journal.ack is "replicated", which needs shipping.url: the stream that answers wait for'
     if shipping.url and "@" in shipping.url:
         yield "shipping.url has an @; users and passwords are places.user and places.password"

@@ -2,13 +2,16 @@
 
 An answer under `ack = "durable"` means: the events are on the disk, fdatasync has returned. An answer under
 `ack = "buffered"` means: the events are in memory that survives the death of any process, not that of the machine.
+An answer under `ack = "replicated"` means: they are on the disk, and the stream of `fanion.shipping` has
+acknowledged them; where it doesn't within 0.8 s the answer is overload, and the record stays.
 
 Modules: `writer` (the event loop's handle) -> `steward` (a thread) -> `session` (one claim: `slot`, ring, native
 writer) -> `recovery`; `log_segment`, `files`, `seal`, `compression`, `packing` (files); `reader`, `batch` ->
 `event`, `exposures`, `rows`, `columns`; `window`, `window_rebuild` (event ids); `retention` (a process), with
 `stamps` for time and `gaps` for what leaves unread; `lag` (how far a reader is behind); `inspection`; `forgetting`,
-with `erasing` and `turning` (a unit leaves); `settings`; `storage` (every system call). "Writer NNN" is a slot,
-"the writer thread" is C, `JournalWriter` the event loop's.
+with `erasing` and `turning` (a unit leaves); `replicas` (what the stream has, in shared memory) -> `replicated`
+(who waits for it); `settings`; `storage` (every system call). "Writer NNN" is a slot, "the writer thread" is C,
+`JournalWriter` the event loop's.
 
 Limits
     payload of a record     a quarter of the ring, less 64 bytes; never above 256 MiB
@@ -109,6 +112,15 @@ Decisions
     2026-11  What is erased leaves a hole in a record of the same length, in a segment that is written anew beside
              itself: offsets, indexes, seals, checkpoints and others' identities hold. In place a reader could meet
              half of it; a tombstone beside the bytes would erase nothing.
+    2026-11  Workers learn of the stream's acknowledgements by a row for each writer in memory that the supervisor
+             makes, written by the shipper, with a checksum, and an eventfd each way. A map in a file would have
+             to be told from one of another boot, machine or shipper; a socket for each worker has states of its
+             own when either end dies; asking the ledger's file takes a system call and a parse for each look. A
+             row is a copy of 64 bytes, dies with the server, and is made anew from the ledger.
+    2026-11  Under `replicated`, events are refused at once while the stream is known to be away, rather than kept
+             and then answered with overload: what has no id would be there as often as its client tried. Those
+             that waited as it went away are kept. It is a note of readyz, no reason: the stream is everybody's,
+             and machines that all said that they aren't ready would answer no evaluation either.
     2026-11  A pending count in each record instead of a durable mark of its own: the log itself proves which
              missing record is damage and which is a torn tail.
 """

@@ -18,8 +18,9 @@ MIB = 1024 * KIB
 class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How events are kept. The defaults fit one worker of a server with a 5 MiB body limit."""
 
-    ack: Literal["durable", "buffered"] = "durable"
-    """durable: answered after fdatasync. buffered: answered once in the ring, which outlives the process."""
+    ack: Literal["durable", "buffered", "replicated"] = "durable"
+    """durable: answered after fdatasync. buffered: answered once in the ring, which outlives the process.
+    replicated: answered once the stream has acknowledged it, too (`replicated`)."""
     ring_bytes: int = 32 * MIB
     """Data of one worker's ring, a multiple of 4096: four of the largest records, and 0.3 s at 100 MB/s."""
     segment_bytes: int = 64 * MIB

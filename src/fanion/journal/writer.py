@@ -158,6 +158,11 @@ class JournalWriter:
         return (session.slot.writer, session.recovered.epoch) if session else (-1, 0)
 
     @property
+    def machine(self) -> bytes:
+        """The journal's; empty while it is not open."""
+        return self._session.machine if self._session else b""
+
+    @property
     def first_sequence(self) -> int:
         """The first sequence of this claim: the log holds all below it; 0 while the journal is not open."""
         session = self._session

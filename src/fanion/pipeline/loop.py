@@ -45,7 +45,8 @@ W = TypeVar("W", bound=Work)
 
 class Loop(Generic[W]):
     """`make`: the work, with what it calls at every step. `row`: of a server. `spread`: the waits after what failed
-    are drawn from their upper halves, so that many machines don't come at one moment. Who is one says the rest."""
+    are drawn from their upper halves, so that many machines don't come at one moment. `gives_way`: to the workers.
+    Who is one says the rest."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Loop(Generic[W]):
         interval_s: float,
         again_s: tuple[float, float],
         spread: bool = False,
+        gives_way: bool = True,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make = make
@@ -62,6 +64,7 @@ class Loop(Generic[W]):
         self._interval_s = interval_s
         self._again_s = min(again_s), again_s[1]
         self._spread = spread
+        self._gives_way = gives_way
         self._now = now
         self._work: W | None = None
         self._failing = ""
@@ -88,7 +91,8 @@ class Loop(Generic[W]):
 
     def run(self, ending: Ending) -> None:
         """Until it is ended."""
-        give_way()
+        if self._gives_way:
+            give_way()
         wait_s = self._again_s[0]
         while not ending():
             try:
@@ -98,7 +102,7 @@ class Loop(Generic[W]):
                         began = self._now()
                         self._step(work, ending)
                         wait_s = self._again_s[0]
-                        if self._wait(max(self._interval_s - (self._now() - began), 0), ending):
+                        if self.rest(work, max(self._interval_s - (self._now() - began), 0), ending):
                             return
             except FAULTS as error:
                 self._fail(error)
@@ -106,6 +110,10 @@ class Loop(Generic[W]):
                 self._work = None
             self._wait(random.uniform(wait_s / 2, wait_s) if self._spread else wait_s, ending)
             wait_s = min(wait_s * 2, self._again_s[1])
+
+    def rest(self, work: W, wait_s: float, ending: Ending) -> bool:
+        """From a step that went well to the next. Whether it is ended until then."""
+        return self._wait(wait_s, ending)
 
     def _wait(self, wait_s: float, ending: Ending) -> bool:
         """Whether it is ended until then. Longer waits are cut: a process whose heart doesn't beat is killed."""
@@ -116,15 +124,19 @@ class Loop(Generic[W]):
             self._beat()
         return ending.wait(wait_s)
 
-    def _step(self, work: W, ending: Ending) -> None:
+    def attempt(self, work: W, part: Callable[[Ending], object], ending: Ending) -> None:
+        """A part of the work; what fails is written down."""
         try:
-            work.run_once(ending)
+            part(ending)
         except FAULTS as error:
             try:
                 work.failed(reason_of(error))
             except FAULTS as also:  # a full disk, say
                 raise FanionError(f"{reason_of(error)}; it can't be written down either: {also}") from None
             raise
+
+    def _step(self, work: W, ending: Ending) -> None:
+        self.attempt(work, work.run_once, ending)
         if self._failing:
             self.tell_well()
         self._failing = ""

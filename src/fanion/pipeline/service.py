@@ -58,9 +58,11 @@ class Ending:
     def __call__(self) -> bool:
         return self._asked
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether it was asked for until then."""
-        return self._asked or bool(select.select([self._reader], [], [], timeout_s)[0])
+    def wait(self, timeout_s: float, *bells: int) -> bool:
+        """Whether it was asked for until then. `bells`: descriptors that end the wait, too."""
+        if not self._asked:
+            select.select([self._reader, *bells], [], [], timeout_s)
+        return self._asked
 
 
 def follow(pipeline: Pipeline, ending: Ending, told: Callable[[list[str]], None]) -> None:

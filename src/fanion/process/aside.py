@@ -44,6 +44,8 @@ class Beside(NamedTuple):
     """How long its beat may stand still before it is killed; None: as long as a worker's."""
     gentle: bool = False
     """It ends by itself at SIGTERM."""
+    late: bool = False
+    """It is asked only when the workers have ended, which need it until then."""
 
 
 class Aside:
@@ -95,12 +97,14 @@ class Aside:
 
     def ask(self) -> None:
         """To end, where it can be asked."""
-        if self._beside.gentle and self._process is not None:
+        if self._beside.gentle and not self._beside.late and self._process is not None:
             self._process.terminate()
 
     def kill(self, deadline: float) -> None:
         """`deadline`: until when one that was asked is waited for, by the monotonic clock."""
         if self._process is not None:
+            if self._beside.late:
+                self._process.terminate()
             if self._beside.gentle:
                 self._process.join(max(0.0, deadline - time.monotonic()))
             self._process.kill()

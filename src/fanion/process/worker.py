@@ -40,6 +40,8 @@ from fanion.http.asgi import Handle
 from fanion.http.request import BodyWatch
 from fanion.http.streams import Streams
 from fanion.http.traced import make_traced
+from fanion.journal.replicas import Board
+from fanion.journal.replicated import ReplicatedJournal, ReplicatedWindow
 from fanion.journal.retention import room_bytes
 from fanion.journal.settings import JournalSettings
 from fanion.journal.storage import Storage
@@ -63,6 +65,7 @@ from fanion.telemetry.exposures import ExposureNumbers
 from fanion.telemetry.journal import JournalNumbers
 from fanion.telemetry.metrics import STORE_FAULTS, STREAMS, Metrics
 from fanion.telemetry.prepared import PreparedNumbers
+from fanion.telemetry.replicated import ReplicatedNumbers
 from fanion.telemetry.spans import Spans
 from fanion.telemetry.windows import WindowNumbers
 
@@ -138,13 +141,15 @@ class Worker:
         dialects: Sequence[Dialect],
         place: Place,
         lock: DirectoryLock | None = None,
+        board: Board | None = None,
     ) -> None:
-        """`lock`: the server's, on its data directory."""
+        """`lock`: the server's, on its data directory. `board`: what the stream has, where answers wait for it."""
         self._data = data
         self._dialects = dialects
         self._config = config
         self._place = place
         self._lock = lock
+        self._board = board
         self._pulse: Pulse
         self._healer: Healer
         self._handle: Callable[..., Awaitable[None]] = self._lifespan
@@ -263,6 +268,7 @@ class Worker:
         metrics.add_collector(lambda: replays_numbers.update(replays.metrics(), replays.lane_claims()))
         users = self._keep(ActiveUsers.open(self._data, now=clock.month))
         services = Services(config, reloader, journal, limiter, metrics, event_ids, replays, users)
+        replicated = self._replicate(services, journal, event_ids, loop)
         services.token_ns = clock.expiry_ns
         services.results = self._keep(Results(self._data, config))
         watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
@@ -273,7 +279,7 @@ class Worker:
             Pulse(
                 self._place.row,
                 lambda: [*reasons_not_ready(services, reloader, journal), *self._stale_reasons()],
-                lambda: [clock.note] if clock.note else [],
+                lambda: [*([clock.note] if clock.note else []), *(replicated.notes() if replicated else [])],
                 lambda: reloader.serving.number,
             ),
             Pulse.stop,
@@ -318,6 +324,28 @@ class Worker:
             self._handle = self._staleness.handler(self._plain)
         gc.collect()
         gc.freeze()  # what exists now stays; the collector needn't walk it under load
+
+    def _replicate(
+        self,
+        services: Services,
+        journal: JournalWriter,
+        event_ids: EventWindow,
+        loop: asyncio.AbstractEventLoop,
+    ) -> ReplicatedJournal | None:
+        """Where answers wait for the stream, puts what waits for it in the places of the journal and its window."""
+        if self._board is None:
+            return None
+        bell = self._board.bells[self._place.workers.index(self._place.row)]
+        replicated = self._keep(ReplicatedJournal(journal, self._board, bell, loop))
+        services.journal = replicated
+        services.event_ids = ReplicatedWindow(event_ids, replicated.confirm)
+        numbers = ReplicatedNumbers(self._metrics)
+        self._metrics.add_collector(
+            lambda: numbers.update(
+                replicated.times_us, replicated.sum_us, replicated.refused, replicated.waiting
+            )
+        )
+        return replicated
 
     def _open_store(self) -> Store:
         map_bytes = self._config.store.map_bytes

@@ -2,10 +2,10 @@
 
 Modules: `block` (what a message is) <- `chain`, `ledger` (which blocks the stream took: in memory, in a file),
 `stream` (the JetStream side) <- `reconciler` (whether it still has them) <- `shipper` (reads the journal on, sends,
-notes), `service` (its loop, in a process beside the workers), `state` (what is said of it). It is a registered
-reader of the journal like a sink, by the name `READER`, so that retention waits for it. On another machine:
-`taken` (which records have come) <- `downstream` (what a pipeline reads in the place of a journal) <- `rows` (its
-loop).
+notes), `acks` (what workers are told that wait for it), `service` (its loop, in a process beside the workers),
+`state` (what is said of it). It is a registered reader of the journal like a sink, by the name `READER`, so that
+retention waits for it. On another machine: `taken` (which records have come) <- `downstream` (what a pipeline reads
+in the place of a journal) <- `rows` (its loop).
 
 Message: subject fanion.events.STREAM.MACHINE.WRITER, id MACHINE-WRITER-EPOCH-FIRST-NEXT-PART, little-endian
     0      magic "FNANBLK1"
@@ -34,6 +34,11 @@ Decisions
     2026-11  What one server can't read counts as not read, and is asked for again, until the stream says that it
              is gone. Rejected: passing it over, as what is gone is: with one flipped bit, whether a record has a
              row would depend on which replica was asked.
+    2026-11  Under `ack = "replicated"` the shipper is rung for, sends what is new between the steps of its looks,
+             and tells of it before it writes it down. Workers that publish by themselves would be as many
+             connections, a second order of each writer's records, and a second place that knows what was sent.
+    2026-11  A stream that was made anew gets all again that the journal has: the state has when it was made. Holes
+             alone don't say it, as the new one has other messages under the same sequences; nor do clocks.
     2026-11  What is lacking is sent again under another id, since the stream's own memory of ids would drop it,
              and once in `check_s`, so that a stream that keeps nothing isn't flooded.
 """

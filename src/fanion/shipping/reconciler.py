@@ -15,6 +15,7 @@ from fanion.journal.log_segment import SEQUENCE_END
 from fanion.journal.reader import Checkpoint, JournalReader
 from fanion.journal.storage import Storage
 from fanion.shipping.block import Block, Span, cut
+from fanion.shipping.chain import Chain
 from fanion.shipping.ledger import Ledger
 from fanion.shipping.stream import Stream
 
@@ -62,19 +63,34 @@ class Reconciler:
         self.move_on()
         return checked
 
-    def look(self, stream: Stream, now: float) -> None:
-        """What the stream has no more, of all that it took and the journal has, is `lacking` from then on. Raises
+    def look(self, stream: Stream, now: float, made: str) -> str:
+        """What the stream has no more, of all that it took and the journal has, is `lacking` from then on: all of
+        it where the stream isn't the one that was `made` then (empty: nobody knows). When it was. Raises
         ShippingError."""
-        lacks = stream.lacks()
-        for writer, chain in self._ledger.chains.items():
+        chains = [(writer, chain, len(chain)) for writer, chain in self._ledger.chains.items()]
+        extent = stream.extent()  # of what was sent before; `turn` may send more
+        another = made not in ("", extent.made)
+        for writer, chain, rows in chains:
             self._turn()
+            for row, place in enumerate(chain.places[:rows]):
+                gone = place and (another or extent.lacks(place))
+                if gone and _kept(chain.times[row], stream.keep_s, now):
+                    self._lose(writer, chain, row)
+        return extent.made
+
+    def suspect(self, since: int) -> None:
+        """The stream gave this place again: what it had there and behind may be gone, and is `lacking`."""
+        for writer, chain in self._ledger.chains.items():
             for row, place in enumerate(chain.places):
-                if place and lacks(place) and _kept(chain.times[row], stream.keep_s, now):
-                    chain.good[row] = False
-                    span = chain.span(row)
-                    self.lacking.add(_whole(span))
-                    if writer in self.verified:
-                        self.verified[writer] = min(self.verified[writer], span.first)
+                if place >= since:
+                    self._lose(writer, chain, row)
+
+    def _lose(self, writer: int, chain: Chain, row: int) -> None:
+        chain.good[row] = False
+        span = chain.span(row)
+        self.lacking.add(_whole(span))
+        if writer in self.verified:
+            self.verified[writer] = min(self.verified[writer], span.first)
 
     def move_on(self) -> None:
         """Over what is verified."""

@@ -16,10 +16,13 @@ from fanion.config.shipping import Shipping
 from fanion.errors import ShippingError
 from fanion.journal.gaps import Gaps, load_gaps
 from fanion.journal.lag import lag_of
+from fanion.journal.log_segment import SEQUENCE_END
 from fanion.journal.reader import Checkpoint, JournalReader, load_checkpoint, segment_limits
+from fanion.journal.replicas import TAKES, Board
 from fanion.journal.storage import Storage
 from fanion.nats.connection import Access
 from fanion.shipping import DIRECTORY, READER
+from fanion.shipping.acks import Acks, ProvenReader
 from fanion.shipping.block import Block, Span, cut
 from fanion.shipping.chain import Entry
 from fanion.shipping.ledger import Ledger
@@ -40,7 +43,8 @@ TELL_READER_S: Final = 10.0
 
 
 class Shipper:
-    """Of one data directory; one at a time. `turn`: called at every step. Raises ShippingError, JournalError."""
+    """Of one data directory; one at a time. `turn`: called at every step. `board`: where workers wait for what the
+    stream has. Raises ShippingError, JournalError."""
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Shipper:
         access: Access,
         *,
         turn: Callable[[], None] = lambda: None,
+        board: Board | None = None,
         storage: Storage | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -57,6 +62,8 @@ class Shipper:
         self._access = access
         self._storage = storage or Storage()
         self._turn = turn
+        self._board = board
+        self._acks: Acks | None = None
         self._now = now
         self._told_at, self._told = -math.inf, Checkpoint()
         self._checked_at = -math.inf
@@ -79,7 +86,7 @@ class Shipper:
         """Whose journal it is: retention waits from here on, also while nothing is reached. False: it has no
         segment yet, and so nothing to ship."""
         first = JournalReader(self._data, storage=self._storage)
-        first.chains()
+        chains = first.chains()
         self._machine = first.checkpoint.machine
         if self._ledger is not None:
             self._ledger.close()
@@ -87,9 +94,17 @@ class Shipper:
         self._ledger = Ledger(self._storage, self._data / DIRECTORY / "ledger", machine)
         before = load_checkpoint(self._storage, self._data / "journal", READER)
         verified = before.next_sequence if before.machine == self._machine else {}
-        self._reconciler = Reconciler(self._ledger, verified, self._turn)
+        self._reconciler = Reconciler(self._ledger, verified, self._between)
         self._tell(at_once=True)
-        self._reader = JournalReader(self._data, storage=self._storage, checkpoint=self.sent())
+        reader = JournalReader if self._board is None else ProvenReader
+        self._reader = reader(self._data, storage=self._storage, checkpoint=self.sent())
+        if self._board is not None and self._machine:
+            ends = {
+                segments[0].header.writer: proven if end == SEQUENCE_END else end
+                for segments, end, proven in chains
+                if proven
+            }
+            self._acks = Acks(self._board, machine, self._ledger, ends)
         return bool(self._machine)
 
     def close(self) -> None:
@@ -115,6 +130,12 @@ class Shipper:
         """Reached with the first look, so that also a shipper which can't reach it says how it stands."""
         if self._stream is None:
             self._stream = Stream(self._settings, self._access)
+            if self._board is not None and self._stream.in_cluster and self._stream.replicas < 2:
+                name = self._stream.name
+                raise ShippingError(
+                    f"the stream {name} is on one server of a cluster, and answers wait for it (journal.ack is "
+                    f'"replicated"); it needs two or more: `nats stream edit {name} --replicas 3`'
+                )
         return self._stream
 
     def sent(self) -> Checkpoint:
@@ -129,6 +150,15 @@ class Shipper:
         """All that can be read now. How many records the stream took. Raises ShippingError, JournalError."""
         self.stream.check()
         before = self.state.records
+        self.ship(ended)
+        if self.state.failing:
+            self._keep(msgspec.structs.replace(self.state, failing="", failing_since_unix_s=0.0))
+        checked = self.reconcile(ended)
+        self._tell(at_once=bool(checked) or ended())
+        return self.state.records - before
+
+    def ship(self, ended: Callable[[], bool] = lambda: False) -> None:
+        """What was not sent yet, and nothing else."""
         waiting: list[Block] = []
         for batch in self._reader.read_batches() if self._machine or self._meet() else ():
             self._turn()
@@ -142,11 +172,14 @@ class Shipper:
             if ended():
                 break
         self._send(waiting)
-        if self.state.failing:
-            self._keep(msgspec.structs.replace(self.state, failing="", failing_since_unix_s=0.0))
-        checked = self.reconcile(ended)
-        self._tell(at_once=bool(checked) or ended())
-        return self.state.records - before
+        if self._board is not None:
+            self._board.say(TAKES)
+
+    def _between(self) -> None:
+        """At a step of what is looked at: who waits for the stream doesn't wait for that."""
+        self._turn()
+        if self._board is not None:
+            self.ship()
 
     def failed(self, reason: str) -> None:
         """Says so in the state's file, where it is another reason than before."""
@@ -189,6 +222,8 @@ class Shipper:
         finally:
             if taken:
                 self._note(taken)
+        if self._board is not None:
+            self._board.beat()
         took_s = time.monotonic() - began
         if took_s > SLOW_S:
             self._at_once = max(1, self._at_once // 2)
@@ -204,8 +239,10 @@ class Shipper:
         if checked:
             verified = self.state.verified_blocks + checked
             self._keep(msgspec.structs.replace(self.state, verified_blocks=verified))
-        if not 0 <= self._now() - self._checked_at < self._settings.check_s:
-            self._reconciler.look(self.stream, self._now())
+        doubts = self._acks.doubts if self._acks is not None else 0
+        due = self._acks is not None and self._acks.doubtful
+        if due or not 0 <= self._now() - self._checked_at < self._settings.check_s:
+            made = self._reconciler.look(self.stream, self._now(), self.state.made)
             count = 0
             for span in sorted(self._reconciler.lacking):
                 count += self._send_again(span, set(chains))
@@ -214,11 +251,16 @@ class Shipper:
                 log.warning("the stream had lost records, which were sent again", extra={"count": count})
             self._reconciler.let_go(self._now(), self.stream.keep_s)
             self._checked_at = self._now()
+            if made != self.state.made:
+                self._keep(msgspec.structs.replace(self.state, made=made))
+            if self._acks is not None:
+                self._acks.looked(doubts)
+                self._ring()
         return checked
 
     def _send_again(self, span: Span, writers: set[int]) -> int:
         """A block that the stream has lost, as the journal has it now; how many records."""
-        self._turn()
+        self._between()
         part_bytes = self.stream.part_bytes
         blocks = list(blocks_again(self._data, self._storage, self._machine, span, part_bytes, writers))
         taken: list[tuple[Block, int]] = []
@@ -234,6 +276,8 @@ class Shipper:
         if end < span.next:
             entries.append(Entry(Span(span.writer, end, span.next), 0, 0, now))
             lost += span.next - end
+        if lost and self._acks is not None:
+            self._acks.lacks(span.writer, span.next)
         self.ledger.add(entries)
         self._keep(
             msgspec.structs.replace(
@@ -246,6 +290,11 @@ class Shipper:
 
     def _note(self, taken: list[tuple[Block, int]]) -> None:
         now, entries, ends = self._now(), [], dict(self.ledger.ends)
+        if self._acks is not None:
+            for block, place in taken:
+                if self._acks.took(block, place):
+                    self._reconciler.suspect(place)
+            self._ring()
         for block, place in taken:
             writer, first, behind = block.span[:3]
             if (
@@ -268,6 +317,10 @@ class Shipper:
                 failing_since_unix_s=0.0,
             )
         )
+
+    def _ring(self) -> None:
+        if self._board is not None:
+            self._board.ring_workers()
 
     def _keep(self, state: State) -> None:
         keep_state(self._storage, self._data, state)

@@ -132,10 +132,6 @@ class Stream:
             gone = frozenset(state.get("deleted") or ())
             return Extent(found["created"], state["first_seq"], state["last_seq"], gone)
 
-    def lacks(self) -> Callable[[int], bool]:
-        """Of a sequence of the stream below the last one, whether no message is there now."""
-        return self.extent().lacks
-
     def _open(self, settings: Shipping, create: bool) -> Any:
         streams = self._connection.streams
         with contextlib.suppress(self._errors.NotFoundError):

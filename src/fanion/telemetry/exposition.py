@@ -19,6 +19,7 @@ from fanion.telemetry import (
     pipeline,
     places,
     prepared,
+    replicated,
     shipping,
     sinks,
     windows,
@@ -28,6 +29,7 @@ from fanion.telemetry.metrics import Metric, label_text
 CATALOGUE: tuple[Metric, ...] = (
     *metrics.CATALOGUE,
     *journal.CATALOGUE,
+    *replicated.CATALOGUE,
     *windows.GAUGES.values(),
     windows.REACH,
     *exposures.CATALOGUE,

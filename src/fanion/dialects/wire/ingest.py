@@ -8,6 +8,7 @@ reserving ids and publishing the record that has them.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from fanion.dialects.wire.services import Services
 from fanion.errors import JournalError, JournalFullError, JournalOpeningError
 
 RETRY_AFTER_S = 1.0
+REPLICATED_WAIT_S = 0.8
+"""From an event's record to the answer, at most, where that waits for the stream: SDKs give up after a second."""
 
 T = TypeVar("T")
 
@@ -45,7 +48,9 @@ class Ingest:
 
     def __init__(self, services: Services, dialect: str, overloaded: Overloaded | None = None) -> None:
         self._journal = services.journal
-        self._durable = services.config.journal.ack == "durable"
+        ack = services.config.journal.ack
+        self._durable = ack != "buffered"
+        self._wait = self._when_replicated if ack == "replicated" else self._when_safe
         self._dialect = dialect
         self._overloaded = overloaded or Overloaded()
         self.event_ids = services.event_ids
@@ -71,7 +76,7 @@ class Ingest:
             )
         except JournalError as error:
             raise self._overloaded.fault(error) from None
-        return self._when_safe(reply, journal.durable(sequence)) if self._durable else reply
+        return self._wait(reply, journal.durable(sequence)) if self._durable else reply
 
     def append(
         self, environment: str, received_ns: int, body: bytes, dispositions: bytes, ids: bytes, *, whole: bool
@@ -93,7 +98,7 @@ class Ingest:
         if repeated is None and not self._durable:
             return reply
         synced = self._journal.durable(sequence) if self._durable and sequence else None
-        return self._when_safe(reply, synced, repeated)
+        return self._wait(reply, synced, repeated)
 
     def refusal(self, error: JournalError) -> Fault:
         """What the client is told when nothing was kept."""
@@ -110,6 +115,17 @@ class Ingest:
         except JournalError as error:
             raise self._overloaded.fault(error) from None
         return reply
+
+    async def _when_replicated(
+        self, reply: Reply, synced: Awaitable[None] | None, repeated: Reservation | None = None
+    ) -> Reply:
+        """The record stays in the journal, whatever is answered."""
+        try:
+            async with asyncio.timeout(REPLICATED_WAIT_S):
+                return await self._when_safe(reply, synced, repeated)
+        except TimeoutError:
+            error = JournalError("the stream has not acknowledged the record in time")
+            raise self._overloaded.fault(error) from None
 
 
 ECHO_BYTES_MAX = 65_536

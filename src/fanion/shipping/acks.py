@@ -1,0 +1,139 @@
+"""What the shipper tells the workers of what the stream has, under `ack = "replicated"`: rows of the board
+(`fanion.journal.replicas`).
+
+A row has two ranges of a writer's sequences. Of the epoch that was sent last: what the stream acknowledged since
+that epoch's first block, without a gap; a worker trusts no other for the records of its own claim. And of any
+epoch: what it acknowledged since the last gap, by the ledger, as soon as one look has found that it still has all
+of that, or got it again.
+
+A row is written before the ledger: who is killed between the two has told the truth, and sends again. The next one
+goes on from the rows that it left. Where the stream gives a block a place that is no later than the last one, it
+may be another stream, made anew: from then on nothing that was acknowledged earlier counts until the next look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fanion.journal.log_segment import SEQUENCE_END, Segment
+from fanion.journal.reader import JournalReader
+from fanion.journal.replicas import Board, Taken
+from fanion.shipping.block import Block
+from fanion.shipping.chain import Chain
+from fanion.shipping.ledger import Ledger
+
+
+class ProvenReader(JournalReader):
+    """Of a dead worker's records it hands out those only that are known to have been durable. The others come once
+    its ring was drained: a power cut before that could take from the journal what the stream has, and the writer
+    would give other records their sequences."""
+
+    def chains(self) -> list[tuple[list[Segment], int, int]]:
+        return [
+            (segments, proven if end == SEQUENCE_END and proven else end, proven)
+            for segments, end, proven in super().chains()
+        ]
+
+
+class _Known:
+    """Of one writer. `floor`: what is before it doesn't count until the next look."""
+
+    def __init__(self, row: Taken, since: int, until: int) -> None:
+        self.epoch, self.first, self.next = row.epoch, row.first, row.next
+        self.since, self.until = since, until
+        self.floor = 0
+
+
+class Acks:
+    """`ends`: the journal's durable end of each writer, where it is known; a ledger that is ahead of it is of
+    records that the journal lost, and their sequences are given again."""
+
+    def __init__(self, board: Board, machine: bytes, ledger: Ledger, ends: Mapping[int, int]) -> None:
+        self._board = board
+        self._machine = machine
+        self._known: dict[int, _Known] = {}
+        self._looked = False
+        self._place = max((max(chain.places[-1:], default=0) for chain in ledger.chains.values()), default=0)
+        self.doubts = 0
+        """How often `doubt` was called."""
+        for writer, chain in ledger.chains.items():
+            until = ledger.ends.get(writer, 0)
+            ahead = until > ends.get(writer, until)
+            self._meet(writer, until if ahead else unbroken_since(chain, until), until)
+            self._put(writer)
+
+    def took(self, block: Block, place: int) -> bool:
+        """The stream acknowledged a block, and gave it this place; told in the order in which they were sent.
+        Whether that puts in doubt what it had there."""
+        doubted = place <= self._place
+        if doubted:
+            self.doubt()
+        self._place = place
+        if block.span.part == block.span.parts - 1:
+            self._take(block)
+        return doubted
+
+    def _take(self, block: Block) -> None:
+        span = block.span
+        known = self._meet(span.writer, span.first, span.first)
+        if known.epoch == block.epoch and known.first <= span.first <= known.next:
+            known.next = max(known.next, span.next)
+        else:
+            known.epoch, known.first, known.next = block.epoch, span.first, span.next
+        if span.first > known.until:
+            known.since = span.first
+        known.until = max(known.until, span.next)
+        self._put(span.writer)
+
+    def lacks(self, writer: int, until: int) -> None:
+        """Something before `until` is in the journal no more, nor in the stream."""
+        known = self._meet(writer, until, until)
+        known.since = max(known.since, until)
+        self._put(writer)
+
+    def doubt(self) -> None:
+        """What was acknowledged so far may be gone."""
+        self._looked = False
+        self.doubts += 1
+        for writer, known in self._known.items():
+            known.floor = max(known.next, known.until)
+            self._put(writer)
+
+    def looked(self, doubts: int) -> None:
+        """The stream has all that the ledger says, or got it again, at a look that began after so many doubts."""
+        if doubts != self.doubts:
+            return
+        self._looked = True
+        for writer, known in self._known.items():
+            known.floor = 0
+            self._put(writer)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a look is due."""
+        return not self._looked
+
+    def _meet(self, writer: int, since: int, until: int) -> _Known:
+        known = self._known.get(writer)
+        if known is None:
+            row = self._board.row(writer)
+            row = row if row.machine == self._machine else Taken()
+            known = self._known[writer] = _Known(row, since, until)
+        return known
+
+    def _put(self, writer: int) -> None:
+        known = self._known[writer]
+        first = min(max(known.first, known.floor), known.next)
+        since, until = (known.since, known.until) if self._looked else (0, 0)
+        self._board.put(writer, Taken(self._machine, known.epoch, first, known.next, since, until))
+
+
+def unbroken_since(chain: Chain, until: int) -> int:
+    """From where on the stream took all up to `until`: what the journal couldn't read, or lost, is a gap."""
+    since = until
+    for row in range(chain.find(until) - 1, -1, -1):
+        span = chain.span(row)
+        if not chain.places[row] or (span.next != since and span.first != since):
+            break
+        since = span.first
+    return since
