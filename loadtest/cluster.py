@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,10 +54,10 @@ class Machine(Server):
 
     start_timeout_s = 60.0  # several start at once
 
-    def __init__(self, data: Path, between: list[Proxy]) -> None:
+    def __init__(self, data: Path, between: list[Proxy], ack: str) -> None:
         at = ",".join(f"127.0.0.1:{each.port}" for each in between)
         data.parent.mkdir()
-        super().__init__(data, 1, "durable", SETTINGS | {"FANION_SHIPPING_URL": f"nats://{at}/events"})
+        super().__init__(data, 1, ack, SETTINGS | {"FANION_SHIPPING_URL": f"nats://{at}/events"})
         self._command += ["--follow", f"nats://{at}/place"]
         self._between = between
         self._seen = 0.0
@@ -72,6 +73,25 @@ class Machine(Server):
     def heal(self) -> None:
         for each in self._between:
             each.heal()
+
+    def lose(self) -> None:
+        """Its disk is gone for good, after `kill_all`."""
+        gone = self._data.with_name(f"gone-{time.monotonic_ns()}")
+        self._data.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def start_anew(self) -> None:
+        """With an empty disk, for which it needs the place; so it is tried until that is there."""
+        ends = time.monotonic() + self.start_timeout_s
+        while True:
+            try:
+                self.start()
+                return
+            except SystemExit:
+                self.kill_all()
+                if time.monotonic() > ends:
+                    raise
+                time.sleep(0.5)
 
     def look(self) -> float:
         """The number that it serves; the one before while it is away."""

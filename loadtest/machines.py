@@ -5,7 +5,8 @@ publisher publishes to the place all the while, and `fanion pipeline --from` mak
 events to any of the servers: half of them without ids, once each; half with ids, which they send again, also to
 another server, until they are answered. Each round kills a child of a server, a server with all its processes, a
 NATS server, a publisher or who makes the rows, or cuts a machine off from NATS for a while: connections end, or are
-left half open. Several may be away at once.
+left half open. Several may be away at once. With `--ack replicated` answers to events wait for the stream, and a
+round may take a server's directory for good, too: an empty one takes its place.
 
 Then all is healed, and the clients' books are held against the rows: every acknowledged event has one that counts
 (else it is lost), a machine counts none twice, one without an id is at one machine only, and no row's identity is
@@ -61,6 +62,7 @@ class Fate:
     ) -> None:
         self._machines, self._nats, self._publisher, self._rows = machines, nats, publisher, rows
         self._draw = random.Random(options.seed)
+        self._ack: str = options.ack
         self._cut_s: tuple[float, float] = tuple(options.cut_s)
         self._pause_s: tuple[float, float] = tuple(options.pause_s)
         self._away: dict[object, threading.Timer] = {}
@@ -77,6 +79,8 @@ class Fate:
             self._kill_rows,
             self._cut,
         ]
+        if self._ack == "replicated":
+            strikes.append(self._lose_directory)
         return self._draw.choice(strikes)()
 
     def settle(self) -> None:
@@ -109,6 +113,15 @@ class Fate:
         machine.kill_all()
         self._later(machine, AWAY_S, machine.start)
         return "server"
+
+    def _lose_directory(self) -> str:
+        machine = self._draw.choice(self._machines)
+        if machine in self._away:
+            return "nothing"
+        machine.kill_all()
+        machine.lose()
+        self._later(machine, AWAY_S, machine.start_anew)
+        return "directory"
 
     def _kill_nats(self) -> str:
         number = self._draw.randrange(len(self._nats.ports))
@@ -187,7 +200,7 @@ def run(root: Path, options: argparse.Namespace) -> int:
         machines = []
         for number in range(MACHINES):
             between = [open_until_the_end.enter_context(proxy(port)) for port in nats.ports]
-            machines.append(Machine(root / f"machine-{number}" / "data", between))
+            machines.append(Machine(root / f"machine-{number}" / "data", between, options.ack))
             open_until_the_end.callback(machines[-1].kill_all)
             machines[-1].start()
         (root / "far.yaml").write_text(WORLD.format(number=0))
@@ -247,7 +260,7 @@ def judge(
     books = compare(far, clients)
     went_back = sum(machine.went_back for machine in machines)
     statuses = sum((client.statuses for client in clients), Counter())
-    print(f"seed {options.seed}: {dict(befallen)}, servers' last exit statuses {ended}")
+    print(f"seed {options.seed}, ack {options.ack}: {dict(befallen)}, servers' last exit statuses {ended}")
     print(f"seconds that machines were cut off: {sorted(round(each, 1) for each in fate.cuts_s)}")
     print(f"answers {dict(statuses)}, publishes by exit status {dict(publisher.statuses)}")
     print(
@@ -272,6 +285,7 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=3_600.0, help="rounds that are left then are left out"
     )
+    parser.add_argument("--ack", choices=("durable", "replicated"), default="durable")
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument(
         "--cut-s", type=float, nargs=2, default=(0.5, 10.0), metavar=("LEAST", "MOST"), help="length of a cut"
