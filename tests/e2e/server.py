@@ -123,9 +123,8 @@ class Running:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
     def talk(self, request: bytes, *, then_close: bool = False) -> bytes:
-        """Sends raw bytes and reads until the server closes or says nothing for two seconds."""
+        """Sends raw bytes and reads until the server closes, which `Connection: close` makes it do."""
         with self.connect() as connection:
-            connection.settimeout(2)
             with contextlib.suppress(OSError):
                 connection.sendall(request)
                 if then_close:
@@ -173,9 +172,10 @@ class Running:
             return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         return []
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
+    def stop(self, number: int = signal.SIGTERM, *, everybody: bool = False) -> int:
         """Ends the server and returns its exit status. Whom it started notices that it was killed, and holds the
-        directory until then: they are waited for. It stands still before it is killed, or it may start one more."""
+        directory until then: they are waited for. It stands still before it is killed, or it may start one more.
+        `everybody`: they are killed at once, too."""
         started: list[int] = []
         if self.process.poll() is None:
             if number == signal.SIGKILL:
@@ -183,6 +183,9 @@ class Running:
                 wait_until(lambda: self.process.poll() is not None or is_stopped(self.process.pid))
                 started = self._children()
             self.process.send_signal(number)
+            for pid in started if everybody else ():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
         status = self.process.wait(timeout=30)
         wait_until(lambda: not any(map(is_alive, started)))
         assert self.process.stdout is not None

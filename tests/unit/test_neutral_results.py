@@ -162,11 +162,20 @@ def test_an_end_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "QUESTION_TIMEOUT_S", 0.5)
-    results = child(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/pid; exec tail -f /dev/null")
+    results = child(tmp_path, monkeypatch, "exec tail -f /dev/null")
+    started: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def noted(*command: str, **given: Any) -> asyncio.subprocess.Process:
+        started.append(await start(*command, **given))
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
     with pytest.raises(RowsError, match="it took longer than"):
         asyncio.run(ask(results))
+    (process,) = started
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        os.kill(process.pid, 0)
 
 
 def test_more_questions_than_may_wait_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
