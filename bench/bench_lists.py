@@ -277,6 +277,7 @@ def report(sizes: Sequence[int], directory: Path) -> None:
         one = published[size]
         say(f"lists/{size}/membership", membership[size][0], "us")
         say(f"lists/{size}/batch p99", p99, "ms")
+        say(f"lists/{size}/memory grown", memory["after_mb"] - memory["before_mb"], "MB")
         print(
             f"{size:,} | {membership[size][0]:.2f} | {membership[size][1]:.2f} | "
             f"{p50:.1f} | {p99:.1f} | {busy:.1f} | "

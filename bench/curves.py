@@ -1,9 +1,10 @@
 """`python -m bench.curves`: what one request costs against the size of the world, in processor time, in process.
 
 Feather's bulk of two flags through the whole application, against flags of the environment, rules of the flag
-(none met but the last), members of a text list in a condition, environments of the store, and attributes of the
-context. Members of list segments are `bench.bench_lists`'s. Each curve's points take turns, round by round. What it
-can't show: HTTP, and caches that a wider mix of flags would miss.
+(none met but the last), members of a text list in a condition, environments of the store, attributes of the
+context, and bytes of the body, of which one text that nobody asks for is most. Members of list segments are
+`bench.bench_lists`'s, workers `bench.workers`'s. Each curve's points take turns, round by round. What it can't
+show: HTTP, and caches that a wider mix of flags would miss.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ SIZES: Final[dict[str, tuple[int, ...]]] = {
     "rules": (1, 10, 100, 1_000),
     "members of a condition": (1, 100, 10_000),
     "attributes of a context": (2, 20, 200),
+    "bytes of a body": (200, 2_000, 20_000, 200_000),
     "environments": (1, 100, 10_000),
 }
 QUICK: Final = 2
@@ -61,10 +63,15 @@ def definitions(curve: str, size: int) -> dict[str, Any]:
     return made
 
 
-def body(attributes: int = 2) -> bytes:
+def body(attributes: int = 2, size: int = 0) -> bytes:
+    """`size`: of all of it in bytes, at least; one attribute's text makes up for what is missing."""
     given = {"country": "DE", "plan": "pro"} | {f"attribute-{n}": f"value {n}" for n in range(attributes - 2)}
-    context = {"userId": "user_123", "attributes": given}
-    return json.dumps({"flags": [flag_key(0), flag_key(7)], "context": context}).encode()
+    context: dict[str, Any] = {"userId": "user_123", "attributes": given}
+    made = {"flags": [flag_key(0), flag_key(7)], "context": context}
+    if size:
+        given["note"] = ""
+        given["note"] = "x" * max(0, size - len(json.dumps(made)))
+    return json.dumps(made).encode()
 
 
 @contextmanager
@@ -76,7 +83,7 @@ def asked(curve: str, size: int) -> Iterator[Ask]:
         (lowered,) = load([path], vocabulary()).environments
     bundle = open_environment(lowered.environment, compile_bundle(lowered, {"feather": render}))
     driver = Driver(Snapshot(bundle, DIALECT, b"sk_bench", ENVIRONMENT), [DIALECT])
-    sent = body(size if curve == "attributes of a context" else 2)
+    sent = body(size if curve == "attributes of a context" else 2, size if curve == "bytes of a body" else 0)
     yield lambda: driver.request("/v1/evaluate/bulk", sent, HEADERS)
     driver.close()
 

@@ -1,10 +1,10 @@
 """`python -m bench.exposures`: evaluations with and without their exposures, per API; and the table of marks.
 
-In process and interleaved: in each round the same calls without recording, with everything recorded today already,
-and with units that are new, whose record is made, hashed and published. Of the thread's CPU time in the rounds the
-median counts; the difference to the first is what recording costs. `--units`: how many millions of units the table
-of marks is met with, on two days.
-What it can't show: the writer's share, which runs beside, and requests, which `bench.exposures_served` measures.
+In process and interleaved: in each round the same calls without a recorder, with one whose definitions record
+nothing, with everything recorded today already, and with units that are new, whose record is made, hashed and
+published. Of the thread's CPU time in the rounds the median counts; the difference to the first is what recording
+costs. `--units`: how many millions of units the table of marks is met with, on two days. What it can't show: the
+writer's share, which runs beside, and requests, which `bench.exposures_served` measures.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def recorded_files(folder: Path, *, recorded: bool = True) -> Path:
     return folder / "demo.yaml"
 
 
-def worlds(folder: Path) -> dict[str, Bundle]:
-    """The demo world's environments, recorded."""
-    loaded = definitions.load([recorded_files(folder)], vocabulary())
+def worlds(folder: Path, *, recorded: bool = True) -> dict[str, Bundle]:
+    """The demo world's environments, recorded or not."""
+    loaded = definitions.load([recorded_files(folder, recorded=recorded)], vocabulary())
     found = {}
     for lowered in loaded.environments:
         tables = {name: one for name, one in renderers().items() if name in lowered.identifiers}
@@ -105,29 +105,34 @@ def evaluations(folder: Path, rounds: int) -> None:
     settings = JournalSettings(raise_priority=False, reserve_bytes=0, compress=False)
     journal = JournalWriter.open(folder, settings, loop)
     journal.lend(recorder.lend)
-    plain, recorded = worlds(folder), worlds(folder)
-    for bundle in recorded.values():
+    plain, recorded, off = worlds(folder), worlds(folder), worlds(folder, recorded=False)
+    for bundle in (*recorded.values(), *off.values()):
         for dialect in served():
             table = bundle.table(dialect.name)
             if table >= 0 and dialect.units is not None:
                 given: dict[str, Any] = {"assigned": False, "anonymous": False, "carried": None}
                 bundle.expose(table, recorder, dialect.name, dialect.units(bundle), **given)
-    print("ns an evaluation       not recorded  today already      + for it   a new unit      + for it")
+    print(
+        "ns an evaluation  no recorder  + for not recorded  today already      + for it   a new unit      + for it"
+    )
     for name, ask in ASKS.items():
         (environment,) = [key for key, bundle in plain.items() if bundle.table(name) >= 0]
         table = plain[environment].table(name)
         known = [f"known-{n}" for n in range(CALLS)]
         timed(ask, recorded[environment], table, known)
-        found: list[list[float]] = [[], [], []]
+        found: list[list[float]] = [[], [], [], []]
         for number in range(rounds):
             new = [f"{name}-{number}-{n}" for n in range(CALLS)]
             found[0].append(timed(ask, plain[environment], table, known))
             found[1].append(timed(ask, recorded[environment], table, known))
             found[2].append(timed(ask, recorded[environment], table, new))
-        without, again, first = map(statistics.median, found)
+            found[3].append(timed(ask, off[environment], table, known))
+        without, again, first, not_recorded = map(statistics.median, found)
         print(
-            f"{name:22}{without:13.0f}{again:15.0f}{again - without:14.0f}{first:13.0f}{first - without:14.0f}"
+            f"{name:18}{without:11.0f}{not_recorded - without:20.0f}{again:15.0f}{again - without:14.0f}"
+            f"{first:13.0f}{first - without:14.0f}"
         )
+        say(f"exposures/{name}/not recorded", (not_recorded - without) / 1000, "us")
         say(f"exposures/{name}/recorded today", (again - without) / 1000, "us")
         say(f"exposures/{name}/new unit", (first - without) / 1000, "us")
     print("recorder:", recorder.counts())

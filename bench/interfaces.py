@@ -1,11 +1,12 @@
 """ASGI, RSGI and Node beside each other, interleaved on one machine: requests a second, CPU a request.
 
-`python -m bench.interfaces [--rounds 3] [--seconds 2] [--threads 2]` needs `wrk`, `node` and FLAGD_NODE_MODULES, a
-folder in which npm installed `@openfeature/flagd-core`. Fanion and the do-nothing app run once for each interface,
-with one worker each; `--threads 2` adds both once more with `runtime_mode = "st"` and that many threads. OFREP's
-cases are `bench.ofrep_ratio`'s, where Node answers the same; Feather's are `bench.http_ratio`'s bulks, beside
-which Node answers one flag of OFREP. Each round drives all in turn. First servers and wrk share the cores, then
-(`pinned`) the servers have core 0 and wrk core 1. CPU is what all processes and threads of a server took.
+`python -m bench.interfaces [--rounds 3] [--seconds 2] [--threads 2]` needs `wrk`, `node`, `npm` and
+FLAGD_NODE_MODULES, a folder in which npm installed `@openfeature/flagd-core`. Fanion and the do-nothing app run
+once for each interface, with one worker each; `--threads 2` adds both once more with `runtime_mode = "st"` and that
+many threads. OFREP's cases are `bench.ofrep_ratio`'s, where Node answers the same; Feather's are
+`bench.http_ratio`'s bulks, beside which Node answers one flag of OFREP; the Node server around GrowthBook's SDK has
+OFREP's alone. Each round drives all in turn. First servers and wrk share the cores, then (`pinned`) the servers
+have core 0 and wrk core 1. CPU is what all processes and threads of a server took.
 
 What it can't show: more than one worker, clients that keep no connection.
 """
@@ -13,8 +14,6 @@ What it can't show: more than one worker, clients that keep no connection.
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -35,7 +34,19 @@ from bench.http_ratio import (
     publish_world,
     running,
 )
-from bench.ofrep_ratio import BODY, FLAGS, KEY, WARM_UP_S, Side, agreed, cpu_s, headers, publish, tag
+from bench.ofrep_ratio import (
+    BODY,
+    FLAGS,
+    WARM_UP_S,
+    Side,
+    agreed,
+    check_tools,
+    cpu_s,
+    headers,
+    node,
+    publish,
+    tag,
+)
 from bench.ofrep_ratio import CASES as OFREP_CASES
 
 ONE = OFREP_CASES[0]
@@ -47,11 +58,16 @@ CASES = [
 
 
 class Program(NamedTuple):
-    """`fanion`, `nothing` or `node`, by an interface; `threads`: 0 as the settings have it."""
+    """`fanion` or `nothing` by an interface, `node` or `growthbook`, which are OFREP in Node.
+    `threads`: 0 as the settings have it."""
 
     kind: str
     interface: str = ""
     threads: int = 0
+
+    @property
+    def is_node(self) -> bool:
+        return self.kind in ("node", "growthbook")
 
     @property
     def name(self) -> str:
@@ -73,13 +89,14 @@ def programs(threads: int) -> list[Program]:
         for kind in ("fanion", "nothing")
         for interface in ("asgi", "rsgi")
     ]
-    return [*ours, Program("node")]
+    return [*ours, Program("node"), Program("growthbook")]
 
 
-def command(program: Program, case: Case, world: World, port: int, work: Path, status: int) -> list[str]:
-    if program.kind == "node":
-        node = str(Path(__file__).with_name("ofrep_node.mjs"))
-        return ["node", node, str(port), str(work / "flags.flagd.json"), KEY]
+def command(
+    program: Program, case: Case, world: World, port: int, work: Path, status: int, fanion_port: int
+) -> list[str]:
+    if program.is_node:
+        return node(work, port, program.kind, fanion_port)
     settings = {"FANION_SERVER_INTERFACE": program.interface}
     if program.threads:
         settings |= {
@@ -99,9 +116,10 @@ def measure(
     case: Case, world: World, work: Path, every: list[Program], *, rounds: int, seconds: int, pinned: bool
 ) -> dict[Program, list[Side]]:
     """Each program's rounds. The case 304 sends each server its own tag; beside Feather's, Node answers a flag."""
-    ports = {program: free_port() for program in every}
     unchanged, feather = case.name == "304", case.path not in (FLAGS, ONE.path)
-    asked = {program: ONE if feather and program.kind == "node" else case for program in every}
+    every = [program for program in every if not (feather and program.kind == "growthbook")]
+    ports = {program: free_port() for program in every}
+    asked = {program: ONE if feather and program.is_node else case for program in every}
     urls = {program: f"http://127.0.0.1:{ports[program]}{asked[program].path}" for program in every}
     asgi = every[0]
     status, pids = 200, {}
@@ -111,15 +129,16 @@ def measure(
                 if feather:
                     status, answer = post(ports[asgi], case, world.headers)
                 else:
-                    status, answer = agreed(case, {"fanion": ports[asgi], "node": ports[every[-1]]})
+                    in_node = {program.kind: ports[program] for program in every if program.is_node}
+                    status, answer = agreed(case, {"fanion": ports[asgi], **in_node})
                 status = 304 if unchanged else status
                 (work / "answer").write_bytes(b"" if unchanged else answer)
-            made = command(program, case, world, ports[program], work, status)
+            made = command(program, case, world, ports[program], work, status, ports[asgi])
             pids[program] = up.enter_context(running(made, urls[program], pinned=pinned))
         (work / "answer").unlink()
         scripts = {}
         for number, program in enumerate(every):
-            sent = headers() if program.kind == "node" else world.headers
+            sent = headers() if program.is_node else world.headers
             if unchanged:
                 sent = headers(tag(ports[asgi if program.kind == "nothing" else program]))
             scripts[program] = work / f"{number}.lua"
@@ -143,6 +162,10 @@ def ratio(sides: dict[Program, list[Side]], one: Program, other: Program) -> flo
     return statistics.median(a.rate / b.rate for a, b in zip(sides[one], sides[other], strict=True))
 
 
+def cpu_ratio(sides: dict[Program, list[Side]], one: Program, other: Program) -> float:
+    return statistics.median(a.cpu_us / b.cpu_us for a, b in zip(sides[one], sides[other], strict=True))
+
+
 def print_case(case: Case, sides: dict[Program, list[Side]], *, pinned: bool) -> None:
     for program in sides:
         rate = statistics.median(side.rate for side in sides[program])
@@ -156,11 +179,16 @@ def print_case(case: Case, sides: dict[Program, list[Side]], *, pinned: bool) ->
             above = statistics.median(
                 a.cpu_us - b.cpu_us for a, b in zip(sides[program], sides[beside], strict=True)
             )
-            figures = [ratio(sides, program, other) for other in (beside, next(iter(sides)), Program("node"))]
+            others = {"nothing": beside, "asgi": next(iter(sides))}
+            others |= {other.kind: other for other in sides if other.is_node}
             say(f"{name}/above nothing", above, "us")
-            for label, figure in zip(("nothing", "asgi", "node"), figures, strict=True):
+            line += f"{above:9.1f}"
+            for label, other in others.items():
+                figure = ratio(sides, program, other)
                 say(f"{name}/of {label}", figure, "times")
-            line += f"{above:9.1f}" + "".join(f"{figure:9.2f}" for figure in figures)
+                line += f"{figure:9.2f}"
+                if other.is_node:
+                    say(f"{name}/cpu of {label}", cpu_ratio(sides, program, other), "times")
         print(line, flush=True)
 
 
@@ -172,10 +200,12 @@ def main() -> None:
         "--threads", type=int, default=0, help="add both interfaces with st and so many threads"
     )
     parser.add_argument("--cases", nargs="+", choices=[case.name for case in CASES], help="only these")
+    parser.add_argument("--bulks", action="store_true", help="Feather's two cases alone")
     parser.add_argument("--only", choices=["pinned", "shared"])
     arguments = parser.parse_args()
-    if shutil.which("wrk") is None or shutil.which("node") is None or "FLAGD_NODE_MODULES" not in os.environ:
-        raise SystemExit("this needs wrk and node on the PATH, and FLAGD_NODE_MODULES")
+    check_tools()
+    cases = [case for case in CASES if arguments.cases is None or case.name in arguments.cases]
+    cases = [case for case in cases if not (arguments.bulks and case.body is BODY)]
     every = programs(arguments.threads)
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
@@ -184,15 +214,13 @@ def main() -> None:
         ofrep = World(publish(work, 50), headers())
         for pinned in [name == "pinned" for name in ("shared", "pinned") if arguments.only in (None, name)]:
             print("pinned: a core each" if pinned else "both cores shared")
-            print(
-                f"{'case':16}{'':18}{'/s':>10}{'CPU us':>9}{'above':>9}{'/nothing':>9}{'/asgi':>9}{'/node':>9}"
-            )
-            for case in CASES:
-                if arguments.cases is None or case.name in arguments.cases:
-                    world = ofrep if case.body is BODY else feather
-                    times = {"rounds": arguments.rounds, "seconds": arguments.seconds}
-                    sides = measure(case, world, work, every, pinned=pinned, **times)
-                    print_case(case, sides, pinned=pinned)
+            heads = ("CPU us", "above", "/nothing", "/asgi", "/node", "/growthb")
+            print(f"{'case':16}{'':18}{'/s':>10}" + "".join(f"{head:>9}" for head in heads))
+            for case in cases:
+                world = ofrep if case.body is BODY else feather
+                times = {"rounds": arguments.rounds, "seconds": arguments.seconds}
+                sides = measure(case, world, work, every, pinned=pinned, **times)
+                print_case(case, sides, pinned=pinned)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 One run, in this order: the disk's own fdatasync (64 KiB overwrites of a pre-zeroed file); the highest rate of one
 worker over HTTP in both ack modes, beside the do-nothing app (as `bench.http_ratio`, needs `wrk`); then 20, 50 and
-80 % of the durable rate, each paced by the wall and measured by the writer's own histogram (every record, upper
-bounds of buckets 12.5 % wide). Without `wrk` the highest rates are those of the journal alone, in process, and
-there is no ratio. The paced driver shares the machine with the journal, as a worker's event loop does.
+80 % of the durable rate, and 100 MB/s, each paced by the wall and measured by the writer's own histogram (every
+record, upper bounds of buckets 12.5 % wide). Without `wrk` the highest rates are those of the journal alone, in
+process, and there is no ratio. The paced driver shares the machine with the journal, as a worker's event loop does.
 
 The data of a measurement is removed before the next one begins, and the disk left alone for `--rest` seconds: it
 goes on discarding what was deleted. Goal at 80 %: p50 <= 3, p99 <= 5, p99.9 <= 25 ms, never above 50 ms.
@@ -35,6 +35,8 @@ EVENT = (
 )
 BODY = b'{"events":[' + b",".join([EVENT] * 100) + b"]}"
 QUANTILES = (0.5, 0.99, 0.999, 0.9999)
+SHARES = (0.2, 0.5, 0.8)
+STEADY_MB_S = 100
 PACE_S = 0.001
 SETTLE_S = 0.5
 
@@ -140,15 +142,17 @@ async def run(directory: Path, seconds: float, samples: int, highest: float, res
     elif not highest:
         highest = (await measure_in_process(directory, seconds))["durable"]
     print("receipt -> durable, ms        p50     p99    p99.9  p99.99     max  refused")
-    for share in (0.2, 0.5, 0.8):
-        load = directory / f"paced-{share}"
+    rates = {f"{share:.0%}": highest * share for share in SHARES}
+    rates[f"{STEADY_MB_S} MB a s"] = STEADY_MB_S * 1e6 / len(BODY)
+    for name, rate in rates.items():
+        load = directory / f"paced-{name}"
         load.mkdir()
         await asyncio.sleep(rest_s)
-        quantiles, most, refused = await paced(load, highest * share, seconds)
+        quantiles, most, refused = await paced(load, rate, seconds)
         columns = "".join(f"{value:8.2f}" for value in (*quantiles, most))
-        print(f"  at {share:.0%} of highest {highest * share:7.0f}/s {columns}  {refused:7d}", flush=True)
+        print(f"  at {name:11} {rate:7.0f}/s    {columns}  {refused:7d}", flush=True)
         for label, value in zip(("p50", "p99", "p99.9", "p99.99", "most"), (*quantiles, most), strict=True):
-            say(f"durable/{share:.0%}/{label}", value, "ms")
+            say(f"durable/{name}/{label}", value, "ms")
         shutil.rmtree(load)
 
 

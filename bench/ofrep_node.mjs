@@ -1,39 +1,27 @@
-// OFREP on node:http around flagd's published evaluator, as small as it can be: what Fanion is measured beside.
+// OFREP on node:http around a published evaluator, as small as it can be: what Fanion is measured beside.
 //
-//   node ofrep_node.mjs PORT FLAGS_FILE KEY      packages from FLAGD_NODE_MODULES
+//   node ofrep_node.mjs PORT FLAGS_FILE KEY ENGINE [ASKED]      ENGINE: flagd, growthbook (ofrep_ENGINE.mjs)
 //
 // One flag, all flags, and 304: its tag is made of the flags' file and the body as it came (Fanion reads the context and
-// writes it canonically). Answers have the headers that Fanion's have. No limits on bodies, no other endpoint.
+// writes it canonically). Answers have the headers that Fanion's have. No limits on bodies, no other endpoint. ASKED: a
+// file with a context and its answer, which an engine may need to be asked alike.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
 
-const require = createRequire(process.env.FLAGD_NODE_MODULES + "/");
-const { FlagdCore } = require("@openfeature/flagd-core");
-
-const [port, file, key] = process.argv.slice(2);
+const [port, file, key, engine, asked] = process.argv.slice(2);
 const definitions = readFileSync(file, "utf8");
-const nobody = () => {};
-const quiet = { error: nobody, warn: nobody, info: nobody, debug: nobody };
-const core = new FlagdCore(undefined, quiet);
-core.setConfigurations(definitions);
+const { open } = await import(`./ofrep_${engine}.mjs`);
+const evaluator = open(definitions, asked);
 const bearer = `Bearer ${key}`;
 const PATH = "/ofrep/v1/evaluate/flags";
 
-const types = new Map(); // of each flag, as the evaluator has to be asked by it
-for (const [name, { variants }] of Object.entries(JSON.parse(definitions).flags))
-  types.set(name, typeof Object.values(variants)[0]);
-
-const shown = (name, { value, reason, variant }) => ({ key: name, value, reason, variant });
-
 function one(name, context) {
-  const type = types.get(name);
-  if (type === undefined) return [404, { key: name, errorCode: "FLAG_NOT_FOUND", errorDetails: "no such flag" }];
-  return [200, shown(name, core.resolve(type, name, undefined, context, quiet))];
+  if (!evaluator.has(name))
+    return [404, { key: name, errorCode: "FLAG_NOT_FOUND", errorDetails: "no such flag" }];
+  return [200, evaluator.one(name, context)];
 }
 
-const all = (context) => ({ flags: core.resolveAll(context, quiet).map((each) => shown(each.flagKey, each)) });
 const CORS = { "access-control-allow-origin": "*", "access-control-expose-headers": "etag, retry-after" };
 
 function send(response, status, document, headers) {
@@ -52,7 +40,7 @@ function answer(request, response, body) {
   const etag = `"${createHash("sha1").update(digest).update(body).digest("hex")}"`;
   const kept = { etag, "cache-control": "private, no-cache" };
   if (request.headers["if-none-match"] === etag) return response.writeHead(304, { ...kept, ...CORS }).end();
-  return send(response, 200, all(context), kept);
+  return send(response, 200, { flags: evaluator.all(context) }, kept);
 }
 
 const digest = createHash("sha1").update(definitions).digest();

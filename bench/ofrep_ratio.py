@@ -1,10 +1,11 @@
 """OFREP beside the do-nothing app and beside Node, interleaved on one machine: requests a second, CPU a request.
 
-`python -m bench.ofrep_ratio [--rounds 5] [--seconds 3]` needs `wrk`, `node` and FLAGD_NODE_MODULES, a folder in
-which npm installed `@openfeature/flagd-core`. Fanion (one worker) and Node (`bench/ofrep_node.mjs`, around flagd's
-published evaluator) read the same definitions and have to give the same answers; the do-nothing app sends the bytes
-that Fanion sent. Each round drives all three in turn. First server and wrk share the cores, then (`pinned`) the
-server has core 0 and wrk core 1. CPU is what all processes and threads of a server took, in µs a request.
+`python -m bench.ofrep_ratio [--rounds 5] [--seconds 3]` needs `wrk`, `node`, `npm` and FLAGD_NODE_MODULES, a folder
+in which npm installed `@openfeature/flagd-core`. Fanion (one worker) and Node (`bench/ofrep_node.mjs`, once around
+flagd's published evaluator, once around GrowthBook's SDK of `bench.engines`) read the same definitions and have to
+give the same answers; the do-nothing app sends the bytes that Fanion sent. Each round drives all four in turn.
+First server and wrk share the cores, then (`pinned`) the server has core 0 and wrk core 1. CPU is what all
+processes and threads of a server took, in µs a request.
 
 What it can't show: more than one worker, clients that keep no connection, rules that compute values.
 """
@@ -25,6 +26,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.engines.environments import ENGINES
 from bench.http_ratio import Case, drive, fanion, free_port, nothing, post, post_script, running
 
 KEY = "ofrep_bench_key"
@@ -37,7 +39,7 @@ CONTEXT = {
     "version": "2.4.1",
 }
 BODY = json.dumps({"context": CONTEXT}, separators=(",", ":")).encode()
-SERVERS = ("fanion", "nothing", "node")
+SERVERS = ("fanion", "nothing", "node", "growthbook")
 WARM_UP_S = 2
 
 
@@ -139,13 +141,13 @@ def measure(
     urls = {name: f"http://127.0.0.1:{port}{case.path}" for name, port in ports.items()}
     unchanged = case.name == "304"
     with ExitStack() as up:
-        program = str(Path(__file__).with_name("ofrep_node.mjs"))
-        node = ["node", program, str(ports["node"]), str(work / "flags.flagd.json"), KEY]
-        commands = {"fanion": fanion(data, ports["fanion"], "durable"), "node": node}
-        pids = {
-            name: up.enter_context(running(command, urls[name], pinned=pinned))
-            for name, command in commands.items()
-        }
+        pids = {}
+        for name in ("fanion", "node", "growthbook"):
+            if name == "fanion":
+                command = fanion(data, ports[name], "durable")
+            else:
+                command = node(work, ports[name], name, ports["fanion"])
+            pids[name] = up.enter_context(running(command, urls[name], pinned=pinned))
         status, answer = agreed(case, ports)
         (work / "answer").write_bytes(b"" if unchanged else answer)
         command = nothing(ports["nothing"], work / "answer", 304 if unchanged else status)
@@ -169,11 +171,28 @@ def measure(
         return sides
 
 
+def node(work: Path, port: int, engine: str, fanion_port: int) -> list[str]:
+    """The command of OFREP in Node: around flagd's evaluator (`node`), or `growthbook`. Fanion is up already: it
+    says what the one user is to be answered. Raises CalledProcessError where an engine can't be installed."""
+    program = str(Path(__file__).with_name("ofrep_node.mjs"))
+    command = [program, str(port), str(work / "flags.flagd.json"), KEY]
+    if engine == "node":
+        return ["node", *command, "flagd"]
+    _, answer = post(fanion_port, CASES[1], headers())
+    asked = work / "asked.json"
+    asked.write_text(json.dumps({"context": CONTEXT, "answer": json.loads(answer)}))
+    modules = ENGINES["growthbook-node"].made() / "node_modules"
+    return ["env", f"GROWTHBOOK_NODE_MODULES={modules}", "node", *command, "growthbook", str(asked)]
+
+
 def agreed(case: Case, ports: dict[str, int]) -> tuple[int, bytes]:
-    """Status and body of Fanion's answer, which Node gives too."""
-    (status, ours), (_, theirs) = (post(ports[name], case, headers()) for name in ("fanion", "node"))
-    if compared(ours) != compared(theirs):
-        raise SystemExit(f"{case.name}: Fanion says {ours!r}, Node {theirs!r}")
+    """Status and body of Fanion's answer, which all other engines in `ports` give too."""
+    status, ours = post(ports["fanion"], case, headers())
+    for name, port in ports.items():
+        if name not in ("fanion", "nothing"):
+            _, theirs = post(port, case, headers())
+            if compared(ours) != compared(theirs):
+                raise SystemExit(f"{case.name}: Fanion says {ours!r}, {name} {theirs!r}")
     return status, ours
 
 
@@ -191,8 +210,19 @@ def print_case(case: Case, sides: dict[str, list[Side]]) -> None:
         other: statistics.median(a.rate / b.rate for a, b in zip(sides["fanion"], sides[other], strict=True))
         for other in SERVERS[1:]
     }
-    figures = "".join(f"{rate:11,.0f}" for rate in rates) + "".join(f"{one:9.1f}" for one in cpu)
-    print(f"{case.name:12}{figures}{pairs['nothing']:10.2f}{pairs['node']:8.2f}", flush=True)
+    figures = "".join(f"{rate:11,.0f}" for rate in rates) + "".join(f"{one:10.1f}" for one in cpu)
+    print(
+        f"{case.name:12}{figures}" + "".join(f"{pairs[other]:{len(other) + 4}.2f}" for other in SERVERS[1:]),
+        flush=True,
+    )
+
+
+def check_tools() -> None:
+    lacking = [name for name in ("wrk", "node", "npm") if shutil.which(name) is None]
+    if lacking or "FLAGD_NODE_MODULES" not in os.environ:
+        raise SystemExit(
+            f"this needs wrk, node and npm on the PATH ({lacking} aren't), and FLAGD_NODE_MODULES"
+        )
 
 
 def main() -> None:
@@ -201,17 +231,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--flags", type=int, default=50)
     arguments = parser.parse_args()
-    if shutil.which("wrk") is None or shutil.which("node") is None or "FLAGD_NODE_MODULES" not in os.environ:
-        raise SystemExit("this needs wrk and node on the PATH, and FLAGD_NODE_MODULES")
+    check_tools()
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         data = publish(work, arguments.flags)
         for pinned in (False, True):
             print("pinned: a core each" if pinned else "both cores shared")
-            names = "".join(f"{name + '/s':>11}" for name in SERVERS) + "".join(
-                f"{name[:7]:>7}us" for name in SERVERS
+            names = "".join(f"{name[:7] + '/s':>11}" for name in SERVERS) + "".join(
+                f"{name[:7]:>8}us" for name in SERVERS
             )
-            print(f"{'case':12}{names}{'/nothing':>10}{'/node':>8}")
+            print(f"{'case':12}{names}" + "".join(f"   /{other}" for other in SERVERS[1:]))
             for case in CASES:
                 sides = measure(
                     case, data, work, rounds=arguments.rounds, seconds=arguments.seconds, pinned=pinned

@@ -4,7 +4,8 @@ Three processes follow as those of servers do (`places.follower` over `app.follo
 its own. Of each change (a bundle of `--flags` flags, one of them switched, by the same code as `fanion publish`):
 from when the manifest was handed to the place until the generation word of the last of the three stores rose,
 which a worker looks at before its next request; and from when the publishing began, Python's start left out.
-NATS: `--servers` of `NATS_SERVER` on this machine, which sync each write. What it can't show: a network; servers
+NATS: `--servers` of `NATS_SERVER` on this machine, which sync each write. `--poll`: a folder in its place, which
+machines look at every 5 s, as servers do where nothing tells them. What it can't show: a network; servers
 that evaluate meanwhile.
 """
 
@@ -18,12 +19,14 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from bench.data import world
+from bench.figures import say
 from fanion import app
 from fanion.app.following import Taking
 from fanion.app.machines import changing
@@ -33,11 +36,13 @@ from fanion.definitions import load
 from fanion.dialects import vocabulary
 from fanion.places.follower import Follower
 from fanion.places.nats import KeyValue
+from fanion.places.objects import Objects
 from fanion.store.store import Store
 from tests.crash.receivers import nats_servers
 
 KEY = "bench-" + 40 * "k"
 MACHINES = 3
+POLL_S = Places().poll_s
 SEEN_S = 60.0
 LOOK_S = 0.000_5
 
@@ -63,13 +68,15 @@ class Moved:
 
     def __init__(self) -> None:
         self.at = 0.0
-        move = KeyValue.move
+        for kind in (KeyValue, Objects):
+            kind.move = self._noting(kind.move)
 
-        def noted(place: KeyValue, number: int, content: bytes) -> None:
+    def _noting(self, move: Callable[[Any, int, bytes], None]) -> Callable[[Any, int, bytes], None]:
+        def noted(place: Any, number: int, content: bytes) -> None:
             self.at = time.perf_counter()
             move(place, number, content)
 
-        setattr(KeyValue, "move", noted)  # noqa: B010 - mypy takes no assignment to a method
+        return noted
 
 
 class Watch:
@@ -117,16 +124,20 @@ def main() -> None:
     parser.add_argument("--flags", type=int, default=50)
     parser.add_argument("--changes", type=int, default=100)
     parser.add_argument("--rest", type=float, default=0.2, help="seconds between two changes")
+    parser.add_argument("--poll", action="store_true", help="a folder in the place of NATS")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-places-") as name:
         directory = Path(name)
+        if options.poll:
+            run(directory, f"file://{directory}/place", options, poll_s=POLL_S)
+            return
         with nats_servers(directory / "nats", options.servers) as servers:
             run(directory, servers.url("bench"), options)
 
 
-def run(directory: Path, url: str, options: argparse.Namespace) -> None:
+def run(directory: Path, url: str, options: argparse.Namespace, *, poll_s: float = 60.0) -> None:
     store = msgspec.structs.replace(Config().store, map_bytes=1 << 30)
-    config = Config(store=store, places=Places(follow=url, key=KEY, poll_s=60))
+    config = Config(store=store, places=Places(follow=url, key=KEY, poll_s=poll_s))
     admin, file = directory / "admin", directory / "world.json"
     machines = [directory / f"machine-{number}" for number in range(MACHINES)]
     moved = Moved()
@@ -150,13 +161,16 @@ def run(directory: Path, url: str, options: argparse.Namespace) -> None:
     for process in running:
         process.kill()
         process.join()
-    what = f"{options.changes} changes, {options.flags} flags, {options.servers} NATS servers"
+    kind = "polled" if options.poll else "NATS"
+    where = f"a folder, looked at every {poll_s:g} s" if options.poll else f"{options.servers} NATS servers"
+    what = f"{options.changes} changes, {options.flags} flags, {where}"
     print(f"{what}; load {os.getloadavg()[0]:.1f}")
-    for name, taken in (
-        ("manifest handed over → seen by all", from_move),
-        ("publish begun → seen by all", from_begin),
+    for part, name, taken in (
+        ("from the manifest", "manifest handed over → seen by all", from_move),
+        ("from the begin", "publish begun → seen by all", from_begin),
     ):
         cuts = statistics.quantiles(taken, n=100, method="inclusive")
+        say(f"places/{kind}/{part}, p99", cuts[98], "s")
         print(
             f"{name}: p50 {cuts[49] * 1e3:.1f} ms, p99 {cuts[98] * 1e3:.1f} ms, most {max(taken) * 1e3:.1f} ms"
         )

@@ -1,12 +1,13 @@
 """`python -m bench.publish`: what `fanion publish` takes, whole process, with every API; two trees in turn.
 
-Each round publishes a world into a store that has it already, once as it was and once with one flag switched off,
-by the command itself. Taken: processor time (user and system), peak of resident memory, mapped pages of the store
-included, and when a reader of the generation word saw it, counted from the command's begin. `--against DIR`: the
-top of another tree with built extensions, whose rounds come in turn with this one's (A B A B); medians count.
-Worlds: `alike` is `bench.data`'s, every flag of one shape; `mixed` draws types, rules, splits, variants, segments.
-What it can't show: workers, which open a bundle at its first use (`engine.evaluator.open_environment`: 24 ms at
-50,000 flags). What the store's copy costs once the flag is served is in the processor time alone.
+Each round publishes a world into a store that has it already, once as it was and once with one flag switched off
+(`--whole`: every flag), by the command itself. Taken: processor time (user and system), peak of resident memory,
+mapped pages of the store included, and when a reader of the generation word saw it, counted from the command's
+begin. `--against DIR`: the top of another tree with built extensions, whose rounds come in turn with this one's (A
+B A B); medians count. Worlds: `alike` is `bench.data`'s, every flag of one shape; `mixed` draws types, rules,
+splits, variants, segments. What it can't show: workers, which open a bundle at its first use
+(`engine.evaluator.open_environment`: 24 ms at 50,000 flags). What the store's copy costs once the flag is served is
+in the processor time alone.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ def _condition(draw: random.Random) -> dict[str, Any]:
     return {"attribute": attribute, "operator": operator, "value": values[operator]}
 
 
-def write_worlds(folder: Path, kind: str, flags: int) -> list[Path]:
-    """The world, and the same with its first flag switched off; both served through every API."""
+def write_worlds(folder: Path, kind: str, flags: int, *, whole: bool = False) -> list[Path]:
+    """The world, and the same with its first flag switched off, or all of them; both served through every API."""
     made = mixed(flags) if kind == "mixed" else world(flags)
     project = made["organisations"]["org_bench"]["projects"]["bench"]
     environment = project["environments"]["production"]
@@ -106,7 +107,8 @@ def write_worlds(folder: Path, kind: str, flags: int) -> list[Path]:
     environment["keys"] = [{"key": f"sha256:{'ab' * 32}", "kind": "server"}]
     paths = []
     for name, enabled in (("on", True), ("off", False)):
-        project["flags"][flag_key(0)]["enabled"] = enabled
+        for key in project["flags"] if whole else [flag_key(0)]:
+            project["flags"][key]["enabled"] = enabled
         path = folder / name / "world.json"
         path.parent.mkdir()
         path.write_text(json.dumps(made))
@@ -119,7 +121,7 @@ def publish(tree: Path, path: Path, data: Path) -> Taken:
     environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
     before = _generation(data)
     began = time.monotonic()
-    command = [sys.executable, "-m", "fanion", "publish", str(path), "--data", str(data)]
+    command = [sys.executable, "-m", "fanion", "publish", str(path), "--data", str(data), "--yes"]
     running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     served_s = 0.0
     while True:
@@ -152,6 +154,7 @@ def main() -> None:
     parser.add_argument("--flags", type=int, default=50_000)
     parser.add_argument("--world", choices=("alike", "mixed"), default="alike")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--whole", action="store_true", help="switch every flag, so that nothing stays")
     parser.add_argument("--against", type=Path)
     asked = parser.parse_args()
     trees = {"this": Path(__file__).parents[1]}
@@ -159,7 +162,7 @@ def main() -> None:
         trees["against"] = asked.against
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = write_worlds(folder, asked.world, asked.flags)
+        paths = write_worlds(folder, asked.world, asked.flags, whole=asked.whole)
         for label, tree in trees.items():
             publish(tree, paths[0], folder / label)
         taken: dict[str, list[Taken]] = {label: [] for label in trees}
@@ -172,7 +175,7 @@ def main() -> None:
         if label == "this":
             for name, unit in zip(Taken._fields, ("s", "s", "MB"), strict=True):
                 found = statistics.median(getattr(one, name) for one in rounds)
-                say(f"publish/{asked.flags}/{name}", found, unit)
+                say(f"publish/{asked.flags}/{'whole' if asked.whole else 'one changed'}/{name}", found, unit)
         served, processor, peak = (sorted(values) for values in zip(*rounds, strict=True))
         print(
             f"{label}: served after {statistics.median(served):.2f} s ({served[0]:.2f} to {served[-1]:.2f}), "

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.figures import say
 from fanion.config.shipping import Shipping
 from fanion.nats.address import parse_address
 from fanion.nats.connection import Access, Connection
@@ -124,6 +125,8 @@ def main() -> None:
             f"{each.shipped_cpu:.2f} CPU s with reading back, which took {each.read_back:.1f} s"
         )
     ratio = statistics.median(each.bare / each.shipped for each in taken)
+    say("shipping/of a bare publisher", ratio, "times")
+    say("shipping/rate", statistics.median(options.megabytes / each.shipped for each in taken), "MB/s")
     print(f"median ratio {ratio:.2f}, {options.servers} NATS servers, load {os.getloadavg()[0]:.1f}")
 
 

@@ -60,7 +60,7 @@ class Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.received += data
         head, mark, body = self.received.partition(b"\r\n\r\n")
-        if not mark or len(body) < _length(head):
+        if not mark or len(body) < length_of(head):
             return
         self.received = b""
         self.latencies.append(time.perf_counter() - self.begun)
@@ -78,7 +78,7 @@ class Client(asyncio.Protocol):
         self.idle.set()
 
 
-def _length(head: bytes) -> int:
+def length_of(head: bytes) -> int:
     found = head.lower().partition(b"content-length:")[2]
     return int(found.partition(b"\r\n")[0] or 0)
 
@@ -95,7 +95,10 @@ class Kind:
         self.clients: list[Client] = []
 
     async def connect(self, port: int) -> None:
+        """Anew for each rate: a server closes what sends nothing for some seconds."""
         loop = asyncio.get_running_loop()
+        for old in self.clients:
+            old.transport.abort()
 
         def client() -> Client:
             return Client(self.request, self.latencies, self.failures)
@@ -154,16 +157,22 @@ async def run(port: int, headers: dict[str, str], seconds: float) -> None:
         Kind("evaluation", "/v1/evaluate/bulk", bulk(2), headers),
         Kind("ingest of 100", INGEST_DURABLE.path, INGEST_DURABLE.body, headers),
     )
+    highest = {}
     for kind in kinds:
         await kind.connect(port)
-    highest = {kind.name: await kind.highest(seconds / 2) for kind in kinds}
+        highest[kind.name] = await kind.highest(seconds / 2)
     print("closed: " + ", ".join(f"{name} {rate:,.0f}/s" for name, rate in highest.items()), flush=True)
     print(f"{'both at once':32}" + "".join(f"{name:>9}" for name in [*QUANTILES, "most"]) + "  ms")
     for share in SHARES:
+        for kind in kinds:
+            await kind.connect(port)
         before, began = generator_s(), time.perf_counter()
         rates = {kind: highest[kind.name] * share / len(kinds) for kind in kinds}
         await asyncio.gather(*(kind.steady(rate, seconds) for kind, rate in rates.items()))
         busy = (generator_s() - before) / (time.perf_counter() - began)
+        for kind in kinds:
+            if kind.failures:
+                raise SystemExit(f"{kind.name}: {len(kind.failures)} failed, the first: {kind.failures[0]!r}")
         for kind, rate in rates.items():
             found = quantiles(kind.latencies)
             line = f"{kind.name} at {share:.0%}, {rate:,.0f}/s"
@@ -173,9 +182,6 @@ async def run(port: int, headers: dict[str, str], seconds: float) -> None:
             say(f"steady/{kind.name}/{share:.0%}/rate", rate, "requests/s")
         print(f"  the generator took {busy:.0%} of a core", flush=True)
         say(f"steady/the generator/{share:.0%}/of a core", busy, "times")
-    for kind in kinds:
-        if kind.failures:
-            raise SystemExit(f"{kind.name}: {len(kind.failures)} failed, the first: {kind.failures[0]!r}")
 
 
 def main() -> None:

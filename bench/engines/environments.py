@@ -27,14 +27,19 @@ class Engine(NamedTuple):
     def is_node(self) -> bool:
         return bool(self.needs)
 
-    def command(self) -> list[str]:
-        """How its script is run; its environment is made first. Raises CalledProcessError where that fails."""
+    def made(self) -> Path:
+        """Its environment, made first where there is none. Raises CalledProcessError where that fails."""
         folder, stamp = MADE / self.name, MADE / self.name / "packages"
         wanted = "\n".join([sys.version, *self.packages])
         if not stamp.exists() or stamp.read_text() != wanted:
             shutil.rmtree(folder, ignore_errors=True)
             (self._install_node if self.is_node else self._install_python)(folder)
             stamp.write_text(wanted)
+        return folder
+
+    def command(self) -> list[str]:
+        """How its script is run. Raises CalledProcessError where its environment can't be made."""
+        folder = self.made()
         script = HERE / f"ask_{self.name.replace('-', '_')}"
         if self.is_node:
             return ["env", f"ENGINE={folder}", "node", str(script.with_suffix(".mjs"))]

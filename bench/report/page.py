@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,23 @@ STYLE: Final = (
     "table{border-collapse:collapse;width:100%;margin:1rem 0}td,th{padding:.25rem .6rem;text-align:left;"
     "border-bottom:1px solid #e4e7eb}img{max-width:100%}code{background:#f5f7fa}"
 )
+NAMES: Final = {
+    "fanion asgi": "Fanion, ASGI",
+    "fanion rsgi": "Fanion, RSGI",
+    "nothing asgi": "the do-nothing app, ASGI",
+    "nothing rsgi": "the do-nothing app, RSGI",
+    "node": "Node, flagd's evaluator",
+    "growthbook": "Node, GrowthBook's SDK",
+}
+PANELS: Final = (
+    (("curves", "*", "*"), "", 2, "a request", "us a request"),
+    (("lists", "*", "membership"), "members of a list segment", 1, "a look-up", "us a look-up"),
+    (("workers", "*", "*", "cpu"), "workers", 1, "", "us a request, HTTP"),
+    (("keys", "*", "made"), "API keys", 1, "made", "ms until durable"),
+    (("keys", "*", "revoked"), "API keys", 1, "revoked", "ms until durable"),
+)
+"""What is plotted against sizes: the figures' names by parts, the panel (else the second part), which part is the
+size, the line (else the third part), the unit."""
 
 
 def write(folder: Path, figures: Mapping[str, Figure], markdown: str) -> list[Path]:
@@ -48,12 +65,13 @@ def _plots(folder: Path, figures: Mapping[str, Figure]) -> list[tuple[str, Path 
     mpl.rcParams.update({"svg.hashsalt": "fanion", "font.size": 9, "axes.spines.top": False,
                          "axes.spines.right": False, "axes.edgecolor": PALE, "text.color": INK})  # fmt: skip
     return [
+        ("OFREP on one core: requests a second, processor time a request", _served(folder / "served.svg", figures)),
         ("One flag in process: processor time, by engine", _bars(folder / "engines.svg", _engines(figures), "us")),
         ("Requests a second on one core", _bars(folder / "throughput.svg", _rates(figures, "rate"), "requests/s")),
         ("Processor time a request on one core", _bars(folder / "cpu.svg", _rates(figures, "cpu"), "us")),
         ("From receipt to disk", _tails(folder / "durable.svg", figures, "durable", promise_ms=50)),
         ("Latency at steady rates, both at once", _tails(folder / "steady.svg", figures, "steady")),
-        ("A request against sizes", _curves(folder / "curves.svg", figures)),
+        ("Cost against sizes", _curves(folder / "curves.svg", figures)),
     ]  # fmt: skip
 
 
@@ -89,22 +107,25 @@ def _bars(path: Path, rows: Mapping[str, Figure], unit: str) -> Path | None:
     if not rows:
         return None
 
-    def fill(axes: Any) -> None:
-        names = list(rows)
-        medians = [rows[name].median for name in names]
-        spread = [
-            [median - min(rows[name].values) for name, median in zip(names, medians, strict=True)],
-            [max(rows[name].values) - median for name, median in zip(names, medians, strict=True)],
-        ]
-        colours = [OURS if name.rpartition(": ")[2].startswith("fanion") else PALE for name in names]
-        axes.barh(names, medians, color=colours, xerr=spread, ecolor=INK, error_kw={"lw": 0.8})
-        axes.invert_yaxis()
-        axes.set_xlabel(unit)
-        if max(medians) > 30 * max(min(medians), 1e-9):
-            axes.set_xscale("log")
-            axes.set_xlim(left=min(medians) / 4)
+    ours = [name.rpartition(": ")[2].startswith("fanion") for name in rows]
+    return _draw(path, 0.6 + 0.24 * len(rows), lambda axes: _fill_bars(axes, rows, unit, ours))
 
-    return _draw(path, 0.6 + 0.24 * len(rows), fill)
+
+def _fill_bars(axes: Any, rows: Mapping[str, Figure], unit: str, ours: Sequence[bool]) -> None:
+    """A bar for each, as long as its median, with a line from the least to the most."""
+    medians = [figure.median for figure in rows.values()]
+    spread = [
+        [figure.median - min(figure.values) for figure in rows.values()],
+        [max(figure.values) - figure.median for figure in rows.values()],
+    ]
+    colours = [OURS if one else PALE for one in ours]
+    axes.barh(list(rows), medians, color=colours, xerr=spread, ecolor=INK, error_kw={"lw": 0.8})
+    if not axes.yaxis_inverted():
+        axes.invert_yaxis()
+    axes.set_xlabel(unit)
+    if max(medians) > 30 * max(min(medians), 1e-9):
+        axes.set_xscale("log")
+        axes.set_xlim(left=min(medians) / 4)
 
 
 def _tails(path: Path, figures: Mapping[str, Figure], begin: str, *, promise_ms: float = 0) -> Path | None:
@@ -129,22 +150,61 @@ def _tails(path: Path, figures: Mapping[str, Figure], begin: str, *, promise_ms:
     return _draw(path, 3.2, fill)
 
 
-def _curves(path: Path, figures: Mapping[str, Figure]) -> Path | None:
-    lines: dict[str, dict[int, float]] = {}
-    for name, figure in figures.items():
-        if name.startswith("curves/"):
-            _, curve, size = name.split("/")
-            lines.setdefault(curve, {})[int(size)] = figure.median
-    if not lines:
+def _served(path: Path, figures: Mapping[str, Figure]) -> Path | None:
+    """Two bars beside each other for each server: what it answers a second, and what a request takes of a core."""
+    found = {last: _rates(figures, last) for last in ("rate", "cpu")}
+    shown = {
+        name: f"{case}, {NAMES.get(server, server)}"
+        for name in found["rate"]
+        for case, _, server in [name.partition(": ")]
+        if case in ("one flag", "all of 50")
+    }
+    if not shown:
         return None
+    import matplotlib.pyplot as plt
 
-    def fill(axes: Any) -> None:
-        for curve, found in lines.items():
-            axes.plot(list(found), list(found.values()), marker="o", ms=3, label=curve)
+    drawing, both = plt.subplots(
+        1, 2, figsize=(8, 0.7 + 0.22 * len(shown)), layout="constrained", sharey=True
+    )
+    units = {"rate": "requests a second", "cpu": "us of processor time a request"}
+    for axes, (last, unit) in zip(both, units.items(), strict=True):
+        rows = {label: found[last][name] for name, label in shown.items()}
+        _fill_bars(axes, rows, unit, ["fanion" in name for name in shown])
+    drawing.savefig(path, metadata={"Date": None})
+    plt.close(drawing)
+    return path
+
+
+def _curves(path: Path, figures: Mapping[str, Figure]) -> Path | None:
+    """A panel for each thing that may grow."""
+    panels: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
+    for name, figure in figures.items():
+        parts = name.split("/")
+        for kind, panel, size, what, unit in PANELS:
+            if len(parts) == len(kind) and all(
+                want in ("*", part) for want, part in zip(kind, parts, strict=True)
+            ):
+                title = panel or parts[1]
+                lines = panels.setdefault((title, unit), {})
+                lines.setdefault(what or parts[2], {})[int(parts[size])] = figure.median
+    if not panels:
+        return None
+    import matplotlib.pyplot as plt
+
+    rows = -(-len(panels) // 3)
+    drawing, grid = plt.subplots(rows, 3, figsize=(9, 2.1 * rows), layout="constrained", squeeze=False)
+    for axes, (title, unit) in zip(grid.flat, panels, strict=False):
+        lines = panels[title, unit]
+        for label, line in lines.items():
+            axes.plot(list(line), list(line.values()), marker="o", ms=3, label=label)
         axes.set_xscale("log")
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("us of processor time a request")
-        axes.set_xlabel("how many")
-        axes.legend(frameon=False)
-
-    return _draw(path, 3.2, fill)
+        axes.set_title(title, fontsize=9)
+        axes.set_ylabel(unit)
+        if len(lines) > 1:
+            axes.legend(frameon=False)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_visible(False)
+    drawing.savefig(path, metadata={"Date": None})
+    plt.close(drawing)
+    return path

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import signal
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +20,6 @@ import msgspec
 from bench.figures import PLACE
 from bench.report.runs import PYTEST, ROOT, Run
 
-RUN_MAX_S: Final = 1_800
 KERNEL_RUNS: Final = 1_000
 """Of one call of the kernel's bench (`bench.bench_evaluate`)."""
 
@@ -35,7 +36,8 @@ class Figure(msgspec.Struct):
 
 
 class Ran(msgspec.Struct):
-    """A run of one round. `output`: the end of what it printed; `failed`: why there are no figures."""
+    """A run of one round. `output`: the end of what it printed; `failed`: why it didn't come to its end. The
+    figures that it had said by then stand."""
 
     name: str
     command: list[str]
@@ -53,10 +55,21 @@ class Session(msgspec.Struct):
     ran: list[Ran] = []
     left_out: dict[str, str] = {}
     """Run -> what it needs that isn't here."""
+    ended_early: str = ""
+    """Why not all rounds were held."""
 
 
-def hold(runs: Iterable[Run], rounds: int, *, quick: bool) -> Session:
-    """Each round runs each of them once. One that fails is noted, and the session goes on."""
+def hold(
+    runs: Iterable[Run],
+    rounds: int,
+    *,
+    quick: bool,
+    minutes: float = math.inf,
+    keep: Callable[[Session], object] = lambda session: None,
+) -> Session:
+    """Each round runs each of them once. One that fails is noted, and the session goes on; after each one, `keep`
+    has what was found so far. No run begins after `minutes`. An interruption, SIGTERM too, ends the session, not
+    the program."""
     session = Session()
     wanted = []
     for run in runs:
@@ -65,15 +78,28 @@ def hold(runs: Iterable[Run], rounds: int, *, quick: bool) -> Session:
             print(f"left out: {run.name}, which needs {session.left_out[run.name]}", flush=True)
         else:
             wanted.append(run)
-    for number in range(rounds):
-        for run in wanted:
-            if number == 0 or not run.once:
+    ends = time.monotonic() + minutes * 60
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for number in range(rounds):
+            for run in wanted:
+                if number and run.once:
+                    continue
+                if time.monotonic() > ends:
+                    session.ended_early = f"after {minutes:g} minutes, before {run.name}, round {number + 1}"
+                    return session
                 session.ran.append(_once(run, number, session.figures, quick=quick))
+                keep(session)
+    except KeyboardInterrupt:
+        session.ended_early = f"interrupted in {run.name}, round {number + 1}"
+        print(session.ended_early, flush=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return session
 
 
 def _once(run: Run, number: int, figures: dict[str, Figure], *, quick: bool) -> Ran:
-    command = run.command(quick=quick)
+    command, limit_s = run.command(quick=quick), run.limit_s
     print(f"round {number + 1}: {run.name}: {' '.join(command[1:])}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         said, timed = Path(folder) / "figures", Path(folder) / "pytest.json"
@@ -81,20 +107,21 @@ def _once(run: Run, number: int, figures: dict[str, Figure], *, quick: bool) -> 
         load, began = os.getloadavg()[0], time.monotonic()
         environment = {**os.environ, **run.environment, PLACE: str(said)}
         try:
-            status, output, told = _to_its_end(given, environment)
+            status, output, told = _to_its_end(given, environment, limit_s)
             failed = f"exit {status}: {told[-1_000:]}" if status else ""
         except subprocess.TimeoutExpired:
-            failed, output = f"not ended after {RUN_MAX_S} s", ""
+            failed, output = f"not ended after {limit_s} s", ""
+        took_s = time.monotonic() - began
+        print(f"  {took_s:.0f} s", flush=True)
         if failed:
             print(f"  failed: {failed.strip().splitlines()[-1]}", flush=True)
-        else:
-            lines = said.read_text().splitlines() if said.exists() else []
-            for one in [json.loads(line) for line in lines] + _timed(timed):
-                figures.setdefault(one["name"], Figure(one["unit"], [])).values.append(one["value"])
-    return Ran(run.name, command[1:], number, load, time.monotonic() - began, failed, output[-8_000:])
+        lines = said.read_text().splitlines() if said.exists() else []
+        for one in [json.loads(line) for line in lines] + _timed(timed):
+            figures.setdefault(one["name"], Figure(one["unit"], [])).values.append(one["value"])
+    return Ran(run.name, command[1:], number, load, took_s, failed, output[-3_000:])
 
 
-def _to_its_end(command: list[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+def _to_its_end(command: list[str], environment: Mapping[str, str], limit_s: float) -> tuple[int, str, str]:
     """Status, output and standard error. Raises TimeoutExpired."""
     with subprocess.Popen(
         command,
@@ -106,9 +133,11 @@ def _to_its_end(command: list[str], environment: Mapping[str, str]) -> tuple[int
         start_new_session=True,
     ) as child:
         try:
-            output, told = child.communicate(timeout=RUN_MAX_S)
+            output, told = child.communicate(timeout=limit_s)
         except BaseException:  # a server that it started would be beside the next run
-            os.killpg(child.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
             raise
     return child.returncode, output, told
 

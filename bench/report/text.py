@@ -28,11 +28,15 @@ def report(session: Session, machine: Mapping[str, str], command: str) -> str:
 
 def _lines(session: Session, machine: Mapping[str, str], command: str) -> Iterator[str]:
     rounds = max((ran.round for ran in session.ran), default=-1) + 1
+    if session.ended_early:
+        rounds -= 1
     loads = [ran.load for ran in session.ran]
     yield f"# `{command}`\n"
-    yield f"{rounds} rounds; medians, and the least and the most of the rounds. " + "; ".join(
+    yield f"{rounds} whole rounds; medians, and the least and the most of the rounds. " + "; ".join(
         f"{name}: {value}" for name, value in machine.items()
     )
+    if session.ended_early:
+        yield f"\n**Ended early: {session.ended_early}.**"
     if loads:
         yield f"\nThe machine's load at the begin of a run was {min(loads):.1f} to {max(loads):.1f}."
     if "--quick" in command:
@@ -40,6 +44,9 @@ def _lines(session: Session, machine: Mapping[str, str], command: str) -> Iterat
     yield "\n## Targets\n\n| what | target | found | |\n|---|---|---|---|"
     for target in TARGETS:
         found = target.found(session.figures)
+        if target.bound is None:
+            yield f"| {target.what} | none | {shown(found[1]) if found else 'not measured'} | |"
+            continue
         bound = f"{target.sense} {target.bound:,g}"
         if found is None:
             yield f"| {target.what} | {bound} | not measured | |"
@@ -48,6 +55,9 @@ def _lines(session: Session, machine: Mapping[str, str], command: str) -> Iterat
             yield f"| {target.what} | {bound} {found[1].unit} | {shown(found[1])} | {met} |"
     yield from _table(session, "Engines, one flag, processor time", "engines/", "python/fanion.")
     yield from _table(session, "A request against sizes, in process", "curves/")
+    yield from _table(session, "Against workers, over HTTP", "workers/")
+    yield from _table(session, "Lists", "lists/")
+    yield from _table(session, "Keys made and revoked", "keys/")
     yield from _table(session, "Steady rates", "steady/")
     yield from _table(session, "Interfaces", "interfaces/")
     yield from _table(session, "Beside the do-nothing app", "http/")
@@ -56,8 +66,19 @@ def _lines(session: Session, machine: Mapping[str, str], command: str) -> Iterat
     if failed:
         yield "\n## Failed or left out\n"
         yield from failed
-    yield "\n## Commands\n"
-    yield from dict.fromkeys(f"- {ran.name}: `python {' '.join(ran.command)}`" for ran in session.ran)
+    yield from _times(session)
+
+
+def _times(session: Session) -> Iterator[str]:
+    """Each run's command, and the seconds that it took in each round."""
+    took: dict[str, list[float]] = {}
+    for ran in session.ran:
+        took.setdefault(f"{ran.name} | `python {' '.join(ran.command)}`", []).append(ran.took_s)
+    whole = sum(ran.took_s for ran in session.ran)
+    yield f"\n## Commands, and how long they took: {whole / 60:.0f} minutes in all\n"
+    yield "| what | command | s |\n|---|---|---|"
+    for name, seconds in took.items():
+        yield f"| {name} | {', '.join(f'{one:.0f}' for one in seconds)} |"
 
 
 def _table(session: Session, title: str, *begins: str) -> Iterator[str]:
