@@ -2,7 +2,7 @@
 
 Feather's bulk of two flags through the whole application, against flags of the environment, rules of the flag
 (none met but the last), members of a text list in a condition, environments of the store, attributes of the
-context, and bytes of the body, of which one text that nobody asks for is most. Members of list segments are
+context, and bytes of the body, of which texts that nobody asks for are most. Members of list segments are
 `bench.bench_lists`'s, workers `bench.workers`'s. Each curve's points take turns, round by round. What it can't
 show: HTTP, and caches that a wider mix of flags would miss.
 """
@@ -41,6 +41,8 @@ SIZES: Final[dict[str, tuple[int, ...]]] = {
     "bytes of a body": (200, 2_000, 20_000, 200_000),
     "environments": (1, 100, 10_000),
 }
+TEXT_BYTES: Final = 50_000
+"""Of an attribute; more than 65,536 are refused."""
 QUICK: Final = 2
 """Of each curve's points, the first ones."""
 
@@ -64,13 +66,12 @@ def definitions(curve: str, size: int) -> dict[str, Any]:
 
 
 def body(attributes: int = 2, size: int = 0) -> bytes:
-    """`size`: of all of it in bytes, at least; one attribute's text makes up for what is missing."""
+    """`size`: of all of it in bytes, at least; texts make up for what is missing."""
     given = {"country": "DE", "plan": "pro"} | {f"attribute-{n}": f"value {n}" for n in range(attributes - 2)}
     context: dict[str, Any] = {"userId": "user_123", "attributes": given}
     made = {"flags": [flag_key(0), flag_key(7)], "context": context}
-    if size:
-        given["note"] = ""
-        given["note"] = "x" * max(0, size - len(json.dumps(made)))
+    while (missing := size - len(json.dumps(made))) > 0:
+        given[f"note-{len(given)}"] = "x" * min(missing, TEXT_BYTES)
     return json.dumps(made).encode()
 
 

@@ -16,6 +16,8 @@ STYLE: Final = (
     "border-bottom:1px solid #e4e7eb}img{max-width:100%}code{background:#f5f7fa}"
 )
 NAMES: Final = {
+    "fanion": "Fanion",
+    "nothing": "the do-nothing app",
     "fanion asgi": "Fanion, ASGI",
     "fanion rsgi": "Fanion, RSGI",
     "nothing asgi": "the do-nothing app, ASGI",
@@ -140,10 +142,13 @@ def _tails(path: Path, figures: Mapping[str, Figure], begin: str, *, promise_ms:
 
     def fill(axes: Any) -> None:
         for case, found in lines.items():
-            axes.plot(list(found), list(found.values()), marker="o", ms=3, label=case.replace("/", " at "))
+            label = case.replace("MB a s", "MB/s").replace("/80%", " at 80%").replace("/50%", " at 50%")
+            label = f"{label} of the highest rate" if label.endswith("%") else label
+            axes.plot(list(found), list(found.values()), marker="o", ms=3, label=label)
         if promise_ms:
             axes.axhline(promise_ms, color=LINE, lw=0.8, ls="--", label=f"the promise: {promise_ms:g} ms")
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_ylabel("ms")
         axes.legend(frameon=False)
 
@@ -196,9 +201,12 @@ def _curves(path: Path, figures: Mapping[str, Figure]) -> Path | None:
     for axes, (title, unit) in zip(grid.flat, panels, strict=False):
         lines = panels[title, unit]
         for label, line in lines.items():
-            axes.plot(list(line), list(line.values()), marker="o", ms=3, label=label)
+            axes.plot(list(line), list(line.values()), marker="o", ms=3, label=NAMES.get(label, label))
+        sizes = sorted({size for line in lines.values() for size in line})
         axes.set_xscale("log")
-        axes.set_ylim(bottom=0)
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.minorticks_off()
+        axes.set_ylim(0, 1.2 * max(one for line in lines.values() for one in line.values()))
         axes.set_title(title, fontsize=9)
         axes.set_ylabel(unit)
         if len(lines) > 1:

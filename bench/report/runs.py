@@ -101,7 +101,7 @@ RUNS: Final = (
     bench("a publish on three machines that poll", "places", "--poll --changes 5", "--poll --changes 1", once=True),
     bench("the console, open in ten browsers", "console", "--rounds 2 --seconds 3", SHORT,
           WRK, "node", "CONSOLE_NODE_MODULES", "OPENFEATURE_BROWSER", once=True),
-    bench("lists", "bench_lists", "", "--sizes 1000", once=True),
+    bench("lists", "bench_lists", "", "--sizes 1000", once=True, limit_s=400),
     bench("keys made and revoked", "keys", "--rounds 1", "--keys 100 --rounds 1 --changes 20", WRK, once=True),
     bench("while NATS is away", "outage", "", "--rounds 1 --seconds 1", "NATS_SERVER", once=True),
     Run("kill -9", ("loadtest.crash", "--rounds", "100"), ("loadtest.crash", "--rounds", "1"),

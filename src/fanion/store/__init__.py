@@ -9,7 +9,7 @@ store         what commands and the server's start do: publish, roll back, keys,
 lists         list segments in blocks; list_writer changes them, spool reads members before a lock is taken
 reload        a worker's side: following generations, the keys and views of one
 onlooker      one environment for a process that evaluates by itself; pins hold what it reads
-revocations   revoked keys beside the store, so that no older copy revives one
+revocations   revoked keys beside the store, so that no older copy revives one; key_ids: which keys have an id
 signing       the keys of trace tokens; unit_keys: those of units' digests
 forgetting    members leave the lists, and what the file still shows of them
 verify        reading a store through; recovery puts its copy in place

@@ -30,6 +30,7 @@ from fanion.store import layout
 from fanion.store.database import Database, older_path
 from fanion.store.generation import PinnedGeneration
 from fanion.store.handles import WriteTransaction
+from fanion.store.key_ids import KeyIds
 from fanion.store.layout import EnvironmentEntry, Manifest, Origin, StoredKey
 from fanion.store.list_writer import ListWriter
 from fanion.store.publication import Publication, check_publication
@@ -52,6 +53,7 @@ class Store:
         self.transactions = Transactions(directory, database, write=write)
         self.word = database.word
         self._database = database
+        self._key_ids = KeyIds(database.databases["api_keys"])
 
     @classmethod
     def open(
@@ -198,6 +200,8 @@ class Store:
                 which = f"{there.record.id} of environment {there.record.environment}{revoked}"
                 raise StoreError(f"this key is stored already: {which}; a key opens one environment")
             number = self.transactions.renumber(transaction, current)
+            done = transaction.id()
+        self._key_ids.note(done, StoredKey(key_hash, Origin.CREATED, record))
         self.word.raise_to(number)
         return number
 
@@ -205,10 +209,7 @@ class Store:
         """Revokes the key with this id for good: neither a publish nor a rollback revives it."""
         with self.transactions.writing() as transaction:
             current = self.transactions.current(transaction)
-            # To read a hundred thousand rows takes half a second, so only those that name the id are; all of them
-            # where none does, which tells a row that is damaged.
-            named = self._keys_of(transaction, key_id, msgspec.json.encode(key_id))
-            named = named or self._keys_of(transaction, key_id, b"")
+            named = self._key_ids.find(transaction, key_id)
             found = [key for key in named if key.origin != Origin.REVOKED]
             if named and not found:
                 raise StoreError(f"key {key_id} is revoked already")
@@ -219,6 +220,8 @@ class Store:
                 sealed = layout.seal_key(key.hash, Origin.REVOKED, key.record)
                 self.transactions.put(transaction, "api_keys", key.hash, sealed)
             number = self.transactions.renumber(transaction, current)
+            done = transaction.id()
+        self._key_ids.note(done)
         self.word.raise_to(number)
         return number, found[0].record
 
@@ -289,14 +292,6 @@ class Store:
         self.transactions.put(
             transaction, "meta", b"current", layout.seal(b"current", msgspec.json.encode(manifest))
         )
-
-    def _keys_of(self, transaction: WriteTransaction, key_id: str, letters: bytes) -> list[StoredKey]:
-        """Keys with this id. Only rows that hold the letters are read; others may be damaged."""
-        rows = transaction.cursor(self._database.databases["api_keys"])
-        read = (
-            layout.read_key(bytes(key_hash), bytes(row)) for key_hash, row in rows if letters in bytes(row)
-        )
-        return [key for key in read if key.record.id == key_id]
 
     def _key_set(self, transaction: WriteTransaction, name: str, publication: int) -> dict[str, KeyRecord]:
         key = layout.content_key(name, publication)
