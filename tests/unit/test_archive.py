@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import zstandard
 
+from fanion._core import journal_format
 from fanion.archive import DIRECTORY, READER
 from fanion.archive.archiver import Archiver
 from fanion.archive.forgetting import holding_archive
@@ -17,6 +19,7 @@ from fanion.archive.service import Service
 from fanion.config import Config
 from fanion.config.archive import Archive, problems_of_archive
 from fanion.errors import ArchiveConflictError, ArchiveError
+from fanion.journal.compression import FRAME, FRAME_BYTES, CompressedSource
 from fanion.journal.gaps import load_gaps
 from fanion.journal.log_segment import PAGE, START, Segment, list_segments, parse_header
 from fanion.journal.packing import pack_segment
@@ -176,6 +179,40 @@ def test_a_damaged_object_that_is_there_is_an_alarm(world: World) -> None:
     (world.data / "journal" / "readers" / f"{READER}.json").unlink()
     with world.archiver() as archiver, pytest.raises(ArchiveError, match="move it away"):
         archiver.run_once()
+
+
+def test_an_object_larger_than_memory_in_a_segments_place_is_an_alarm(world: World) -> None:
+    world.journal.append(0, 7)
+    world.journal.begin(0)
+    world.archive()
+    (name,) = world.objects()
+    (world.data / "journal" / "readers" / f"{READER}.json").unlink()
+    os.truncate(world.path_of(name), 1 << 42)
+    with world.archiver() as archiver, pytest.raises(ArchiveError, match="move it away"):
+        archiver.run_once()
+    with pytest.raises(ArchiveConflictError, match="4,398,046,511,104 bytes"):
+        world.bucket().get(ID, name)
+
+
+def test_a_frame_that_says_it_is_larger_than_it_may_be_is_damage(world: World) -> None:
+    """A few KB of it could have all of a machine's memory asked for, in whoever reads it."""
+    world.journal.append(0, 7)
+    world.journal.begin(0)
+    world.archive()
+    ((name, there),) = world.objects().items()
+    _, content = parse_object(there, name)
+    bomb = zstandard.ZstdCompressor().compress(b"\1" * (64 << 20))
+    path = world.directory / "bomb.zst"
+    frame = FRAME.pack(len(bomb), FRAME_BYTES, journal_format.crc32c(bomb)) + bomb
+    path.write_bytes(bytes(content[:START]) + frame)
+    with CompressedSource(Storage(), path) as source:
+        assert source.read(START, FRAME_BYTES) == bytes(FRAME_BYTES)
+    short = zstandard.ZstdCompressor(write_content_size=False).compress(b"\1" * 100)
+    path.write_bytes(
+        bytes(content[:START]) + FRAME.pack(len(short), 200, journal_format.crc32c(short)) + short
+    )
+    with CompressedSource(Storage(), path) as source:
+        assert source.read(START, 200) == bytes(200)
 
 
 def test_what_is_there_and_holds_the_same_otherwise_compressed_is_taken_for_it(

@@ -189,11 +189,26 @@ def test_segments_that_are_missing_at_the_end_are_noticed(world: World) -> None:
     assert "of writer 1 are neither here nor in the archive" in problem
 
 
-def test_damage_of_what_says_how_far_it_goes_is_named_and_restores_all_the_same(world: World) -> None:
-    (world.directory / "archive" / ID / "ends").write_text("{")
+@pytest.mark.parametrize(
+    "said", ["{", '{"0":9223372036854775807}', '{"0":-1}', '{"4000000000":1}', '{"0":1e400}', "[" * 100_000]
+)
+def test_damage_of_what_says_how_far_it_goes_is_named_and_restores_all_the_same(
+    world: World, said: str
+) -> None:
+    (world.directory / "archive" / ID / "ends").write_text(said)
     found = world.restore(world.directory / "new")
     assert found.problems == [f"{ID}/ends can't be read: it is damaged"]
     assert records(world.directory / "new") == world.journal.records()
+
+
+def test_an_object_that_says_it_holds_the_last_of_all_sequences_is_named(world: World) -> None:
+    """A writer that goes on behind it would find no numbers."""
+    name = min(world.objects())
+    head, content = parse_object(world.objects()[name], name)
+    far = msgspec.structs.replace(head, next=(1 << 64) - 2)
+    world.path_of(name).write_bytes(make_object(far, bytes(content)))
+    found = world.restore(world.directory / "new")
+    assert any(f"{name} says that it holds records" in problem for problem in found.problems)
 
 
 def test_an_object_whose_segment_doesnt_hold_what_its_head_says_is_refused(world: World) -> None:

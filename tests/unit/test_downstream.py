@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from fanion.errors import RowsError, ShippingError, StreamMissingError
@@ -342,6 +343,33 @@ def test_messages_that_are_no_blocks_are_named_and_passed(machines: Machines) ->
     with machines.downstream() as made:
         made.run_once()
         assert len(made.take_problems()) == len(wrong)
+        assert kept(made, machines.directory) == machines.beside()
+
+
+def test_a_machine_takes_no_sequences_of_another(machines: Machines) -> None:
+    """Which subjects a machine may send under is the server's to say; a block counts under its own only."""
+    fill(machines, 5)
+    victim, forger = machines.all[0].journal.machine, machines.all[1]
+    forger.ship()
+    own = [
+        block for block in blocks_of(machines, 1 << 20, 1 << 20) if block.machine == forger.journal.machine
+    ]
+    # Before the victim has sent them.
+    forged = [msgspec.structs.replace(block, machine=victim) for block in own]
+    forged.append(Block(victim, 1, Span(0, 1, 2, 0, 2), b"x"))
+
+    def publish(message: bytes, subject: str) -> Callable[[Any, str], Any]:
+        return lambda streams, name: streams.publish(f"fanion.events.{name}.{subject}", message)
+
+    for one in forged:
+        administer(machines.all[1], publish(one.pack(), f"{'ee' * 16}.0"))
+    fill(machines, 5, seed=9)
+    machines.ship()
+    with machines.downstream() as made:
+        made.run_once()
+        problems = made.take_problems()
+        assert len(problems) == len(forged)
+        assert all("was sent by another machine than it says" in one for one in problems)
         assert kept(made, machines.directory) == machines.beside()
 
 

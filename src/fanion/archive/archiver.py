@@ -31,6 +31,9 @@ from fanion.journal.seal import read_seal
 from fanion.journal.storage import Storage, write_all
 from fanion.telemetry.archive import ArchiveNumbersNow
 
+SPARE_BYTES: Final = 64 << 20
+"""An object in the place of a segment may have so many more than four times its bytes, as of records that recovery
+wrote to the next one since."""
 CONFLICTS_MAX: Final = 100
 """Named in the state; one is enough for an alarm."""
 
@@ -208,7 +211,7 @@ class Archiver:
     def _put(self, bucket: Bucket, head: Head, content: bytes) -> None:
         """Has the archive hold a segment, and reads it back. ArchiveConflictError where it holds something else."""
         made = bucket.create(self._machine, head.name, content)
-        there = bucket.get(self._machine, head.name)
+        there = bucket.get(self._machine, head.name, 4 * len(content) + SPARE_BYTES)
         if there == content:
             return
         path = f"{bucket.url}/{self._machine}/segments/{head.name}"

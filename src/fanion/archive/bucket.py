@@ -10,18 +10,23 @@ import os
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
 from fanion.archive import missing_library
-from fanion.archive.packed import HEAD, NAME, Head, parse_head
+from fanion.archive.packed import HEAD, NAME, SEQUENCE_MAX, Head, parse_head
 from fanion.config.places import Places
-from fanion.errors import ArchiveError, PlaceError
+from fanion.errors import ArchiveConflictError, ArchiveError, PlaceError
 from fanion.model.json_value import UNREADABLE
 from fanion.places.objects import open_store, reason_of
 from fanion.plain_files import check_plain
 
+OBJECT_BYTES_MAX: Final = 5 << 30
+"""More than the largest log segment has."""
+ENDS_BYTES_MAX: Final = 1 << 20
+Writer: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1_000)]
+Sequence: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=SEQUENCE_MAX)]
 MACHINE: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -76,8 +81,9 @@ class Bucket:
             raise ArchiveError(f"{path} can't be read: {reason_of(error)}") from None
         return parse_head(data, name, size)
 
-    def get(self, machine: str, name: str) -> bytes:
-        found = self._read(_path(machine, name))
+    def get(self, machine: str, name: str, bytes_max: int = OBJECT_BYTES_MAX) -> bytes:
+        """An object of `bytes_max` at most: whoever may write there can't have this machine run out of memory."""
+        found = self._read(_path(machine, name), bytes_max)
         if found is None:
             raise ArchiveError(f"{_path(machine, name)} isn't there")
         return found
@@ -99,9 +105,9 @@ class Bucket:
 
     def ends(self, machine: str) -> dict[int, int]:
         """Each writer's first sequence that isn't archived, as the archiver last said; empty: it never did."""
-        found = self._read(f"{machine}/ends")
+        found = self._read(f"{machine}/ends", ENDS_BYTES_MAX)
         try:
-            return {} if found is None else msgspec.json.decode(found, type=dict[int, int])
+            return {} if found is None else msgspec.json.decode(found, type=dict[Writer, Sequence])
         except UNREADABLE:
             raise ArchiveError(f"{machine}/ends can't be read: it is damaged") from None
 
@@ -115,10 +121,16 @@ class Bucket:
             raise ArchiveError(f"{path} was not taken: {reason_of(error)}") from None
         self._sync(path)
 
-    def _read(self, path: str) -> bytes | None:
+    def _read(self, path: str, most: int) -> bytes | None:
         try:
             self._check_plain(path)
-            return bytes(self._obstore.get(self._store, path).bytes())
+            found = self._obstore.get(self._store, path)
+            if found.meta["size"] > most:
+                raise ArchiveConflictError(
+                    f"{self.url}/{path} has {found.meta['size']:,} bytes, {most:,} are expected at most; it stays, "
+                    "move it away to have it written again"
+                )
+            return bytes(found.bytes())
         except self._missing:
             return None
         except self._faults as error:

@@ -16,6 +16,8 @@ from fanion.journal.packing import Packed
 MAGIC: Final = b"FNANARC1"
 DIGESTED_FROM: Final = 40
 HEAD: Final = struct.Struct("<8s32sQ32s16sI4xQQQQQQQ")
+SEQUENCE_MAX: Final = 1 << 62
+"""No writer ever comes near: what says so isn't believed, as one that went on behind it would find no numbers."""
 NAME: Final = re.compile(r"[0-9]{3}-[0-9]{12}-[0-9]{10}-[0-9]{19}")
 
 
@@ -81,6 +83,10 @@ def parse_head(data: bytes, name: str, size: int) -> Head:
     head = Head(*fields)
     if size != HEAD.size + length:
         raise ArchiveError(f"{name} has {size:,} bytes; {HEAD.size + length:,} were put there")
+    if not head.first <= head.next <= SEQUENCE_MAX:
+        raise ArchiveError(
+            f"{name} says that it holds records {head.first:,} to {head.next:,}, which can't be"
+        )
     if head.name != name:
         raise ArchiveError(f"{name} holds what belongs under the name {head.name}")
     return head

@@ -3,6 +3,7 @@ that their records go to (docs/machines.md)."""
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from contextlib import closing
@@ -83,11 +84,14 @@ def status(data: Path | None, url: str, form: str) -> None:
         found = place.newest()
         manifest = None if found is None else read_manifest(Sealer(config.places.key), found)
         reports = []
-        for content in place.reports().values():
-            try:
+        try:
+            said = list(place.reports().values())
+        except PlaceError as error:
+            said = []
+            echo(f"fanion: {shown(url)}: what its machines say can't be read: {error}", err=True)
+        for content in said:
+            with contextlib.suppress(*UNREADABLE):
                 reports.append(msgspec.json.decode(content, type=Report))
-            except UNREADABLE:
-                continue
     now = time.time()
     number = 0 if manifest is None else manifest.head.number
     if form == "json":

@@ -80,7 +80,10 @@ class CompressedSource(Source):
             plain = bytes(plain_size)
             if journal_format.crc32c(data) == checksum:
                 with contextlib.suppress(zstandard.ZstdError):
-                    plain = self._decompressor.decompress(data, max_output_size=plain_size)
+                    # What a frame says of its size goes before the bound below, and is taken from memory at once.
+                    if zstandard.frame_content_size(data) in (-1, plain_size):
+                        found = self._decompressor.decompress(data, max_output_size=plain_size)
+                        plain = found if len(found) == plain_size else plain
             self._cached = (number, plain)
         return self._cached[1]
 

@@ -13,7 +13,7 @@ import os
 import random
 import time
 from contextlib import closing
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -40,14 +40,17 @@ JITTER: Final = 0.1
 FAULTS: Final = (FanionError, OSError, ValueError, msgspec.MsgspecError)
 
 
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, lt=1e12)]
+
+
 class Report(msgspec.Struct, frozen=True):
     """What a machine says of itself in the place. `number`: what it serves; times in Unix seconds."""
 
-    machine: str
-    number: int
-    at: float
-    taken_at: float
-    version: str = ""
+    machine: Annotated[str, msgspec.Meta(max_length=100)]
+    number: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+    at: Seconds
+    taken_at: Seconds
+    version: Annotated[str, msgspec.Meta(max_length=100)] = ""
 
 
 class Ending(Protocol):

@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -51,14 +52,16 @@ MANIFEST: Final = "manifest"
 FOLLOWED_SUBJECT: Final = "fanion.place.{}"
 END_LOOK_S: Final = 0.25
 """Between two looks whether the process shall end, while the place is listened to."""
+MACHINE: Final = re.compile(r"[-/_=a-zA-Z0-9]{1,100}")
+"""Of the names of keys that the library reads, those that a machine may have."""
 WHOLE, IN_PARTS = b"\0", b"\1"
 
 
 class Parts(msgspec.Struct, frozen=True, array_like=True):
     """Of an object: keys part.ID.0 and so on, together so many bytes."""
 
-    id: str
-    size: int
+    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{24}$", max_length=24)]
+    size: Annotated[int, msgspec.Meta(ge=0)]
 
     @property
     def count(self) -> int:
@@ -141,7 +144,7 @@ class KeyValue:
             parts = msgspec.msgpack.decode(value[len(IN_PARTS) :], type=Parts)
         except UNREADABLE:
             raise PlaceError(f"object {name[:12]}: where its parts are can't be read") from None
-        if not 0 <= parts.size <= OBJECT_BYTES_MAX:
+        if parts.size > OBJECT_BYTES_MAX:
             raise PlaceError(f"object {name[:12]} has {parts.size:,} bytes; {OBJECT_BYTES_MAX:,} are allowed")
         content = bytearray()
         for some in _windows(parts.count):
@@ -149,6 +152,8 @@ class KeyValue:
             for number, part in zip(some, found, strict=True):
                 if part is None:
                     raise PlaceError(f"object {name[:12]}: part {number} of {parts.count} isn't there")
+                if len(part) != min(PART_BYTES, parts.size - number * PART_BYTES):
+                    raise PlaceError(f"object {name[:12]}: part {number} isn't as long as the object says")
                 content += part
         return bytes(content)
 
@@ -175,13 +180,13 @@ class KeyValue:
             self._connection.run(self._values.put(f"report.{machine}", content))
 
     def reports(self) -> dict[str, bytes]:
-        names = sorted(key.removeprefix("report.") for key in self.keys("report.*"))[:REPORTS_MAX]
-        found = {name: self._value(f"report.{name}") for name in names}
-        return {
-            name: value
-            for name, value in found.items()
-            if value is not None and len(value) <= REPORT_BYTES_MAX
-        }
+        names = sorted(key.removeprefix("report.") for key in self.keys("report.*"))
+        found = {}
+        for name in list(filter(MACHINE.fullmatch, names))[:REPORTS_MAX]:
+            value = self._value(f"report.{name}")
+            if value is not None and len(value) <= REPORT_BYTES_MAX:
+                found[name] = value
+        return found
 
     def wait(self, timeout_s: float, ended: Callable[[float], bool]) -> bool:
         ends = time.monotonic() + timeout_s

@@ -65,10 +65,20 @@ class Block(msgspec.Struct, frozen=True):
         return head + self.data
 
 
+def sender_of(message: bytes) -> tuple[str, str] | None:
+    """Machine and writer that it says it is of, as a subject has them; None: it isn't a block."""
+    if len(message) < HEADER.size or not message.startswith(MAGIC):
+        return None
+    _, machine, writer, *_ = HEADER.unpack_from(message)
+    return machine.hex(), str(writer)
+
+
 def parse_block(message: bytes) -> Block:
     """Raises ShippingError where it is none, or damaged."""
     if len(message) < HEADER.size or not message.startswith(MAGIC):
-        raise ShippingError("a message of the stream is no block of records")
+        raise ShippingError(
+            "a message of the stream is no block of records, or was sent by another machine than it says"
+        )
     _, machine, writer, part, parts, epoch, first, behind, digest = HEADER.unpack_from(message)
     block = Block(machine, epoch, Span(writer, first, behind, part, parts), message[HEADER.size :])
     most = (

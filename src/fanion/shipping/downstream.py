@@ -44,6 +44,8 @@ AGAIN_MAX: Final = 1_000
 """Of those, what is asked for again in a run."""
 PARTS_MAX: Final = 10_000
 """Records that haven't come whole, of all machines: one of a writer that is being sent, or was when it ended."""
+RECORD_BYTES_MAX: Final = 256 << 20
+"""Of a record that comes in parts: four times the largest body that is taken."""
 PROBLEMS_MAX: Final = 20
 
 _Key = tuple[str, int, int, int]
@@ -243,10 +245,9 @@ class Downstream:
                 self._tell("records whose parts never came are waited for no longer")
             return None
         data: list[bytes] = []
+        size = 0
         numbers = sorted(at)
-        found = dict(self._messages([at[number] for number in numbers]))
-        for number in numbers:
-            message = found[at[number]]
+        for number, (_, message) in zip(numbers, self._messages([at[n] for n in numbers]), strict=False):
             other = None if message is None else _block_of(message)
             span = part.span._replace(part=number)
             if other is None or (other.machine, other.span) != (part.machine, span):
@@ -255,6 +256,11 @@ class Downstream:
                 del at[number]  # it comes again behind, or another server has it
                 return None
             data.append(other.data)
+            size += len(other.data)
+            if size > RECORD_BYTES_MAX:
+                self._tell(f"a record in {part.span.parts:,} parts is larger than any that is journalled")
+                at.clear()
+                return None
         span = part.span._replace(part=0, parts=1)
         return Block(part.machine, part.epoch, span, b"".join(data))
 

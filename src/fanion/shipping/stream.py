@@ -17,13 +17,14 @@ from fanion.config.shipping import Shipping
 from fanion.errors import NatsError, ShippingError, StreamMissingError
 from fanion.nats.address import ALLOWED, parse_address
 from fanion.nats.connection import Access, Connection, short
-from fanion.shipping.block import HEADER, PART_BYTES, Block, parse_block
+from fanion.shipping.block import HEADER, PART_BYTES, Block, parse_block, sender_of
 
 SUBJECT: Final = "fanion.events.{}"
 PAYLOAD_SPARE_BYTES: Final = 4_096
 """Of the server's max_payload, for a message's headers."""
 ANSWER_S: Final = 3.0
 """For a question before anything is sent, which nobody answers while there is no leader."""
+FOREIGN: Final = b""
 AT_ONCE: Final = 32
 """Blocks on their way: 8 MB of them, or 16 MB of parts."""
 
@@ -110,13 +111,15 @@ class Stream:
         return [None if message is None else _parsed(message) for message in self.messages(places)]
 
     def messages(self, places: Sequence[int]) -> list[bytes | None]:
-        """As they are, at most `AT_ONCE`; None: whoever was asked hasn't it, or can't read it."""
+        """As they are, at most `AT_ONCE`; None: whoever was asked hasn't it, or can't read it. `FOREIGN`: a block
+        that doesn't lie under its own machine's subject, by which the server tells who may send what."""
 
         async def fetch_one(place: int) -> bytes | None:
             for direct in self._ways:
                 try:
                     found = await self._connection.streams.get_msg(self.name, seq=place, direct=direct)
-                    return bytes(found.data or b"")
+                    data = bytes(found.data or b"")
+                    return data if _is_senders(found.subject, data) else FOREIGN
                 except self._errors.NotFoundError:
                     continue
             return None
@@ -180,6 +183,11 @@ class Stream:
         except self._faults as error:
             told = getattr(error, "description", None) or short(error)
             raise ShippingError(told) from None
+
+
+def _is_senders(subject: str | None, message: bytes) -> bool:
+    sender = sender_of(message)
+    return sender is None or (subject or "").split(".")[-2:] == list(sender)
 
 
 def _parsed(message: bytes) -> Block | None:
