@@ -4,7 +4,8 @@
 
 It outlives the server, so that one that starts without the place knows how long it has been without. A worker looks
 once a tick. Time passes by the wall clock, or by the monotonic clock where that says more: a clock that was set
-back makes nothing fresh."""
+back makes nothing fresh. A worker that finds a time of contact in the future knows nothing of it, as the clock was
+set back before it came: then there was none, until the place is heard again."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 CONTACT: Final = struct.Struct("<dQ")
+AHEAD_S: Final = 60.0
+"""Of a time of contact that was there before: what clocks are set right by all the time."""
 
 
 def contact_path(directory: Path) -> Path:
@@ -36,7 +39,7 @@ class Contact:
             self._map = mmap.mmap(descriptor, CONTACT.size)
         finally:
             os.close(descriptor)
-        self._seen = (0.0, 0)
+        self._found = self._seen = self._map[: CONTACT.size]
         self._seen_at = time.monotonic()
 
     def note(self, at: float, number: int) -> None:
@@ -44,10 +47,14 @@ class Contact:
 
     def stale_s(self) -> float:
         """Seconds since the last contact; since 1970 where there was none."""
-        at, number = CONTACT.unpack_from(self._map, 0)
-        if (at, number) != self._seen:
-            self._seen, self._seen_at = (at, number), time.monotonic()
-        return max(time.time() - float(at), time.monotonic() - self._seen_at, 0.0)
+        said = self._map[: CONTACT.size]
+        if said != self._seen:
+            self._seen, self._seen_at = said, time.monotonic()
+        at, _ = CONTACT.unpack(said)
+        now = time.time()
+        if self._seen == self._found and not at - now <= AHEAD_S:
+            return now
+        return max(now - float(at), time.monotonic() - self._seen_at, 0.0)
 
     def close(self) -> None:
         self._map.close()
