@@ -7,13 +7,15 @@ import secrets
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fanion.config.places import Places
 from fanion.errors import PlaceError
 from fanion.nats.connection import Connection
-from fanion.places import open_place
+from fanion.places import follower, open_place
+from fanion.places.follower import Follower
 from fanion.places.nats import PART_BYTES
 from tests.crash.receivers import NatsServers
 from tests.unit.places_world import KEY, World, need_libraries
@@ -75,3 +77,36 @@ def test_a_publication_is_fetched_in_one_step(
     assert world.follow()[1] > 0
     assert waits == {"one": 2, "several": 1}  # `together` is run as one; the manifest, and the rest
     assert world.answer("follower") == "two"
+
+
+@pytest.mark.parametrize(("poll_s", "most"), [(1.0, 1.0), (5.0, 5.0), (3_600.0, 5.0)])
+def test_a_place_that_is_away_is_tried_again_within_seconds_however_seldom_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch, poll_s: float, most: float
+) -> None:
+    """N-8: cut off for long, up to date soon after."""
+    waits: list[float] = []
+
+    def away(*_: object) -> object:
+        raise PlaceError("Connect call failed")
+
+    def pause(_: Follower, seconds: float, ending: object) -> bool:
+        waits.append(seconds)
+        return len(waits) == 10
+
+    monkeypatch.setattr(follower, "open_place", away)
+    monkeypatch.setattr(Follower, "_pause", pause)
+    parts: Any = None
+    Follower("nats://host/place", Places(key=KEY, poll_s=poll_s), parts).run(Never())
+    expected = 0.25
+    for wait in waits:
+        assert expected / 2 <= wait <= expected
+        expected = min(2 * expected, most)
+    assert expected == most
+
+
+class Never:
+    def __call__(self) -> bool:
+        return False
+
+    def wait(self, timeout_s: float) -> bool:
+        raise AssertionError(timeout_s)

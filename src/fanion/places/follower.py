@@ -2,9 +2,10 @@
 time.
 
 It is a process of its own beside the workers. What it can't reach, verify or install changes nothing: the store
-serves on what it has, and the loop begins again after a while that doubles up to `places.poll_s`. The store is
-opened for each look, so that one that was put in its place is followed as well. Its copy is made once nothing new
-has come for `COPY_AFTER_S`."""
+serves on what it has, and the loop begins again after a while that doubles up to `places.poll_s`, and to
+`AGAIN_S_MAX` at most: a machine that was cut off for long is up to date soon after. The store is opened for each
+look, so that one that was put in its place is followed as well. Its copy is made once nothing new has come for
+`COPY_AFTER_S`."""
 
 from __future__ import annotations
 
@@ -32,6 +33,7 @@ from fanion.telemetry.places import FollowNumbers
 log = logging.getLogger("fanion.places")
 
 AGAIN_S: Final = 0.25
+AGAIN_S_MAX: Final = 5.0
 REPORT_S: Final = 60.0
 COPY_AFTER_S: Final = 30.0
 BEAT_S: Final = 1.0
@@ -140,7 +142,7 @@ class Follower:
                 self._fail(error)
             if self._pause(random.uniform(wait_s / 2, wait_s), ending):
                 return
-            wait_s = min(wait_s * 2, max(self._settings.poll_s, AGAIN_S))
+            wait_s = min(wait_s * 2, max(self._settings.poll_s, AGAIN_S), AGAIN_S_MAX)
 
     def _look(self, place: Place, sealer: Sealer) -> None:
         origin, fetched = look(self._parts, place, sealer, self._url)
