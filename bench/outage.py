@@ -16,8 +16,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -33,7 +35,7 @@ import uvloop
 from bench.data import world
 from bench.figures import say
 from bench.http_ratio import INGEST_DURABLE, KEY, bulk
-from bench.steady import Kind, quantiles
+from bench.steady import Client, Kind, quantiles
 from fanion.journal.storage import Storage
 from fanion.shipping.state import State, load_state
 from loadtest.crash import Server
@@ -41,11 +43,37 @@ from tests.crash.receivers import NatsServers, nats_servers
 
 PLACES_KEY: Final = "bench-" + 40 * "k"
 FLAGS: Final = 1_000
+BODIES: Final = 256
 SHIPPED_S: Final = 600.0
 """Until the stream has all that was acknowledged, at most."""
 GOAL: Final = 1.1
 WAYS: Final = ("halted", "killed")
 HEADERS: Final = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+
+
+def varied(count: int, seed: int = 1) -> list[bytes]:
+    """Bodies of ingest, each of whose events is another unit's: as compressible as real ones."""
+    draw, made = random.Random(seed), []
+    for _ in range(count):
+        document = json.loads(INGEST_DURABLE.body)
+        document["events"] = [one | {"userIdHash": draw.randbytes(32).hex()} for one in document["events"]]
+        made.append(json.dumps(document, separators=(",", ":")).encode())
+    return made
+
+
+class Sender(Client):
+    """That sends one body after another of the same length."""
+
+    bodies = itertools.cycle(varied(BODIES))
+
+    def _send(self) -> None:
+        head = self.request[: self.request.index(b"\r\n\r\n") + 4]
+        self.request = head + next(self.bodies)
+        super()._send()
+
+
+class Ingest(Kind):
+    client = Sender
 
 
 class Shipping(Server):
@@ -87,7 +115,7 @@ class Stage:
         self.nats = nats
         publish(root, nats)
         self.server = Shipping(self.data, nats)
-        self.ingest = Kind("ingest", INGEST_DURABLE.path, INGEST_DURABLE.body, HEADERS)
+        self.ingest = Ingest("ingest", INGEST_DURABLE.path, INGEST_DURABLE.body, HEADERS)
         self.evaluation = Kind("evaluation", "/v1/evaluate/bulk", bulk(2), HEADERS)
         self.rates = {self.evaluation: evaluations, self.ingest: mb_s * 1e6 / len(INGEST_DURABLE.body)}
         self.acknowledged = 0

@@ -86,6 +86,8 @@ def length_of(head: bytes) -> int:
 class Kind:
     """Requests of one sort: their bytes, connections, and what came of them."""
 
+    client: type[Client] = Client
+
     def __init__(self, name: str, path: str, body: bytes, headers: dict[str, str]) -> None:
         lines = [f"{key}: {value}" for key, value in {**headers, "content-length": str(len(body))}.items()]
         head = "\r\n".join([f"POST {path} HTTP/1.1", "host: localhost", *lines])
@@ -101,7 +103,7 @@ class Kind:
             old.transport.abort()
 
         def client() -> Client:
-            return Client(self.request, self.latencies, self.failures)
+            return self.client(self.request, self.latencies, self.failures)
 
         made = [await loop.create_connection(client, "127.0.0.1", port) for _ in range(CONNECTIONS)]
         self.clients = [client for _, client in made]
