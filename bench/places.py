@@ -34,6 +34,7 @@ from fanion.config import Config
 from fanion.config.places import Places
 from fanion.definitions import load
 from fanion.dialects import vocabulary
+from fanion.errors import PlaceError
 from fanion.places.follower import Follower
 from fanion.places.nats import KeyValue
 from fanion.places.objects import Objects
@@ -141,7 +142,14 @@ def run(directory: Path, url: str, options: argparse.Namespace, *, poll_s: float
     admin, file = directory / "admin", directory / "world.json"
     machines = [directory / f"machine-{number}" for number in range(MACHINES)]
     moved = Moved()
-    publish(admin, file, config, url, 0, options.flags)
+    ends = time.monotonic() + SEEN_S
+    while True:
+        try:
+            publish(admin, file, config, url, 0, options.flags)
+            break
+        except PlaceError:  # a cluster that has just been started has no leader yet
+            if time.monotonic() > ends:
+                raise
     context = multiprocessing.get_context("spawn")
     running = []
     for each in machines:
