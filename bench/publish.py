@@ -1,13 +1,13 @@
 """`python -m bench.publish`: what `fanion publish` takes, whole process, with every API; two trees in turn.
 
-Each round publishes a world into a store that has it already, once as it was and once with one flag switched off
-(`--whole`: every flag), by the command itself. Taken: processor time (user and system), peak of resident memory,
-mapped pages of the store included, and when a reader of the generation word saw it, counted from the command's
-begin. `--against DIR`: the top of another tree with built extensions, whose rounds come in turn with this one's (A
-B A B); medians count. Worlds: `alike` is `bench.data`'s, every flag of one shape; `mixed` draws types, rules,
-splits, variants, segments. What it can't show: workers, which open a bundle at its first use
-(`engine.evaluator.open_environment`: 24 ms at 50,000 flags). What the store's copy costs once the flag is served is
-in the processor time alone.
+Each round publishes a world into a store that has it already, from the file that it was published from, in which
+one flag was switched off or on again (`--whole`: every flag), by the command itself; with `--full` all of it is
+compiled. Taken: processor time (user and system), peak of resident memory, mapped pages of the store included, and when a reader of the
+generation word saw it, counted from the command's begin. `--against DIR`: the top of another tree with built
+extensions, whose rounds come in turn with this one's (A B A B); medians count.
+Worlds: `alike` is `bench.data`'s, every flag of one shape; `mixed` draws types, rules, splits, variants, segments.
+What it can't show: workers, which open a bundle at its first use (`engine.evaluator.open_environment`: 24 ms at
+50,000 flags). What the store's copy costs once the flag is served is in the processor time alone.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ OPERATORS = ("in", "equals", "gte", "ends_with")
 
 class Taken(NamedTuple):
     served_s: float
+    served_processor_s: float
     processor_s: float
     peak_mb: float
 
@@ -98,35 +99,33 @@ def _condition(draw: random.Random) -> dict[str, Any]:
     return {"attribute": attribute, "operator": operator, "value": values[operator]}
 
 
-def write_worlds(folder: Path, kind: str, flags: int, *, whole: bool = False) -> list[Path]:
-    """The world, and the same with its first flag switched off, or all of them; both served through every API."""
+def worlds(kind: str, flags: int, switched: int, *, whole: bool = False) -> list[str]:
+    """The world, and the same with one flag switched off, or all of them; both served through every API."""
     made = mixed(flags) if kind == "mixed" else world(flags)
     project = made["organisations"]["org_bench"]["projects"]["bench"]
     environment = project["environments"]["production"]
     del environment["dialects"]
     environment["keys"] = [{"key": f"sha256:{'ab' * 32}", "kind": "server"}]
-    paths = []
-    for name, enabled in (("on", True), ("off", False)):
-        for key in project["flags"] if whole else [flag_key(0)]:
+    texts = []
+    for enabled in (True, False):
+        for key in project["flags"] if whole else [flag_key(switched)]:
             project["flags"][key]["enabled"] = enabled
-        path = folder / name / "world.json"
-        path.parent.mkdir()
-        path.write_text(json.dumps(made))
-        paths.append(path)
-    return paths
+        texts.append(json.dumps(made))
+    return texts
 
 
-def publish(tree: Path, path: Path, data: Path) -> Taken:
+def publish(tree: Path, path: Path, data: Path, *options: str) -> Taken:
     """One publication by a command of its own."""
     environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
     before = _generation(data)
     began = time.monotonic()
-    command = [sys.executable, "-m", "fanion", "publish", str(path), "--data", str(data), "--yes"]
+    command = [sys.executable, "-m", "fanion", "publish", str(path), "--data", str(data), "--yes", *options]
     running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    served_s = 0.0
+    served_s = served_processor_s = 0.0
     while True:
         if not served_s and before and _generation(data) > before:
             served_s = time.monotonic() - began
+            served_processor_s = _processor_s(running.pid)
         ended, status, used = os.wait4(running.pid, os.WNOHANG)
         if ended:
             break
@@ -134,7 +133,13 @@ def publish(tree: Path, path: Path, data: Path) -> Taken:
     running.returncode = os.waitstatus_to_exitcode(status)
     if running.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {running.returncode}")
-    return Taken(served_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return Taken(served_s, served_processor_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def _processor_s(pid: int) -> float:
+    """Of a process until now, to a hundredth of a second."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 _stores: dict[Path, Store] = {}
@@ -153,6 +158,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flags", type=int, default=50_000)
     parser.add_argument("--world", choices=("alike", "mixed"), default="alike")
+    parser.add_argument("--switched", type=int, default=0, help="number of the flag")
+    parser.add_argument("--full", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--whole", action="store_true", help="switch every flag, so that nothing stays")
     parser.add_argument("--against", type=Path)
@@ -162,24 +169,29 @@ def main() -> None:
         trees["against"] = asked.against
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = write_worlds(folder, asked.world, asked.flags, whole=asked.whole)
+        path = folder / "world.json"
+        options = ["--full"] if asked.full else []
+        texts = worlds(asked.world, asked.flags, asked.switched, whole=asked.whole)
+        path.write_text(texts[0])
         for label, tree in trees.items():
-            publish(tree, paths[0], folder / label)
+            publish(tree, path, folder / label)
         taken: dict[str, list[Taken]] = {label: [] for label in trees}
         for number in range(asked.rounds):
+            path.write_text(texts[(number + 1) % 2])
             for label, tree in trees.items():
-                taken[label].append(publish(tree, paths[(number + 1) % 2], folder / label))
+                taken[label].append(publish(tree, path, folder / label, *options))
         for store in _stores.values():
             store.close()
     for label, rounds in taken.items():
         if label == "this":
-            for name, unit in zip(Taken._fields, ("s", "s", "MB"), strict=True):
+            for name, unit in zip(Taken._fields, ("s", "s", "s", "MB"), strict=True):
                 found = statistics.median(getattr(one, name) for one in rounds)
                 say(f"publish/{asked.flags}/{'whole' if asked.whole else 'one changed'}/{name}", found, unit)
-        served, processor, peak = (sorted(values) for values in zip(*rounds, strict=True))
+        served, until, processor, peak = (sorted(values) for values in zip(*rounds, strict=True))
         print(
             f"{label}: served after {statistics.median(served):.2f} s ({served[0]:.2f} to {served[-1]:.2f}), "
-            f"processor {statistics.median(processor):.2f} s ({processor[0]:.2f} to {processor[-1]:.2f}), "
+            f"of which processor {statistics.median(until):.2f} s, in all "
+            f"{statistics.median(processor):.2f} s ({processor[0]:.2f} to {processor[-1]:.2f}), "
             f"peak {statistics.median(peak):.0f} MB"
         )
 

@@ -64,9 +64,7 @@ cdef class NodeWriter:
         for node in nodes:
             kind = type(node)
             if kind is self.test:
-                packed = self.known.get(node)
-                if packed is None or not self.is_ahead(node, number, count):
-                    packed = self.known[node] = self.writer.test(node, number, count)
+                packed = self.packed(node, number, count)
                 self.nodes.put(PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
                 if <long> node.op == OP_DECISION_IS:
                     asked = self.writer.ask(node.operand.decision, number)
@@ -89,6 +87,16 @@ cdef class NodeWriter:
         row.depth = <uint32_t> depth
         self.decisions.put(&row, sizeof(row))
         return depth
+
+    def test_row(self, node, uint32_t number, uint32_t count):
+        """The bytes of a test that is node `number` of a decision's `count`."""
+        return self.packed(node, number, count)
+
+    cdef bytes packed(self, node, uint32_t number, uint32_t count):
+        cdef bytes packed = self.known.get(node)
+        if packed is None or not self.is_ahead(node, number, count):
+            packed = self.known[node] = self.writer.test(node, number, count)
+        return packed
 
     cdef bint is_ahead(self, node, uint32_t number, uint32_t count) except -1:
         """Whether a test's exits lead to later nodes of the decision."""

@@ -33,6 +33,16 @@ cdef class Texts:
 
     cdef int find(self, const void *content, size_t length, fanion_text *out) except -1
 
+cdef class KeyIndex:
+    cdef Rows rows
+    cdef size_t first  # number of the table's first entry
+    cdef size_t capacity  # places
+    cdef uint32_t *places  # owned; 1 + the number of an entry within the table, 0: a free place
+    cdef uint32_t added
+
+    cdef int add(self, const fanion_entry *entry, const char *key, size_t length) except -1
+    cdef int finish(self, Rows index) except -1
+
 cdef class Fragments:
     cdef Texts texts
     cdef Rows ropes, fragments
@@ -43,6 +53,7 @@ cdef class Fragments:
     cdef size_t draft_room  # words
 
     cdef long number(self, tuple fragments) except -1
+    cdef long drafted_number(self, size_t words, uint32_t fragments) except -1
     cdef bint is_run(self, size_t first, size_t count) noexcept
     cdef size_t drafted(self, tuple fragments) except? 0
     cdef int draft_reserve(self, size_t words) except -1

@@ -179,6 +179,40 @@ cdef class Texts:
 
 
 @cython.final
+cdef class KeyIndex:
+    """The entries of one table on their way to `rows`, and where each is found by its key."""
+
+    def __cinit__(self, Rows rows not None, size_t count):
+        self.rows = rows
+        self.first = rows.size // sizeof(fanion_entry)
+        self.capacity = 4
+        while self.capacity < 2 * count + 1:
+            self.capacity *= 2
+        self.places = <uint32_t *> PyMem_RawCalloc(self.capacity, sizeof(uint32_t))
+        if self.places == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.places)
+
+    cdef int add(self, const fanion_entry *entry, const char *key, size_t length) except -1:
+        """ValueError with None, what was found and what is allowed. No more than `count` are added."""
+        cdef size_t at = fanion_hash_xxh64(key, length) & (self.capacity - 1)
+        cdef const fanion_entry *other
+        while self.places[at]:
+            other = <const fanion_entry *> self.rows.data + self.first + self.places[at] - 1
+            if other.key.offset == entry.key.offset and other.key.length == entry.key.length:
+                raise ValueError(None, "a key stands twice", "keys are unique in a table")
+            at = (at + 1) & (self.capacity - 1)
+        self.added += 1
+        self.places[at] = self.added
+        return self.rows.put(entry, sizeof(fanion_entry))
+
+    cdef int finish(self, Rows index) except -1:
+        return index.put(self.places, self.capacity * sizeof(uint32_t))
+
+
+@cython.final
 cdef class Fragments:
     """Runs of fragments, each a run of ropes. `hole`: the class of pieces that the request fills."""
 
@@ -200,26 +234,25 @@ cdef class Fragments:
         return self.number(fragments)
 
     cdef long number(self, tuple fragments) except -1:
-        cdef size_t words = self.drafted(fragments)
-        cdef uint64_t digest
-        cdef size_t at, n, first, rope
+        if not fragments:
+            return self.fragments.size // sizeof(fanion_fragment)
+        return self.drafted_number(self.drafted(fragments), <uint32_t> len(fragments))
+
+    cdef long drafted_number(self, size_t words, uint32_t fragments) except -1:
+        """Of the run that `draft` says in its first words."""
+        cdef uint64_t digest = fanion_hash_xxh64(self.draft, words * sizeof(uint32_t))
+        cdef size_t at = <uint32_t> digest & self.known.mask, n = 0, first, rope
         cdef uint32_t count
         cdef fanion_fragment fragment
         cdef Place *place
-        if not fragments:
-            return self.fragments.size // sizeof(fanion_fragment)
-        digest = fanion_hash_xxh64(self.draft, words * sizeof(uint32_t))
-        at = <uint32_t> digest & self.known.mask
         while True:
             place = &self.known.places[at]
             if place.count == 0:
                 break
-            if (place.tag == <uint32_t> digest and place.count == <size_t> len(fragments)
-                    and self.is_run(place.number, place.count)):
+            if place.tag == <uint32_t> digest and place.count == fragments and self.is_run(place.number, place.count):
                 return place.number
             at = (at + 1) & self.known.mask
         first = self.fragments.size // sizeof(fanion_fragment)
-        n = 0
         while n < words:
             count = self.draft[n]
             rope = self.ropes.size // sizeof(fanion_text)
@@ -228,7 +261,7 @@ cdef class Fragments:
             self.fragments.put(&fragment, sizeof(fragment))
             self.ropes.put(self.draft + n + 1, count * sizeof(fanion_text))
             n += 1 + 2 * count
-        self.known.take(place, digest, <uint32_t> first, <uint32_t> len(fragments))
+        self.known.take(place, digest, <uint32_t> first, fragments)
         return first
 
     cdef bint is_run(self, size_t first, size_t count) noexcept:
@@ -289,35 +322,16 @@ cdef class Fragments:
                 long overlay, encode):
         """Appends a table's entries and the index of their keys. `outcomes`: how many each decision has; `overlay`:
         rows of the table; `encode`: text to JSON. ValueError with the key, what was found and what is allowed."""
-        cdef size_t capacity = 4, first = rows.size // sizeof(fanion_entry), at
-        cdef uint32_t place = 0
-        cdef uint32_t *places
+        cdef KeyIndex keys = KeyIndex(rows, len(given))
         cdef fanion_entry entry
-        cdef const fanion_entry *other
         cdef const char *text
         cdef Py_ssize_t length
-        while capacity < 2 * <size_t> len(given) + 1:
-            capacity *= 2
-        places = <uint32_t *> PyMem_RawCalloc(capacity, sizeof(uint32_t))
-        if places == NULL:
-            raise MemoryError
-        try:
-            for one in given:
-                key = one.key
-                text = PyUnicode_AsUTF8AndSize(key, &length)
-                self.entry(one, key, text, length, outcomes, overlay, encode, &entry)
-                at = fanion_hash_xxh64(text, length) & (capacity - 1)
-                while places[at]:
-                    other = <const fanion_entry *> rows.data + first + places[at] - 1
-                    if other.key.offset == entry.key.offset and other.key.length == entry.key.length:
-                        raise ValueError(None, "a key stands twice", "keys are unique in a table")
-                    at = (at + 1) & (capacity - 1)
-                place += 1
-                places[at] = place
-                rows.put(&entry, sizeof(entry))
-            index.put(places, capacity * sizeof(uint32_t))
-        finally:
-            PyMem_RawFree(places)
+        for one in given:
+            key = one.key
+            text = PyUnicode_AsUTF8AndSize(key, &length)
+            self.entry(one, key, text, length, outcomes, overlay, encode, &entry)
+            keys.add(&entry, text, length)
+        keys.finish(index)
 
     cdef int entry(self, one, key, const char *text, Py_ssize_t length, list outcomes, long overlay, encode,
                    fanion_entry *out) except -1:

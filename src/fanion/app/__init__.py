@@ -4,7 +4,8 @@ Supervisor: data directory checked and locked -> store read through in a child a
 What a worker is made of stands in `fanion.process.worker`. Nothing that LMDB or the journal opens crosses a
 fork.
 
-`compiling` makes bundles of definitions, `reuse` finds those that are made already, `publishing` stores them,
+`compiling` makes bundles of definitions, `reuse` finds those that are made already, `amending` makes those of a few
+changed flags, `publishing` stores them,
 `overriding` lays overrides and weights over them, `weighing` puts weights into bundles, `machines` sends a
 store to a place, `following` takes one from there, `reaching` asks how both are, `archiving` has the journal's
 archive, `beside` the processes beside the workers, `console` the web pages and `answering` what those ask a process
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanion.app.amending import amended
 from fanion.app.beside import asked_for, beside, make_pipeline, make_rows_of, make_shipper, make_sink
 from fanion.app.compiling import renderers, shown
 from fanion.app.overriding import lay_overrides
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from fanion.telemetry.exposition import Exposition
 
 __all__ = [
+    "amended",
     "demo_notes",
     "demo_settings",
     "lay_overrides",

@@ -34,15 +34,24 @@ def publish(
     review: Callable[[Mapping[str, bytes]], None] | None = None,
     *,
     full: bool = False,
+    made: Mapping[str, bytes] | None = None,
 ) -> int:
     """Compiles and stores a publication; returns its generation. Raises ProgramError, StoreError, and
     DefinitionError where a file of list members can't be read. `review`: shown the bundles before anything is
     stored; what it raises ends the publication. `full`: every environment is compiled, also where what is served
-    was compiled from the same (`app.reuse`); its bytes are the same either way."""
+    was compiled from the same (`app.reuse`); its bytes are the same either way. `made`: bundles that are there
+    already (`app.amending`), of the same flags as those that are served."""
+    from fanion.app.amending import mark
     from fanion.definitions.reading.members import read_members, source_digest
 
-    digests = {one.environment: digest_of(one, one.identifiers) for one in loaded.environments}
-    known = {} if full else _served(directory, config, digests)
+    made = {} if made is None else made
+    digests = {
+        one.environment: digest_of(one, one.identifiers)
+        for one in loaded.environments
+        if one.environment not in made
+    }
+    known = {} if full or not digests else _served(directory, config, digests)
+    known |= made
     compilers = renderers()
     bundles = {
         name: known.pop(name) if name in known else compile_environment(lowered, compilers)
@@ -50,7 +59,7 @@ def publish(
         for name in (lowered.environment,)
     }
     if review is not None:
-        review(bundles)
+        review({name: bundle for name, bundle in bundles.items() if name not in made})
     given = {entry.name: entry for entry in loaded.lists}
     named = {lowered.environment: lowered.lists for lowered in loaded.environments if lowered.lists}
     publication = Publication(
@@ -71,6 +80,7 @@ def publish(
         },
         overrides=loaded.laid,
         compiled_from=digests,
+        amendable=mark(loaded),
         keyed=tuple(
             lowered.environment for lowered in loaded.environments if read_row_terms(lowered.documents).keyed
         ),

@@ -53,6 +53,12 @@ def _compiled(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes:
                 f"the document {min(twice)!r} again", "each name once, a dialect's begin with its own"
             )
         documents |= own
+    return write_end(writer, lowered, documents)
+
+
+def write_end(writer: SectionWriter, lowered: Lowered, documents: Mapping[str, bytes]) -> bytes:
+    """What stands behind decisions and tables, and with it the whole bundle. Of `lowered` the slots, ids and
+    lists."""
     for name, content in documents.items():
         writer.rows[Section.DOCUMENTS].append(f.DOCUMENT.pack(*writer.text(name), *writer.blob(content)))
     _write_slots(writer, lowered)

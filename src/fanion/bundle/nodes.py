@@ -107,6 +107,10 @@ class DecisionWriter:
             raise writer.refuse(f"asks {depth} deep", f"at most {DECISION_DEPTH_MAX}")
         writer.depths.append(depth)
 
+    def test_row(self, node: Test, number: int, count: int) -> bytes:
+        """The bytes of a test that is taken over; equal ones are written once."""
+        return self._nodes.test_row(node, number, count)
+
     def test(self, node: Test, number: int, count: int) -> bytes:
         writer = self._writer
         writer.where = ("decision", self._key, "node", number)
@@ -206,10 +210,10 @@ def _weights(writer: SectionWriter, node: Weights, number: int, count: int) -> b
 def read_decision(reader: SectionReader, number: int) -> Decision:
     """The way back."""
     key, size, first, count, *_ = reader.row(Section.DECISIONS, f.DECISION, number)
-    return Decision(reader.text(key, size), tuple(_read_node(reader, first + n) for n in range(count)))
+    return Decision(reader.text(key, size), tuple(read_node(reader, first + n) for n in range(count)))
 
 
-def _read_node(reader: SectionReader, number: int) -> Node:
+def read_node(reader: SectionReader, number: int) -> Node:
     kind = NodeType(reader.row(Section.NODES, f.BRANCH, number)[0])
     match kind:
         case NodeType.TEST:

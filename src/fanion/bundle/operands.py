@@ -68,7 +68,7 @@ def write_operand(writer: SectionWriter, node: Test) -> bytes:
                 raise writer.refuse(f"{node.op.name} with operand {operand}", "needs a 64-bit integer")
             return f.INT64_OPERAND.pack(operand)
         case float():
-            return f.DOUBLE_OPERAND.pack(operand)
+            return f.DOUBLE_OPERAND.pack(operand + 0.0)  # equal tests are one, and so are both zeros
         case DecisionVariant():
             return f.ASKED_OPERAND.pack(operand.decision, operand.variant)
         case str():

@@ -35,7 +35,7 @@ class BundleReader(SectionReader):
         decisions = range(self.count(Section.DECISIONS))
         return Lowered(
             environment=self.environment,
-            slots=tuple(self._slot(n) for n in range(self.count(Section.SLOTS))),
+            slots=tuple(self.slot(n) for n in range(self.count(Section.SLOTS))),
             decisions=tuple(read_decision(self, n) for n in decisions),
             documents=dict(self.documents()),
             identifiers=self.identifiers,
@@ -58,7 +58,7 @@ class BundleReader(SectionReader):
         """Every dialect's keys, without what is answered for them."""
         return read_keys(self)
 
-    def _slot(self, number: int) -> Slot:
+    def slot(self, number: int) -> Slot:
         row = self.row(Section.SLOTS, f.SLOT, number)
         name, size, kind, kind_size, source, profile, dotted, _, expression = row
         texts = self.text(name, size), self.text(kind, kind_size)

@@ -76,7 +76,7 @@ class Review:
         given |= {_file_name(name) for name in self._loaded.sources if name.startswith(ROOT)}
         here = []
         for environment in pinned.environments():
-            roots = [name for name in pinned.definitions(environment) if name.startswith(ROOT)]
+            roots = [name for name in pinned.definition_names(environment) if name.startswith(ROOT)]
             files = [Path(_file_name(name)) for name in roots]
             if files and all(
                 not given.isdisjoint(map(Path.as_posix, (file, *file.parents))) for file in files

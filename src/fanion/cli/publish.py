@@ -112,8 +112,15 @@ def _publish(
     full: bool,
 ) -> None:
     overrides, weights = app.standing(data, config)
+    as_it_is = not (ask or full or environment or overrides or any(weights.values()))
     with Console(stderr=True).status("reading definitions"):
-        loaded = load_or_exit(paths, environment, "; nothing was stored", overrides, weights, verbose=verbose)
+        made = app.amended(data, paths, config) if as_it_is else None
+        if made is not None:
+            loaded = made.loaded
+        else:
+            loaded = load_or_exit(
+                paths, environment, "; nothing was stored", overrides, weights, verbose=verbose
+            )
     if ask:
         plain = load(paths, vocabulary(), environment=environment, weights=weights) if overrides else loaded
         show_and_ask(data, plain, config)
@@ -130,8 +137,13 @@ def _publish(
             progress.advance(tasks[what], count)
 
         review = Review(data, paths, loaded, config, confirmed=yes)
-        generation = app.publish(data, loaded, config, advance, review, full=full)
-    rows = [(environment, *(f"{count:,}" for count in found)) for environment, *found in counts(loaded)]
+        bundles = None if made is None else made.bundles
+        generation = app.publish(data, loaded, config, advance, review, full=full, made=bundles)
+    left_out = {} if made is None else made.left_out
+    rows = []
+    for name, flags, values, keys in counts(loaded):
+        more = left_out.get(name, 0)
+        rows.append((name, f"{flags + more:,}", f"{values + more:,}", f"{keys:,}"))
     with standing(f"generation {generation}"):
         _warn_of_keys(data, loaded)
         tell_in_force({name: overrides[name] for name in loaded.laid if name in overrides}, loaded.unmet)

@@ -3,9 +3,10 @@
 Reading order: `loading` (the way through), `reading.files` (what is read), `reading.documents` (text to plain
 objects), `reading.structure` (plain objects to the structs of `model.definition`), `sources.native` (several
 files to one world, its checks, its lowering), then what all sources are lowered with: `lowering.builder`,
-`lowering.assembler`, `lowering.conditions`, `lowering.rules`, `lowering.segments`. `sources.<name>` is one
-system's format each, `sources.format` what such a format has to offer; `schema` makes the JSON Schema. What
-definitions know of the dialects is handed in, a `model.vocabulary.Vocabulary`.
+`lowering.assembler`, `lowering.conditions`, `lowering.rules`, `lowering.segments`. `changes` is the shorter way
+where some flags changed (`reading.excerpt`). `sources.<name>` is one system's format each, `sources.format` what
+such a format has to offer; `schema` makes the JSON Schema. What definitions know of the dialects is handed in, a
+`model.vocabulary.Vocabulary`.
 
     from fanion import definitions
     loaded = definitions.load([path], dialects.vocabulary())       # raises DefinitionError with every problem

@@ -214,19 +214,25 @@ class PinnedGeneration:
 
     def definitions(self, environment: str) -> dict[str, bytes]:
         """The sources that the environment's publication was made from, by file name."""
+        rows = self._definition_rows(environment)
+        return {name: unseal(key, bytes(value), "definitions") for name, key, value in rows}
+
+    def definition_names(self, environment: str) -> list[str]:
+        """The names of their files."""
+        return [name for name, _, _ in self._definition_rows(environment)]
+
+    def _definition_rows(self, environment: str) -> Iterator[tuple[str, bytes, memoryview]]:
         entry = self.manifest.environments.get(environment)
         if entry is None:
-            return {}
+            return
         start = definition_key(entry.publication, "")
-        found: dict[str, bytes] = {}
         cursor = self._open().cursor(self._databases["definitions"])
         if cursor.set_range(start):
             for key, value in cursor:
                 raw = bytes(key)
                 if not raw.startswith(start):
                     break
-                found[raw[len(start) :].decode()] = unseal(raw, bytes(value), "definitions")
-        return found
+                yield raw[len(start) :].decode(), raw, value
 
     def release(self) -> bool:
         """Ends the transaction; False (and nothing ended) while someone still holds a buffer of a view."""

@@ -72,9 +72,10 @@ class ListEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EnvironmentEntry(msgspec.Struct, frozen=True):
-    """Where an environment's content lies: its publication, and its bundle's true size and xxh64. `overrides`: what
-    was laid over it (`fanion.model.weights.laid_with`). `compiled_from`: a digest of all that decides its bytes, by
-    whoever published it; empty where nobody said."""
+    """Where an environment's content lies: its publication, and its bundle's true size and xxh64. `overrides`:
+    what was laid over it (`fanion.model.weights.laid_with`). `compiled_from`: a digest of all that decides its
+    bytes, by whoever published it; empty where nobody said. `amendable`: by what the bundle may be made anew
+    from a change of its publication's definitions, by whoever published it; empty where it may not."""
 
     publication: int
     size: int
@@ -82,6 +83,7 @@ class EnvironmentEntry(msgspec.Struct, frozen=True):
     lists: dict[str, ListEntry] = {}
     overrides: str = ""
     compiled_from: str = ""
+    amendable: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -19,7 +19,8 @@ class Publication(msgspec.Struct, frozen=True):
     `lists`: environment -> list name -> members; one whose digest in `list_sources` is the stored one is not
     written again. `kept_lists`: environment -> lists that stay as the store has them (empty when it has none).
     `overrides`: environment -> what is laid over it (`model.weights.laid_with`). `compiled_from`: environment -> a
-    digest of all that decides its bundle's bytes. `removed`: environments to serve no longer. `keyed`: those whose
+    digest of all that decides its bundle's bytes. `amendable`: by what these bundles may be made anew from their
+    definitions' changes, empty: not at all. `removed`: environments to serve no longer. `keyed`: those whose
     units' digests are keyed.
     """
 
@@ -31,6 +32,7 @@ class Publication(msgspec.Struct, frozen=True):
     kept_lists: dict[str, tuple[str, ...]] = {}
     overrides: dict[str, str] = {}
     compiled_from: dict[str, str] = {}
+    amendable: str = ""
     removed: tuple[str, ...] = ()
     keyed: tuple[str, ...] = ()
 

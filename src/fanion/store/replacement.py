@@ -66,7 +66,7 @@ def _put(
     transaction.put(new, padded(bundle), db=databases["bundles"])
     digest = xxhash.xxh64_intdigest(bundle)
     return msgspec.structs.replace(
-        entry, publication=number, size=len(bundle), digest=digest, compiled_from=""
+        entry, publication=number, size=len(bundle), digest=digest, compiled_from="", amendable=""
     )
 
 

@@ -135,6 +135,7 @@ class Store:
                         lists=entries.get(name, {}),
                         overrides=publication.overrides.get(name, ""),
                         compiled_from=publication.compiled_from.get(name, ""),
+                        amendable=publication.amendable,
                     )
                     self.transactions.put(
                         transaction, "bundles", layout.content_key(name, number), padded(bundle)

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from fanion.dialects.ofrep.amend import amend
 from fanion.dialects.ofrep.channels import OPEN, PATH, Channels, greeting, notice
 from fanion.dialects.ofrep.emit import ManifestFlag, render, whole
 from fanion.dialects.ofrep.envelope import CORS, OK, refuse
@@ -100,6 +101,7 @@ DIALECT: Final = Dialect(
     refuse=refuse,
     routes=routes,
     render=render,
+    amend=amend,
     bind=bind,
     units=units,
     cors=CORS,

@@ -7,10 +7,10 @@ without a layer; definitions in other systems' own formats are not shown.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import msgspec
+import xxhash
 
 from fanion.dialects.traffical.words import NAME
 from fanion.model.json_value import Json
@@ -27,6 +27,8 @@ VERSION = "traffical.version"
 NATIVE = "traffical.native"
 """Document: whether there are native flags beside the parameters."""
 VIEWS = 2
+PREFIX = "native-"
+SUM = 2**64 - 1
 NULL: Fragment = (b"null",)
 
 
@@ -63,14 +65,33 @@ def render(lowered: Lowered) -> Table:
     documents = {
         FIELDS: msgspec.json.encode(list(fields)),
         NATIVE: b"true" if native else b"false",
-        VERSION: quoted(f"native-{digest(native)}"),
+        VERSION: version_of(digest(native)),
     }
     return Table(tuple(entries), NULL, documents, tuple(made), VIEWS)
 
 
-def digest(parameters: list[Parameter]) -> str:
-    """Another one for other flags or values; rules count by what they serve."""
-    return hashlib.sha256(msgspec.json.encode(parameters)).hexdigest()[:16]
+def digest(parameters: list[Parameter]) -> int:
+    """Another one for other flags or values; rules count by what they serve. A sum over the flags, so that it
+    can be said of others from what changed."""
+    total = 0
+    for one in parameters:
+        said = (one.key, one.group, one.group_id, one.client_safe, one.variants, one.answers)
+        total += xxhash.xxh3_64_intdigest(msgspec.json.encode(said))
+    return total & SUM
+
+
+def amend(name: str, whole: bytes, before: bytes, after: bytes, decisions: Mapping[int, int]) -> bytes | None:
+    """The version after a change of some flags (`wire.dialect.Dialect`)."""
+    if name != VERSION:
+        return None
+    kept, gone, new = (
+        int(msgspec.json.decode(one, type=str).removeprefix(PREFIX), 16) for one in (whole, before, after)
+    )
+    return version_of((kept - gone + new) & SUM)
+
+
+def version_of(total: int) -> bytes:
+    return quoted(f"{PREFIX}{total:016x}")
 
 
 def value_of(answer: Answer) -> Fragment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fanion.dialects.traffical.decide import decide, decide_batch
 from fanion.dialects.traffical.decide_schema import DecideSchema
-from fanion.dialects.traffical.emit import render, whole
+from fanion.dialects.traffical.emit import amend, render, whole
 from fanion.dialects.traffical.envelope import CORS, refuse
 from fanion.dialects.traffical.events import take_events
 from fanion.dialects.traffical.resolve import get_config, resolve
@@ -62,6 +62,7 @@ DIALECT = Dialect(
     refuse=refuse,
     routes=routes,
     render=render,
+    amend=amend,
     bind=bind,
     units=units,
     cors=CORS,

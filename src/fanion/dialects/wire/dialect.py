@@ -55,6 +55,9 @@ class Dialect:
     braces, unless `whole` and the handlers write it otherwise.
     whole: a fragment as one JSON value, as commands show it; what a request adds is left out or, where a member
     would be cut short, stands as `...`. Its second argument is the context's members, None where no one asks.
+    amend: a document of its table after some flags changed: of the document's name, the document, and what an
+    excerpt of the flags rendered before and after the change; with the decisions of flags that changed, the
+    excerpt's number -> the document's. All other flags are as they were. None where that can't be said, as without.
     demo: a shell line that asks the demo world something; `{url}` stands for the server's address.
     units: who its requests are about, of a bundle that has its table; None: its answers leave no exposures.
     limiter: made once per worker; None where no rate applies, else record -> seconds to wait (0: go on).
@@ -72,6 +75,7 @@ class Dialect:
     limiter: Callable[[Services], Callable[[KeyRecord], float] | None] = lambda services: None
     cors: Cors | None = None
     whole: Callable[[bytes, Mapping[str, Json] | None], bytes] = in_braces
+    amend: Callable[[str, bytes, bytes, bytes, Mapping[int, int]], bytes | None] | None = None
     demo: str = ""
 
     @property
