@@ -68,6 +68,7 @@ class Shipper:
         self._told_at, self._told = -math.inf, Checkpoint()
         self._checked_at = -math.inf
         self._at_once = AT_ONCE_FIRST
+        self._kept = True
         self._stream: Stream | None = None
         self._ledger: Ledger | None = None
         JournalReader(directory, storage=self._storage)  # without a journal nothing is made
@@ -151,7 +152,7 @@ class Shipper:
         self.stream.check()
         before = self.state.records
         self.ship(ended)
-        if self.state.failing:
+        if self.state.failing or not self._kept:
             self._keep(msgspec.structs.replace(self.state, failing="", failing_since_unix_s=0.0))
         checked = self.reconcile(ended)
         self._tell(at_once=bool(checked) or ended())
@@ -315,16 +316,19 @@ class Shipper:
                 sent_unix_s=now,
                 failing="",
                 failing_since_unix_s=0.0,
-            )
+            ),
+            at_once=self._board is None,
         )
 
     def _ring(self) -> None:
         if self._board is not None:
             self._board.ring_workers()
 
-    def _keep(self, state: State) -> None:
-        keep_state(self._storage, self._data, state)
-        self.state = state
+    def _keep(self, state: State, *, at_once: bool = True) -> None:
+        """Else with the next run: who waits for the stream needn't wait for a file's name."""
+        if at_once:
+            keep_state(self._storage, self._data, state)
+        self.state, self._kept = state, at_once
 
     def _tell(self, *, at_once: bool = False) -> None:
         """That retention may take what was verified."""
