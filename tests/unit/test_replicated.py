@@ -133,7 +133,6 @@ async def test_records_that_come_while_a_group_is_written_are_rung_for_too(world
     [
         {"epoch": EPOCH - 1, "first": 1, "next": FIRST + 10},  # an earlier claim's records of these sequences
         {"epoch": EPOCH + 1, "first": 1, "next": FIRST + 10},
-        {"first": FIRST + 1, "next": FIRST + 10},  # a gap before
         {"machine": OTHER, "next": FIRST + 10},
         {"epoch": EPOCH - 1, "since": 1, "until": FIRST + 10},  # what other workers may trust
         {"epoch": 0, "first": 0, "next": 0},
@@ -150,6 +149,23 @@ async def test_nothing_but_blocks_of_its_own_epoch_acknowledges_a_record(
     await world.tell(next=sequence + 1)
     assert future.done()
     assert await world.confirmed((3, sequence))
+
+
+async def test_a_record_that_the_shipper_could_not_read_is_told_at_once_and_the_next_ones_go_on(
+    world: World,
+) -> None:
+    (sequence, one), (_, two), (_, three) = (world.append() for _ in range(3))
+    world.disk.sync(sequence + 2)
+    await world.tell(first=sequence + 1, next=sequence + 2)
+    with pytest.raises(JournalError, match="could not be shipped"):
+        one.result()
+    assert (two.done(), three.done()) == (True, False)
+    assert not await world.confirmed((3, sequence))
+    three.cancel()
+    sequence, four = world.append()
+    world.disk.sync(sequence)
+    await world.tell(first=sequence, next=sequence + 1)
+    assert four.result() is None
 
 
 async def test_a_damaged_row_acknowledges_nothing(world: World) -> None:

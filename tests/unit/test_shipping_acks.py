@@ -47,8 +47,11 @@ def entry(first: int, behind: int, place: int = 1, part: int = 0, parts: int = 1
     return Entry(Span(3, first, behind, part, parts), place, 0, 5.0)
 
 
-def acks_of(board: Board, ledger: Ledger, **ends: int) -> Acks:
-    return Acks(board, MACHINE, ledger, {int(writer[1:]): end for writer, end in ends.items()})
+def acks_of(
+    board: Board, ledger: Ledger, before: dict[int, tuple[int, int]] | None = None, **ends: int
+) -> Acks:
+    known = {int(writer[1:]): end for writer, end in ends.items()}
+    return Acks(board, MACHINE, ledger, known, before or {})
 
 
 def row(epoch: int, first: int, behind: int, since: int = 0, until: int = 0) -> Taken:
@@ -121,6 +124,38 @@ def test_a_ledger_that_is_ahead_of_the_journal_is_of_other_records(board: Board,
     assert board.row(3) == row(0, 0, 0, 9, 9)
     acks.took(block(9, 12, epoch=2), 2)
     assert board.row(3) == row(2, 9, 12, 9, 12)
+
+
+@pytest.mark.parametrize(
+    ("before", "since"),
+    [
+        ((2, 5), 2),
+        ((2, 9), 2),
+        ((2, 4), 5),  # what came between isn't known
+        ((7, 9), 5),
+    ],
+)
+def test_what_has_left_the_journal_counts_as_it_was_kept(
+    board: Board, ledger: Ledger, before: tuple[int, int], since: int
+) -> None:
+    ledger.add([entry(5, 9, 30)])
+    acks = acks_of(board, ledger, {3: before, 8: (1, 40)}, w8=40)
+    assert acks.ranges == {}
+    acks.looked(0)
+    assert board.row(3) == row(0, 0, 0, since, 9)
+    assert board.row(8) == row(0, 0, 0, 1, 40)
+    assert acks.ranges == {3: (since, 9), 8: (1, 40)}
+    acks.looked(0, another=True)
+    assert acks.ranges == {3: (5 if since == 2 else since, 9), 8: (40, 40)}
+
+
+def test_what_was_kept_and_has_a_gap_behind_it_counts_from_the_gap_on(board: Board, ledger: Ledger) -> None:
+    ledger.add([entry(5, 9, 30), entry(9, 10, 0), entry(10, 12, 31)])
+    assert acks_of(board, ledger, {3: (1, 9)}).ranges == {}
+    acks = acks_of(board, ledger, {3: (1, 9)})
+    acks.looked(0)
+    assert acks.ranges == {3: (10, 12)}
+    assert acks_of(board, ledger, {8: (1, 40)}, w8=30)._known[8].since == 40
 
 
 def test_who_is_killed_before_the_ledger_has_it_leaves_the_row_and_the_next_sends_it_again(
@@ -264,6 +299,23 @@ class TestWithNats:
             assert {each.until for each in counted} == {0}
             assert board.row(0) == Taken(MACHINE, 1, 7, 9, 1, 9)
         assert world.downstream() == world.journal.records()
+
+    def test_what_retention_took_counts_for_the_next_shipper_too(self, world: World, board: Board) -> None:
+        for _ in range(2):
+            world.journal.append(0, 4)
+            world.journal.begin(0)
+        world.journal.append(0, 1)
+        with world.shipper(board=board) as shipper:
+            shipper.run_once()
+            world.journal.append(0, 1)
+            shipper.ship()
+            shipper.run_once()
+        world.journal.path(0, 1).unlink()
+        for _ in range(2):  # the ledger forgets it, and is made anew
+            (world.journal.directory / "shipping" / "ledger").unlink(missing_ok=True)
+            with world.shipper(board=board) as shipper:
+                shipper.run_once()
+                assert board.row(0) == Taken(MACHINE, 1, 1, 11, 1, 11)
 
     def test_what_is_sent_while_the_stream_is_looked_through_is_not_taken_for_lost(
         self, world: World, board: Board, monkeypatch: pytest.MonkeyPatch

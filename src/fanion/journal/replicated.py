@@ -161,12 +161,15 @@ class ReplicatedJournal:
         now, waiting = time.monotonic(), self._waiting
         while waiting:
             one = waiting[0]
-            if one.identity != identity:
-                if not one.future.done():
-                    one.future.set_exception(JournalError("the journal was opened anew meanwhile"))
+            if one.future.done():
+                pass
+            elif one.identity != identity:
+                one.future.set_exception(JournalError("the journal was opened anew meanwhile"))
+            elif row.epoch == identity[1] and one.sequence < row.first:
+                one.future.set_exception(JournalError("the record could not be shipped"))
             elif not _has_own(row, identity, one.sequence):
                 break
-            elif not one.future.done():
+            else:
                 one.future.set_result(None)
                 took_us = int((now - one.began) * 1e6)
                 self.times_us[bisect_left(BOUNDS_US, took_us)] += 1

@@ -46,9 +46,17 @@ class _Known:
 
 class Acks:
     """`ends`: the journal's durable end of each writer, where it is known; a ledger that is ahead of it is of
-    records that the journal lost, and their sequences are given again."""
+    records that the journal lost, and their sequences are given again. `before`: `ranges` as they were kept, which
+    reach back behind what has left journal and ledger."""
 
-    def __init__(self, board: Board, machine: bytes, ledger: Ledger, ends: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        board: Board,
+        machine: bytes,
+        ledger: Ledger,
+        ends: Mapping[int, int],
+        before: Mapping[int, tuple[int, int]],
+    ) -> None:
         self._board = board
         self._machine = machine
         self._known: dict[int, _Known] = {}
@@ -56,10 +64,17 @@ class Acks:
         self._place = max((max(chain.places[-1:], default=0) for chain in ledger.chains.values()), default=0)
         self.doubts = 0
         """How often `doubt` was called."""
-        for writer, chain in ledger.chains.items():
-            until = ledger.ends.get(writer, 0)
-            ahead = until > ends.get(writer, until)
-            self._meet(writer, until if ahead else unbroken_since(chain, until), until)
+        self._chains = ledger.chains
+        for writer in ledger.chains.keys() | before.keys():
+            since, until = before.get(writer, (0, 0))
+            if (chain := ledger.chains.get(writer)) is not None:
+                earlier, until = (since, until), ledger.ends[writer]
+                since = unbroken_since(chain, until)
+                if since == chain.begins and earlier[0] < since <= earlier[1]:
+                    since = earlier[0]
+            if until > ends.get(writer, until):
+                since = until
+            self._meet(writer, since, until)
             self._put(writer)
 
     def took(self, block: Block, place: int) -> bool:
@@ -99,14 +114,24 @@ class Acks:
             known.floor = max(known.next, known.until)
             self._put(writer)
 
-    def looked(self, doubts: int) -> None:
-        """The stream has all that the ledger says, or got it again, at a look that began after so many doubts."""
+    def looked(self, doubts: int, *, another: bool = False) -> None:
+        """The stream has all that the ledger says, or got it again, at a look that began after so many doubts.
+        `another`: it is made anew, and has nothing of what has left the journal."""
         if doubts != self.doubts:
             return
         self._looked = True
         for writer, known in self._known.items():
             known.floor = 0
+            if another:
+                chain = self._chains.get(writer)
+                known.since = max(known.since, chain.begins if chain else known.until)
             self._put(writer)
+
+    @property
+    def ranges(self) -> dict[int, tuple[int, int]]:
+        """Writer -> since and until, for the next one; empty before a look."""
+        found = {writer: (known.since, known.until) for writer, known in self._known.items()}
+        return found if self._looked else {}
 
     @property
     def doubtful(self) -> bool:

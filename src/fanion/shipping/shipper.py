@@ -105,7 +105,7 @@ class Shipper:
                 for segments, end, proven in chains
                 if proven
             }
-            self._acks = Acks(self._board, machine, self._ledger, ends)
+            self._acks = Acks(self._board, machine, self._ledger, ends, self.state.acknowledged)
         return bool(self._machine)
 
     def close(self) -> None:
@@ -153,7 +153,11 @@ class Shipper:
         before = self.state.records
         self.ship(ended)
         if self.state.failing or not self._kept:
-            self._keep(msgspec.structs.replace(self.state, failing="", failing_since_unix_s=0.0))
+            known = (self._acks.ranges if self._acks is not None else {}) or self.state.acknowledged
+            well = msgspec.structs.replace(
+                self.state, failing="", failing_since_unix_s=0.0, acknowledged=known
+            )
+            self._keep(well)
         checked = self.reconcile(ended)
         self._tell(at_once=bool(checked) or ended())
         return self.state.records - before
@@ -252,10 +256,12 @@ class Shipper:
                 log.warning("the stream had lost records, which were sent again", extra={"count": count})
             self._reconciler.let_go(self._now(), self.stream.keep_s)
             self._checked_at = self._now()
+            another = made != self.state.made != ""
             if made != self.state.made:
-                self._keep(msgspec.structs.replace(self.state, made=made))
+                known = {} if another else self.state.acknowledged
+                self._keep(msgspec.structs.replace(self.state, made=made, acknowledged=known))
             if self._acks is not None:
-                self._acks.looked(doubts)
+                self._acks.looked(doubts, another=another)
                 self._ring()
         return checked
 

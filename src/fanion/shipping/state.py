@@ -19,7 +19,8 @@ class State(msgspec.Struct, frozen=True):
     """Counts are over all time. `sent_unix_s`: when the stream last took something.
     `verified_blocks`: that were read back. `resent_blocks`: that it had lost. `unrecovered_records`: of those,
     what the journal can't read any more either. `failing`: why it doesn't, since
-    when; empty: it does. `made`: when the stream was, as NATS writes it, that has what the ledger says."""
+    when; empty: it does. `made`: when the stream was, as NATS writes it, that has what the ledger says.
+    `acknowledged`: writer -> since and until, what it acknowledged without a gap (`acks`)."""
 
     blocks: int = 0
     records: int = 0
@@ -31,6 +32,7 @@ class State(msgspec.Struct, frozen=True):
     failing: str = ""
     failing_since_unix_s: float = 0.0
     made: str = ""
+    acknowledged: dict[int, tuple[int, int]] = {}
 
 
 _decode = msgspec.json.Decoder(State).decode  # once, as threads read too
