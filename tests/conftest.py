@@ -56,7 +56,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = pytest.mark.skip(reason="makes sense at length only: --rounds full")
+    left_out = pytest.mark.skip(reason="heavy: runs by --rounds full, as in CI")
     taking = cache(takes_rounds)
     for item in items:
         if taking(getattr(item, "module", None)):

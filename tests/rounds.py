@@ -2,8 +2,9 @@
 
 A module takes its number here once, `PROGRAMS = rounds(few=150, full=1_000, variable="PROPERTY_PROGRAMS")`; the
 variable says it for one run and wins over both. Every test of a module that takes a number, or uses another's, has
-the marker `rounds`, so what a plain run left out is `pytest --rounds full -m "rounds or heavy"`. A test that makes
-sense at length only is marked `heavy`.
+the marker `rounds`, so what a plain run left out is `pytest --rounds full -m "rounds or heavy"`. What a plain run
+leaves out is marked `heavy`: what makes sense at length only, and long troubles (kills, outages, clusters, all
+variants of the same) of what a quicker test tries once.
 """
 
 from __future__ import annotations

@@ -87,6 +87,7 @@ def test_rows_of_a_restored_journal_are_those_of_the_lost_one(endpoint: str, tmp
     assert len(rows[0]) == 80
 
 
+@pytest.mark.heavy
 def test_a_bucket_that_is_away_delays_and_loses_nothing(endpoint: str, tmp_path: Path) -> None:
     world = world_at(tmp_path, endpoint, timeout_s=3.0)
     world.journal.append(0, 20)
@@ -108,6 +109,7 @@ def test_a_bucket_that_is_away_delays_and_loses_nothing(endpoint: str, tmp_path:
     assert world.restore(tmp_path / "new").records == 20
 
 
+@pytest.mark.heavy
 def test_a_kill_of_the_connection_within_an_object_leaves_it_whole_or_not_there(
     endpoint: str, tmp_path: Path
 ) -> None:

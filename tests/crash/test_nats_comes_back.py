@@ -61,6 +61,7 @@ def following(world: Places, machine: str) -> Iterator[list[int]]:
     assert numbers == sorted(numbers)
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(300)
 def test_machines_are_up_to_date_again_after_a_restart_of_the_whole_cluster(tmp_path: Path) -> None:
     """N-7."""

@@ -104,6 +104,7 @@ def test_rows_of_a_stream_are_there_once_whenever_who_makes_them_is_killed(
     print(f"{ROWS_KILLS} kills, {told.stdout.strip()} steps, {len(rows):,} rows: lost 0, twice 0")
 
 
+@pytest.mark.heavy
 def test_a_slow_stream_takes_all_and_holds_up_nothing_else(nats: NatsServers, tmp_path: Path) -> None:
     """N-4: 100 ms each way and 1 MB/s. What is on its way is bounded, by number and so by bytes."""
     world = World(tmp_path / "data", nats, timeout_s=30)
@@ -128,6 +129,7 @@ def test_a_slow_stream_takes_all_and_holds_up_nothing_else(nats: NatsServers, tm
     assert world.downstream() == world.journal.records()
 
 
+@pytest.mark.heavy
 def test_a_half_open_connection_is_left_within_its_time(nats: NatsServers, tmp_path: Path) -> None:
     """N-5, while something is sent: whichever comes first, the bound of an answer or the third ping."""
     world = World(tmp_path / "data", nats, timeout_s=60)
@@ -174,6 +176,7 @@ def with_errors(do: Callable[[], object]) -> bool:
     return True
 
 
+@pytest.mark.heavy
 def test_a_cluster_whose_leaders_are_killed_has_every_record(tmp_path: Path) -> None:
     """N-3. Full rounds: LEADER_KILLS=20."""
     with nats_servers(tmp_path / "nats", 3) as servers:
@@ -196,6 +199,7 @@ def test_a_cluster_whose_leaders_are_killed_has_every_record(tmp_path: Path) -> 
         print(f"{LEADER_KILLS} leaders killed: nothing was taken for {max(gaps):.1f} s at most; lost 0")
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(400)
 def test_one_flipped_bit_on_one_of_three_servers_is_found_and_sent_again(tmp_path: Path) -> None:
     """N-6. The others have what it lost, but it is believed once it leads: what it can't read counts as deleted.
@@ -308,6 +312,7 @@ class Switch:
 
 
 @pytest.mark.timeout(180 + CUT_S)
+@pytest.mark.heavy
 def test_a_machine_that_was_cut_off_converges_and_never_goes_back(nats: NatsServers, tmp_path: Path) -> None:
     """N-8, with a cut of a moment: what counts begins when it heals. As long as the row has it: CUT_S=600."""
     need_libraries()

@@ -105,6 +105,7 @@ def test_a_lost_directory_comes_back_whole_and_is_served_on(
     assert identities(again) == now
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(120 + 20 * KILLS)
 def test_servers_and_archivers_that_are_killed_at_once_leave_an_archive_without_conflicts(
     data: Path, serve: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

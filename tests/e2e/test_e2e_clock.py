@@ -26,7 +26,11 @@ SMALL = {
 BATCHES = 40
 DAY_S = 86_400
 IN_1972 = -int(time.time()) + 2 * 365 * DAY_S
-JUMPS = [365 * DAY_S, -365 * DAY_S, IN_1972]
+JUMPS = [
+    pytest.param(365 * DAY_S, id="a year ahead"),
+    pytest.param(-365 * DAY_S, id="a year behind", marks=pytest.mark.heavy),
+    pytest.param(IN_1972, id="in 1972", marks=pytest.mark.heavy),
+]
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ def notes(running: Running) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("ahead_s", JUMPS, ids=["a year ahead", "a year behind", "in 1972"])
+@pytest.mark.parametrize("ahead_s", JUMPS)
 def test_start_with_a_wrong_clock_deletes_nothing(
     data: Path, serve: Callable[..., Running], wall: WallClock, ahead_s: int
 ) -> None:
@@ -93,6 +97,7 @@ def test_start_with_a_wrong_clock_deletes_nothing(
     assert len(jumps) == 1
 
 
+@pytest.mark.heavy
 def test_fresh_install_in_1972_keeps_its_events(
     data: Path, serve: Callable[..., Running], wall: WallClock
 ) -> None:
@@ -110,6 +115,7 @@ def test_fresh_install_in_1972_keeps_its_events(
     assert marks_in(data) == acknowledged
 
 
+@pytest.mark.heavy
 def test_expired_key_stays_out_however_the_clock_is_set(
     data: Path, serve: Callable[..., Running], wall: WallClock
 ) -> None:

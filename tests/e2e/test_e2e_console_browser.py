@@ -16,10 +16,13 @@ import pytest
 from tests.e2e.server import Running
 from tests.e2e.test_e2e_console import Browser
 from tests.e2e.test_e2e_feather import event
+from tests.rounds import rounds
 
 WEIGHT_BYTES_MAX = 60_000
 """Of a page with all that it loads, as it is sent."""
 TIMEOUT_S = 600.0
+PAGES = rounds(1, 1_000)
+"""How many pages it looks at: each takes seconds, as it is looked at three times."""
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,7 @@ def found(server: Running, modules: str, browser_program: str) -> dict[str, Any]
     front = plain.get("/console/now").body.decode()
     pages = re.findall(r'<a href="/console/([a-z-]+)"(?: aria-current="page")?>[A-Z]', front)
     pages += ["flags/one?environment=env_e2e&source=native&key=falls-through"]
+    pages = pages[:PAGES]
     given = {"base": f"http://localhost:{server.operations_port}/console", "pages": pages, "pictures": ""}
     script = Path(__file__).with_name("console_browser.mjs")
     ran = subprocess.run(

@@ -272,6 +272,7 @@ def test_what_users_did_through_two_apis_is_found_soon_and_number_by_number(
         assert {name: shown[name] for name in counted} == counted
 
 
+@pytest.mark.heavy
 def test_keyed_digests_lead_from_exposures_to_results(tmp_path: Path, serve: Callable[..., Running]) -> None:
     data, shares, units = tmp_path / "data", (50, 50), 200
     start = time.time_ns() // 1000 - 60 * S

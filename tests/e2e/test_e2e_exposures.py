@@ -267,6 +267,7 @@ def test_nothing_is_recorded_that_no_experiment_is_about(
     assert {row.flag for row in rows_of(data)} == {"checkout-copy"}  # which the demo has an experiment of
 
 
+@pytest.mark.heavy
 def test_exposures_in_the_ring_outlive_the_process(tmp_path: Path, serve: Callable[..., Running]) -> None:
     data = tmp_path / "data"
     publish(data, demo(tmp_path, "{record: splits}"))

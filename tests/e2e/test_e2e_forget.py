@@ -188,6 +188,7 @@ class Load(threading.Thread):
             self.sent += 1
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.timeout(240 + 5 * KILLS)
 def test_a_person_is_in_no_byte_and_all_others_are_where_they_were(

@@ -34,6 +34,7 @@ def status(running: Running, **more: str) -> int:
     return running.ask("POST", "/v1/evaluate", {"flagKey": "plain", "context": {}}, **more).status
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kill", [False, True])
 def test_bundle_that_no_worker_can_read_is_put_right_from_the_copy(
     data: Path, serve: Callable[..., Running], kill: bool
@@ -51,7 +52,9 @@ def test_bundle_that_no_worker_can_read_is_put_right_from_the_copy(
     assert running.operations("/readyz").json()["workers"][0]["generation"] == 2
 
 
-@pytest.mark.parametrize("size", [0, 5_000, 40_000])
+@pytest.mark.parametrize(
+    "size", [pytest.param(0, marks=pytest.mark.heavy), 5_000, pytest.param(40_000, marks=pytest.mark.heavy)]
+)
 def test_server_starts_on_the_copy_of_a_store_that_was_cut_off(
     data: Path, serve: Callable[..., Running], size: int
 ) -> None:
@@ -62,6 +65,7 @@ def test_server_starts_on_the_copy_of_a_store_that_was_cut_off(
     assert (data / STORE).stat().st_size > size
 
 
+@pytest.mark.heavy
 def test_bundle_that_has_no_whole_copy_makes_its_workers_not_ready_and_others_are_served(
     data: Path, serve: Callable[..., Running]
 ) -> None:

@@ -198,10 +198,10 @@ def test_requests_follow_one_another_on_a_connection(both: Pair) -> None:
     "arguments",
     [
         ("asgi", "auto", "1"),
-        ("asgi", "mt", "2"),
-        ("asgi", "st", "2"),
-        ("rsgi", "auto", "1"),
-        ("rsgi", "mt", "2"),
+        pytest.param(("asgi", "mt", "2"), marks=pytest.mark.heavy),
+        pytest.param(("asgi", "st", "2"), marks=pytest.mark.heavy),
+        pytest.param(("rsgi", "auto", "1"), marks=pytest.mark.heavy),
+        pytest.param(("rsgi", "mt", "2"), marks=pytest.mark.heavy),
         ("rsgi", "st", "2"),
     ],
 )
@@ -241,7 +241,7 @@ def readable(asked: list[socket.socket], wait_ms: int) -> list[socket.socket]:
     return [connection for connection in asked if connection.fileno() in found]
 
 
-@pytest.mark.parametrize("interface", ["asgi", "rsgi"])
+@pytest.mark.parametrize("interface", ["asgi", pytest.param("rsgi", marks=pytest.mark.heavy)])
 def test_large_answers_that_nobody_reads_are_bounded_and_read_ones_make_room(
     serve: Callable[..., Running], tmp_path: Path, interface: str
 ) -> None:

@@ -98,6 +98,7 @@ def counts(data: Path) -> dict[str, int]:
     return {row["machine"]: row["n"] for row in map(json.loads, told.stdout.splitlines())}
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(300)
 def test_a_publication_is_seen_on_all_three_and_events_of_all_come_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

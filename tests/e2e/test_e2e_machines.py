@@ -110,6 +110,7 @@ def test_a_server_follows_a_folder_through_all_that_happens_to_it(
     assert SECRET not in running.log.read_text()
 
 
+@pytest.mark.heavy
 def test_damaged_objects_are_refused_and_the_last_good_ones_served(
     serve: Callable[..., Running], tmp_path: Path
 ) -> None:
@@ -154,6 +155,7 @@ def test_a_server_without_a_place_and_without_a_store_says_what_it_lacks(tmp_pat
     assert f"nothing to serve yet: {url}: nobody has published there yet" in told.stderr
 
 
+@pytest.mark.heavy
 def test_a_server_follows_an_object_store(serve: Callable[..., Running], tmp_path: Path) -> None:
     with object_store(tmp_path) as given:
         environment: dict[str, Any] = {
@@ -174,6 +176,7 @@ def test_a_server_follows_an_object_store(serve: Callable[..., Running], tmp_pat
         assert "any-secret-of-the-store" not in running.log.read_text() + told
 
 
+@pytest.mark.heavy
 def test_a_server_follows_nats_and_is_woken(serve: Callable[..., Running], tmp_path: Path) -> None:
     """The poll is an hour away, but for the start and after an outage."""
     pytest.importorskip("nats")

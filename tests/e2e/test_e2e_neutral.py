@@ -184,6 +184,7 @@ def test_the_hook_sends_exposures_from_node(demo: Running, tmp_path: Path, node_
     check_told(demo)
 
 
+@pytest.mark.heavy
 def test_the_hook_sends_exposures_from_a_browser(
     demo: Running, tmp_path: Path, node_modules: str, browser_program: str
 ) -> None:

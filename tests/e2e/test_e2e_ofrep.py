@@ -258,6 +258,7 @@ def test_keys_that_may_not_ask_are_told_apart(server: Running, key: str, said: s
     provider.session.close()
 
 
+@pytest.mark.heavy
 def test_a_rate_pauses_the_provider_until_its_time(tmp_path: Path, serve: Callable[..., Running]) -> None:
     data = publish_small(tmp_path, ["a"], limits={"rate_per_s": 0.01, "burst": 1})
     provider = make_provider(serve("--workers", "1", data=data), SMALL)
@@ -273,6 +274,7 @@ def test_a_rate_pauses_the_provider_until_its_time(tmp_path: Path, serve: Callab
 # -- all flags, polled
 
 
+@pytest.mark.heavy
 def test_polling_sees_304_until_something_changes(data: Path, serve: Callable[..., Running]) -> None:
     publish(data, WORLD)
     running = serve("--workers", "2", data=data)
@@ -359,6 +361,7 @@ def test_the_javascript_provider_reads_the_same(server: Running, node_modules: s
     ]
 
 
+@pytest.mark.heavy
 def test_keys_that_may_not_ask_and_a_rate_are_errors_in_javascript(
     server: Running, node_modules: str, tmp_path: Path, serve: Callable[..., Running]
 ) -> None:

@@ -192,6 +192,7 @@ def test_a_context_that_is_refused_is_an_error_of_the_whole(page: Page, server: 
     assert statuses(page) == [400]
 
 
+@pytest.mark.heavy
 def test_a_rate_pauses_the_provider_until_its_time(page: Page, tmp_path: Path, serve: Serve) -> None:
     """It reads `Retry-After`, which CORS has to allow, and asks nothing before."""
     world = tmp_path / "world.json"
@@ -227,6 +228,7 @@ def poll_until(page: Page, condition: Callable[[list[int]], bool]) -> list[int]:
     return seen
 
 
+@pytest.mark.heavy
 def test_polling_sees_304_until_a_publish(page: Page, tmp_path: Path, serve: Serve) -> None:
     publish(tmp_path / "data", write_world(tmp_path))
     running = serve("--workers", "2", data=tmp_path / "data")
@@ -242,6 +244,7 @@ def test_polling_sees_304_until_a_publish(page: Page, tmp_path: Path, serve: Ser
     assert page.call("told") == [["PROVIDER_CONFIGURATION_CHANGED", ["told"]]]
 
 
+@pytest.mark.heavy
 def test_polling_goes_on_after_a_key_was_revoked_and_keeps_what_it_had(
     page: Page, tmp_path: Path, serve: Serve
 ) -> None:

@@ -97,6 +97,7 @@ def test_members_of_a_list_are_told_of_too(tmp_path: Path, serve: Serve, follow:
     assert len(follower.events) == 1
 
 
+@pytest.mark.heavy
 def test_what_was_missed_is_told_at_once_by_whichever_worker_and_after_a_restart(
     tmp_path: Path, serve: Serve, follow: Follow
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_revoked_key_s_streams_end_and_its_address_opens_nothing(
     assert fetch(running, SERVER)[0] == 401
 
 
+@pytest.mark.heavy
 def test_an_address_and_its_stream_expire_and_the_client_is_given_another(
     tmp_path: Path, serve: Serve, follow: Follow
 ) -> None:
@@ -147,6 +149,7 @@ def test_an_address_and_its_stream_expire_and_the_client_is_given_another(
     assert follow(running, body["eventStreams"][0]["endpoint"]["requestUri"]).answer.status == 200
 
 
+@pytest.mark.heavy
 def test_a_stop_ends_every_stream_as_http_has_it(tmp_path: Path, serve: Serve, follow: Follow) -> None:
     running = begin(tmp_path, serve)
     uri = address(running)
@@ -158,6 +161,7 @@ def test_a_stop_ends_every_stream_as_http_has_it(tmp_path: Path, serve: Serve, f
     assert "cut" not in running.log.read_text()
 
 
+@pytest.mark.heavy
 def test_a_worker_that_is_replaced_leaves_its_clients_to_the_others(
     tmp_path: Path, serve: Serve, follow: Follow
 ) -> None:
@@ -200,6 +204,7 @@ def test_none_is_named_where_none_is_taken(tmp_path: Path, serve: Serve) -> None
     assert "eventStreams" not in fetch(running)[2]
 
 
+@pytest.mark.heavy
 def test_a_client_that_reads_nothing_is_dropped(tmp_path: Path, serve: Serve, follow: Follow) -> None:
     """Its window is full after some messages; a peer that takes nothing is reset."""
     settings = {"FANION_SERVER_WRITE_TIMEOUT_S": "1", "FANION_SERVER_STREAM_HEARTBEAT_S": "0.1"}

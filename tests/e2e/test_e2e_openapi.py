@@ -2,8 +2,10 @@
 and holds the answers to it. No answer may be of 5xx, and none in another shape than the document says.
 
 Each API is asked below its own name, where no path is shared. What an API's own rules take out of a check stands
-with its reason in `schemathesis/<api>.toml`. `OPENAPI_EXAMPLES`: random requests an operation, and beside them
-every bound and every kind of mistake that the document has; `OPENAPI_SEED`."""
+with its reason in `schemathesis/<api>.toml`. `--rounds full`: of every API, and beside random requests every bound
+and every kind of mistake that the document has. `OPENAPI_EXAMPLES`: how many of them an operation gets;
+`OPENAPI_SEED`.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,13 @@ import pytest
 
 from fanion.definitions import DEMO
 from tests.e2e.server import Running, publish, run, start
+from tests.rounds import FULL, rounds
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ROOT / "docs" / "apis"
 CONFIGURED = Path(__file__).with_name("schemathesis")
-EXAMPLES = os.environ.get("OPENAPI_EXAMPLES")
-PHASES = "examples,coverage,fuzzing" if EXAMPLES else "examples,fuzzing"
+EXAMPLES = rounds(1, 10, "OPENAPI_EXAMPLES")
+PHASES = "examples,coverage,fuzzing" if FULL in os.environ else "examples,fuzzing"
 SEED = os.environ.get("OPENAPI_SEED", "1")
 KEYS = {
     "feather": "Authorization: Bearer sk_demo_server",
@@ -32,6 +35,10 @@ KEYS = {
     "ofrep": "Authorization: Bearer ofrep_demo_server",
 }
 """The demo's; the neutral API's is made, as the demo has none that reads results."""
+APIS = [
+    *(pytest.param(api, marks=pytest.mark.heavy) for api in (*KEYS, "neutral") if api != "ofrep"),
+    "ofrep",
+]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +56,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("api", [*KEYS, "neutral"])
+@pytest.mark.parametrize("api", APIS)
 def test_every_answer_is_as_the_document_says(
     served: tuple[Running, dict[str, str]], tmp_path: Path, api: str
 ) -> None:
@@ -59,7 +66,7 @@ def test_every_answer_is_as_the_document_says(
         *(sys.executable, "-m", "schemathesis.cli"),
         *(("--config-file", str(own)) if own.exists() else ()),
         *("run", str(DOCUMENTS / f"{api}.openapi.json"), "--url", f"http://127.0.0.1:{running.port}/{api}"),
-        *("--header", keys[api], "--phases", PHASES, "--max-examples", EXAMPLES or "3", "--seed", SEED),
+        *("--header", keys[api], "--phases", PHASES, "--max-examples", str(EXAMPLES), "--seed", SEED),
         *("--generation-database", "none", "--continue-on-failure", "--no-color"),
     ]
     environment = {

@@ -118,6 +118,7 @@ def test_every_api_answers_an_override_at_once_and_no_request_fails(
     assert odd == []
 
 
+@pytest.mark.heavy
 def test_it_ends_by_itself_also_after_a_restart(demo: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "2", "--ack", "buffered", data=demo)
     override("set", ENVIRONMENT, "checkout-copy", "b", "--for", "3s", data=demo)

@@ -73,7 +73,7 @@ def test_rows_come_while_the_server_runs_and_after_another_start(
     assert '"level":"error"' not in log
 
 
-@pytest.mark.parametrize("repeated", range(2))
+@pytest.mark.parametrize("repeated", [pytest.param(0, marks=pytest.mark.heavy), 1])
 def test_a_pipeline_that_is_killed_is_replaced_and_repeats_nothing(
     data: Path, serve: Callable[..., Running], repeated: int
 ) -> None:
@@ -93,6 +93,7 @@ def test_a_pipeline_that_is_killed_is_replaced_and_repeats_nothing(
     assert running.stop() == 0
 
 
+@pytest.mark.heavy
 def test_a_pipeline_ends_with_its_supervisor(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "1", "--pipeline", data=data)
     wait_until(lambda: running.pipeline_pid() is not None)
@@ -101,6 +102,7 @@ def test_a_pipeline_ends_with_its_supervisor(data: Path, serve: Callable[..., Ru
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), timeout_s=10)
 
 
+@pytest.mark.heavy
 def test_another_pipeline_that_has_the_rows_is_named_and_followed(
     data: Path, serve: Callable[..., Running]
 ) -> None:
@@ -119,6 +121,7 @@ def test_another_pipeline_that_has_the_rows_is_named_and_followed(
     assert running.log.read_text().count("another pipeline has it") == 1
 
 
+@pytest.mark.heavy
 def test_without_its_library_the_server_says_so_and_does_all_else(
     data: Path, serve: Callable[..., Running], tmp_path: Path
 ) -> None:
@@ -149,6 +152,7 @@ def test_who_asks_for_no_rows_has_no_process_and_no_library_of_them(
     assert "fanion_pipeline" not in running.operations("/metrics").body.decode()
 
 
+@pytest.mark.heavy
 def test_the_demo_makes_rows_unless_it_is_told_not_to(serve: Callable[..., Running]) -> None:
     running = serve("--demo", "--workers", "1")
     wait_until(lambda: running.pipeline_pid() is not None)
@@ -159,6 +163,7 @@ def test_the_demo_makes_rows_unless_it_is_told_not_to(serve: Callable[..., Runni
         assert running.stop() == 0
 
 
+@pytest.mark.heavy
 def test_the_demo_has_an_experiment_that_results_read(serve: Callable[..., Running], tmp_path: Path) -> None:
     pytest.importorskip("scipy")
     running = serve("--demo", "--workers", "1", environment={"TMPDIR": str(tmp_path)})

@@ -43,6 +43,7 @@ def test_sigterm_answers_what_is_in_flight_and_exits_0(data: Path, serve: Callab
     assert len(bodies_in(data)) == acknowledged == 20
 
 
+@pytest.mark.heavy
 def test_sigterm_does_not_wait_for_a_body_that_never_comes(data: Path, serve: Callable[..., Running]) -> None:
     patient = {"FANION_LIMITS_BODY_CHUNK_TIMEOUT_S": "300", "FANION_LIMITS_BODY_TIMEOUT_S": "600"}
     running = serve("--workers", "1", data=data, environment=patient)
@@ -54,6 +55,7 @@ def test_sigterm_does_not_wait_for_a_body_that_never_comes(data: Path, serve: Ca
         assert running.stop() == 0
 
 
+@pytest.mark.heavy
 def test_stop_signals_that_come_close_together_end_the_server(
     data: Path, serve: Callable[..., Running]
 ) -> None:
@@ -65,6 +67,7 @@ def test_stop_signals_that_come_close_together_end_the_server(
         assert running.process.wait(timeout=60) == 0
 
 
+@pytest.mark.heavy
 def test_a_connection_whose_peer_takes_nothing_of_its_answer_is_reset(
     data: Path, serve: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +91,7 @@ def test_a_connection_whose_peer_takes_nothing_of_its_answer_is_reset(
     assert running.ask("GET", "/healthz", key=None).status == 200
 
 
+@pytest.mark.heavy
 def test_workers_end_with_their_supervisor(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "2", data=data)
     workers = running.workers()
@@ -117,6 +121,7 @@ def test_a_killed_worker_is_replaced_again_and_again(data: Path, serve: Callable
     assert running.process.poll() is None
 
 
+@pytest.mark.heavy
 def test_a_stopped_worker_is_named_and_replaced(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "2", "--ack", "buffered", data=data)
     victim, other = running.workers()
@@ -135,6 +140,7 @@ def test_a_stopped_worker_is_named_and_replaced(data: Path, serve: Callable[...,
     assert {running.ask("GET", "/healthz", key=None).status for _ in range(20)} == {200}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_operations_process_that_dies_or_stands_still_is_replaced(
     data: Path, serve: Callable[..., Running], number: int
@@ -149,6 +155,7 @@ def test_operations_process_that_dies_or_stands_still_is_replaced(
     assert running.stop() == 0
 
 
+@pytest.mark.heavy
 def test_operations_process_ends_with_its_supervisor_and_leaves_its_port(
     data: Path, serve: Callable[..., Running]
 ) -> None:
@@ -173,6 +180,7 @@ def refuses_probes(running: Running) -> bool:
     return False
 
 
+@pytest.mark.heavy
 def test_an_operations_port_that_is_taken_ends_the_start_with_a_clear_message(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -258,6 +266,7 @@ def test_a_port_in_use_is_named(data: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.heavy
 def test_workers_that_cannot_start_end_the_server_with_their_reason(data: Path) -> None:
     (data / "journal").write_text("")
     refused = run(["serve", "--data", str(data), "--port", "0"])
@@ -266,6 +275,7 @@ def test_workers_that_cannot_start_end_the_server_with_their_reason(data: Path) 
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.heavy
 def test_the_port_of_another_server_is_in_use(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "1", data=data)
     refused = run(["serve", "--demo", "--port", str(running.port)])
@@ -289,6 +299,7 @@ def test_the_demo_prints_lines_that_work_as_they_are(serve: Callable[..., Runnin
     assert context == {"orgId": "org_01hx", "environmentId": "env_01hx"}
 
 
+@pytest.mark.heavy
 def test_unknown_keys_are_401_at_once_and_always_and_known_ones_go_on(
     data: Path, serve: Callable[..., Running]
 ) -> None:

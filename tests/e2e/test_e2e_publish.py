@@ -107,6 +107,7 @@ def test_publishing_under_load_fails_no_request_and_mixes_no_generations(
     assert len({left for _, left, _ in answers}) > 1
 
 
+@pytest.mark.heavy
 def test_without_a_bundle_that_verifies_every_requested_flag_is_an_error(
     data: Path, serve: Callable[..., Running]
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_revoked_key_is_401_at_the_next_request_in_every_worker(running: Runni
             assert running.ask_on(connection, "GET", "/v1/sdk/context", key=SERVER_KEY).status == 200
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("what", "left_out"), [("store", ""), (".", ""), (".", "journal")])
 def test_a_store_put_in_place_of_the_served_one_is_served_by_new_workers(
     running: Running, data: Path, what: str, left_out: str

@@ -84,6 +84,7 @@ def test_rows_come_to_one_sink_while_another_is_refused_and_killed(
     assert "never-to-be-seen" not in log
 
 
+@pytest.mark.heavy
 def test_without_its_library_a_sink_is_said_and_all_else_goes_on(
     data: Path, serve: Callable[..., Running], tmp_path: Path
 ) -> None:

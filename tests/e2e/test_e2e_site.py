@@ -121,6 +121,7 @@ def serving(folder: Path, number: int) -> Running:
     return start(folder / f"log{number}", "--workers", "1", data=folder / "data")
 
 
+@pytest.mark.heavy
 def test_the_first_page_and_a_restored_backup_as_a_new_user_types_them(tmp_path: Path) -> None:
     install = of("index.md", "pip install").text.strip()
     assert install in ROOT.joinpath("README.md").read_text()  # .ci/run and .ci/wheels.py do it

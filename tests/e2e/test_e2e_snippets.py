@@ -274,6 +274,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("snippets"))
 
 
+@pytest.mark.heavy
 def test_what_the_documents_say_to_type_is_typed_against_one_server(world: World) -> None:
     for library in ("openfeature", "obstore", "jinja2"):
         pytest.importorskip(library)

@@ -78,7 +78,7 @@ def asked(server: Running, parent: str | None, *, key: str = CLIENT_KEY, path: s
     return server.ask("POST", path, document, key=key, headers=headers).status
 
 
-@pytest.mark.parametrize("interface", ["asgi", "rsgi"])
+@pytest.mark.parametrize("interface", ["asgi", pytest.param("rsgi", marks=pytest.mark.heavy)])
 def test_a_sampled_request_has_a_span_below_its_caller_s_and_no_other_has(
     tmp_path: Path, interface: str
 ) -> None:
@@ -108,6 +108,7 @@ def test_a_sampled_request_has_a_span_below_its_caller_s_and_no_other_has(
     assert named["service.name"] == "fanion"
 
 
+@pytest.mark.heavy
 def test_nobody_waits_for_a_collector_that_is_not_there(tmp_path: Path) -> None:
     with serving(tmp_path, "asgi", "http://127.0.0.1:9/v1/traces") as server:
         assert asked(server, f"00-{TRACE}-{CALLER}-01") == 200

@@ -149,6 +149,7 @@ def test_the_sdk_polls_with_304_and_takes_a_new_bundle(tmp_path: Path, serve: Ca
     assert {status for _, _, status in transport.seen} == {200, 304}
 
 
+@pytest.mark.heavy
 def test_the_sdk_survives_a_restart_and_loses_nothing(tmp_path: Path, serve: Callable[..., Running]) -> None:
     data = tmp_path / "data"
     world.publish_world(data)
@@ -282,6 +283,7 @@ def test_events_of_both_systems_share_a_path(server: Running) -> None:
     assert "authorization" in preflight.headers["access-control-allow-headers"]
 
 
+@pytest.mark.heavy
 def test_a_flood_of_one_project_s_ids_does_not_make_another_s_retry_count_twice(
     tmp_path: Path, serve: Callable[..., Running]
 ) -> None:

@@ -86,7 +86,12 @@ OLDER = [name for name in READ if TOLD[name]["formats"]["bundle"] < TODAY["bundl
 REFUSED = [name for name in ARCHIVES if name not in READ]
 
 
-@pytest.fixture(params=READ)
+def newest(names: list[str]) -> list[Any]:
+    """The others are left to `--rounds full`."""
+    return [*(pytest.param(name, marks=pytest.mark.heavy) for name in names[:-1]), *names[-1:]]
+
+
+@pytest.fixture(params=newest(READ))
 def left(request: pytest.FixtureRequest, tmp_path: Path) -> Left:
     return unpacked(request.param, tmp_path)
 
@@ -156,7 +161,7 @@ def test_it_is_served_as_by_the_version_that_wrote_it_and_kept_as_it_was(left: L
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("left", OLDER, indirect=True)
+@pytest.mark.parametrize("left", newest(OLDER), indirect=True)
 def test_what_was_kept_is_the_store_that_the_version_before_goes_back_to(left: Left) -> None:
     path = store_path(left.data)
     assert serving(left).stop() == 0
@@ -187,7 +192,7 @@ def test_its_rows_and_those_of_its_journal_are_asked_together(left: Left) -> Non
     assert list(row.values()) == [left.told["events"], left.told["events"], 3]
 
 
-@pytest.fixture(params=REFUSED)
+@pytest.fixture(params=newest(REFUSED))
 def refused(request: pytest.FixtureRequest, tmp_path: Path) -> Left:
     return unpacked(request.param, tmp_path)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -74,21 +75,42 @@ def name_of(path: Path) -> str:
 NAMES = {name_of(path) for path in modules()}
 
 
-def names_taken(path: Path) -> Iterator[tuple[str, str]]:
-    """(module of ours, name taken from it or "") of each import, at the top, later, or for types only."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+class Module(NamedTuple):
+    """What a module's source says. `taken`: (module of ours, name taken from it or "") of each import, at the top,
+    later, or for types only; `read`: (name, attribute read from it) where the attribute is private."""
+
+    taken: list[tuple[str, str]]
+    read: list[tuple[str, str]]
+    docstring: bool
+
+
+@cache
+def source_facts(path: Path) -> Module:
+    """Parsed once for all tests here."""
+    tree = ast.parse(path.read_text(), str(path))
+    found = Module([], [], not tree.body or bool(ast.get_docstring(tree)))
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names if alias.name.split(".")[0] == "fanion")
+            found.taken.extend(
+                (alias.name, "") for alias in node.names if alias.name.split(".")[0] == "fanion"
+            )
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide the arrows"
             if node.module is not None and node.module.split(".")[0] == "fanion":
                 for alias in node.names:
                     inner = f"{node.module}.{alias.name}"
-                    yield (inner, "") if inner in NAMES else (node.module, alias.name)
+                    found.taken.append((inner, "") if inner in NAMES else (node.module, alias.name))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and is_private(node.attr):
+            found.read.append((node.value.id, node.attr))
+    return found
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
 
 
 def imports_of(path: Path) -> set[str]:
-    return {module for module, _ in names_taken(path)}
+    return {module for module, _ in source_facts(path).taken}
 
 
 def room_of(dotted: str) -> str:
@@ -169,22 +191,12 @@ def private_names() -> set[tuple[str, str]]:
     """Names with a leading underscore that are imported, or read from a module that was imported whole."""
     found = set()
     for path in modules():
-        taken = list(names_taken(path))
+        facts = source_facts(path)
+        found |= {(name_of(path), f"{module}.{name}") for module, name in facts.taken if is_private(name)}
+        whole = {module.rpartition(".")[2]: module for module, name in facts.taken if not name}
         found |= {
-            (name_of(path), f"{module}.{name}")
-            for module, name in taken
-            if name.startswith("_") and not name.startswith("__")
+            (name_of(path), f"{whole[name]}.{attribute}") for name, attribute in facts.read if name in whole
         }
-        whole = {module.rpartition(".")[2]: module for module, name in taken if not name}
-        for node in ast.walk(ast.parse(path.read_text())):
-            if (
-                isinstance(node, ast.Attribute)
-                and isinstance(node.value, ast.Name)
-                and node.value.id in whole
-                and node.attr.startswith("_")
-                and not node.attr.startswith("__")
-            ):
-                found.add((name_of(path), f"{whole[node.value.id]}.{node.attr}"))
     return found
 
 
@@ -224,5 +236,4 @@ def test_no_function_without_the_gil_returns_a_bare_void(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_every_module_says_what_it_owns(path: Path) -> None:
-    text = path.read_text()
-    assert not text.strip() or ast.get_docstring(ast.parse(text)), f"{name_of(path)} has no docstring"
+    assert source_facts(path).docstring, f"{name_of(path)} has no docstring"

@@ -18,8 +18,11 @@ def members_of(tree: ast.Module) -> Iterator[str]:
         given: list[ast.expr] = []
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS:
             given = [keyword.value for keyword in node.keywords if keyword.arg == "extra"]
-        elif isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["extra"]:
-            given = [node.value]
+        elif isinstance(node, ast.Assign):
+            (target, *others) = node.targets
+            given = (
+                [node.value] if isinstance(target, ast.Name) and target.id == "extra" and not others else []
+            )
         for value in given:
             if isinstance(value, ast.Dict):
                 yield from (key.value for key in value.keys if isinstance(key, ast.Constant))

@@ -148,6 +148,7 @@ def test_a_thousand_at_once_let_the_burst_through(pennon: Running) -> None:
     assert 50 <= found["200"] <= 51 + 50 * took_s, (found, took_s)
 
 
+@pytest.mark.heavy
 def test_a_thousand_a_second_for_ten_seconds_let_the_rate_through(pennon: Running) -> None:
     found, took_s, lost_s = asyncio.run(trickle(pennon.port, request(STEADY, "u"), 1_000, 10.0))
     expected = 50 + 50 * took_s
@@ -161,6 +162,7 @@ def test_cap_of_a_thousand_lets_exactly_a_thousand_of_many_in(pennon: Running) -
     assert found == {"200": 1_000, "monthly_active_users_exceeded": USERS - 1_000}
 
 
+@pytest.mark.heavy
 def test_users_let_in_stay_in_over_a_restart_and_no_one_else_comes_in(tmp_path: Path) -> None:
     data = tmp_path / "data"
     publish_world(data)

@@ -99,6 +99,7 @@ def run_until_killed(machines: Machines, draw: random.Random) -> int:
     return load_manifest(Storage(), machines.directory / "rows").step - before
 
 
+@pytest.mark.heavy
 def test_a_kill_at_any_change_of_its_files_makes_each_row_once(machines: Machines) -> None:
     draw = random.Random(4)
     steps = []
@@ -161,6 +162,7 @@ def send(machines: Machines, blocks: Iterable[Block]) -> None:
         stream.close()
 
 
+@pytest.mark.heavy
 def test_what_comes_twice_late_cut_otherwise_or_in_parts_is_taken_once(machines: Machines) -> None:
     draw = random.Random(6)
     fill(machines, 40, size=300)

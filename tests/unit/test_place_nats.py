@@ -267,6 +267,7 @@ def test_who_isnt_let_in_is_told_so_without_the_password(
     assert PASSWORD not in caplog.text
 
 
+@pytest.mark.heavy
 def test_tls_with_certificates_of_both_sides(tmp_path: Path) -> None:
     files, strangers = make_certificates(tmp_path / "own"), make_certificates(tmp_path / "strange")
     tls = f'tls {{ cert_file: "{files.server}", key_file: "{files.server}", ca_file: "{files.ca}", verify: true }}'
@@ -374,6 +375,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
     assert PASSWORD not in str(caught.value)
 
 
+@pytest.mark.heavy
 def test_three_servers_go_on_with_two(tmp_path: Path) -> None:
     with nats_servers(tmp_path / "servers", 3) as servers:
         world = World(tmp_path, servers.url("b"), timeout_s=20)

@@ -86,7 +86,10 @@ def serve(
     return ending, numbers, said
 
 
-@pytest.mark.parametrize("name", ["parquet", "kafka", "file", "command"])
+@pytest.mark.parametrize(
+    "name",
+    [*(pytest.param(name, marks=pytest.mark.heavy) for name in ("parquet", "kafka", "command")), "file"],
+)
 def test_a_receiver_that_is_down_for_an_hour_has_everything_soon_after(
     journal: Journal, store: Store, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

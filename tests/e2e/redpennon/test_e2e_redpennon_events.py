@@ -217,6 +217,7 @@ def test_rotation_of_the_signing_key_ends_no_trace_and_a_second_one_does(tmp_pat
     assert running.stop() == 0
 
 
+@pytest.mark.heavy
 def test_used_traces_and_event_ids_are_remembered_over_a_restart_and_a_kill(tmp_path: Path) -> None:
     own = tmp_path / "data"
     publish_world(own)
