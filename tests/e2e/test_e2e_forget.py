@@ -28,7 +28,7 @@ from fanion.journal.reader import JournalReader
 from fanion.journal.rows import Row, expand_rows
 from fanion.journal.storage import Storage
 from tests.e2e.server import Running, publish, run, wait_until
-from tests.e2e.test_e2e_exposures import ask_all, demo, requests
+from tests.e2e.test_e2e_exposures import ask_all, demo, expected, requests
 
 pytest.importorskip("pyarrow")
 pytest.importorskip("duckdb")
@@ -136,24 +136,28 @@ def rows_of(data: Path) -> list[Row]:
     return rows
 
 
+def is_others(row: Row) -> bool:
+    return row.unit not in {PERSON, ANONYMOUS, sha(PERSON), sha(ANONYMOUS)}
+
+
 def of_others(rows: list[Row]) -> Counter[object]:
-    own = {PERSON, ANONYMOUS, sha(PERSON), sha(ANONYMOUS)}
     return Counter(
         (row.dialect, row.kind, row.event_id, row.unit, row.writer, row.sequence, row.index)
         for row in rows
-        if row.unit not in own
+        if is_others(row)
     )
 
 
-def settled(data: Path) -> Counter[object]:
-    """Others' rows once none has come for a while: nobody waits until an exposure is in the journal."""
-    found = of_others(rows_of(data))
-    while True:
-        time.sleep(0.5)
-        again = of_others(rows_of(data))
-        if again == found:
-            return found
-        found = again
+def settled(data: Path, exposures: int) -> Counter[object]:
+    """Others' rows once so many exposures are among them: nobody waits until one is in the journal."""
+
+    def there() -> bool:
+        return (
+            sum(row.kind in ("served", "assigned") and is_others(row) for row in rows_of(data)) == exposures
+        )
+
+    wait_until(there)
+    return of_others(rows_of(data))
 
 
 def in_rows(data: Path) -> Counter[object]:
@@ -167,10 +171,13 @@ def forget(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return run(["forget", "--data", str(data), PERSON, ANONYMOUS, *arguments], timeout_s=120)
 
 
-def plant(data: Path, running: Running, tag: str) -> None:
+def plant(running: Running, tag: str) -> int:
+    """How many exposures of others there are of it."""
     units = [f"{tag}-other-{number}" for number in range(40)]
     send(running, [*units[:20], PERSON, *units[20:], ANONYMOUS], tag)
-    ask_all(running, requests([*units, PERSON, ANONYMOUS]))
+    asked = [*units, PERSON, ANONYMOUS]
+    ask_all(running, requests(asked))
+    return sum(unit not in (sha(PERSON), sha(ANONYMOUS)) for *_, unit in expected(asked))
 
 
 class Load(threading.Thread):
@@ -201,15 +208,15 @@ def test_a_person_is_in_no_byte_and_all_others_are_where_they_were(
     added = run(["lists", "add", "--data", str(data), "env_01hx", "beta-users", PERSON, ANONYMOUS])
     assert added.returncode == 0, added.stderr
     first = serve("--workers", "1", data=data, environment=SMALL)
-    plant(data, first, "a")
+    exposures = plant(first, "a")
     assert first.stop() == 0
     first = serve("--workers", "1", data=data, environment=SMALL)
-    plant(data, first, "b")
+    exposures += plant(first, "b")
     first.stop(9)
     running = serve("--workers", "2", "--pipeline", data=data, environment=SMALL)
-    plant(data, running, "c")
+    exposures += plant(running, "c")
     wait_until(lambda: sum(in_rows(data).values()) > 0)
-    before = settled(data)
+    before = settled(data, exposures)
     assert len(holders(data)) > 8
     counted = forget(data, "--dry-run")
     assert counted.returncode == 0, counted.stderr

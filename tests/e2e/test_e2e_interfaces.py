@@ -255,7 +255,7 @@ def test_large_answers_that_nobody_reads_are_bounded_and_read_ones_make_room(
     with contextlib.closing(socket.socket()) as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         slow.connect(("127.0.0.1", server.port))
-        slow.settimeout(5)
+        slow.settimeout(60)
         slow.sendall(sent)
         wait_until(lambda: readable([slow], 0))
         assert status_of(server.talk(sent)) == 503

@@ -95,7 +95,7 @@ def test_a_server_follows_a_folder_through_all_that_happens_to_it(
     with away(place):
         wait_until(lambda: metric(running, "fanion_follow_failing") == 1)
         wait_until(lambda: "fanion-stale" in running.ask("GET", "/healthz").headers)
-        assert "follow: not heard for" in notes(running)
+        wait_until(lambda: "follow: not heard for" in notes(running))
         assert "no such folder" in refused("keys", "revoke", key_id, "--data", admin)
         assert status(running, key) == 200
         assert running.stop() == 0
@@ -253,7 +253,7 @@ def test_a_servers_events_are_shipped_beside_its_workers(
         wait_until(lambda: metric(running, "fanion_shipping_failing") == 1)
         send(20)
         assert running.operations("/readyz").status == 200
-        assert "shipping: " in notes(running) + running.operations("/readyz").body.decode()
+        wait_until(lambda: "shipping: " in running.operations("/readyz").body.decode())
         told = done("cluster", "status", "--data", data, environment=environment)
         assert "20 taken" in told
         assert "failing since" in told

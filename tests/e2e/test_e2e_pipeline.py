@@ -99,7 +99,7 @@ def test_a_pipeline_ends_with_its_supervisor(data: Path, serve: Callable[..., Ru
     wait_until(lambda: running.pipeline_pid() is not None)
     pid = running.pipeline_pid()
     running.stop(signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), timeout_s=10)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 @pytest.mark.heavy

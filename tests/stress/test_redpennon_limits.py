@@ -130,10 +130,10 @@ async def trickle(
     for number in range(slices):
         due = began + number / 100
         await asyncio.sleep(max(0.0, due - time.monotonic()))
+        sent_at = time.monotonic()
         found.update(await connections[number % 10].ask([each] * (rate_per_s // 100)))
-        now = time.monotonic()
-        lost_s += max(0.0, now - asked_at - 1)
-        asked_at = now
+        lost_s += max(0.0, time.monotonic() - asked_at - 1)  # the server did it somewhere between the two
+        asked_at = sent_at
     took_s = time.monotonic() - began
     for connection in connections:
         connection.writer.close()

@@ -222,8 +222,9 @@ class Connection:
 
 
 def short(error: BaseException) -> str:
-    """A library's error in one short line."""
-    return " ".join(str(error).split()).removeprefix("nats: ")[:REASON_CHARACTERS_MAX] or type(error).__name__
+    """A library's error in one short line; Python's own says nothing of a time that was over."""
+    said = " ".join(str(error).split()).removeprefix("nats: ")[:REASON_CHARACTERS_MAX]
+    return said or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
 
 
 def _tls_context(access: Access) -> ssl.SSLContext:
