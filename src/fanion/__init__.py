@@ -55,8 +55,9 @@ theirs in `evaluate`, `resolve`, `events`:
 
     `process.supervisor.Supervisor`          Granian: a socket for each worker, HTTP/1, ASGI; it calls
                                              `process.worker.Worker.application`, at first for the lifespan
-    `http.app.make_handler`                  made once a worker (`process.worker.Worker`): the coroutine that takes
-                                             a request through all checks, in their order
+    `_core.entrance`                         made once a worker (`process.worker.Worker`, `http.entrance`): takes
+                                             a usual request through all checks without a step of Python between
+    `http.app.make_handler`                  every other one, in the same order: the reference
     `http.router.Router`                     `exact`: its path to a `dialects.wire.dialect.Dialect` and its methods;
                                              `find` for shared paths, prefixes and paths of nobody
     `dialects.wire.dialect.Dialect.credentials`

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanion._core.request_headers import RequestHeaders, behind, of_pairs, of_text
+from fanion._core.request_headers import RequestHeaders, behind, of_pairs, of_text, sure_key
+from fanion.dialects import served
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer
 from fanion.dialects.wire.fault import Fault
 from fanion.http.request import UNREADABLE
@@ -27,6 +28,7 @@ NAMES = [
     b"t",
 ]
 VALUES = [b"", b"a", b"Bearer k", b"bearer k", b"Bearer ", b"Bearer  k", b"Bearer k\t", b"Bearer k k"]
+UUID = b"5B1F6A52-0000-4000-8000-00000000000A"
 lists = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=40)
 
 
@@ -78,6 +80,26 @@ def test_a_bearer_key_is_read_as_out_of_a_dict(pairs: Pairs) -> None:
     expected = read(dict(pairs))
     assert read(of_pairs(pairs)) == read(of_text(Named(pairs, []))) == expected
     assert behind(of_pairs(pairs), AUTHORIZATION, b"Bearer ") in (b"", expected)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"authorization", b"x-api-key", b"x-sdk-key"]),
+            st.sampled_from([*VALUES, b"k", b" k", *(b"Bearer " * n + UUID for n in (0, 1)), UUID.lower()]),
+        ),
+        max_size=3,
+    )
+)
+def test_a_key_that_is_sure_is_the_one_that_each_api_reads(pairs: Pairs) -> None:
+    for dialect in served():
+        place = dialect.key_place
+        assert place is not None
+        for headers in of_pairs(pairs), of_text(Named(pairs, [])):
+            sure = sure_key(headers, *place)
+            assert not sure or sure == dialect.credentials(dict(pairs))
+    assert sure_key(dict(pairs), b"x-api-key", True, True) == b""
 
 
 def test_headers_may_be_many_and_any_of_them_repeated() -> None:

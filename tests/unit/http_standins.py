@@ -13,7 +13,8 @@ from fanion.config import Config
 from fanion.dialects.feather.routes import DIALECT
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.services import Services
-from fanion.http.app import Handle, make_handler
+from fanion.http.asgi import Handle
+from fanion.http.entrance import by_asgi
 from fanion.http.request import BodyWatch
 from fanion.model.api_key import KeyRecord
 
@@ -268,7 +269,7 @@ class Caller:
     ) -> Answered:
         watch = BodyWatch(asyncio.get_running_loop(), self.services.config.limits)
         watch.start()
-        handle: Handle = make_handler(self.services, self.dialects, watch)
+        handle: Handle = by_asgi(self.services, self.dialects, watch)
         sent: list[dict[str, Any]] = []
         left = list(pieces)
         self.received = 0

@@ -23,7 +23,7 @@ from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.json_bounds import check_bounds
 from fanion.dialects.wire.path import decode_segment
 from fanion.errors import StoreError
-from fanion.http import app as http_app
+from fanion.http import steps as http_steps
 from fanion.http.encoding import STREAMS_MAX
 from fanion.http.router import Router
 from fanion.telemetry.logs import Sparing
@@ -315,7 +315,7 @@ def test_a_store_that_cannot_be_read_is_logged_once_a_minute_not_once_a_request(
 ) -> None:
     now = 1_000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    monkeypatch.setattr(http_app, "sparing", Sparing())
+    monkeypatch.setattr(http_steps, "sparing", Sparing())
     caller = Caller()
     caller.parts.snapshots.error = StoreError("input/output error")
     with caplog.at_level(logging.ERROR):

@@ -10,9 +10,8 @@ import pytest
 from granian._granian import RSGIProtocolClosed as ProtocolClosed
 
 from fanion.dialects.wire.reply import Head
-from fanion.http import rsgi
 from fanion.http.answers import PIECE_BYTES
-from fanion.http.app import make_handler
+from fanion.http.entrance import by_rsgi
 from fanion.http.request import BodyWatch
 from fanion.http.rsgi import STREAM_BYTES_MAX, Exchange, Held, Line
 from tests.unit.http_standins import DIALECT, SERVER_KEY, make_services
@@ -85,21 +84,11 @@ def ask(
     async def run() -> None:
         services = make_services()
         watch = BodyWatch(asyncio.get_running_loop(), services.config.limits)
-        held = Held(MIB)
-        handle = make_handler(
-            services,
-            [DIALECT],
-            watch,
-            outgoing=held,
-            headers_of=rsgi.headers_of,
-            first_piece=rsgi.first_piece,
-            at_once=rsgi.at_once,
-        )
         headers = Headers({"host": "a", "authorization": f"Bearer {SERVER_KEY.decode()}", **more})
         headers.unreadable = unreadable
         for name in unreadable:
             headers.pop(name, None)
-        await rsgi.make_application(handle)(Scope(path, headers), proto)
+        await by_rsgi(services, [DIALECT], watch)(Scope(path, headers), proto)
 
     asyncio.run(run())
     assert proto.answer is not None

@@ -20,9 +20,11 @@ cdef extern from "Python.h":
     void *PyUnicode_DATA(object o)
 
 
-cdef struct text_span:
-    const char *start
-    Py_ssize_t size
+cdef enum:
+    UUID_CHARS = 36
+
+cdef bytes AUTHORIZATION = b"authorization"
+cdef bytes BEARER = b"Bearer "
 
 
 @cython.final
@@ -31,16 +33,7 @@ cdef struct text_span:
 cdef class RequestHeaders:
     """Names to values; of a name that stands twice the last value counts. Made by `of_pairs` and `of_text`."""
 
-    cdef tuple pairs
-    """Exact pairs, of bytes or of ASCII text: `take` has looked."""
-    cdef bint text
-    cdef readonly bint plain
-    """Each name stands once and was handed over, and Host says something. What RSGI's server can't hand over
-    it doesn't name either beside another of that name (docs/interfaces.md)."""
-    cdef tuple unreadable
-    """Names, as bytes, that the server has and doesn't hand over; None where there are none."""
-
-    cdef inline text_span span(self, Py_ssize_t index, Py_ssize_t part) noexcept:
+    cdef text_span span(self, Py_ssize_t index, Py_ssize_t part) noexcept:
         cdef object item = <object> PyTuple_GET_ITEM(<tuple> PyTuple_GET_ITEM(self.pairs, index), part)
         cdef text_span found
         if self.text:
@@ -89,14 +82,15 @@ cdef class RequestHeaders:
         found = self.span(index, 1)
         return PyBytes_FromStringAndSize(found.start, found.size)
 
+    cdef Py_ssize_t last(self, bytes name) noexcept:
+        return self.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), PyTuple_GET_SIZE(self.pairs))
+
     def get(self, bytes name not None, default=None, /):
-        cdef Py_ssize_t index = self.find(
-            PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), PyTuple_GET_SIZE(self.pairs)
-        )
+        cdef Py_ssize_t index = self.last(name)
         return default if index < 0 else self.value(index)
 
     def __contains__(self, bytes name not None):
-        return self.find(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), PyTuple_GET_SIZE(self.pairs)) >= 0
+        return self.last(name) >= 0
 
     def listed(self):
         """All of them as pairs of bytes, in their order; then those that were not handed over, each as two pairs of
@@ -105,14 +99,14 @@ cdef class RequestHeaders:
         return pairs + [(b"", name) for name in self.unreadable or () for _ in range(2)]
 
 
-def of_pairs(list pairs not None):
+cpdef RequestHeaders of_pairs(list pairs):
     """ASGI's."""
     cdef RequestHeaders headers = RequestHeaders.__new__(RequestHeaders)
     headers.take(pairs, False)
     return headers
 
 
-def of_text(named):
+cpdef RequestHeaders of_text(named):
     """RSGI's: what `named` has as `items`, beside which its length and its iterator know all names."""
     cdef RequestHeaders headers = RequestHeaders.__new__(RequestHeaders)
     if headers.take(named.items(), True) != len(named):
@@ -122,16 +116,14 @@ def of_text(named):
     return headers
 
 
-def behind(headers, bytes name not None, bytes start not None):
+cpdef bytes behind(headers, bytes name, bytes start):
     """What follows `start` in a header of this name, if something does, and no blank is around it; else nothing.
     Of other headers than `RequestHeaders` nothing is said."""
     if type(headers) is not RequestHeaders:
         return b""
     cdef RequestHeaders known = <RequestHeaders> headers
     cdef Py_ssize_t size = PyBytes_GET_SIZE(start)
-    cdef Py_ssize_t index = known.find(
-        PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name), PyTuple_GET_SIZE(known.pairs)
-    )
+    cdef Py_ssize_t index = known.last(name)
     if index < 0:
         return b""
     cdef text_span value = known.span(index, 1)
@@ -140,6 +132,30 @@ def behind(headers, bytes name not None, bytes start not None):
     if <unsigned char> value.start[size] <= c" " or <unsigned char> value.start[value.size - 1] <= c" ":
         return b""
     return PyBytes_FromStringAndSize(value.start + size, value.size - size)
+
+
+cpdef bytes sure_key(headers, bytes own, bint bearer, bint folded):
+    """A request's raw key where it stands as in most: whole in `own`, a header of the API's own (None: it has none),
+    or with `bearer` behind `Authorization: Bearer `. Nothing where blanks are around it, where both headers were
+    sent, and of a `folded` one that may be a UUID with capitals: the API has its rules for those."""
+    cdef RequestHeaders known
+    cdef bytes key
+    cdef Py_ssize_t index
+    if type(headers) is not RequestHeaders:
+        return b""
+    known = <RequestHeaders> headers
+    index = -1 if own is None else known.last(own)
+    if index < 0:
+        key = behind(known, AUTHORIZATION, BEARER) if bearer else b""
+    elif bearer and known.last(AUTHORIZATION) >= 0:
+        key = b""
+    else:
+        key = behind(known, own, b"")
+    if folded and PyBytes_GET_SIZE(key) == UUID_CHARS:
+        for index in range(UUID_CHARS):
+            if c"A" <= PyBytes_AS_STRING(key)[index] <= c"Z":
+                return b""
+    return key
 
 
 cdef inline bint is_ascii(object part) noexcept:

@@ -6,6 +6,8 @@
     encoding    gzip, deflate and zstd bodies
     cors        preflights
     app         the ASGI application: route -> method -> Host -> auth -> limiter -> body -> the dialect's own rules
+    steps       what few requests are asked for on that way, and what faults are answered with
+    entrance    the usual way natively (`_core.entrance`), before that handler, which is the reference
     answers     large answers, in pieces
     streams     answers that stay open: who is told of a publish, heartbeats, bounds
     health      /healthz

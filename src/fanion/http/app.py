@@ -16,44 +16,33 @@ the handler's last use of the snapshot.
 from __future__ import annotations
 
 import asyncio
-import logging
-import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
-from fanion.auth.guesses import KeyGuesses, parse_networks
-from fanion.dialects.wire.bodies import mended
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.headers import RequestHeaders, of_pairs
 from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, Condensed, check_body
 from fanion.dialects.wire.reply import Head, HeaderList, Headers, Reply
-from fanion.dialects.wire.services import Services, Snapshot
-from fanion.errors import FanionError, StoreError
+from fanion.dialects.wire.services import Services
+from fanion.errors import StoreError
 from fanion.http import health
 from fanion.http.answers import PIECE_BYTES, Outgoing
 from fanion.http.asgi import AsgiScope, Handle, Receive, Send, Spanned, start_of
 from fanion.http.cors import preflight
 from fanion.http.encoding import undo_encoding
 from fanion.http.request import (
-    BROKEN_TEXT,
     SINGLE,
     BodyWatch,
     check_headers,
     check_transfer,
     discard,
-    read_rest,
     too_large_text,
 )
 from fanion.http.router import Outlet, Router, Target
+from fanion.http.steps import Steps, ask_again, check_rate, fault_of
 from fanion.http.streams import Streams
-from fanion.model.api_key import KeyRecord
-from fanion.telemetry.logs import Sparing
-
-log = logging.getLogger("fanion.http")
-sparing = Sparing()
-"""One line a minute for each fault, however many requests meet it."""
 
 LATER = Scan.LATER
 NO_ENDPOINT = "none"
@@ -67,37 +56,32 @@ def make_handler(
     streams: Streams | None = None,
     *,
     outgoing: Outgoing | None = None,
+    steps: Steps | None = None,
     headers_of: Callable[[HeaderList], RequestHeaders] = of_pairs,
     first_piece: Callable[[Receive], Awaitable[bytes]] | None = None,
     at_once: Callable[[Send, Head, bytes], None] | None = None,
     spanned: Spanned | None = None,
 ) -> Handle:
     """The function that answers every HTTP request of this worker. Event loop only. `streams`: None where no path
-    stays open. The rest is how another interface than ASGI sends large answers, has headers, reads
-    what came first of a body of declared length, and sends all other answers; and who answers requests that have a
-    span in this one's place.
+    stays open. `steps`: made here unless given. The rest is how another interface than ASGI sends large answers,
+    has headers, reads what came first of a body of declared length, and sends all other answers; and who answers
+    requests that have a span in this one's place.
 
     Long: what every request goes through stands in one piece, as a call costs more than most of its steps.
     """
-    router = Router([(dialect, dialect.routes(services)) for dialect in dialects])
+    if steps is None:
+        steps = Steps(services, dialects, watch, outgoing)
+    router, limiters = steps.router, steps.limiters
+    check_access, explain, send_large = steps.check_access, steps.explain, steps.send_large
+    read_more = steps.read_rest
     single = SINGLE | {dialect.credential_header for dialect in dialects}
-    limiters = {dialect.name: dialect.limiter(services) for dialect in dialects}
-    config = services.config
-    guesses = KeyGuesses(
-        services.limiter.take,
-        config.limiter.bad_keys_per_minute * config.limiter.machines,  # of each machine, not a share
-        parse_networks(config.server.trusted_proxies),
-    )
     exact, below = router.exact, router.below
     current = services.snapshots.current
     answered = services.counters.answered
     waiting = watch.waiting
     loop = asyncio.get_running_loop()
     current_task = asyncio.current_task
-    limits = config.limits
-    body_timeout_s = limits.body_timeout_s
-    if outgoing is None:
-        outgoing = Outgoing(limits.answers_bytes_max)
+    limits = services.config.limits
 
     async def handle(scope: AsgiScope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope["headers"])
@@ -137,10 +121,10 @@ def make_handler(
             snapshot = current()
             record = snapshot.known_key(raw_key)
             if record is None or record.scopes or (record.dialects and dialect.name not in record.dialects):
-                record = _check_access(guesses, dialect, endpoint, record, scope, headers, snapshot, raw_key)
+                record = check_access(dialect, endpoint, record, scope, headers, snapshot, raw_key)
             limited = limiters[dialect.name]
             if limited is not None:
-                _check_rate(limited(record))
+                check_rate(limited(record))
 
             body = scope["query_string"] if endpoint.query else b""
             bytes_max = endpoint.body_bytes_max
@@ -164,9 +148,7 @@ def make_handler(
                     finally:
                         del waiting[task]
                     if len(body) != length and (message is None or message.get("more_body", True)):
-                        if not body if message is None else message["type"] != "http.request":
-                            raise Fault(FaultKind.BAD_REQUEST, BROKEN_TEXT)
-                        body = await read_rest(receive, body, watch, task, bytes_max, body_timeout_s)
+                        body = await read_more(receive, message, body, task, bytes_max)
                     if b"content-encoding" in headers:
                         body = await undo_encoding(headers, body, bytes_max, partial(watch.hold, task))
                     if len(body) > FREE_BYTES_MAX and endpoint.scan is not LATER:
@@ -180,27 +162,22 @@ def make_handler(
                         or record.scopes
                         or (record.dialects and dialect.name not in record.dialects)
                     ):
-                        record = _check_access(
-                            guesses, dialect, endpoint, record, scope, headers, snapshot, raw_key
-                        )
+                        record = check_access(dialect, endpoint, record, scope, headers, snapshot, raw_key)
 
             try:
                 answer = endpoint.handler(snapshot, record, body, tail, headers)
             except (Condensed, Fault) as turn:
-                answer = _ask_again(turn, endpoint, snapshot, record, body, tail, headers)
+                answer = ask_again(turn, endpoint, snapshot, record, body, tail, headers)
             reply = answer if answer.__class__ is tuple else await answer  # type: ignore[misc]
         except BaseException as error:
-            reply = _explain(error, services, router, watch, scope, headers, endpoint)
+            reply = explain(error, scope, headers, endpoint)
         head, payload = reply
         if endpoint is not None:
             if len(payload) > PIECE_BYTES:
-                if outgoing.take(len(payload)):
-                    answered(dialect.name, endpoint.name, head.status)
-                    await outgoing.send(head, payload, receive, send)
+                refused = await send_large(dialect, endpoint, reply, receive, send)
+                if refused is None:
                     return
-                head, payload = dialect.refuse(
-                    Fault(FaultKind.OVERLOADED, "Too many large answers wait to be read.", retry_after_s=1)
-                )
+                head, payload = refused
             answered(dialect.name, endpoint.name, head.status)
         if at_once is not None:
             at_once(send, head, payload)
@@ -251,7 +228,7 @@ async def _answer_stream(
             return
         reply, name = _other_method(dialect, ("GET",), outlet.allow, method, headers), NO_ENDPOINT
     except (Fault, StoreError) as error:
-        reply, name = dialect.refuse(_fault_of(error)), endpoint.name
+        reply, name = dialect.refuse(fault_of(error)), endpoint.name
     services.counters.answered(dialect.name, name, reply[0].status)
     await _send(reply, send)
 
@@ -264,118 +241,3 @@ def _other_method(
         return preflight(dialect.cors, methods, headers)
     text = f"The method must be {' or '.join(methods)}."
     return dialect.refuse(Fault(FaultKind.METHOD_NOT_ALLOWED, text, allow=allow))
-
-
-def _ask_again(
-    turn: Condensed | Fault,
-    endpoint: Endpoint,
-    snapshot: Snapshot,
-    record: KeyRecord,
-    body: bytes,
-    tail: bytes,
-    headers: Headers,
-) -> Reply | Awaitable[Reply]:
-    """What the handler says of a body in other bytes: condensed, or with its halves of pairs mended, or both, in
-    either order. Raises the Fault of what can't be read either way."""
-    mended_once = False
-    while True:
-        if isinstance(turn, Condensed):  # by an eighth each time; halves that were mended may be, once more
-            body = turn.body
-        elif mended_once:
-            raise turn
-        else:
-            body = _meant(turn, endpoint, body)
-            mended_once = True
-        try:
-            return endpoint.handler(snapshot, record, body, tail, headers)
-        except (Condensed, Fault) as another:
-            turn = another
-
-
-def _meant(fault: Fault, endpoint: Endpoint, body: bytes) -> bytes:
-    """What a refused body is to be read as instead; raises the fault where it is what it says. Nothing was done
-    for a body that couldn't be read, so the handler may be asked again."""
-    meant = mended(body) if endpoint.body_bytes_max and fault.kind is FaultKind.INVALID_JSON else None
-    if meant is None:
-        raise fault
-    return meant
-
-
-def _check_access(
-    guesses: KeyGuesses,
-    dialect: Dialect,
-    endpoint: Endpoint,
-    record: KeyRecord | None,
-    scope: AsgiScope,
-    headers: RequestHeaders,
-    snapshot: Snapshot,
-    raw_key: bytes,
-) -> KeyRecord:
-    """The record, after the checks that most keys don't need: not known to this process, not for this dialect, not
-    for this endpoint."""
-    if record is None:
-        source = guesses.source(scope["client"][0], headers.listed())
-        if guesses.may_look(source):
-            record = snapshot.key(raw_key)
-            if record is None:
-                guesses.failed(source)
-    if record is None or (record.dialects and dialect.name not in record.dialects):
-        raise Fault(FaultKind.UNKNOWN_KEY, "The API key is not valid.")
-    if endpoint.scope is not None and record.scopes and endpoint.scope not in record.scopes:
-        raise Fault(FaultKind.FORBIDDEN, f"The API key has no scope for this: {endpoint.scope}.")
-    return record
-
-
-def _check_rate(wait_s: float) -> None:
-    if wait_s > 0:
-        raise Fault(
-            FaultKind.RATE_LIMITED, "Too many requests. Retry after a short delay.", retry_after_s=wait_s
-        )
-
-
-def _fault_of(error: Fault | StoreError) -> Fault:
-    if isinstance(error, Fault):
-        return error
-    if count := sparing.due(str(error)):
-        log.error("store can't be read", extra={"reason": str(error), "count": count})
-    return Fault(FaultKind.OVERLOADED, "The store can't be read now.", retry_after_s=1)
-
-
-def _explain(
-    error: BaseException,
-    services: Services,
-    router: Router,
-    watch: BodyWatch,
-    scope: AsgiScope,
-    headers: Headers,
-    endpoint: Endpoint | None,
-) -> Reply:
-    """An exception as the answer that the caller gets; re-raises what isn't a request's business."""
-    target, _ = router.find(scope["raw_path"], scope["method"], headers)
-    dialect = router.answering(scope["raw_path"], headers) if target is None else target.dialect
-    if isinstance(error, Fault):
-        return dialect.refuse(error)
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        if task is None or task not in watch.overdue:
-            raise error
-        watch.overdue.discard(task)
-        task.uncancel()
-        if services.draining:
-            return dialect.refuse(Fault(FaultKind.OVERLOADED, "The server is stopping.", retry_after_s=1))
-        kind = endpoint.body_timeout if endpoint else FaultKind.TIMEOUT
-        return dialect.refuse(Fault(kind, "The request body did not arrive in time."))
-    if isinstance(error, StoreError):
-        return dialect.refuse(_fault_of(error))
-    if not isinstance(error, Exception):
-        raise error
-    name = endpoint.name if endpoint else ""
-    # Our own messages hold no user data; others may (a KeyError holds the key), so only their place is logged.
-    reason = str(error) if isinstance(error, FanionError) else type(error).__name__
-    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    if count := sparing.due(f"{name} {reason} {places[-1:]}"):
-        extra = {"endpoint": name, "reason": reason, "places": places[-8:], "count": count}
-        log.error("request failed", extra=extra)
-    return dialect.refuse(
-        Fault(FaultKind.INTERNAL, "The server failed to answer. The request may be sent again.")
-    )

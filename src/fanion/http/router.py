@@ -67,7 +67,8 @@ class Outlet(NamedTuple):
 
 class Router:
     """`exact` and `below` are public for the hot path: one dict look-up finds most routes, another what was found
-    below a prefix before. `streams`: paths that stay open; to `find` they are paths of nobody."""
+    below a prefix before, which is one of `below_targets`. `streams`: paths that stay open; to `find` they are
+    paths of nobody."""
 
     def __init__(self, routes: Sequence[tuple[Dialect, Sequence[Route]]]) -> None:
         self.exact: dict[bytes, Target | Shared] = {}
@@ -90,6 +91,7 @@ class Router:
         self._prefixes.sort(
             key=lambda prefix: (-len(prefix.path), prefix.rest is None, -len(prefix.rest or b""))
         )
+        self.below_targets = [prefix.target for prefix in self._prefixes]
         self._below: dict[bytes, list[Prefix]] = {}
         for prefix in self._prefixes:
             self._below.setdefault(_head(prefix.path), []).append(prefix)

@@ -28,7 +28,7 @@ from fanion.dialects.wire.headers import RequestHeaders, of_text
 from fanion.dialects.wire.path import PERCENT
 from fanion.dialects.wire.reply import Head, HeaderList, StartMessage, TextHeaders
 from fanion.http.answers import PIECE_BYTES, Outgoing
-from fanion.http.asgi import BodyMessage, Handle, Receive, Send
+from fanion.http.asgi import AsgiScope, BodyMessage, Handle, Receive, Send
 
 STREAM_BYTES_MAX: Final = 65_536
 LOOK_S: Final = 0.001, 0.1
@@ -195,14 +195,20 @@ def make_application(handle: Handle) -> Application:
     """What the server calls with each request's scope and protocol."""
 
     def application(scope: Scope, proto: Proto) -> Awaitable[None]:
-        path = scope.path.encode()
-        if PERCENT in path:
-            path = path.replace(b"%", b"%25")  # whoever reads a name out of the path decodes it
         exchange = Exchange(proto)
-        line: Any = Line(raw_path=path, method=scope.method, headers=scope.headers, scope=scope)
-        return handle(line, exchange, exchange)
+        return handle(line_of(scope), exchange, exchange)
 
     return application
+
+
+def line_of(scope: Scope) -> AsgiScope:
+    """A request's line and headers, where ASGI has its scope."""
+    path = scope.path.encode()
+    if PERCENT in path:
+        path = path.replace(b"%", b"%25")  # whoever reads a name out of the path decodes it
+    line: Any = Line(raw_path=path, method=scope.method, headers=scope.headers, scope=scope)
+    made: AsgiScope = line
+    return made
 
 
 def text_of(head: Head) -> TextHeaders:

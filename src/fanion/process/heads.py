@@ -136,9 +136,12 @@ def port_served(task: asyncio.Task[Any]) -> int | None:
         frame = getattr(waiting, "cr_frame", None)
         if frame is None:
             break
-        scope = frame.f_locals.get("scope")
+        # The server's own coroutine has the request at hand, and awaits the application's, which may be native.
+        scope = frame.f_locals.get("scope", getattr(frame.f_locals.get("watcher"), "scope", None))
         if isinstance(scope, dict):
             with suppress(KeyError):
                 return int(scope["client"][1])
-        waiting = waiting.cr_await  # the server's own coroutine awaits the application's
+        elif isinstance(client := getattr(scope, "client", None), str):  # RSGI's
+            return int(client.rpartition(":")[2])
+        waiting = waiting.cr_await
     return None

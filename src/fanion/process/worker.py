@@ -34,9 +34,7 @@ from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.services import Services
 from fanion.engine.evaluator import open_environment
 from fanion.errors import FanionError, JournalError, StoreError
-from fanion.http import rsgi
-from fanion.http.app import make_handler
-from fanion.http.asgi import Handle
+from fanion.http import entrance, rsgi
 from fanion.http.request import BodyWatch
 from fanion.http.streams import Streams
 from fanion.http.traced import make_traced
@@ -301,25 +299,7 @@ class Worker:
         metrics.add_collector(lambda: metrics.set(STREAMS, len(streams)))
         loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch, streams)
         self._tick(loop, reloader, journal, os.getppid())
-        make: Callable[..., Handle] = make_handler
-        if config.tracing.url:
-            make = partial(make_traced, self._keep(Spans(config.tracing.url)))
-        if config.server.interface == "rsgi":
-            held = rsgi.Held(config.limits.answers_bytes_max)
-            handle = make(
-                services,
-                self._dialects,
-                watch,
-                streams,
-                outgoing=held,
-                headers_of=rsgi.headers_of,
-                first_piece=rsgi.first_piece,
-                at_once=rsgi.at_once,
-            )
-            self._handle = rsgi.make_application(handle)
-        else:
-            self._handle = make(services, self._dialects, watch, streams)
-        self._plain = self._handle
+        self._handle = self._plain = self._open_entrance(services, watch, streams)
         if self._staleness is not None:
             self._handle = self._staleness.handler(self._plain)
         gc.collect()
@@ -346,6 +326,31 @@ class Worker:
             )
         )
         return replicated
+
+    def _open_entrance(
+        self, services: Services, watch: BodyWatch, streams: Streams
+    ) -> Callable[..., Awaitable[None]]:
+        """What requests are answered by, as `server.interface` and `tracing.url` say."""
+        by_rsgi = self._config.server.interface == "rsgi"
+        if not self._config.tracing.url:
+            make: Callable[..., Any] = entrance.by_rsgi if by_rsgi else entrance.by_asgi
+            made: Callable[..., Awaitable[None]] = make(services, self._dialects, watch, streams)
+            return made
+        spans = self._keep(Spans(self._config.tracing.url))
+        if not by_rsgi:
+            return make_traced(spans, services, self._dialects, watch, streams)
+        handle = make_traced(
+            spans,
+            services,
+            self._dialects,
+            watch,
+            streams,
+            outgoing=rsgi.Held(services.config.limits.answers_bytes_max),
+            headers_of=rsgi.headers_of,
+            first_piece=rsgi.first_piece,
+            at_once=rsgi.at_once,
+        )
+        return rsgi.make_application(handle)
 
     def _open_store(self) -> Store:
         map_bytes = self._config.store.map_bytes

@@ -21,7 +21,7 @@ from fanion.dialects.feather.settings import FeatherSettings
 from fanion.dialects.feather.usage import usage
 from fanion.dialects.feather.words import NAME
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
-from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.dialect import Dialect, KeyPlace
 from fanion.dialects.wire.endpoint import Endpoint, Handler, Route, Scan
 from fanion.dialects.wire.fault import Fault
 from fanion.dialects.wire.ingest import Ingest
@@ -222,6 +222,7 @@ DIALECT = Dialect(
     name=NAME,
     credential_header=AUTHORIZATION,
     credentials=bearer,
+    key_place=KeyPlace(bearer=True),
     recognises=recognises,
     refuse=refuse,
     routes=routes,

@@ -15,7 +15,7 @@ from fanion.dialects.neutral.served import bind
 from fanion.dialects.neutral.usage import usage
 from fanion.dialects.neutral.words import NAME
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, folded
-from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.dialect import Dialect, KeyPlace
 from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
 from fanion.dialects.wire.fault import FaultKind
 from fanion.dialects.wire.reply import Headers
@@ -65,6 +65,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     credential_header=AUTHORIZATION,
     credentials=credentials,
+    key_place=KeyPlace(bearer=True, folded=True),
     recognises=recognises,
     refuse=refuse,
     routes=routes,

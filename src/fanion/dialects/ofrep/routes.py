@@ -22,7 +22,7 @@ from fanion.dialects.ofrep.schema import Bodies
 from fanion.dialects.ofrep.served import bind, served, units
 from fanion.dialects.ofrep.words import NAME
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, folded
-from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.dialect import Dialect, KeyPlace
 from fanion.dialects.wire.endpoint import Endpoint, Handler, Route, Scan
 from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services, Snapshot
@@ -97,6 +97,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     credential_header=AUTHORIZATION,
     credentials=credentials,
+    key_place=KeyPlace(own=API_KEY, bearer=True, folded=True),
     recognises=recognises,
     refuse=refuse,
     routes=routes,

@@ -18,7 +18,7 @@ from fanion.dialects.redpennon.served import bind, units
 from fanion.dialects.redpennon.settings import RedPennonSettings
 from fanion.dialects.redpennon.words import NAME
 from fanion.dialects.wire.credentials import folded, own_header
-from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.dialect import Dialect, KeyPlace
 from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
 from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.services import Services
@@ -65,6 +65,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     credential_header=CREDENTIAL_HEADER,
     credentials=credentials,
+    key_place=KeyPlace(own=CREDENTIAL_HEADER, folded=True),
     recognises=recognises,
     refuse=refuse,
     routes=routes,

@@ -13,7 +13,7 @@ from fanion.dialects.stitchd.segments import check_many, check_one
 from fanion.dialects.stitchd.served import bind, units
 from fanion.dialects.stitchd.words import NAME
 from fanion.dialects.wire.credentials import own_header
-from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.dialect import Dialect, KeyPlace
 from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
 from fanion.dialects.wire.reply import Headers
 from fanion.dialects.wire.services import Services
@@ -66,6 +66,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     credential_header=CREDENTIAL_HEADER,
     credentials=credentials,
+    key_place=KeyPlace(own=CREDENTIAL_HEADER),
     recognises=recognises,
     refuse=refuse,
     routes=routes,

@@ -12,7 +12,7 @@ from fanion.dialects.traffical.schema import Schema
 from fanion.dialects.traffical.served import bind, units
 from fanion.dialects.traffical.words import NAME, READ, WRITE
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
-from fanion.dialects.wire.dialect import Dialect
+from fanion.dialects.wire.dialect import Dialect, KeyPlace
 from fanion.dialects.wire.endpoint import Endpoint, Route, Scan
 from fanion.dialects.wire.fault import FaultKind
 from fanion.dialects.wire.reply import Headers
@@ -58,6 +58,7 @@ DIALECT = Dialect(
     name=NAME,
     credential_header=AUTHORIZATION,
     credentials=bearer,
+    key_place=KeyPlace(bearer=True),
     recognises=recognises,
     refuse=refuse,
     routes=routes,

@@ -8,6 +8,7 @@ endpoint     paths, methods, handlers
 dialect      a public API as the server sees it: routes, credentials, faults in its own shape
 headers      a request's headers, by either interface
 credentials  where a raw key stands
+doors        what the native entrance asks of a request, of each method of a path
 bound        what a dialect has at hand of an environment, looked up
 units        who an API's requests are about
 path         names in a path

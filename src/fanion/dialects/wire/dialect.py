@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fanion._core.evaluate import Bundle
 from fanion.dialects.wire.endpoint import Route
@@ -36,6 +37,15 @@ class Cors:
         return shown
 
 
+class KeyPlace(NamedTuple):
+    """Where the raw key stands in most requests: `own`, a header of the API's own; `bearer`: Authorization, if not
+    there; `folded`: one that is a UUID is the same in any case. `credentials` knows every other way."""
+
+    own: bytes | None = None
+    bearer: bool = False
+    folded: bool = False
+
+
 def in_braces(fragment: bytes, user: Mapping[str, Json] | None) -> bytes:
     """The object that a fragment is the inside of."""
     return b"{%b}" % fragment
@@ -46,6 +56,7 @@ class Dialect:
     """One public API.
 
     credential_header: the header that its key comes in. credentials: the raw key, or Fault NO_CREDENTIALS.
+    key_place: where that mostly stands; None: `credentials` is asked each time.
     recognises: whether a request to no known path looks like one of this API's. refuse: a fault in its shape.
     bind: what the dialect wants to have at hand of a mapped bundle, made once per environment and generation; None
     where the bundle has no table of it, as the environment is served through other APIs only.
@@ -74,6 +85,7 @@ class Dialect:
     units: Callable[[Bundle], tuple[UnitPlace, ...]] | None = None
     limiter: Callable[[Services], Callable[[KeyRecord], float] | None] = lambda services: None
     cors: Cors | None = None
+    key_place: KeyPlace | None = None
     whole: Callable[[bytes, Mapping[str, Json] | None], bytes] = in_braces
     amend: Callable[[str, bytes, bytes, bytes, Mapping[int, int]], bytes | None] | None = None
     demo: str = ""
