@@ -25,6 +25,7 @@ from fanion.errors import RowsError  # noqa: E402
 from fanion.results import tables  # noqa: E402
 from fanion.results.compute import Asked, choose, compute, read_plans  # noqa: E402
 from fanion.results.report import Result  # noqa: E402
+from fanion.small_files import sealed  # noqa: E402
 from tests.unit.result_rows import Row, write_rows  # noqa: E402
 from tests.unit.result_script import Script  # noqa: E402
 from tests.unit.result_small import CONFIG, HOUR, START, publish_project, results  # noqa: E402
@@ -228,7 +229,7 @@ def test_the_table_says_all_that_was_counted_and_how_fresh_it_is(
     folder = world / "data" / "rows"
     kept = folder.joinpath("manifest.json").read_bytes()
     manifest = msgspec.json.decode(kept) | {"fresh_us": START + 30 * HOUR}
-    folder.joinpath("manifest.json").write_bytes(msgspec.json.encode(manifest))
+    folder.joinpath("manifest.json").write_bytes(sealed(msgspec.json.encode(manifest)))
     try:
         made = CliRunner().invoke(command, ["--data", str(world / "data"), "copy"], catch_exceptions=False)
     finally:
