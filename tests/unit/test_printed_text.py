@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -17,7 +19,9 @@ from fanion.cli.journal import _print
 from fanion.cli.text import echo, printable_json
 from fanion.definitions import DEMO
 from fanion.journal.batch import Record
-from fanion.model.printable import UNPRINTED, printable
+from fanion.model.printable import UNPRINTED, cell, printable
+from fanion.results.usage import Count
+from fanion.results.usage import csv_text as usage_csv
 
 EVIL = "a\x1b]52;c;eA==\x07\x1b[2J\x9b31m\x7f\u202e\u2066\u2028z"
 """Fills the clipboard, clears the screen, colours, deletes, and turns the line around."""
@@ -39,6 +43,25 @@ def test_written_out_json_means_the_same() -> None:
     assert json.loads(shown) == {EVIL: EVIL}
     plain = msgspec.json.encode({"a": "é\n"})
     assert printable_json(plain) == plain
+
+
+@pytest.mark.parametrize("unseen", ["\xad", "\u200b", "\u2060", "\ufeff", "\u206a", "\ufff9", "\U000e0061"])
+def test_what_nobody_sees_is_written_out(unseen: str) -> None:
+    """A flag that is called as another one, but for that, was shown as the other one."""
+    shown = printable(f"check{unseen}out")
+    assert shown != "checkout"
+    assert shown.isascii()
+    assert json.loads(printable_json(msgspec.json.encode({"key": f"a{unseen}"}))) == {"key": f"a{unseen}"}
+
+
+def test_a_cell_of_csv_is_no_formula() -> None:
+    for text in ("=1+1", "+1+1", "-1-1", "-", "@x", "\tx", "\rx"):
+        assert cell(text) == f"'{text}"
+    kept = ["a=1", "", "'x", "-1.5e-3", "+7", -0.5, None, 7]
+    assert [cell(one) for one in kept] == kept
+    text = usage_csv([Count("=cmd|'/c x'!A1", "a\n\x0bb", "2026", "k", "-1.5", None, 2, 3)])
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert rows[1] == ["'=cmd|'/c x'!A1", "a\n\x0bb", "2026", "k", "-1.5", "", "2", "3"]
 
 
 def test_a_cell_of_a_table_is_one_line_without_markup_emoji_or_escapes(

@@ -70,8 +70,7 @@ def command(
     elif form == "csv":
         from fanion.results.shown import csv_text
 
-        for line in csv_text(found).splitlines():
-            echo(line)
+        echo(csv_text(found).removesuffix("\n"))
     else:
         for result in found:
             _show(result, daily)

@@ -44,8 +44,7 @@ def command(
     if form == "json":
         echo(msgspec.json.encode({"usage": found}).decode())
     elif form == "csv":
-        for line in csv_text(found).splitlines():
-            echo(line)
+        echo(csv_text(found).removesuffix("\n"))
     else:
         rows = [
             [

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from fanion.model.printable import cell
 from fanion.results.report import Bounds, Comparison, MetricResult, Result
 
 COLUMNS: Final = (
@@ -44,17 +45,23 @@ DAYS: Final = ("day", "metric", "variant", "units", "difference", "always-valid 
 def csv_text(results: Sequence[Result]) -> str:
     """A row for each metric and variant; the control's has no comparison."""
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for result in results:
         head = [result.environment, result.experiment, result.segment, str(result.trustworthy).lower()]
         for metric in result.metrics:
             compared = {one.variant: one for one in metric.comparisons}
             for side in metric.variants:
-                row = [metric.metric, metric.role, side.variant, side.units, side.active, side.mean]
-                writer.writerow(
-                    [*head, *row, *_compared(compared.get(side.variant)), result.derived_from or ""]
-                )
+                row: list[Any] = [
+                    metric.metric,
+                    metric.role,
+                    side.variant,
+                    side.units,
+                    side.active,
+                    side.mean,
+                ]
+                row += _compared(compared.get(side.variant))
+                writer.writerow(map(cell, [*head, *row, result.derived_from or ""]))
     return text.getvalue()
 
 

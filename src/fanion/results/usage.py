@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from fanion.model.printable import cell
 from fanion.pipeline.manifest import File
 from fanion.pipeline.query import open_rows
 from fanion.results.report import written
@@ -75,7 +76,7 @@ def usage(
 
 def csv_text(counts: Sequence[Count]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Count.__struct_fields__)
-    writer.writerows(msgspec.structs.astuple(one) for one in counts)
+    writer.writerows(map(cell, msgspec.structs.astuple(one)) for one in counts)
     return text.getvalue()
