@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,8 +18,11 @@ from fanion.errors import PlaceError
 from fanion.nats.address import parse_address
 from fanion.nats.connection import Access, Connection
 from fanion.places import open_place
+from fanion.places.manifest import Body
 from fanion.places.nats import IN_PARTS, PART_BYTES, KeyValue
 from fanion.places.place import Found
+from fanion.places.taking import origin_of
+from fanion.store.store import Store
 from tests.crash.receivers import NatsServers
 from tests.unit.places_world import KEY, World, need_libraries
 
@@ -73,6 +77,37 @@ def test_an_object_has_no_more_bytes_than_it_says(bucket: Bucket) -> None:
         bucket.put("object.ab12", IN_PARTS + msgspec.msgpack.encode((id, size)))
         with place_of(bucket) as place, pytest.raises(PlaceError, match="isn't as long as the object says"):
             place.get("ab12")
+
+
+@pytest.mark.parametrize("kind", ["nats", "folder"])
+def test_an_object_larger_than_the_manifest_says_is_not_read(
+    bucket: Bucket, tmp_path: Path, kind: str
+) -> None:
+    """2 GiB in the place of a bundle, in each machine that follows."""
+    world = World(tmp_path, bucket.url if kind == "nats" else "")
+    world.publish("a", "one")
+    world.follow()
+    before = world.told("follower")
+    objects = tmp_path / "place" / "objects"
+    with place_of(bucket) as place:
+
+        def names() -> set[str]:
+            if kind == "nats":
+                return set(place.keys("object.>"))
+            return {path.name for path in objects.rglob("*") if path.is_file()}
+
+        had = names()
+        world.publish("a", "two")
+        fresh = names() - had
+    assert fresh
+    for name in fresh:
+        if kind == "nats":
+            bucket.put(name, IN_PARTS + msgspec.msgpack.encode(("ab" * 12, 1 << 30)))
+        else:
+            os.truncate(objects / name[:2] / name, 1 << 30)
+    with pytest.raises(PlaceError, match=r"has 1,073,741,824 bytes; [0-9,]{1,7} are allowed"):
+        world.follow()
+    assert world.told("follower") == before
 
 
 @pytest.mark.parametrize(
@@ -198,3 +233,21 @@ def test_reports_that_cannot_be_listed_hide_nothing_else(tmp_path: Path) -> None
     assert (status, "number 1" in told) == (0, True)
     assert "what its machines say can't be read: reports can't be listed" in err
     assert "\u202e" not in err
+
+
+def test_a_manifest_of_before_says_no_sizes_and_is_taken(tmp_path: Path) -> None:
+    made = Body(keys="ab", sizes=[7])
+    assert made.sizes_by_address() == {"ab": 7}
+    assert Body(keys="ab").sizes_by_address() == {}
+    assert Body(keys="ab", sizes=[7, 8]).sizes_by_address() == {}
+    assert Body(keys="ab", sizes=[0]).sizes_by_address() == {}
+    world = World(tmp_path)
+    world.publish("a", "one")
+    world.follow()
+    with Store.open(tmp_path / "follower") as store:
+        origin = origin_of(store)
+    assert origin is not None
+    assert len(origin.body.sizes) == len(origin.body.addresses())
+    folder = tmp_path / "place" / "objects"
+    for address, size in origin.body.sizes_by_address().items():
+        assert (folder / address[:2] / address).stat().st_size == size

@@ -42,9 +42,12 @@ def test_several_objects_come_back_as_each_does(url: str) -> None:
     with closing(open_place(url, Places(key=KEY), create=True)) as place:
         for name, content in made.items():
             place.put(name, content)
-        assert place.get_several(list(made)) == list(made.values()) == [place.get(name) for name in made]
+        sizes = {name: len(content) for name, content in made.items()}
+        assert place.get_several(sizes) == list(made.values()) == [place.get(name) for name in made]
         with pytest.raises(PlaceError, match="object ee isn't there"):
-            place.get_several(["aa", "ee", "bb"])
+            place.get_several({"aa": 0, "ee": 1, "bb": 100})
+        with pytest.raises(PlaceError, match="object bb has 100 bytes; 99 are allowed"):
+            place.get_several({"aa": 0, "bb": 99})
 
 
 def test_a_publication_is_fetched_in_one_step(

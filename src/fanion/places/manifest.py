@@ -49,12 +49,14 @@ class EnvironmentAt(msgspec.Struct, frozen=True, array_like=True):
 
 class Body(msgspec.Struct, frozen=True):
     """`keys`: an object, the store's key table. `rows`: of the store's `meta`. `lists_made`: the last number of a
-    list."""
+    list. `sizes`: bytes of the objects in `addresses`, sealed, in the order of their names; 0, or none of them: not
+    known, as in what an older Fanion made."""
 
     environments: dict[str, EnvironmentAt] = {}
     keys: str = ""
     rows: dict[bytes, bytes] = {}
     lists_made: int = 0
+    sizes: list[int] = []
 
     def addresses(self) -> set[str]:
         """All objects that it names itself; those of lists' blocks are in their indices."""
@@ -63,6 +65,12 @@ class Body(msgspec.Struct, frozen=True):
             found |= {entry.bundle, entry.definitions, entry.keys}
             found |= {each.index for each in entry.lists.values()}
         return found - {""}
+
+    def sizes_by_address(self) -> dict[str, int]:
+        """Of those that are known."""
+        addresses = sorted(self.addresses())
+        pairs = zip(addresses, self.sizes, strict=True) if len(addresses) == len(self.sizes) else ()
+        return {address: size for address, size in pairs if size > 0}
 
 
 class Manifest(NamedTuple):

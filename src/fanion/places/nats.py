@@ -24,7 +24,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -127,25 +127,25 @@ class KeyValue:
                 raise
             raise PlaceMovedError(f"number {number} was published meanwhile") from None
 
-    def get(self, name: str) -> bytes:
-        return self._whole(name, self._value(f"object.{name}"))
+    def get(self, name: str, bytes_max: int = OBJECT_BYTES_MAX) -> bytes:
+        return self._whole(name, bytes_max, self._value(f"object.{name}"))
 
-    def get_several(self, names: Sequence[str]) -> list[bytes]:
-        keys = [f"object.{name}" for name in names]
-        return [self._whole(name, value) for name, value in zip(names, self._values_of(keys), strict=True)]
+    def get_several(self, wanted: Mapping[str, int]) -> list[bytes]:
+        values = self._values_of([f"object.{name}" for name in wanted])
+        return [self._whole(*each, value) for each, value in zip(wanted.items(), values, strict=True)]
 
-    def _whole(self, name: str, value: bytes | None) -> bytes:
+    def _whole(self, name: str, bytes_max: int, value: bytes | None) -> bytes:
         """Of an object's value, what it stands for."""
         if value is None:
             raise PlaceError(f"object {name[:12]} isn't there")
         if not value.startswith(IN_PARTS):
+            _check_size(name, len(value) - len(WHOLE), bytes_max)
             return value[len(WHOLE) :]
         try:
             parts = msgspec.msgpack.decode(value[len(IN_PARTS) :], type=Parts)
         except UNREADABLE:
             raise PlaceError(f"object {name[:12]}: where its parts are can't be read") from None
-        if parts.size > OBJECT_BYTES_MAX:
-            raise PlaceError(f"object {name[:12]} has {parts.size:,} bytes; {OBJECT_BYTES_MAX:,} are allowed")
+        _check_size(name, parts.size, bytes_max)
         content = bytearray()
         for some in _windows(parts.count):
             found = self._values_of([f"part.{parts.id}.{number}" for number in some])
@@ -301,6 +301,11 @@ def access_of(settings: Places) -> Access:
         settings.certificate_file,
         settings.certificate_key_file,
     )
+
+
+def _check_size(name: str, size: int, most: int) -> None:
+    if size > most:
+        raise PlaceError(f"object {name[:12]} has {size:,} bytes; {most:,} are allowed")
 
 
 def _windows(count: int) -> Iterator[range]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -87,14 +87,14 @@ class Objects:
         except self._faults as error:
             raise PlaceError(f"number {number} was not taken: {reason_of(error)}") from None
 
-    def get(self, name: str) -> bytes:
-        content = self._read(f"objects/{name[:2]}/{name}", OBJECT_BYTES_MAX)
+    def get(self, name: str, bytes_max: int = OBJECT_BYTES_MAX) -> bytes:
+        content = self._read(f"objects/{name[:2]}/{name}", bytes_max)
         if content is None:
             raise PlaceError(f"object {name[:12]} isn't there")
         return content
 
-    def get_several(self, names: Sequence[str]) -> list[bytes]:
-        return [self.get(name) for name in names]
+    def get_several(self, wanted: Mapping[str, int]) -> list[bytes]:
+        return [self.get(name, bytes_max) for name, bytes_max in wanted.items()]
 
     def put(self, name: str, content: bytes) -> None:
         try:

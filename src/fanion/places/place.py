@@ -6,7 +6,7 @@ refuses, with a reason that holds no credential.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from fanion.config.places import Places
@@ -14,6 +14,8 @@ from fanion.config.places import Places
 MANIFEST_BYTES_MAX: Final = 900_000
 """A follower holds it whole; what is large lies in objects of its own."""
 OBJECT_BYTES_MAX: Final = 1 << 31
+GROUP_BYTES_MAX: Final = 64 << 20
+"""Of a group of a list's blocks, which is to have 128 KiB."""
 REPORT_BYTES_MAX: Final = 4_096
 REPORTS_MAX: Final = 10_000
 REASON_CHARACTERS_MAX: Final = 300
@@ -41,11 +43,11 @@ class Place(Protocol):
         """Makes `content` the manifest of this number, after the newest. Raises PlaceMovedError where another one
         has it, or a higher one is there: then nothing was changed."""
 
-    def get(self, name: str) -> bytes:
-        """An object's bytes, not checked."""
+    def get(self, name: str, bytes_max: int = OBJECT_BYTES_MAX) -> bytes:
+        """An object's bytes, not checked; PlaceError where it has more than `bytes_max`, before they are read."""
 
-    def get_several(self, names: Sequence[str]) -> list[bytes]:
-        """Of a few objects the same, asked for at once where the place answers so."""
+    def get_several(self, wanted: Mapping[str, int]) -> list[bytes]:
+        """Of a few objects the same, asked for at once where the place answers so. `wanted`: name -> bytes at most."""
 
     def put(self, name: str, content: bytes) -> None:
         """Stores an object; one that is there already has, or should have, the same content."""

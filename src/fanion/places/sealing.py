@@ -22,6 +22,8 @@ from fanion.errors import PlaceError
 FORMAT: Final = 1
 MAGIC: Final = b"fanion-place "
 NONCE_BYTES: Final = 12
+SEAL_BYTES: Final = NONCE_BYTES + 16
+"""That a sealed object has more than its plain bytes."""
 
 
 class Sealer:

@@ -12,8 +12,8 @@ import msgspec
 
 from fanion.places.lists import Index, bits_for, decode_index, encode_index, groups_of
 from fanion.places.manifest import Body, EnvironmentAt, Head, ListAt, Origin, encode_origin, write_manifest
-from fanion.places.place import Place
-from fanion.places.sealing import Sealer
+from fanion.places.place import OBJECT_BYTES_MAX, Place
+from fanion.places.sealing import SEAL_BYTES, Sealer
 from fanion.store.generation import PinnedGeneration
 from fanion.store.installation import put_origin
 from fanion.store.layout import ListEntry
@@ -40,6 +40,7 @@ class Sender:
         self._sealer = sealer
         self._before = before
         self._known = before.addresses()
+        self._sizes = before.sizes_by_address()
         self._progress = progress
 
     def body(self, pinned: PinnedGeneration) -> Body:
@@ -57,15 +58,18 @@ class Sender:
                 overrides=entry.overrides,
                 lists={each: self._list(pinned, name, each, at) for each, at in sorted(entry.lists.items())},
             )
-        return Body(
+        body = Body(
             environments=environments,
             keys=self._offer(encode_keys(pinned)),
             rows=dict(sorted(pinned.meta_rows().items())),
             lists_made=pinned.manifest.lists_made,
         )
+        sizes = [self._sizes.get(address, 0) for address in sorted(body.addresses())]
+        return msgspec.structs.replace(body, sizes=sizes)
 
     def _offer(self, plain: bytes) -> str:
         address = self._sealer.address(plain)
+        self._sizes[address] = len(plain) + SEAL_BYTES
         if address not in self._known:
             self._place.put(address, self._sealer.seal(plain))
             self._known.add(address)
@@ -88,7 +92,8 @@ class Sender:
     def _index(self, pinned: PinnedGeneration, entry: ListEntry, before: ListAt | None) -> Index:
         old = None
         if before is not None:
-            old = decode_index(self._sealer.open_object(before.index, self._place.get(before.index)))
+            sealed = self._place.get(before.index, self._sizes.get(before.index, OBJECT_BYTES_MAX))
+            old = decode_index(self._sealer.open_object(before.index, sealed))
             self._known.update(old.groups.values())
         total = sum(len(value) for _, value in pinned.blocks(entry.number))
         bits = bits_for(total, None if old is None else old.bits)

@@ -13,7 +13,7 @@ from fanion.errors import PlaceError
 from fanion.model.api_key import HASH_BYTES, KeyRecord
 from fanion.places.lists import Block, Index, changed_blocks, decode_group, decode_index, difference
 from fanion.places.manifest import Body, EnvironmentAt, ListAt, Manifest, Origin, decode_origin, encode_origin
-from fanion.places.place import Place
+from fanion.places.place import GROUP_BYTES_MAX, OBJECT_BYTES_MAX, Place
 from fanion.places.sealing import Sealer
 from fanion.store import layout
 from fanion.store.generation import PinnedGeneration
@@ -71,10 +71,12 @@ class Taker:
         self._check = check
         self._turn = turn
         self._ahead: dict[str, bytes] = {}
+        self._sizes: dict[str, int] = {}
         self.fetched_bytes = 0
 
     def installation(self, body: Body, pinned: PinnedGeneration) -> Installation:
         """Raises PlaceError, and what `check` raises."""
+        self._sizes = body.sizes_by_address()
         held, own = _lists_of(pinned), _entries_of(pinned.manifest)
         environments, definitions = {}, {}
         also = [body.keys]
@@ -132,14 +134,14 @@ class Taker:
         found = difference(index, pinned.blocks(number), self._sealer.address)
         changes = [changed_blocks(group, index.bits, []) for group in found.gone]
         for group, address in found.wanted.items():
-            blocks = decode_group(self._fetch(address), group, index.bits)
+            blocks = decode_group(self._fetch(address, GROUP_BYTES_MAX), group, index.bits)
             changes.append(changed_blocks(group, index.bits, blocks))
         return changes
 
     def _blocks_of(self, index: Index) -> Callable[[], Iterator[Block]]:
         def blocks() -> Iterator[Block]:
             for group, address in sorted(index.groups.items()):
-                yield from decode_group(self._fetch(address), group, index.bits)
+                yield from decode_group(self._fetch(address, GROUP_BYTES_MAX), group, index.bits)
 
         return blocks
 
@@ -149,17 +151,21 @@ class Taker:
     def _fetch_ahead(self, addresses: list[str]) -> None:
         """What is asked for next, in one step: each by itself would wait for an answer."""
         self._turn()
-        wanted = [address for address in dict.fromkeys(addresses) if address not in self._ahead]
+        wanted = {each: self._bytes_max(each) for each in addresses if each not in self._ahead}
         if wanted:
             self._ahead |= zip(wanted, self._place.get_several(wanted), strict=True)
 
-    def _fetch(self, address: str) -> bytes:
+    def _fetch(self, address: str, most: int = OBJECT_BYTES_MAX) -> bytes:
+        """`most`: bytes of an object whose size the manifest doesn't say."""
         self._turn()
         sealed = self._ahead.pop(address, None)
         if sealed is None:
-            sealed = self._place.get(address)
+            sealed = self._place.get(address, self._bytes_max(address, most))
         self.fetched_bytes += len(sealed)
         return self._sealer.open_object(address, sealed)
+
+    def _bytes_max(self, address: str, most: int = OBJECT_BYTES_MAX) -> int:
+        return self._sizes.get(address, most)
 
 
 def take(
