@@ -12,12 +12,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from fanion.archive.bucket import Bucket as ArchiveBucket
 from fanion.cli import group
 from fanion.config.places import Places
-from fanion.errors import PlaceError
+from fanion.errors import ArchiveError, PlaceError
 from fanion.nats.address import parse_address
 from fanion.nats.connection import Access, Connection
-from fanion.places import open_place
+from fanion.places import objects, open_place
 from fanion.places.manifest import Body
 from fanion.places.nats import IN_PARTS, PART_BYTES, KeyValue
 from fanion.places.place import Found
@@ -88,13 +89,13 @@ def test_an_object_larger_than_the_manifest_says_is_not_read(
     world.publish("a", "one")
     world.follow()
     before = world.told("follower")
-    objects = tmp_path / "place" / "objects"
+    folder = tmp_path / "place" / "objects"
     with place_of(bucket) as place:
 
         def names() -> set[str]:
             if kind == "nats":
                 return set(place.keys("object.>"))
-            return {path.name for path in objects.rglob("*") if path.is_file()}
+            return {path.name for path in folder.rglob("*") if path.is_file()}
 
         had = names()
         world.publish("a", "two")
@@ -104,7 +105,7 @@ def test_an_object_larger_than_the_manifest_says_is_not_read(
         if kind == "nats":
             bucket.put(name, IN_PARTS + msgspec.msgpack.encode(("ab" * 12, 1 << 30)))
         else:
-            os.truncate(objects / name[:2] / name, 1 << 30)
+            os.truncate(folder / name[:2] / name, 1 << 30)
     with pytest.raises(PlaceError, match=r"has 1,073,741,824 bytes; [0-9,]{1,7} are allowed"):
         world.follow()
     assert world.told("follower") == before
@@ -251,3 +252,28 @@ def test_a_manifest_of_before_says_no_sizes_and_is_taken(tmp_path: Path) -> None
     folder = tmp_path / "place" / "objects"
     for address, size in origin.body.sizes_by_address().items():
         assert (folder / address[:2] / address).stat().st_size == size
+
+
+class Endless:
+    """In the place of obstore: a server that always says that there is more."""
+
+    def list(
+        self, _store: object, folder: str, offset: str | None = None
+    ) -> Iterator[list[dict[str, object]]]:
+        while True:
+            yield [{"path": f"{folder}/{1:020}", "size": 1 << 40}]
+
+
+def test_a_list_that_does_not_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "LISTING_S", 0.05)
+    world = World(tmp_path)
+    world.publish("a", "one")
+    with closing(open_place(world.url, world.config.places)) as place:
+        monkeypatch.setattr(place, "_obstore", Endless())
+        for ask in (place.newest, place.reports):
+            with pytest.raises(PlaceError, match="the list doesn't end within 0"):
+                ask()
+    bucket = ArchiveBucket(world.url, world.config.places, 5.0)
+    monkeypatch.setattr(bucket, "_obstore", Endless())
+    with pytest.raises(ArchiveError, match="the list doesn't end within 0"):
+        bucket.names("ab" * 16)

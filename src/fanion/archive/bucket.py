@@ -19,7 +19,7 @@ from fanion.archive.packed import HEAD, NAME, SEQUENCE_MAX, Head, parse_head
 from fanion.config.places import Places
 from fanion.errors import ArchiveConflictError, ArchiveError, PlaceError
 from fanion.model.json_value import UNREADABLE
-from fanion.places.objects import open_store, reason_of
+from fanion.places.objects import each_listed, open_store, reason_of
 from fanion.plain_files import check_plain
 
 OBJECT_BYTES_MAX: Final = 5 << 30
@@ -60,13 +60,13 @@ class Bucket:
     def names(self, machine: str) -> dict[str, int]:
         """Each segment's name and the bytes of its object, in the order of the writers' chains."""
         try:
-            parts = self._obstore.list(self._store, f"{machine}/segments")
-            listed = [(found["path"].rpartition("/")[2], found["size"]) for part in parts for found in part]
+            listed = each_listed(self._obstore, self._store, f"{machine}/segments")
+            found = sorted(one for one in listed if NAME.fullmatch(one[0]))
         except self._missing:
             return {}
         except self._faults as error:
             raise ArchiveError(f"{self.url}/{machine} can't be listed: {reason_of(error)}") from None
-        return {name: size for name, size in sorted(listed) if NAME.fullmatch(name)}
+        return dict(found)
 
     def head(self, machine: str, name: str, size: int) -> Head:
         """What an object of that size says of itself."""

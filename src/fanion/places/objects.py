@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,8 @@ MANIFESTS: Final = "manifests"
 REPORTS: Final = "reports"
 NUMBER: Final = re.compile(r"[0-9]{20}")
 LIST_EVERY_S: Final = 60.0
+LISTING_S: Final = 120.0
+"""A server that always says that there is more would be asked for ever."""
 CONNECT_TIMEOUT_S: Final = 5.0
 SCHEMES: Final = ("s3", "gs", "az", "file")
 ADDRESS: Final = re.compile(
@@ -109,8 +112,8 @@ class Objects:
             raise PlaceError(f"the report was not taken: {reason_of(error)}") from None
 
     def reports(self) -> dict[str, bytes]:
-        sizes = self._listed(REPORTS, "")
-        names = sorted(name for name, size in sizes.items() if size <= REPORT_BYTES_MAX)[:REPORTS_MAX]
+        small = (name for name, size in self._listed(REPORTS, "") if size <= REPORT_BYTES_MAX)
+        names = sorted(islice(small, REPORTS_MAX))
         found = {name: self._read(f"{REPORTS}/{name}", REPORT_BYTES_MAX) for name in names}
         return {name: content for name, content in found.items() if content is not None}
 
@@ -123,14 +126,14 @@ class Objects:
 
     def _highest(self, above: int) -> int:
         """The highest number above that one; 0: there is none."""
-        numbers = [int(name) for name in self._listed(MANIFESTS, _path(above)) if NUMBER.fullmatch(name)]
+        listed = self._listed(MANIFESTS, _path(above))
+        numbers = (int(name) for name, _ in listed if NUMBER.fullmatch(name))
         return max((number for number in numbers if number > above), default=0)
 
-    def _listed(self, folder: str, offset: str) -> dict[str, int]:
+    def _listed(self, folder: str, offset: str) -> Iterator[tuple[str, int]]:
         """Names behind the offset, and their bytes."""
         try:
-            parts = self._obstore.list(self._store, folder, offset=offset or None)
-            return {found["path"].rpartition("/")[2]: found["size"] for part in parts for found in part}
+            yield from each_listed(self._obstore, self._store, folder, offset or None)
         except self._faults as error:
             raise PlaceError(f"{folder} can't be listed: {reason_of(error)}") from None
 
@@ -150,6 +153,19 @@ class Objects:
             return None
         except self._faults as error:
             raise PlaceError(f"{path} can't be read: {reason_of(error)}") from None
+
+
+def each_listed(
+    obstore: Any, store: Any, folder: str, offset: str | None = None
+) -> Iterator[tuple[str, int]]:
+    """Names in a folder, without it, and their bytes, as they come. Raises what obstore does, and TimeoutError for
+    a list that doesn't end."""
+    ends = time.monotonic() + LISTING_S
+    for part in obstore.list(store, folder, offset=offset):
+        for found in part:
+            yield found["path"].rpartition("/")[2], found["size"]
+        if time.monotonic() > ends:
+            raise TimeoutError(f"the list doesn't end within {LISTING_S:g} s")
 
 
 def reason_of(error: BaseException) -> str:

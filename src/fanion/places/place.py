@@ -47,7 +47,7 @@ class Place(Protocol):
         """An object's bytes, not checked; PlaceError where it has more than `bytes_max`, before they are read."""
 
     def get_several(self, wanted: Mapping[str, int]) -> list[bytes]:
-        """Of a few objects the same, asked for at once where the place answers so. `wanted`: name -> bytes at most."""
+        """Of a few objects the same, at once where the place answers so. `wanted`: name -> bytes at most."""
 
     def put(self, name: str, content: bytes) -> None:
         """Stores an object; one that is there already has, or should have, the same content."""
