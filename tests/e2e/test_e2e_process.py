@@ -325,11 +325,16 @@ def test_unknown_keys_are_401_at_once_and_always_and_known_ones_go_on(
     assert status(made, {"X-Forwarded-For": "10.0.0.2"}) == 401
 
 
-def test_a_key_s_rate_is_counted_over_all_workers(data: Path, serve: Callable[..., Running]) -> None:
+@pytest.mark.parametrize(("machines", "let_through"), [(1, 10), (3, 4)])
+def test_a_key_s_rate_is_counted_over_all_workers(
+    data: Path, serve: Callable[..., Running], machines: int, let_through: int
+) -> None:
+    """`machines`: of which this is one, and lets through its share, rounded up."""
     limit = {"FANION_LIMITER_FEATHER_RATE_PER_S": "0.01", "FANION_LIMITER_FEATHER_BURST": "10"}
+    limit["FANION_LIMITER_MACHINES"] = str(machines)
     running = serve("--workers", "2", data=data, environment=limit)
     answers = [running.ask("GET", "/v1/sdk/context") for _ in range(30)]
-    assert [answer.status for answer in answers].count(200) == 10
+    assert [answer.status for answer in answers].count(200) == let_through
     limited = next(answer for answer in answers if answer.status == 429)
     assert limited.json()["error"]["code"] == "RATE_LIMITED"
     assert int(limited.headers["retry-after"]) >= 1
