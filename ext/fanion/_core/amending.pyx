@@ -6,9 +6,9 @@ compiler meets them, so that the bytes are those of a compilation. Nothing is ch
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memset
 
 from fanion._core.bundle cimport BundleView
@@ -20,9 +20,19 @@ from fanion._core.layout cimport (
     FANION_RANGES,
     FANION_SECTION_DECISIONS,
     FANION_SECTION_FRAGMENTS,
+    FANION_SECTION_SETS,
     FANION_SECTION_TABLES,
     FANION_TEST,
     OP_DECISION_IS,
+    OP_EQ_STRING,
+    OP_EQ_VERSION,
+    OP_ORDER_VERSION,
+    OP_STRING_CONTAINS,
+    OP_STRING_ENDS,
+    OP_STRING_IN,
+    OP_TEXT_CONTAINS,
+    OP_TEXT_ENDS,
+    OP_TEXT_IN,
     PIECE_LITERAL,
     fanion_decision,
     fanion_entry,
@@ -36,41 +46,71 @@ from fanion._core.layout cimport (
 from fanion._core.sections cimport Fragments, KeyIndex, Rows, Texts
 
 
+cdef enum:
+    MET_BITS = 17  # of the texts that were met last; 1.5 MiB
+
+cdef struct Met:
+    fanion_text old  # in the bundle; its length is 0 where there is none
+    uint32_t offset  # in the new one
+
+
+cdef uint32_t *unmet(size_t count) except NULL:
+    """Room for so many numbers and one more, all FANION_NONE."""
+    cdef uint32_t *numbers = <uint32_t *> PyMem_RawMalloc((count + 1) * sizeof(uint32_t))
+    if numbers == NULL:
+        raise MemoryError
+    memset(numbers, 0xff, (count + 1) * sizeof(uint32_t))
+    return numbers
+
+
+cdef bint is_text(uint8_t op) noexcept:
+    """Whether an operator's operand is a text in the blob."""
+    return (op == OP_EQ_STRING or OP_STRING_CONTAINS <= op <= OP_STRING_ENDS
+            or OP_TEXT_CONTAINS <= op <= OP_TEXT_ENDS)
+
+
 @cython.final
 cdef class Copier:
     """From `bundle`, which stays open meanwhile, into the sections of one that is compiled. `needs`, `outcomes`,
-    `depths`: of its slots and decisions so far. `writer` has `test(node, number, count)` and `other(node, number,
-    count)`, which give the bytes of the bundle's node `node`, as number so many of a decision of `count`, and
-    `ask(decision, number)`, which gives how deep a decision asks. Outcomes that reach splits are not for this."""
+    `depths`: of its slots and decisions so far; `reads`: of each operator, what it reads of its slot. `writer` has
+    `test(node, number, count)` and `other(node, number, count)`, which give the bytes of the bundle's node `node`, as
+    number so many of a decision of `count`, and `ask(decision, number)`, which gives how deep a decision asks.
+    Outcomes that reach splits are not for this."""
 
     cdef BundleView bundle
     cdef Rows decisions, nodes, pieces, ranges
     cdef Texts texts
     cdef Fragments fragments
-    cdef list needs, outcomes, depths
+    cdef list needs, reads, outcomes, depths
     cdef object writer
-    cdef dict tests  # a test's bytes in the bundle -> its bytes in the new one
-    cdef uint32_t *runs  # owned; where a run of fragments is in the new one, by its first; FANION_NONE: not met yet
+    cdef dict tests  # the rarer ones: bytes in the bundle -> bytes in the new one
+    # Both owned, by the number in the bundle: where a run of fragments is in the new one, by its first, and where a
+    # set is. FANION_NONE: not met yet.
+    cdef uint32_t *runs
+    cdef uint32_t *sets
+    cdef Met *met  # owned; a text that is met again needn't be looked for
 
     def __cinit__(self, BundleView bundle not None, Rows decisions not None, Rows nodes not None,
                   Rows pieces not None, Rows ranges not None, Fragments fragments not None, list needs not None,
-                  list outcomes not None, list depths not None, writer):
-        cdef size_t count
+                  list reads not None, list outcomes not None, list depths not None, writer):
         bundle.require()
         self.bundle = bundle
         self.decisions, self.nodes, self.pieces, self.ranges = decisions, nodes, pieces, ranges
         self.texts, self.fragments = fragments.texts, fragments
-        self.needs, self.outcomes, self.depths = needs, outcomes, depths
+        self.needs, self.reads, self.outcomes, self.depths = needs, reads, outcomes, depths
         self.writer = writer
         self.tests = {}
-        count = bundle.s.counts[FANION_SECTION_FRAGMENTS]
-        self.runs = <uint32_t *> PyMem_RawMalloc((count + 1) * sizeof(uint32_t))
-        if self.runs == NULL:
+        self.runs = unmet(bundle.s.counts[FANION_SECTION_FRAGMENTS])
+        self.sets = unmet(bundle.s.counts[FANION_SECTION_SETS])
+        self.met = <Met *> PyMem_RawCalloc(1 << MET_BITS, sizeof(Met))
+        if self.met == NULL:
             raise MemoryError
-        memset(self.runs, 0xff, (count + 1) * sizeof(uint32_t))
+        fragments.expect(bundle.s.counts[FANION_SECTION_FRAGMENTS])
 
     def __dealloc__(self):
         PyMem_RawFree(self.runs)
+        PyMem_RawFree(self.sets)
+        PyMem_RawFree(self.met)
 
     def decisions_of(self, str key not None):
         """The numbers of the bundle's decisions with this key."""
@@ -124,17 +164,45 @@ cdef class Copier:
         return self.decisions.put(&row, sizeof(row))
 
     cdef int find(self, fanion_text old, fanion_text *out) except -1:
-        return self.texts.find(self.bundle.s.blob + old.offset, old.length, out)
+        cdef Met *met = &self.met[(old.offset * <uint32_t> 2654435761) >> (32 - MET_BITS)]
+        if old.length and met.old.offset == old.offset and met.old.length == old.length:
+            out.offset = met.offset
+            out.length = old.length
+            return 0
+        self.texts.find(self.bundle.s.blob + old.offset, old.length, out)
+        met.old = old
+        met.offset = out.offset
+        return 0
 
     cdef long copy_test(self, const fanion_node *node, uint32_t place, uint32_t number, uint32_t count) except -1:
         """How deep the decision asks by this."""
+        cdef fanion_node row = node[0]
+        cdef uint8_t op = node.test.op
+        cdef bytes packed
+        if op == OP_DECISION_IS:
+            self.nodes.put(&row, sizeof(row))
+            return 1 + <long> self.writer.ask(node.test.operand.asked.decision, number)
+        if is_text(op):
+            self.find(node.test.operand.text, &row.test.operand.text)
+        elif op == OP_STRING_IN or op == OP_TEXT_IN:
+            if self.sets[node.test.operand.record.first] == FANION_NONE:
+                packed = self.writer.test(place, number, count)
+                row = (<const fanion_node *> PyBytes_AS_STRING(packed))[0]
+                self.sets[node.test.operand.record.first] = row.test.operand.record.first
+            row.test.operand.record.first = self.sets[node.test.operand.record.first]
+        elif op == OP_EQ_VERSION or op == OP_ORDER_VERSION or op > OP_TEXT_ENDS:
+            return self.copy_rare(node, place, number, count)
+        self.needs[node.test.slot] = <long> self.needs[node.test.slot] | <long> self.reads[op]
+        self.nodes.put(&row, sizeof(row))
+        return 1
+
+    cdef long copy_rare(self, const fanion_node *node, uint32_t place, uint32_t number, uint32_t count) except -1:
+        """A test whose operand stands in a section that equal tests share."""
         cdef bytes old = PyBytes_FromStringAndSize(<const char *> node, sizeof(fanion_node))
         cdef bytes packed = self.tests.get(old)
         if packed is None:
             packed = self.tests[old] = self.writer.test(place, number, count)
         self.nodes.put(PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
-        if node.test.op == OP_DECISION_IS:
-            return 1 + <long> self.writer.ask(node.test.operand.asked.decision, number)
         return 1
 
     cdef int copy_hash(self, const fanion_node *node) except -1:

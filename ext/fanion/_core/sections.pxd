@@ -23,7 +23,7 @@ cdef class Places:
     cdef size_t mask  # places - 1
     cdef size_t used
 
-    cdef int grow(self) except -1
+    cdef int grow(self, size_t count) except -1
     cdef int take(self, Place *free, uint64_t digest, uint32_t number, uint32_t count) except -1
 
 cdef class Texts:
@@ -52,6 +52,7 @@ cdef class Fragments:
     cdef uint32_t *draft  # owned: of each fragment how many ropes, then those
     cdef size_t draft_room  # words
 
+    cdef int expect(self, size_t fragments) except -1
     cdef long number(self, tuple fragments) except -1
     cdef long drafted_number(self, size_t words, uint32_t fragments) except -1
     cdef bint is_run(self, size_t first, size_t count) noexcept

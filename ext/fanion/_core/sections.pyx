@@ -107,9 +107,10 @@ cdef class Places:
     def __dealloc__(self):
         PyMem_RawFree(self.places)
 
-    cdef int grow(self) except -1:
-        """Twice as many places. A place's tag is all that is known of its digest, so it is what places go by."""
-        cdef size_t mask = 2 * self.mask + 1
+    cdef int grow(self, size_t count) except -1:
+        """So many places, a power of two. A place's tag is all that is known of its digest, so it is what places go
+        by."""
+        cdef size_t mask = count - 1
         cdef size_t n, at
         cdef Place *places = <Place *> PyMem_RawCalloc(mask + 1, sizeof(Place))
         if places == NULL:
@@ -131,7 +132,7 @@ cdef class Places:
         free.count = count
         self.used += 1
         if 2 * self.used > self.mask:
-            self.grow()
+            self.grow(2 * (self.mask + 1))
         return 0
 
 
@@ -228,6 +229,17 @@ cdef class Fragments:
 
     def __dealloc__(self):
         PyMem_RawFree(self.draft)
+
+    cdef int expect(self, size_t fragments) except -1:
+        """Makes room for so many, where there is none yet, so that it needn't grow step by step."""
+        cdef size_t count = 4096
+        while count < 2 * fragments:
+            count *= 2
+        if not self.known.used and count > self.known.mask:
+            self.known.grow(count)
+        if not self.texts.known.used and 2 * count > self.texts.known.mask:
+            self.texts.known.grow(2 * count)
+        return 0
 
     def add(self, tuple fragments not None):
         """The number of the first of these, stored as a run. ValueError."""

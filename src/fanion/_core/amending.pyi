@@ -17,6 +17,7 @@ class Copier:
         ranges: Rows,
         fragments: Fragments,
         needs: list[int],
+        reads: list[int],
         outcomes: list[int],
         depths: list[int],
         writer: Any,

@@ -14,7 +14,6 @@ every part. What APIs there are is found in `fanion.dialects`."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import sys
 import tempfile
@@ -134,7 +133,9 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
             return Worker(data, config, spoken, place, lock, board).application()
 
         def run_operations() -> None:
-            from fanion.app.console import open_console  # both here, as only this process needs them
+            import asyncio
+
+            from fanion.app.console import open_console  # all here, as only this process needs them
             from fanion.app.describing import documents
 
             named = [(other.name, row, other.still_s / 4) for other, row in rows_of_others]

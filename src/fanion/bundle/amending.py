@@ -16,7 +16,7 @@ from fanion._core.bundle import BundleView
 from fanion.bundle import format as f
 from fanion.bundle.compiler import write_end
 from fanion.bundle.format import Section
-from fanion.bundle.nodes import DecisionWriter, read_node
+from fanion.bundle.nodes import READS, DecisionWriter, read_node
 from fanion.bundle.overlays import read_overlay, write_overlay
 from fanion.bundle.reader import BundleReader
 from fanion.bundle.sections import SectionWriter
@@ -57,6 +57,7 @@ class Amended:
             rows[Section.RANGES],
             writer.fragments,
             writer.needs,
+            READS,
             writer.outcome_counts,
             writer.depths,
             self,

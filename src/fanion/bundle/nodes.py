@@ -59,9 +59,10 @@ _TEXT_OPS = frozenset(
 )
 
 _TAKES_ELEMENTS = [op in _ELEMENT_OPS for op in Op]
-_NEEDS = [
+READS = [
     f.NEEDS_NUMBER | f.NEEDS_TEXT if op is Op.ORDER_TEXT else f.NEEDS_TEXT * (op in _TEXT_OPS) for op in Op
 ]
+"""By operator: what a test reads of its slot."""
 
 
 class DecisionWriter:
@@ -160,7 +161,7 @@ def _test(writer: SectionWriter, node: Test, exits: tuple[int, ...]) -> bytes:
     slot = f.NONE
     if node.op is not Op.DECISION_IS:
         slot = writer.slot(node.slot)
-        writer.needs[slot] |= _NEEDS[node.op]
+        writer.needs[slot] |= READS[node.op]
     return f.TEST.pack(
         NodeType.TEST, node.op, node.relation, flags, slot, *exits, write_operand(writer, node)
     )

@@ -30,7 +30,8 @@ NAMES_SHOWN_MAX = 20
 
 
 class Review:
-    """`fanion.app.publish` calls it with the bundles of one publication. Warns; raises DefinitionError where too
+    """`fanion.app.publish` calls it with the bundles of one publication, but for those that have the flags and the
+    sources' documents that are served. Warns; raises DefinitionError where too
     much would go and that isn't `confirmed`."""
 
     def __init__(
@@ -49,7 +50,7 @@ class Review:
         except StoreMissingError:
             return
         with store, store.pin() as pinned:
-            self._compare_documents(pinned)
+            self._compare_documents(pinned, bundles)
             self._compare_environments(pinned)
             self._compare_flags(pinned, bundles)
             self._compare_keys(pinned)
@@ -57,11 +58,11 @@ class Review:
         if self._too_much and not self._confirmed:
             raise DefinitionError(self._too_much)
 
-    def _compare_documents(self, pinned: PinnedGeneration) -> None:
+    def _compare_documents(self, pinned: PinnedGeneration, bundles: Collection[str]) -> None:
         """What a source finds odd about an environment's documents after those that it serves now."""
         for lowered in self._loaded.environments:
             bundle = pinned.bundle(lowered.environment)
-            if bundle is None or not lowered.documents:
+            if bundle is None or not lowered.documents or lowered.environment not in bundles:
                 continue
             served = dict(BundleReader(bundle).documents())
             for source in formats().values():

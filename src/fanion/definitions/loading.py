@@ -18,7 +18,7 @@ from fanion.definitions.reading.limits import FLAGS_MAX, SOURCES_MAX
 from fanion.definitions.reading.members import MemberList
 from fanion.definitions.reading.report import Report, join, shown
 from fanion.definitions.reading.structure import BROKEN, build
-from fanion.definitions.sources import formats
+from fanion.definitions.sources import NAMES, formats
 from fanion.definitions.sources.format import SourceFile, SourceFormat
 from fanion.definitions.sources.native.checks import ProjectChecks
 from fanion.definitions.sources.native.experiments import check_experiments, lower_experiments
@@ -277,8 +277,7 @@ class _Loading:
         )
         if flags > FLAGS_MAX:
             self.report.problem(file, path, f"{flags} flags and variables", f"at most {FLAGS_MAX}")
-        known = sorted(formats())
-        check_words(item.source_order, known, file, f"{path}.source_order", self.report)
+        check_words(item.source_order, sorted(NAMES), file, f"{path}.source_order", self.report)
         if len(item.sources) > SOURCES_MAX:
             found = f"{len(item.sources)} sources"
             self.report.problem(file, f"{path}.sources", found, f"at most {SOURCES_MAX}")

@@ -215,7 +215,7 @@ class PinnedGeneration:
     def definitions(self, environment: str) -> dict[str, bytes]:
         """The sources that the environment's publication was made from, by file name."""
         rows = self._definition_rows(environment)
-        return {name: unseal(key, bytes(value), "definitions") for name, key, value in rows}
+        return {name: unseal(key, value, "definitions") for name, key, value in rows}
 
     def definition_names(self, environment: str) -> list[str]:
         """The names of their files."""

@@ -47,6 +47,9 @@ CONSOLE = b"console"
 OWN_ROWS = (b"format", b"current", b"previous", PLACE, CONSOLE)
 """In `meta`; the last are this store's alone, the others go with what is served."""
 
+WHOLE_BYTES_MAX = 4096
+"""A sealed payload up to here is joined with its key, which takes less than a digest in two steps."""
+
 NAME_BYTES_MAX = 400
 """Bytes of an environment's id or a file's name in an LMDB key."""
 
@@ -108,16 +111,26 @@ class StoredKey(msgspec.Struct, frozen=True):
 
 def seal(key: bytes, payload: bytes) -> bytes:
     """`payload` with its checksum, bound to the key that it is stored under."""
-    return xxhash.xxh64_digest(key + payload) + payload
+    return _checksum(key, payload) + payload
 
 
-def unseal(key: bytes, value: bytes, what: str) -> bytes:
+def unseal(key: bytes, value: bytes | memoryview, what: str) -> bytes:
     """The payload. Raises StoreError when a byte has changed since it was sealed."""
-    if len(value) < 8 or xxhash.xxh64_digest(key + value[8:]) != value[:8]:
+    payload = value[8:]
+    if len(value) < 8 or _checksum(key, payload) != value[:8]:
         raise StoreError(
             f"the store's {what} is damaged; `fanion serve` goes back to the copy beside the store"
         )
-    return value[8:]
+    return bytes(payload)
+
+
+def _checksum(key: bytes, payload: bytes | memoryview) -> bytes:
+    """Of both in turn; a large payload isn't copied for it."""
+    if len(payload) < WHOLE_BYTES_MAX:
+        return xxhash.xxh64_digest(key + payload)
+    digest = xxhash.xxh64(key)
+    digest.update(payload)
+    return digest.digest()
 
 
 def content_key(environment: str, publication: int) -> bytes:

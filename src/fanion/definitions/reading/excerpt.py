@@ -10,7 +10,9 @@ excerpt is read."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -49,14 +51,15 @@ def excerpt_of(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Excer
     for name, text in before.items():
         if name not in changed:
             old[name] = new[name] = _cut(text, objects_at(text, FLAGS))
-        elif any(word in after[name] for word in _ASKED):
-            return None
         else:
             both = _cut_around(text, after[name])
-            if both is None:
+            if both is None or any(word in both[1] for word in _ASKED):
                 return None
             old[name], new[name] = both
     return Excerpt(old, new)
+
+
+_start, _end = itemgetter(0), itemgetter(1)
 
 
 def _is_json(name: str) -> bool:
@@ -82,12 +85,11 @@ def _cut_around(text: bytes, after: bytes) -> tuple[bytes, bytes] | None:
         return None
     start, end = around
     members = members_of(text, start, end)
-    touched = [number for number, (key, ends) in enumerate(members) if key <= last and first <= ends]
-    if not 0 < len(touched) <= CHANGED_MAX:
+    one = bisect_left(members, first, key=_end)  # the first flag that the change touches
+    other = bisect_right(members, last, key=_start)  # behind the last
+    if not 0 < other - one <= CHANGED_MAX or first < members[one][0] or last > members[other - 1][1]:
         return None
-    if first < members[touched[0]][0] or last > members[touched[-1]][1]:
-        return None
-    kept = members[max(0, touched[0] - NEIGHBOURS) : touched[-1] + 1 + NEIGHBOURS]
+    kept = members[max(0, one - NEIGHBOURS) : other + NEIGHBOURS]
     window = kept[0][0], kept[-1][1]
     ahead = [one for one in objects if one[1] <= start]
     later = [one for one in objects if one[0] >= end]
