@@ -276,13 +276,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--flags", type=int, default=1_000)
+    parser.add_argument("--ingest", action="store_true", help="its two cases alone")
     arguments = parser.parse_args()
+    cases = [INGEST_DURABLE, INGEST_BUFFERED] if arguments.ingest else CASES
     if shutil.which("wrk") is None:
         raise SystemExit("this needs wrk, the HTTP load generator, on the PATH")
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         data, headers = publish_world(work, arguments.flags)
-        print_rows(CASES, headers, data, work, rounds=arguments.rounds, seconds=arguments.seconds)
+        print_rows(cases, headers, data, work, rounds=arguments.rounds, seconds=arguments.seconds)
 
 
 if __name__ == "__main__":

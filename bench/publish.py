@@ -1,7 +1,7 @@
 """`python -m bench.publish`: what `fanion publish` takes, whole process, with every API; two trees in turn.
 
 Each round publishes a world into a store that has it already, from the file that it was published from, in which
-one flag was switched off or on again (`--whole`: every flag), by the command itself; with `--full` all of it is
+one flag was switched off or on again (`--whole`: another split in every flag), by the command itself; with `--full` all of it is
 compiled. Taken: processor time (user and system), peak of resident memory, mapped pages of the store included, and
 when a reader of the generation word saw it, counted from the command's begin. `--against DIR`: the top of another
 tree with built extensions, whose rounds come in turn with this one's (A B A B); medians count.
@@ -100,7 +100,7 @@ def _condition(draw: random.Random) -> dict[str, Any]:
 
 
 def worlds(kind: str, flags: int, switched: int, *, whole: bool = False) -> list[str]:
-    """The world, and the same with one flag switched off, or all of them; both served through every API."""
+    """The world, and the same with one flag switched off, or all of them changed; both served through every API."""
     made = mixed(flags) if kind == "mixed" else world(flags)
     project = made["organisations"]["org_bench"]["projects"]["bench"]
     environment = project["environments"]["production"]
@@ -108,8 +108,11 @@ def worlds(kind: str, flags: int, switched: int, *, whole: bool = False) -> list
     environment["keys"] = [{"key": f"sha256:{'ab' * 32}", "kind": "server"}]
     texts = []
     for enabled in (True, False):
-        for key in project["flags"] if whole else [flag_key(switched)]:
-            project["flags"][key]["enabled"] = enabled
+        for key, flag in project["flags"].items():
+            if whole and flag.get("rules"):
+                flag["rules"][0]["rollout_percentage"] = 50 if enabled else 60
+            elif whole or key == flag_key(switched):
+                flag["enabled"] = enabled
         texts.append(json.dumps(made))
     return texts
 
@@ -161,7 +164,7 @@ def main() -> None:
     parser.add_argument("--switched", type=int, default=0, help="number of the flag")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--whole", action="store_true", help="switch every flag, so that nothing stays")
+    parser.add_argument("--whole", action="store_true", help="change every flag, so that nothing stays")
     parser.add_argument("--against", type=Path)
     asked = parser.parse_args()
     trees = {"this": Path(__file__).parents[1]}

@@ -73,10 +73,11 @@ RUNS: Final = (
           f"{SHORT} --only pinned --cases 304", WRK, *NODE, limit_s=400),
     bench("interfaces, cores shared", "interfaces", f"{LONG} --only shared --bulks",
           f"{SHORT} --only shared --bulks", WRK, *NODE),
-    bench("Feather over HTTP", "http_ratio", LONG, SHORT, WRK),
-    bench("Feather over HTTP, pinned", "http_ratio", LONG, SHORT, WRK, pinned=True),
+    bench("Feather's events over HTTP", "http_ratio", f"{LONG} --ingest", f"{SHORT} --ingest", WRK),
+    bench("Feather's events over HTTP, pinned", "http_ratio", f"{LONG} --ingest", f"{SHORT} --ingest", WRK,
+          pinned=True),
     bench("steady rates", "steady", "--seconds 10", "--seconds 1"),
-    bench("events to disk", "journal_latency", "--seconds 8 --rest 10", "--smoke"),
+    bench("events to disk", "journal_latency", "--seconds 8 --rest 5", "--smoke"),
     bench("events to disk beside the pipeline", "pipeline_latency", "--rounds 1 --seconds 8",
           "--rounds 1 --seconds 1 --highest 50 --rest 0"),
     bench("events to disk and replicated", "replicated", "", "--quick", NATS, "bench.replicated"),
@@ -106,7 +107,7 @@ RUNS: Final = (
     bench("while NATS is away", "outage", "", "--rounds 1 --seconds 1", "NATS_SERVER", once=True),
     Run("kill -9", ("loadtest.crash", "--rounds", "100"), ("loadtest.crash", "--rounds", "1"),
         once=True, limit_s=400),
-    bench("the worst bodies", "nasty", "--rounds 1 --rows 5", "--rounds 1 --rows 5 --only list-check", once=True,
+    bench("the worst bodies", "nasty", "--rounds 3 --rows 5", "--rounds 1 --rows 5 --only list-check", once=True,
           limit_s=400),
 )  # fmt: skip
 
