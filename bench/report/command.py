@@ -84,7 +84,10 @@ def main() -> None:
             return written
 
         rounds = 1 if given.quick else given.rounds
-        written = keep(session.hold(runs, rounds, quick=given.quick, minutes=given.minutes, keep=keep))
+        held = session.hold(runs, rounds, quick=given.quick, minutes=given.minutes, keep=keep)
+        if not held.ran:
+            sys.exit(f"no run came to its end, and {latest} is as it was")
+        written = keep(held)
     markdown = text.report(written.session(), written.machine, written.command)
     (given.results / "report.md").write_text(markdown)
     pages = page.write(given.results, written.figures, markdown)

@@ -20,6 +20,8 @@ import msgspec
 from bench.figures import PLACE
 from bench.report.runs import PYTEST, ROOT, Run
 
+ENDING_S: Final = (3.0, 10.0)
+"""That a run which is ended has for it."""
 KERNEL_RUNS: Final = 1_000
 """Of one call of the kernel's bench (`bench.bench_evaluate`)."""
 
@@ -134,12 +136,25 @@ def _to_its_end(command: list[str], environment: Mapping[str, str], limit_s: flo
     ) as child:
         try:
             output, told = child.communicate(timeout=limit_s)
-        except BaseException:  # a server that it started would be beside the next run
-            with contextlib.suppress(ProcessLookupError):  # it has just ended
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+        except BaseException:
+            _end(child)
             raise
     return child.returncode, output, told
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """By SIGINT, so that it removes what it made (a second one, since the first only cancels a task that may not
+    look); and all that it started, which would be beside the next run."""
+    try:
+        for wait_s in ENDING_S:
+            child.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(wait_s)
+                break
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # all have ended
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 def _timed(path: Path) -> list[Mapping[str, Any]]:

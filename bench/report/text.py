@@ -28,11 +28,9 @@ def report(session: Session, machine: Mapping[str, str], command: str) -> str:
 
 def _lines(session: Session, machine: Mapping[str, str], command: str) -> Iterator[str]:
     rounds = max((ran.round for ran in session.ran), default=-1) + 1
-    if session.ended_early:
-        rounds -= 1
     loads = [ran.load for ran in session.ran]
     yield f"# `{command}`\n"
-    yield f"{rounds} whole rounds; medians, and the least and the most of the rounds. " + "; ".join(
+    yield f"{rounds} rounds; medians, and the least and the most of the rounds. " + "; ".join(
         f"{name}: {value}" for name, value in machine.items()
     )
     if session.ended_early:
