@@ -100,7 +100,7 @@ RUNS: Final = (
     bench("cost against workers", "workers", "--rounds 2", "--workers 1 2 --rounds 1 --seconds 1", WRK, once=True),
     bench("Red Pennon over HTTP", "redpennon_ratio", LONG, SHORT, WRK, once=True),
     bench("Traffical over HTTP", "traffical_ratio", LONG, SHORT, WRK, once=True),
-    bench("a publish on three machines that poll", "places", "--poll --changes 5", "--poll --changes 1", once=True),
+    bench("a publish on three machines that poll", "places", "--poll --changes 5", "--poll --changes 2", once=True),
     bench("the console, open in ten browsers", "console", "--rounds 2 --seconds 3", SHORT,
           WRK, "node", "CONSOLE_NODE_MODULES", "OPENFEATURE_BROWSER", once=True),
     bench("lists", "bench_lists", "", "--sizes 1000", once=True, limit_s=400),
