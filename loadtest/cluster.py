@@ -60,6 +60,7 @@ class Machine(Server):
         super().__init__(data, 1, ack, SETTINGS | {"FANION_SHIPPING_URL": f"nats://{at}/events"})
         self._command += ["--follow", f"nats://{at}/place"]
         self._between = between
+        self.replicated = ack == "replicated"
         self._seen = 0.0
         self.went_back = 0
 

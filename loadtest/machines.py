@@ -5,8 +5,9 @@ publisher publishes to the place all the while, and `fanion pipeline --from` mak
 events to any of the servers: half of them without ids, once each; half with ids, which they send again, also to
 another server, until they are answered. Each round kills a child of a server, a server with all its processes, a
 NATS server, a publisher or who makes the rows, or cuts a machine off from NATS for a while: connections end, or are
-left half open. Several may be away at once. With `--ack replicated` answers to events wait for the stream, and a
-round may take a server's directory for good, too: an empty one takes its place.
+left half open. Several may be away at once. With `--ack replicated`, or `both`, answers to events
+of all servers, or of two, wait for the stream, and a round may take such a server's directory for good, too: an
+empty one takes its place.
 
 Then all is healed, and the clients' books are held against the rows: every acknowledged event has one that counts
 (else it is lost), a machine counts none twice, one without an id is at one machine only, and no row's identity is
@@ -37,6 +38,12 @@ from tests.crash.proxy import proxy
 from tests.crash.receivers import NatsServers, nats_servers
 
 MACHINES = 3
+ACKS = {
+    "durable": ("durable",) * MACHINES,
+    "replicated": ("replicated",) * MACHINES,
+    "both": ("replicated", "durable", "replicated"),
+}
+"""Of each server."""
 AWAY_S = (0.0, 3.0)
 """A server, or a NATS server, that was killed."""
 HEALED_S = 180.0
@@ -62,7 +69,6 @@ class Fate:
     ) -> None:
         self._machines, self._nats, self._publisher, self._rows = machines, nats, publisher, rows
         self._draw = random.Random(options.seed)
-        self._ack: str = options.ack
         self._cut_s: tuple[float, float] = tuple(options.cut_s)
         self._pause_s: tuple[float, float] = tuple(options.pause_s)
         self._away: dict[object, threading.Timer] = {}
@@ -79,7 +85,7 @@ class Fate:
             self._kill_rows,
             self._cut,
         ]
-        if self._ack == "replicated":
+        if any(machine.replicated for machine in self._machines):
             strikes.append(self._lose_directory)
         return self._draw.choice(strikes)()
 
@@ -115,7 +121,7 @@ class Fate:
         return "server"
 
     def _lose_directory(self) -> str:
-        machine = self._draw.choice(self._machines)
+        machine = self._draw.choice([machine for machine in self._machines if machine.replicated])
         if machine in self._away:
             return "nothing"
         machine.kill_all()
@@ -200,7 +206,7 @@ def run(root: Path, options: argparse.Namespace) -> int:
         machines = []
         for number in range(MACHINES):
             between = [open_until_the_end.enter_context(proxy(port)) for port in nats.ports]
-            machines.append(Machine(root / f"machine-{number}" / "data", between, options.ack))
+            machines.append(Machine(root / f"machine-{number}" / "data", between, ACKS[options.ack][number]))
             open_until_the_end.callback(machines[-1].kill_all)
             machines[-1].start()
         (root / "far.yaml").write_text(WORLD.format(number=0))
@@ -285,7 +291,7 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=3_600.0, help="rounds that are left then are left out"
     )
-    parser.add_argument("--ack", choices=("durable", "replicated"), default="durable")
+    parser.add_argument("--ack", choices=tuple(ACKS), default="durable")
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument(
         "--cut-s", type=float, nargs=2, default=(0.5, 10.0), metavar=("LEAST", "MOST"), help="length of a cut"
