@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from fanion.config.shipping import Shipping
 from fanion.errors import ConfigError, ShippingError
+from fanion.journal.replicas import AWAY, Board
 from fanion.journal.slot import Slot
 from fanion.journal.storage import Storage
 from fanion.nats.connection import Access
@@ -101,3 +102,85 @@ def test_a_stream_that_is_away_is_tried_ever_more_seldom_and_said_once(
     assert standing.reasons == ("Connect call failed",)
     assert "\nfanion_shipping_failing 1\n" in told
     assert "\nfanion_shipping_faults_total 12\n" in told
+
+
+class Work:
+    """What a service opens: steps and ships are counted."""
+
+    def __init__(self, board: Board) -> None:
+        self.board, self.done = board, list[str]()
+        self.error: Exception | None = None
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.append("closed")
+
+    def run_once(self, ended: Any) -> int:
+        self.done.append("step")
+        return 0
+
+    def ship(self, ended: Any) -> None:
+        self.done.append("ship")
+        if self.error is not None:
+            raise self.error
+
+    def failed(self, reason: str) -> None:
+        self.done.append(reason)
+
+    def problems(self) -> list[str]:
+        return []
+
+
+class Rung:
+    """An `Ending` in whose waits the bell rings, as often as given; each is noted with its time."""
+
+    def __init__(self, board: Board, rings: int, waits: int) -> None:
+        self.board, self.rings, self.left = board, rings, waits
+        self.waits: list[tuple[float, tuple[int, ...]]] = []
+
+    def __call__(self) -> bool:
+        return self.left <= 0
+
+    def wait(self, timeout_s: float, *bells: int) -> bool:
+        self.waits.append((timeout_s, bells))
+        self.left -= 1
+        if len(self.waits) <= self.rings:
+            self.board.ring_shipper()
+        return self.left <= 0
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    made = Board(1)
+    yield made
+    made.close()
+
+
+def test_who_is_rung_for_ships_between_its_steps_and_beats(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanion.pipeline.loop.give_way", lambda: pytest.fail("it gives way"))
+    work, ending = Work(board), Rung(board, 3, 4)
+    monkeypatch.setattr(Service, "look", lambda self, work, failing: [])
+    settings = Shipping(url="nats://host/s", interval_s=3_600)
+    Service(settings, lambda turn: work, board=board).run(ending)  # type: ignore[arg-type]
+    assert work.done == ["step", "ship", "ship", "ship", "closed"]
+    assert {bells for _, bells in ending.waits} == {(board.shippers_bell,)}
+    assert max(timeout_s for timeout_s, _ in ending.waits) <= 1.0
+    assert board._head[1] > 0
+
+
+def test_a_bell_does_not_shorten_the_wait_after_what_failed(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else many who wait would have it tried without a pause."""
+    work, ending = Work(board), Rung(board, 1_000, 8)
+    work.error = ShippingError("away")
+    monkeypatch.setattr(Service, "look", lambda self, work, failing: [])
+    Service(Shipping(url="nats://host/s"), lambda turn: work, board=board).run(ending)  # type: ignore[arg-type]
+    assert work.done == ["step", "ship", "away", "closed"] * 4
+    assert board.state == AWAY
+    assert [bells for _, bells in ending.waits] == [(board.shippers_bell,), ()] * 4
+    assert all(0.05 <= timeout_s <= 1.0 for timeout_s, bells in ending.waits if not bells)

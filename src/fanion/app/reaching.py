@@ -111,6 +111,11 @@ def _stream(config: Config, access: Access) -> Iterator[Finding]:
         found = f"{stream.name}: on {servers}, records are kept {kept}"
         alone = stream.in_cluster and stream.replicas < 3
         advice = "on fewer than three a disk that is lost takes acknowledged records with it" if alone else ""
+        if alone and stream.replicas < 2 and config.journal.ack == "replicated":
+            yield Finding(
+                "stream", "bad", found, 'answers wait for it (journal.ack = "replicated"): two at least'
+            )
+            return
         yield Finding("stream", "look" if alone else "ok", found, advice)
 
 

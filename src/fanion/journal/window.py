@@ -227,7 +227,7 @@ class EventWindow:
         return reservation
 
     async def settle(self, reservation: Reservation) -> None:
-        """Returns once every record that the request repeats is as safe as the ack mode promises.
+        """Returns once every record that the request repeats is as safe as the ack mode promises here: on disk.
 
         JournalError when that can't be told within a second, or when such a record never came to be (its worker
         died first): the client has to send again.

@@ -103,7 +103,8 @@ class JournalWriter:
         raise self._refusal(self.state().reason or f"the ring holds {ring.used_bytes} bytes, its limit")
 
     def durable(self, sequence: int) -> asyncio.Future[None]:
-        """Resolves when the record is as safe as the ack mode promises: on disk (durable), or at once (buffered).
+        """Resolves when the record is as safe as the ack mode promises here: on disk, or at once (buffered). What
+        `replicated` promises besides is `fanion.journal.replicated`'s.
 
         JournalError when it can't be told in time; the record may still become durable later.
         """
