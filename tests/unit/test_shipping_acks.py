@@ -47,11 +47,12 @@ def entry(first: int, behind: int, place: int = 1, part: int = 0, parts: int = 1
     return Entry(Span(3, first, behind, part, parts), place, 0, 5.0)
 
 
-def acks_of(
-    board: Board, ledger: Ledger, before: dict[int, tuple[int, int]] | None = None, **ends: int
-) -> Acks:
-    known = {int(writer[1:]): end for writer, end in ends.items()}
-    return Acks(board, MACHINE, ledger, known, before or {})
+ENDS = {3: 50, 8: 50}
+"""Of the journal."""
+
+
+def acks_of(board: Board, ledger: Ledger, before: dict[int, tuple[int, int]] | None = None) -> Acks:
+    return Acks(board, MACHINE, ledger, before or {})
 
 
 def row(epoch: int, first: int, behind: int, since: int = 0, until: int = 0) -> Taken:
@@ -60,7 +61,6 @@ def row(epoch: int, first: int, behind: int, since: int = 0, until: int = 0) -> 
 
 def test_blocks_in_sequence_go_on_and_another_epoch_begins_anew(board: Board, ledger: Ledger) -> None:
     acks = acks_of(board, ledger)
-    acks.looked(0)
     acks.took(block(1, 5), 1)
     assert board.row(3) == row(1, 1, 5, 1, 5)
     acks.took(block(5, 9), 2)
@@ -71,7 +71,7 @@ def test_blocks_in_sequence_go_on_and_another_epoch_begins_anew(board: Board, le
 
 def test_what_the_journal_could_not_read_is_a_gap(board: Board, ledger: Ledger) -> None:
     acks = acks_of(board, ledger)
-    acks.looked(0)
+    acks.looked(0, ENDS)
     acks.took(block(1, 5), 1)
     acks.took(block(7, 9), 2)
     assert board.row(3) == row(1, 7, 9, 7, 9)
@@ -79,7 +79,7 @@ def test_what_the_journal_could_not_read_is_a_gap(board: Board, ledger: Ledger) 
 
 def test_a_record_in_parts_counts_with_its_last(board: Board, ledger: Ledger) -> None:
     acks = acks_of(board, ledger)
-    acks.looked(0)
+    acks.looked(0, ENDS)
     acks.took(block(1, 5), 1)
     for part in range(3):
         assert board.row(3) == row(1, 1, 5, 1, 5)
@@ -94,7 +94,7 @@ def test_what_the_ledger_says_counts_once_it_was_looked_for(board: Board, ledger
     assert board.row(3) == row(0, 0, 0)
     acks.took(block(9, 10, epoch=2), 5)
     assert board.row(3) == row(2, 9, 10)
-    acks.looked(0)
+    acks.looked(0, ENDS)
     assert board.row(3) == row(2, 9, 10, 1, 10)
     acks.lacks(3, 6)
     assert board.row(3) == row(2, 9, 10, 6, 10)
@@ -119,8 +119,11 @@ def test_the_ledger_counts_from_its_last_gap_on(ledger: Ledger, entries: list[En
 def test_a_ledger_that_is_ahead_of_the_journal_is_of_other_records(board: Board, ledger: Ledger) -> None:
     """They are lost, and their sequences are given again, in an epoch of their own."""
     ledger.add([entry(1, 9)])
-    acks = acks_of(board, ledger, w3=7)
-    acks.looked(0)
+    acks = acks_of(board, ledger)
+    acks.looked(0, {})
+    assert acks.doubtful, "nobody knows before the dead worker's ring was drained"
+    assert board.row(3) == row(0, 0, 0)
+    acks.looked(0, {3: 7})
     assert board.row(3) == row(0, 0, 0, 9, 9)
     acks.took(block(9, 12, epoch=2), 2)
     assert board.row(3) == row(2, 9, 12, 9, 12)
@@ -139,13 +142,13 @@ def test_what_has_left_the_journal_counts_as_it_was_kept(
     board: Board, ledger: Ledger, before: tuple[int, int], since: int
 ) -> None:
     ledger.add([entry(5, 9, 30)])
-    acks = acks_of(board, ledger, {3: before, 8: (1, 40)}, w8=40)
+    acks = acks_of(board, ledger, {3: before, 8: (1, 40)})
     assert acks.ranges == {}
-    acks.looked(0)
+    acks.looked(0, ENDS)
     assert board.row(3) == row(0, 0, 0, since, 9)
     assert board.row(8) == row(0, 0, 0, 1, 40)
     assert acks.ranges == {3: (since, 9), 8: (1, 40)}
-    acks.looked(0, another=True)
+    acks.looked(0, ENDS, another=True)
     assert acks.ranges == {3: (5 if since == 2 else since, 9), 8: (40, 40)}
 
 
@@ -153,9 +156,8 @@ def test_what_was_kept_and_has_a_gap_behind_it_counts_from_the_gap_on(board: Boa
     ledger.add([entry(5, 9, 30), entry(9, 10, 0), entry(10, 12, 31)])
     assert acks_of(board, ledger, {3: (1, 9)}).ranges == {}
     acks = acks_of(board, ledger, {3: (1, 9)})
-    acks.looked(0)
+    acks.looked(0, ENDS)
     assert acks.ranges == {3: (10, 12)}
-    assert acks_of(board, ledger, {8: (1, 40)}, w8=30)._known[8].since == 40
 
 
 def test_who_is_killed_before_the_ledger_has_it_leaves_the_row_and_the_next_sends_it_again(
@@ -170,7 +172,7 @@ def test_who_is_killed_before_the_ledger_has_it_leaves_the_row_and_the_next_send
     again.took(block(5, 7), 2)  # in another cut
     assert board.row(3) == row(1, 1, 8)
     again.took(block(7, 11), 3)
-    again.looked(0)
+    again.looked(0, ENDS)
     assert board.row(3) == row(1, 1, 11, 1, 11)
 
 
@@ -191,14 +193,14 @@ def test_a_row_that_was_left_damaged_or_is_of_another_journal_begins_anew(
 
 def test_a_place_that_goes_back_puts_all_in_doubt_until_the_next_look(board: Board, ledger: Ledger) -> None:
     acks = acks_of(board, ledger)
-    acks.looked(0)
+    acks.looked(0, ENDS)
     acks.took(block(1, 5), 7)
     acks.took(block(5, 6), 7)
     assert acks.doubtful
     assert board.row(3) == row(1, 5, 6)
-    acks.looked(0)  # it began before
+    acks.looked(0, ENDS)  # it began before
     assert acks.doubtful
-    acks.looked(acks.doubts)
+    acks.looked(acks.doubts, ENDS)
     assert board.row(3) == row(1, 1, 6, 1, 6)
 
 
@@ -218,7 +220,11 @@ def test_of_a_dead_worker_nothing_is_shipped_that_is_not_known_to_be_durable(tmp
     assert slot is not None
     slot.write(machine=MACHINE, epoch=1, next_sequence=5, ring_bytes=0, clean=False)
     slot.release()
-    assert [record.sequence for record in ProvenReader(tmp_path).read()] == [1, 2, 3, 4]
+    reader = ProvenReader(tmp_path)
+    assert [record.sequence for record in reader.read()] == [1, 2, 3, 4]
+    assert reader.ends() == {}
+    (tmp_path / "journal" / "000.slot").unlink()
+    assert list(reader.ends()) == [0]
 
 
 class TestWithNats:

@@ -28,6 +28,13 @@ class ProvenReader(JournalReader):
     its ring was drained: a power cut before that could take from the journal what the stream has, and the writer
     would give other records their sequences."""
 
+    def ends(self) -> dict[int, int]:
+        """Writer -> its durable end, where it is known: a living worker's, one's that was drained, or none there
+        ever was."""
+        found = super().chains()
+        known = (each for each in found if each[1] != SEQUENCE_END or not each[2])
+        return {segments[0].header.writer: end for segments, end, _ in known}
+
     def chains(self) -> list[tuple[list[Segment], int, int]]:
         return [
             (segments, proven if end == SEQUENCE_END and proven else end, proven)
@@ -36,31 +43,25 @@ class ProvenReader(JournalReader):
 
 
 class _Known:
-    """Of one writer. `floor`: what is before it doesn't count until the next look."""
+    """Of one writer. `floor`: what is before it doesn't count until the next look. `looked`: there was one,
+    or nothing from before."""
 
-    def __init__(self, row: Taken, since: int, until: int) -> None:
+    def __init__(self, row: Taken, since: int, until: int, *, looked: bool) -> None:
         self.epoch, self.first, self.next = row.epoch, row.first, row.next
         self.since, self.until = since, until
         self.floor = 0
+        self.looked = looked
 
 
 class Acks:
-    """`ends`: the journal's durable end of each writer, where it is known; a ledger that is ahead of it is of
-    records that the journal lost, and their sequences are given again. `before`: `ranges` as they were kept, which
-    reach back behind what has left journal and ledger."""
+    """`before`: `ranges` as they were kept, which reach back behind what has left journal and ledger."""
 
     def __init__(
-        self,
-        board: Board,
-        machine: bytes,
-        ledger: Ledger,
-        ends: Mapping[int, int],
-        before: Mapping[int, tuple[int, int]],
+        self, board: Board, machine: bytes, ledger: Ledger, before: Mapping[int, tuple[int, int]]
     ) -> None:
         self._board = board
         self._machine = machine
         self._known: dict[int, _Known] = {}
-        self._looked = False
         self._place = max((max(chain.places[-1:], default=0) for chain in ledger.chains.values()), default=0)
         self.doubts = 0
         """How often `doubt` was called."""
@@ -72,9 +73,7 @@ class Acks:
                 since = unbroken_since(chain, until)
                 if since == chain.begins and earlier[0] < since <= earlier[1]:
                     since = earlier[0]
-            if until > ends.get(writer, until):
-                since = until
-            self._meet(writer, since, until)
+            self._meet(writer, since, until, looked=False)
             self._put(writer)
 
     def took(self, block: Block, place: int) -> bool:
@@ -108,48 +107,53 @@ class Acks:
 
     def doubt(self) -> None:
         """What was acknowledged so far may be gone."""
-        self._looked = False
         self.doubts += 1
         for writer, known in self._known.items():
+            known.looked = False
             known.floor = max(known.next, known.until)
             self._put(writer)
 
-    def looked(self, doubts: int, *, another: bool = False) -> None:
+    def looked(self, doubts: int, ends: Mapping[int, int], *, another: bool = False) -> None:
         """The stream has all that the ledger says, or got it again, at a look that began after so many doubts.
-        `another`: it is made anew, and has nothing of what has left the journal."""
+        `ends`: where each writer's records end, where it is known; the others' count from a later look on. A ledger
+        that is ahead of them is of records that the journal lost, whose sequences are given again. `another`: the
+        stream is made anew, and has nothing of what has left the journal."""
         if doubts != self.doubts:
             return
-        self._looked = True
         for writer, known in self._known.items():
-            known.floor = 0
+            chain = self._chains.get(writer)
             if another:
-                chain = self._chains.get(writer)
                 known.since = max(known.since, chain.begins if chain else known.until)
+            if chain and writer not in ends:
+                continue
+            if known.until > ends.get(writer, known.until):
+                known.since = known.until
+            known.floor, known.looked = 0, True
             self._put(writer)
 
     @property
     def ranges(self) -> dict[int, tuple[int, int]]:
         """Writer -> since and until, for the next one; empty before a look."""
-        found = {writer: (known.since, known.until) for writer, known in self._known.items()}
-        return found if self._looked else {}
+        known = self._known.items()
+        return {writer: (each.since, each.until) for writer, each in known if each.looked}
 
     @property
     def doubtful(self) -> bool:
         """Whether a look is due."""
-        return not self._looked
+        return not all(known.looked for known in self._known.values())
 
-    def _meet(self, writer: int, since: int, until: int) -> _Known:
+    def _meet(self, writer: int, since: int, until: int, *, looked: bool = True) -> _Known:
         known = self._known.get(writer)
         if known is None:
             row = self._board.row(writer)
             row = row if row.machine == self._machine else Taken()
-            known = self._known[writer] = _Known(row, since, until)
+            known = self._known[writer] = _Known(row, since, until, looked=looked)
         return known
 
     def _put(self, writer: int) -> None:
         known = self._known[writer]
         first = min(max(known.first, known.floor), known.next)
-        since, until = (known.since, known.until) if self._looked else (0, 0)
+        since, until = (known.since, known.until) if known.looked else (0, 0)
         self._board.put(writer, Taken(self._machine, known.epoch, first, known.next, since, until))
 
 

@@ -16,7 +16,6 @@ from fanion.config.shipping import Shipping
 from fanion.errors import ShippingError
 from fanion.journal.gaps import Gaps, load_gaps
 from fanion.journal.lag import lag_of
-from fanion.journal.log_segment import SEQUENCE_END
 from fanion.journal.reader import Checkpoint, JournalReader, load_checkpoint, segment_limits
 from fanion.journal.replicas import TAKES, Board
 from fanion.journal.storage import Storage
@@ -87,7 +86,7 @@ class Shipper:
         """Whose journal it is: retention waits from here on, also while nothing is reached. False: it has no
         segment yet, and so nothing to ship."""
         first = JournalReader(self._data, storage=self._storage)
-        chains = first.chains()
+        first.chains()
         self._machine = first.checkpoint.machine
         if self._ledger is not None:
             self._ledger.close()
@@ -100,12 +99,7 @@ class Shipper:
         reader = JournalReader if self._board is None else ProvenReader
         self._reader = reader(self._data, storage=self._storage, checkpoint=self.sent())
         if self._board is not None and self._machine:
-            ends = {
-                segments[0].header.writer: proven if end == SEQUENCE_END else end
-                for segments, end, proven in chains
-                if proven
-            }
-            self._acks = Acks(self._board, machine, self._ledger, ends, self.state.acknowledged)
+            self._acks = Acks(self._board, machine, self._ledger, self.state.acknowledged)
         return bool(self._machine)
 
     def close(self) -> None:
@@ -261,7 +255,8 @@ class Shipper:
                 known = {} if another else self.state.acknowledged
                 self._keep(msgspec.structs.replace(self.state, made=made, acknowledged=known))
             if self._acks is not None:
-                self._acks.looked(doubts, another=another)
+                assert isinstance(self._reader, ProvenReader)
+                self._acks.looked(doubts, self._reader.ends(), another=another)
                 self._ring()
         return checked
 
