@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,9 +15,22 @@ from pathlib import Path
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on which nothing listens, none of those that the kernel gives to connections: whoever connects to
+    anything meanwhile would take such a one, or be connected to itself while its server is away."""
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    outside = [*range(10_240, low), *range(high + 1, 1 << 16)] or [*range(low, high + 1)]
+    found: list[int] = []
+    for port in random.SystemRandom().sample(outside, len(outside)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise SystemExit(f"there are no {count} free ports outside of {low} to {high}")
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 20) -> None:

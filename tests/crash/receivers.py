@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from loadtest.serving import free_ports
+
 START_TIMEOUT_S = 60.0
 TOPIC = "fanion-rows"
 PARTITIONS = 3
@@ -30,16 +32,6 @@ def program(variable: str) -> str:
     if not found:
         pytest.skip(f"{variable} names no program")
     return found
-
-
-def free_ports(count: int) -> list[int]:
-    taken = [socket.socket() for _ in range(count)]
-    for each in taken:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in taken]
-    for each in taken:
-        each.close()
-    return ports
 
 
 @contextlib.contextmanager
@@ -187,7 +179,8 @@ class NatsServers:
     def __init__(self, directory: Path, count: int = 1, more: str = "") -> None:
         self._program = program("NATS_SERVER")
         self._directory = directory
-        self.ports, routes = free_ports(count), free_ports(count)
+        ports = free_ports(2 * count)
+        self.ports, routes = ports[:count], ports[count:]
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * count
         directory.mkdir(parents=True, exist_ok=True)
         for number, (port, route) in enumerate(zip(self.ports, routes, strict=True)):

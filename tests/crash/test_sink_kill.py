@@ -57,6 +57,7 @@ def ids_of(lines: list[bytes]) -> set[tuple[Any, ...]]:
     return {tuple(row[name] for name in IDENTITY) for row in map(json.loads, lines)}
 
 
+@pytest.mark.heavy
 @TIMEOUT
 def test_objects_have_each_row_exactly_once(tmp_path: Path) -> None:
     with receivers.object_store(tmp_path) as environment:
@@ -70,7 +71,7 @@ def test_objects_have_each_row_exactly_once(tmp_path: Path) -> None:
 
 
 @TIMEOUT
-@pytest.mark.parametrize("kind", ["mock", "broker"])
+@pytest.mark.parametrize("kind", ["mock", pytest.param("broker", marks=pytest.mark.heavy)])
 def test_a_topic_has_each_row_once_by_its_key(tmp_path: Path, kind: str) -> None:
     with receivers.mock_brokers() if kind == "mock" else receivers.broker(tmp_path) as environment:
         wanted = killed(tmp_path / "data", "kafka", environment)

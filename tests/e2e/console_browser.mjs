@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const [modules, browserPath, given] = process.argv.slice(2);
-const { base, pages, pictures } = JSON.parse(given);
+const { base, pages, pictures, looks = 3 } = JSON.parse(given);
 const require = createRequire(`${modules}/`);
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
@@ -24,7 +24,7 @@ async function open(context, path) {
   return page;
 }
 
-for (const [colorScheme, width] of LOOKS) {
+for (const [colorScheme, width] of LOOKS.slice(0, looks)) {
   const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme });
   for (const path of pages) {
     const page = await open(context, path);

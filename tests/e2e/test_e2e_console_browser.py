@@ -21,8 +21,8 @@ from tests.rounds import rounds
 WEIGHT_BYTES_MAX = 60_000
 """Of a page with all that it loads, as it is sent."""
 TIMEOUT_S = 600.0
-PAGES = rounds(1, 1_000)
-"""How many pages it looks at: each takes seconds, as it is looked at three times."""
+PAGES, LOOKS = rounds(1, 1_000), rounds(1, 3)
+"""How many pages it looks at, and in how many looks (light, dark, on a phone): each takes a second or two."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,8 @@ def found(server: Running, modules: str, browser_program: str) -> dict[str, Any]
     pages = re.findall(r'<a href="/console/([a-z-]+)"(?: aria-current="page")?>[A-Z]', front)
     pages += ["flags/one?environment=env_e2e&source=native&key=falls-through"]
     pages = pages[:PAGES]
-    given = {"base": f"http://localhost:{server.operations_port}/console", "pages": pages, "pictures": ""}
+    base = f"http://localhost:{server.operations_port}/console"
+    given = {"base": base, "pages": pages, "pictures": "", "looks": LOOKS}
     script = Path(__file__).with_name("console_browser.mjs")
     ran = subprocess.run(
         ["node", str(script), modules, browser_program, json.dumps(given)],

@@ -78,7 +78,7 @@ def asked_meanwhile(running: Running) -> Iterator[list[Any]]:
     over = threading.Event()
 
     def ask() -> None:
-        while not over.is_set():
+        while not over.wait(0.01):
             for question, *_ in OVERRIDES:
                 try:
                     question(running, USERS[0])

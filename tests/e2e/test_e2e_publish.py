@@ -70,6 +70,7 @@ def test_a_publish_is_seen_by_every_worker_in_its_next_answer(
             assert seen == {value}
 
 
+@pytest.mark.heavy
 def test_publishing_under_load_fails_no_request_and_mixes_no_generations(
     running: Running, data: Path, tmp_path: Path
 ) -> None:

@@ -32,6 +32,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+CLOSED = [pytest.param(False, id="full"), pytest.param(True, id="closed", marks=pytest.mark.heavy)]
+
+
 @contextmanager
 def unwritable(closed: bool) -> Iterator[int]:
     """A full disk, or a pipe that nobody reads."""
@@ -46,7 +49,7 @@ def unwritable(closed: bool) -> Iterator[int]:
         os.close(out)
 
 
-@pytest.mark.parametrize("closed", [False, True], ids=["full", "closed"])
+@pytest.mark.parametrize("closed", CLOSED)
 @pytest.mark.parametrize(
     "arguments",
     [

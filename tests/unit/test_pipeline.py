@@ -49,7 +49,7 @@ def test_rows_are_the_plain_expansions_and_new_ones_are_added(journal: Journal) 
         assert kept(made, journal.directory) == journal.rows()
 
 
-STRIDE = rounds(7, 1)
+STRIDE = rounds(29, 1)
 """A kill comes at each so many-th call, with all rounds at every one."""
 
 

@@ -52,6 +52,7 @@ def test_command_is_run_by_a_process_with_another_id(data: Path, taken: int) -> 
     assert wrong.returncode in (1, 2)
 
 
+@pytest.mark.heavy
 def test_command_that_never_gets_an_id_of_its_own_says_so(data: Path) -> None:
     done = run(data, 1_000, "inspect")
     assert done.returncode == 1

@@ -56,6 +56,7 @@ def scripts(rows: list[Row]) -> dict[str, Script]:
     return {key: Script(rows, key, one, *times) for key, one in experiments.items()}
 
 
+@pytest.mark.heavy
 def test_rows_of_a_version_without_keys_give_the_same_results(
     rows: list[Row], found: dict[str, Result], tmp_path: Path
 ) -> None:
