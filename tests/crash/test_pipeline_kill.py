@@ -50,6 +50,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.timeout(90 + 60 * ROUNDS)
 def test_killed_pipelines_and_writers_leave_each_event_as_one_row(tmp_path: Path) -> None:

@@ -161,7 +161,8 @@ def test_it_is_served_as_by_the_version_that_wrote_it_and_kept_as_it_was(left: L
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("left", newest(OLDER), indirect=True)
+@pytest.mark.heavy
+@pytest.mark.parametrize("left", OLDER, indirect=True)
 def test_what_was_kept_is_the_store_that_the_version_before_goes_back_to(left: Left) -> None:
     path = store_path(left.data)
     assert serving(left).stop() == 0

@@ -29,7 +29,7 @@ def members_of(tree: ast.Module) -> Iterator[str]:
 
 
 def test_no_member_of_a_line_is_dropped() -> None:
-    paths = Path(fanion.__file__).parent.rglob("*.py")
-    given = {member for path in paths for member in members_of(ast.parse(path.read_text()))}
+    texts = [path.read_text() for path in Path(fanion.__file__).parent.rglob("*.py")]
+    given = {member for text in texts if "extra" in text for member in members_of(ast.parse(text))}
     assert len(given) > 10
     assert given <= FIELDS

@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 WHOLE = {
+    "crash/test_pipeline_kill.py": "unit/test_pipeline.py, e2e/test_e2e_pipeline.py",
     "e2e/test_e2e_forget.py": "unit/test_forget.py, e2e/test_e2e_archive.py",
 }
 """Files of which the README's run takes nothing -> what it takes of the same in their place."""
@@ -28,7 +29,9 @@ def runs() -> list[list[str]]:
 
 
 def heavy(path: Path) -> list[bool]:
-    """Of each test of a file, whether it is left out, whatever it is given."""
+    """Of each test of a file that leaves any out, whether it is left out, whatever it is given."""
+    if "pytest.mark.heavy" not in path.read_text():
+        return []
     return [
         any(ast.unparse(one) == "pytest.mark.heavy" for one in node.decorator_list)
         for node in ast.parse(path.read_text()).body
@@ -78,4 +81,4 @@ def test_every_file_keeps_a_test_that_the_readme_s_command_runs() -> None:
     assert without == set(WHOLE)
     for instead in WHOLE.values():
         for name in instead.split(", "):
-            assert not all(found[TESTS / name])
+            assert not found[TESTS / name] or not all(found[TESTS / name])

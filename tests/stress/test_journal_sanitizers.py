@@ -19,7 +19,7 @@ COMPILER = shutil.which(os.environ.get("CC", "cc")) or ""
 
 @pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
 @pytest.mark.parametrize("sanitizer", ["thread", "address,undefined"])
-@pytest.mark.parametrize("crc", ["by-instruction", "by-table"])
+@pytest.mark.parametrize("crc", ["by-instruction", pytest.param("by-table", marks=pytest.mark.heavy)])
 def test_ring_and_writer_are_clean_under(sanitizer: str, crc: str, tmp_path: Path) -> None:
     program = tmp_path / "journal_stress"
     options = ["-std=c11", "-O1", "-g", "-pthread", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]

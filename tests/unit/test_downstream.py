@@ -226,7 +226,14 @@ def test_what_a_server_cannot_read_is_asked_for_again_in_each_run(
         assert stream.unread == []
 
 
-@pytest.mark.parametrize("how", ["made anew", "its end lost", "its end lost and written again"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "made anew",
+        pytest.param("its end lost", marks=pytest.mark.heavy),
+        pytest.param("its end lost and written again", marks=pytest.mark.heavy),
+    ],
+)
 def test_a_stream_that_is_not_what_it_was_is_read_from_its_beginning(
     machines: Machines, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,7 @@ def run(data: Path, taken: int, *arguments: str) -> subprocess.CompletedProcess[
     return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("taken", [0, 1, 3])
+@pytest.mark.parametrize("taken", [0, *(pytest.param(taken, marks=pytest.mark.heavy) for taken in (1, 3))])
 def test_command_is_run_by_a_process_with_another_id(data: Path, taken: int) -> None:
     done = run(data, taken, "inspect")
     assert (done.returncode, done.stderr) == (0, "")

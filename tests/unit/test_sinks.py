@@ -46,8 +46,9 @@ def test_rows_are_taken_in_steps_and_new_ones_after(journal: Journal, store: Sto
     assert store.ids() == identities(journal)
 
 
-@pytest.mark.parametrize("after", [pytest.param(False, marks=pytest.mark.heavy), True])
-@pytest.mark.parametrize("name", ["parquet", pytest.param("kafka", marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("name", ["parquet", "kafka"])
 def test_a_kill_at_any_call_leaves_each_object_once_and_lines_once_by_identity(
     tmp_path: Path, store: Store, name: str, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def test_a_child_of_a_process_that_is_looking_is_not_stuck(data: Path) -> None:
             thread.join()
 
 
+@pytest.mark.heavy
 def test_threads_evaluate_while_publishes_come(tmp_path: Path) -> None:
     """Every answer is a whole generation's, and none is older than what its thread has seen."""
     data = tmp_path / "data"
