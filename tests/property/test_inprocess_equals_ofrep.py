@@ -42,8 +42,12 @@ class InProcess:
         assert json.loads(long) == flag, (key, context)
         found = read_answer(long)
         short = self.reader.ask(key, context)
+        resolved = self.reader.resolve(key, context)
         if short is None:
+            assert resolved is None or resolved[1] == long
             return
+        assert resolved is not None
+        assert resolved[1] == long
         self.short += 1
         assert not isinstance(found, EvaluationError)
         assert (short, type(short.value)) == (found, type(found.value)), (key, context)

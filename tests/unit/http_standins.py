@@ -61,7 +61,18 @@ class FakeBundle:
         self.asked.append((members, attributes))
         return prefix + self._fragment(key, client) + suffix
 
-    def put_map(self, table: int, keys: list[str], client: bool, prefix: bytes, suffix: bytes) -> bytes:
+    def put_map(
+        self,
+        table: int,
+        keys: list[str],
+        client: bool,
+        members: Any,
+        attributes: Any,
+        contexts: Any,
+        prefix: bytes,
+        suffix: bytes,
+    ) -> bytes:
+        self.asked.append((members, attributes))
         entries = [
             msgspec.json.encode(key) + b":{" + self._fragment(key, client) + b"}"
             for key in dict.fromkeys(keys)

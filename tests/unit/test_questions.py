@@ -75,6 +75,7 @@ def test_a_map_writes_every_key_once_in_order_and_a_hole_as_nothing(bundle: Bund
     expected = b'<"wanted":{"value":1restend},"str\\"anger":{"absent"},"hidden":{"value":1restend}>'
     assert question.put_map(0, keys, False, b"<", b">") == expected
     assert question.put_map(0, keys, False, b"<", b">") == expected
+    assert bundle.put_map(0, keys, False, None, {"plan": "pro"}, None, b"<", b">") == expected
 
 
 def test_one_question_may_be_asked_for_all_kinds_of_answers(bundle: Bundle) -> None:

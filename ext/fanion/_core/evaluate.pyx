@@ -165,6 +165,21 @@ cdef class Bundle(BundleView):
             self.publish()
         return PyBytes_FromStringAndSize(self.out.data, self.out.length)
 
+    def put_map(
+        self,
+        int table,
+        list keys not None,
+        bint client,
+        dict members,
+        dict attributes,
+        tuple contexts,
+        bytes prefix not None,
+        bytes suffix not None,
+    ):
+        """As `Question.put_map`."""
+        self.begin(members, attributes, contexts)
+        return map_of(self, table, keys, client, prefix, suffix)
+
     def resolve(self, int table, str key not None, bint client, dict members, dict attributes, tuple contexts):
         """(resolution or ABSENT, fragment, rest), as `Question.put_each` gives them."""
         cdef tuple found
@@ -379,6 +394,48 @@ cdef class Bundle(BundleView):
         return 0
 
 
+cdef bytes map_of(Bundle bundle, int table, list keys, bint client, bytes prefix, bytes suffix):
+    """The current question's answer, as `Question.put_map` says."""
+    cdef output *out = &bundle.out
+    cdef const fanion_entry *entry
+    cdef uint32_t number
+    cdef Py_ssize_t length = 0
+    cdef const char *text
+    cdef bint first = True
+    cdef set absent = None
+    bundle.maps += 1
+    out.length = 0
+    put(out, PyBytes_AS_STRING(prefix), PyBytes_GET_SIZE(prefix))
+    for key in keys:
+        entry = bundle.visible(table, key, client)
+        if entry != NULL:
+            number = <uint32_t> (entry - bundle.s.entries)
+            if bundle.seen[number] == bundle.maps:
+                continue
+            bundle.seen[number] = bundle.maps
+        else:
+            if absent is None:
+                absent = set()
+            elif key in absent:
+                continue
+            absent.add(key)
+        if not first:
+            put(out, b",", 1)
+        first = False
+        if entry != NULL:
+            put(out, bundle.s.blob + entry.json.offset, entry.json.length)
+        else:
+            text = PyUnicode_AsUTF8AndSize(key, &length)
+            put_json_text(out, text, length)
+        put(out, b":{", 2)
+        bundle.put_entry(entry, table)
+        put(out, b"}", 1)
+    put(out, PyBytes_AS_STRING(suffix), PyBytes_GET_SIZE(suffix))
+    if bundle.noted:
+        bundle.publish()
+    return PyBytes_FromStringAndSize(out.data, out.length)
+
+
 cdef tuple registers(const machine *m):
     cdef const frame *f = &m.frames[0]
     return f.choice, f.probability, -1 if f.vector == FANION_NONE else <int64_t> f.vector
@@ -429,46 +486,8 @@ cdef class Question:
 
         A key that stands twice is written at its first place only. A hole is written as nothing.
         """
-        cdef Bundle bundle = self.bundle
-        cdef output *out = &bundle.out
-        cdef const fanion_entry *entry
-        cdef uint32_t number
-        cdef Py_ssize_t length = 0
-        cdef const char *text
-        cdef bint first = True
-        cdef set absent = None
         self.check()
-        bundle.maps += 1
-        out.length = 0
-        put(out, PyBytes_AS_STRING(prefix), PyBytes_GET_SIZE(prefix))
-        for key in keys:
-            entry = bundle.visible(table, key, client)
-            if entry != NULL:
-                number = <uint32_t> (entry - bundle.s.entries)
-                if bundle.seen[number] == bundle.maps:
-                    continue
-                bundle.seen[number] = bundle.maps
-            else:
-                if absent is None:
-                    absent = set()
-                elif key in absent:
-                    continue
-                absent.add(key)
-            if not first:
-                put(out, b",", 1)
-            first = False
-            if entry != NULL:
-                put(out, bundle.s.blob + entry.json.offset, entry.json.length)
-            else:
-                text = PyUnicode_AsUTF8AndSize(key, &length)
-                put_json_text(out, text, length)
-            put(out, b":{", 2)
-            bundle.put_entry(entry, table)
-            put(out, b"}", 1)
-        put(out, PyBytes_AS_STRING(suffix), PyBytes_GET_SIZE(suffix))
-        if bundle.noted:
-            bundle.publish()
-        return PyBytes_FromStringAndSize(out.data, out.length)
+        return map_of(self.bundle, table, keys, client, prefix, suffix)
 
     def evaluate(self, uint32_t decision):
         """(outcome number, bucket or -1) of a decision by its number. Raises IndexError for an unknown one."""

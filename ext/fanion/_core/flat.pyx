@@ -115,11 +115,29 @@ cdef class FlatReader:
         """The decoded answer, or None: ask the other way. Raises UnicodeEncodeError for text that isn't whole."""
         return self.answer(key, context)
 
+    def resolve(self, key, context):
+        """As `Bundle.resolve` of a flag: (resolution, answer, rest), or None: ask the other way. Nothing in the
+        context is changed. Raises as `ask`."""
+        cdef tuple made = self.resolution(key, context)
+        if self.bundle.noted:
+            self.bundle.publish()
+        return made
+
     cdef object answer(self, object key, object context):
+        cdef PyObject *found
+        cdef tuple made = self.resolution(key, context)
+        if made is None:
+            return None
+        found = PyDict_GetItemWithError(self.answers, made[1])
+        if found != NULL:
+            return <object> found
+        return self.decoded(made[1])
+
+    cdef tuple resolution(self, object key, object context):
         cdef PyObject *found
         cdef FlatPlan plan
         cdef dict attributes, members = NO_MEMBERS
-        cdef tuple made, contexts = NO_CONTEXTS
+        cdef tuple contexts = NO_CONTEXTS
         if not PyDict_CheckExact(context) or not PyUnicode_Check(key):
             return None
         found = PyDict_GetItemWithError(self.plans, key)
@@ -153,11 +171,7 @@ cdef class FlatReader:
             contexts = ((plan.context_type, targeting_key if plan.keyed else "", attributes),)
             attributes = {}
         self.bundle.begin(members, attributes, contexts)
-        made = self.bundle.resolution(self.table, plan.name, False, False)
-        found = PyDict_GetItemWithError(self.answers, made[1])
-        if found != NULL:
-            return <object> found
-        return self.decoded(made[1])
+        return self.bundle.resolution(self.table, plan.name, False, False)
 
     cdef FlatPlan planned(self, key):
         cdef FlatPlan plan = self.make_plan(key)

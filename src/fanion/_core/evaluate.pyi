@@ -41,6 +41,17 @@ class Bundle(BundleView):
         prefix: bytes,
         suffix: bytes,
     ) -> bytes: ...
+    def put_map(
+        self,
+        table: int,
+        keys: list[str],
+        client: bool,
+        members: dict[str, Any] | None,
+        attributes: dict[str, Any] | None,
+        contexts: tuple[tuple[str, str, dict[str, Any]], ...] | None,
+        prefix: bytes,
+        suffix: bytes,
+    ) -> bytes: ...
     def resolve(
         self,
         table: int,

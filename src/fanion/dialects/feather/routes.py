@@ -20,6 +20,7 @@ from fanion.dialects.feather.served import Served, bind, evaluable, meta_of, org
 from fanion.dialects.feather.settings import FeatherSettings
 from fanion.dialects.feather.usage import usage
 from fanion.dialects.feather.words import NAME
+from fanion.dialects.wire.bodies import REFUSED
 from fanion.dialects.wire.credentials import AUTHORIZATION, bearer, bearer_begins
 from fanion.dialects.wire.dialect import Dialect, KeyPlace
 from fanion.dialects.wire.endpoint import Endpoint, Handler, Route, Scan
@@ -63,7 +64,8 @@ def routes(services: Services) -> list[Route]:
 
 
 def evaluate_bulk(services: Services, schema: Schema) -> Handler:
-    read = schema.bulk.read
+    """Long: a call costs more than most of its steps."""
+    read, read_short, short = schema.bulk.read, schema.bulk.decode_closed, schema.bulk.free_bytes
     least = LISTED_BYTES_MIN
     request_id = services.ids.take
     now = services.clock.text
@@ -80,16 +82,22 @@ def evaluate_bulk(services: Services, schema: Schema) -> Handler:
             answer = prepared(snapshot, record, body)
             if answer is not None:
                 return OK, answer
-        request = read(body)
+        try:
+            request = read_short(body) if len(body) <= short else read(body)
+        except REFUSED:
+            request = read(body)
         at = evaluable(snapshot, record)
         if at is None:
             return UNAVAILABLE, _unavailable(request.flags, record.environment, now(), request_id())
-        context = request.context
-        question = at.bundle.ask(context.members(), context.attributes, None)
-        return OK, question.put_map(
+        context, client = request.context, record.kind == "client"
+        members = context.members()
+        return OK, at.bundle.put_map(
             at.table,
             request.flags,
-            record.kind == "client",
+            client,
+            members,
+            context.attributes,
+            None,
             b'{"results":{',
             closing(at, snapshot),
         )

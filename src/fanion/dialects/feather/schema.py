@@ -173,12 +173,12 @@ class CheckedBody(Body[T]):
         self._check = check
         self._map_bytes_free = MAP_BYTES_FREE if holds_map else sys.maxsize
         self._is_batch = not holds_map
-        self._free_bytes = min(MAP_BYTES_FREE, limits.json_integer_digits_max) if holds_map else -1
-        """A body of these can't be beyond what is looked for."""
+        self.free_bytes = min(MAP_BYTES_FREE, limits.json_integer_digits_max) if holds_map else -1
+        """A body of these can't be beyond what is looked for, so it may be read by `decode_closed`."""
 
     def read(self, body: bytes) -> T:
         """Raises Fault INVALID_JSON or INVALID_SHAPE."""
-        if len(body) <= self._free_bytes:
+        if len(body) <= self.free_bytes:
             return self.decode(body)
         if self._is_batch:
             check_batch(body, self._limits)

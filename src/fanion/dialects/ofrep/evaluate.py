@@ -28,7 +28,7 @@ from fanion.dialects.ofrep.envelope import (
 )
 from fanion.dialects.ofrep.governed import Gate
 from fanion.dialects.ofrep.pieces import PIECE_FLAGS, Turns, cut
-from fanion.dialects.ofrep.schema import OWN_MEMBER, Bodies, Wanted, Who, who
+from fanion.dialects.ofrep.schema import OWN_MEMBER, TARGETING_KEY, Bodies, Wanted, Who, who
 from fanion.dialects.ofrep.served import Group, Served, served
 from fanion.dialects.wire.conditional import matches
 from fanion.dialects.wire.endpoint import Handler
@@ -44,6 +44,8 @@ from fanion.model.shape import Asked, seconds_now
 
 NEEDED: Final = "The flag can't be answered without a targetingKey."
 
+ERROR: Final = int(Resolution.ERROR)
+
 _encode: Final = msgspec.json.Encoder().encode
 _canonical: Final = msgspec.json.Encoder(order="deterministic").encode
 
@@ -56,12 +58,25 @@ def evaluate_one(bodies: Bodies, gate: Gate) -> Handler:
         if key is None:
             return unknown(tail.decode("ascii", "replace"))
         at = served(snapshot, record)
+        client = record.kind == "client"
+        person: Who | None = None
         try:
-            person = who(read(body))
+            context = read(body)
+            targeting_key = context.get(TARGETING_KEY)
+            if not isinstance(targeting_key, str) or OWN_MEMBER in context:
+                person = who(context)
+                targeting_key = person.targeting_key
         except Fault as fault:
             return refuse(fault, key)
-        gate.evaluation(at.terms, person.targeting_key)
-        return one(at, key, record.kind == "client", person)
+        gate.evaluation(at.terms, targeting_key)
+        if person is None:
+            found = at.reader(client).resolve(key, context)
+            if found is None:
+                return one(at, key, client, who(context))
+            if not found[1]:
+                return unknown(key)
+            return REFUSED if found[0] == ERROR else OK, found[1]
+        return one(at, key, client, person)
 
     return handler
 

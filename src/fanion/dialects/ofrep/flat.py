@@ -18,12 +18,6 @@ from fanion.dialects.ofrep.words import NAME
 from fanion.dialects.wire.fault import Fault
 from fanion.dialects.wire.flat import FlatDialect
 from fanion.model.json_value import JsonObject
-from fanion.model.shape import ContextShape
-
-PLANNED: Final = frozenset(
-    {"subject", "unit", "members", "types", "context_type", "keyed", "nested", "keyless"}
-)
-"""What a plan can say of a shape; one without a targeting key isn't asked by plans, so `keyless` says nothing."""
 
 
 class OfrepAnswers:
@@ -50,25 +44,7 @@ class OfrepAnswers:
             return [refuse(fault)[1]]
 
     def plan(self, key: str) -> FlatPlan | None:
-        sources, _, name = self._at.meant(key)
-        if name != key or not self._at.visible(name, False) or sources[0] in self._at.layered:
-            return None
-        shape = self._at.shape(sources[0])
-        if not is_planned(shape):
-            return None
-        members = tuple((one, member, shape.types.get(one)) for one, member in shape.members.items())
-        return FlatPlan(
-            name, shape.subject, shape.unit, members, shape.context_type, shape.keyed, shape.nested
-        )
-
-
-def is_planned(shape: ContextShape) -> bool:
-    """Whether a plan can say all that the shape does."""
-    plain = ContextShape()
-    return all(
-        field in PLANNED or getattr(shape, field) == getattr(plain, field)
-        for field in ContextShape.__struct_fields__
-    )
+        return self._at.plan(key, client=False)
 
 
 FLAT: Final = FlatDialect(NAME, lambda bundle: OfrepAnswers(bundle) if bundle.table(NAME) >= 0 else None)

@@ -7,17 +7,18 @@ environment that nobody asks through this API costs a worker nothing but the nam
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import msgspec
 
 from fanion._core.evaluate import Bundle
+from fanion._core.flat import FlatPlan, FlatReader
 from fanion._core.overlay import Overlay
 from fanion.auth.governance import Terms
 from fanion.dialects.ofrep.emit import FLAGS, LAYERED, MANIFEST, Flag, FlagList, ManifestFlag
 from fanion.dialects.ofrep.pieces import cut
-from fanion.dialects.ofrep.schema import LISTED, TARGETING_KEY
+from fanion.dialects.ofrep.schema import LISTED, OWN_MEMBER, TARGETING_KEY
 from fanion.dialects.ofrep.words import NAME
 from fanion.dialects.wire.bound import document_of, finder
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -40,6 +41,10 @@ MEANINGS_MAX = 10_000
 
 LARGE_BYTES = 16_384
 """Of the list of flags: some 500 of them."""
+
+
+PLANNED = frozenset({"subject", "unit", "members", "types", "context_type", "keyed", "nested", "keyless"})
+"""What a plan can say of a shape; one without a targeting key isn't asked by plans, so `keyless` says nothing."""
 
 
 class Meant(NamedTuple):
@@ -71,6 +76,7 @@ class Served:
         self.lists = LISTED.open(bundle, self.table)
         self._groups: dict[bool, list[Group]] = {}
         self._meant: dict[str, Meant] = {}
+        self._readers: list[FlatReader | None] = [None, None]
 
     @cached_property
     def directory(self) -> SourceDirectory:
@@ -127,6 +133,27 @@ class Served:
         flag = self.flags.get(name)
         return flag is not None and (flag.client_safe or not client)
 
+    def reader(self, client: bool) -> FlatReader:
+        """What asks flags for flat contexts natively, where a flag is as simple; see `plan`."""
+        known = self._readers[client]
+        if known is None:
+            plan = partial(self.plan, client=client)
+            known = self._readers[client] = FlatReader(self.bundle, self.table, OWN_MEMBER, plan, bytes, None)
+        return known
+
+    def plan(self, key: str, *, client: bool) -> FlatPlan | None:
+        """How a key's ready answer is found by the core alone; None where it isn't as simple."""
+        sources, _, name = self.meant(key)
+        if name is None or name != key or not self.visible(name, client) or sources[0] in self.layered:
+            return None
+        shape = self.shape(sources[0])
+        if not is_planned(shape):
+            return None
+        members = tuple((one, member, shape.types.get(one)) for one, member in shape.members.items())
+        return FlatPlan(
+            name, shape.subject, shape.unit, members, shape.context_type, shape.keyed, shape.nested
+        )
+
     def groups(self, client: bool) -> list[Group]:
         """All flags that a key of this kind may see, in pieces."""
         known = self._groups.get(client)
@@ -182,6 +209,15 @@ class Served:
         question = self.bundle.ask(*shape.asked(SOMEBODY, attributes))
         drawn = {one for one in undrawn if question.evaluate(one)[1] >= 0}
         return {flag.name for flag in flags if flag.keyed or not drawn.isdisjoint(flag.splits)}
+
+
+def is_planned(shape: ContextShape) -> bool:
+    """Whether a plan can say all that the shape does."""
+    plain = ContextShape()
+    return all(
+        field in PLANNED or getattr(shape, field) == getattr(plain, field)
+        for field in ContextShape.__struct_fields__
+    )
 
 
 _read_layered = msgspec.json.Decoder(dict[str, dict[str, list[str]]]).decode

@@ -142,7 +142,7 @@ class LooseBody(Body[T]):
     def one_by_one(self) -> Callable[[bytes], T]:
         """Reads items of one batch as `decode` does. What the closed decoder refused is mostly followed by more of
         its kind, and a refusal takes longer than reading: then it isn't asked for some."""
-        closed, passed_over = self._decode_closed, 0
+        closed, passed_over = self.decode_closed, 0
 
         def read(item: bytes) -> T:
             nonlocal passed_over

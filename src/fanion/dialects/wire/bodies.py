@@ -42,13 +42,13 @@ class Body(ABC, Generic[T]):
 
     def __init__(self, closed: object, opened: object) -> None:
         self.shape = opened
-        self._decode_closed: Callable[[bytes], T] = msgspec.json.Decoder(closed).decode
+        self.decode_closed: Callable[[bytes], T] = msgspec.json.Decoder(closed).decode
         self.decode_open: Callable[[bytes], T] = msgspec.json.Decoder(opened).decode
 
     def decode(self, body: bytes) -> T:
         """Raises Fault INVALID_JSON or INVALID_SHAPE, or what `read_open` does."""
         try:
-            return self._decode_closed(body)
+            return self.decode_closed(body)
         except REFUSED:
             return self.read_open(body)
 
