@@ -3,8 +3,8 @@
 Each round publishes a world into a store that has it already, from the file that it was published from, in which
 one flag was switched off or on again (`--whole`: another split in every flag), by the command itself; with `--full`
 all of it is compiled. Taken: processor time (user and system), peak of resident memory, mapped pages of the store
-included, and when a reader of the generation word saw it, counted from the command's begin. `--against DIR`: the top
-of another tree with built extensions, whose rounds come in turn with this one's (A B A B); medians count.
+included, and when a reader of the generation word saw it, counted from the command's begin. `--against DIR`: the
+top of another tree with built extensions, whose rounds come in turn with this one's (A B A B); medians count.
 Worlds: `alike` is `bench.data`'s, every flag of one shape; `mixed` draws types, rules, splits, variants, segments.
 What it can't show: workers, which open a bundle at its first use (`engine.evaluator.open_environment`: 24 ms at
 50,000 flags). What the store's copy costs once the flag is served is in the processor time alone.

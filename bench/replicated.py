@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from bench.figures import say
 from loadtest.cluster import WORLD, feather
 from loadtest.crash import KEY, Server
 from tests.crash.receivers import NatsServers, nats_servers
@@ -129,6 +130,7 @@ def main() -> None:
                 f"{side.ack:10} {told} ms, {len(side.ms)} answers; shipping's CPU {cpu_ms:.2f} ms a request"
             )
     durable, replicated = (quantiles(side.ms) for side in sides)
+    say("replicated/p99 above durable", replicated[2] - durable[2], "ms")
     print(
         f"replicated costs p50 {replicated[0] - durable[0]:+.2f} ms, p99 {replicated[2] - durable[2]:+.2f} ms; "
         f"{options.servers} NATS servers, load {os.getloadavg()[0]:.1f}"

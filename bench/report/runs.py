@@ -105,7 +105,7 @@ RUNS: Final = (
           WRK, "node", "CONSOLE_NODE_MODULES", "OPENFEATURE_BROWSER", once=True),
     bench("lists", "bench_lists", "", "--sizes 1000", once=True, limit_s=400),
     bench("keys made and revoked", "keys", "--rounds 1", "--keys 100 --rounds 1 --changes 20", WRK, once=True),
-    bench("while NATS is away", "outage", "", "--rounds 1 --seconds 1", "NATS_SERVER", once=True),
+    bench("while NATS is away", "outage", "--rounds 2 --seconds 5", "--rounds 1 --seconds 1", NATS, once=True),
     Run("kill -9", ("loadtest.crash", "--rounds", "100"), ("loadtest.crash", "--rounds", "1"),
         once=True, limit_s=400),
     bench("the worst bodies", "nasty", "--rounds 3 --rows 5", "--rounds 1 --rows 5 --only list-check", once=True,
