@@ -14,6 +14,7 @@ from fanion.clock.keeper import look_at
 from fanion.config import Config
 from fanion.errors import StoreError, StoreMissingError
 from fanion.model.override import Override
+from fanion.model.program import Lowered
 from fanion.model.row_terms import read_row_terms
 from fanion.model.weights import Applied
 from fanion.store.publication import Publication
@@ -34,13 +35,15 @@ def publish(
     review: Callable[[Mapping[str, bytes]], None] | None = None,
     *,
     full: bool = False,
-    made: Mapping[str, bytes] | None = None,
+    made: dict[str, bytes] | None = None,
+    spend: bool = False,
 ) -> int:
     """Compiles and stores a publication; returns its generation. Raises ProgramError, StoreError, and
     DefinitionError where a file of list members can't be read. `review`: shown the bundles before anything is
     stored; what it raises ends the publication. `full`: every environment is compiled, also where what is served
     was compiled from the same (`app.reuse`); its bytes are the same either way. `made`: bundles that are there
-    already (`app.amending`), of the same flags as those that are served."""
+    already (`app.amending`), of the same flags as those that are served; they are taken out of it. `spend`: what
+    `loaded` has of an environment's program is let go of once it is compiled, which is most of what it takes."""
     from fanion.app.amending import mark
     from fanion.definitions.reading.members import read_members, source_digest
 
@@ -51,31 +54,31 @@ def publish(
         if one.environment not in made
     }
     known = {} if full or not digests else _served(directory, config, digests)
-    known |= made
     compilers = renderers()
-    bundles = {
-        name: known.pop(name) if name in known else compile_environment(lowered, compilers)
-        for lowered in loaded.environments
-        for name in (lowered.environment,)
-    }
+    bundles = {}
+    for number, name in enumerate([one.environment for one in loaded.environments]):
+        given = made.pop(name, None) or known.pop(name, None)
+        bundles[name] = given or compile_environment(loaded.environments[number], compilers)
+        if spend:
+            loaded.environments[number] = _spent(loaded.environments[number])
     if review is not None:
-        review({name: bundle for name, bundle in bundles.items() if name not in made})
-    given = {entry.name: entry for entry in loaded.lists}
+        review({name: bundle for name, bundle in bundles.items() if name in digests})
+    lists = {entry.name: entry for entry in loaded.lists}
     named = {lowered.environment: lowered.lists for lowered in loaded.environments if lowered.lists}
     publication = Publication(
         bundles=bundles,
         keys={key.hash: key.record for key in loaded.keys},
         definitions=loaded.sources,
         lists={
-            environment: {name: read_members(given[name]) for name in names if name in given}
+            environment: {name: read_members(lists[name]) for name in names if name in lists}
             for environment, names in named.items()
         },
         list_sources={
-            environment: {name: source_digest(given[name]) for name in names if name in given}
+            environment: {name: source_digest(lists[name]) for name in names if name in lists}
             for environment, names in named.items()
         },
         kept_lists={
-            environment: tuple(name for name in names if name not in given)
+            environment: tuple(name for name in names if name not in lists)
             for environment, names in named.items()
         },
         overrides=loaded.laid,
@@ -87,9 +90,20 @@ def publish(
     )
     with Store.open(directory, create=True, map_bytes=config.store.map_bytes) as store:
         generation = store.publish(publication, progress)
+        bundles.clear()
         generation = lay_overrides(store).generation or generation
         keep_copy(store, generation)
     return generation
+
+
+def _spent(lowered: Lowered) -> Lowered:
+    """What is asked of an environment that is compiled."""
+    return Lowered(
+        lowered.environment,
+        documents=lowered.documents,
+        identifiers=lowered.identifiers,
+        lists=lowered.lists,
+    )
 
 
 def _served(directory: Path, config: Config, digests: Mapping[str, str]) -> dict[str, bytes]:

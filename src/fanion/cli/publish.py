@@ -137,13 +137,13 @@ def _publish(
             progress.advance(tasks[what], count)
 
         review = Review(data, paths, loaded, config, confirmed=yes)
+        left_out = {} if made is None else made.left_out
+        rows = []
+        for name, flags, values, keys in counts(loaded):
+            more = left_out.get(name, 0)
+            rows.append((name, f"{flags + more:,}", f"{values + more:,}", f"{keys:,}"))
         bundles = None if made is None else made.bundles
-        generation = app.publish(data, loaded, config, advance, review, full=full, made=bundles)
-    left_out = {} if made is None else made.left_out
-    rows = []
-    for name, flags, values, keys in counts(loaded):
-        more = left_out.get(name, 0)
-        rows.append((name, f"{flags + more:,}", f"{values + more:,}", f"{keys:,}"))
+        generation = app.publish(data, loaded, config, advance, review, full=full, made=bundles, spend=True)
     with standing(f"generation {generation}"):
         _warn_of_keys(data, loaded)
         tell_in_force({name: overrides[name] for name in loaded.laid if name in overrides}, loaded.unmet)
