@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, cast
 
@@ -36,7 +37,8 @@ PATHS = [
     "/ofrep/v1/evaluate/flags/open",
     "/ofrep/v1/evaluate/flags",
     "/fanion/v1/events",
-    "/v1/projects/p/usage",
+    "/v1/projects/p/usage?days=3",
+    "/v1/config/p?env=e",
     "/v1//evaluate",
     "/healthz",
     "/nowhere",
@@ -135,9 +137,12 @@ class Same:
 class World:
     """A worker's parts; `state` is what a request leaves in them."""
 
+    confirmed_at = time.monotonic() + 1e6  # an answer's age is none, however long it takes here
+
     def __init__(self, wait_s: float, fault: bool) -> None:
         same = cast("Any", Same())
         self.snapshots, self.journal = FakeSnapshots(), FakeJournal()
+        self.snapshots.snapshot.confirmed_at = self.confirmed_at
         self.limiter, self.counters = FakeLimiter(), FakeCounters()
         self.limiter.wait_s = wait_s
         if fault:
@@ -148,6 +153,7 @@ class World:
 
     def move(self) -> None:
         self.snapshots.snapshot = type(self.snapshots.snapshot)(2)
+        self.snapshots.snapshot.confirmed_at = self.confirmed_at
         del self.snapshots.snapshot.keys[b"sk_demo_server"]
 
     def state(self) -> object:
@@ -198,6 +204,7 @@ class MovingProto(Proto):
 async def by_rsgi(application: rsgi.Application, asked: Asked, world: World) -> object:
     named: dict[str, str] = {}
     scope = Scope(asked.path.replace("%2F", "/"), Headers(named | dict(asked.headers)))
+    scope.path, _, scope.query_string = scope.path.partition("?")  # type: ignore[misc]
     scope.method = asked.method  # type: ignore[misc]
     scope.headers.items = lambda: asked.headers  # type: ignore[method-assign,assignment,return-value]
     proto = MovingProto(asked, world.move)

@@ -29,21 +29,23 @@ cdef str BODY_MESSAGE = "http.response.body"
 @cython.final
 cdef class Door:
     """One method of one path. `own`, `bearer`, `folded`: where its key stands, as `sure_key` asks. `limited`: None,
-    or how long a key has to wait. `scanned`: a body above `Steps.free_bytes` is looked through before the handler."""
+    or how long a key has to wait. `scanned`: a body above `Steps.free_bytes` is looked through before the handler.
+    `query`: the handler gets the query string in the body's place."""
 
     cdef object dialect, endpoint, handler, limited
     cdef str dialect_name, name
     cdef bytes own
-    cdef bint bearer, folded, scanned
+    cdef bint bearer, folded, scanned, query
     cdef Py_ssize_t bytes_max
 
     def __init__(
         self, dialect, endpoint, *, str dialect_name not None, str name not None, handler, limited, bytes own,
-        bint bearer, bint folded, bint scanned, Py_ssize_t bytes_max,
+        bint bearer, bint folded, bint scanned, bint query, Py_ssize_t bytes_max,
     ):
         self.dialect, self.endpoint, self.handler, self.limited = dialect, endpoint, handler, limited
         self.dialect_name, self.name = dialect_name, name
-        self.own, self.bearer, self.folded, self.scanned, self.bytes_max = own, bearer, folded, scanned, bytes_max
+        self.own, self.bearer, self.folded, self.scanned = own, bearer, folded, scanned
+        self.query, self.bytes_max = query, bytes_max
 
 
 @cython.final
@@ -174,7 +176,7 @@ cdef class Entrance:
             await self.otherwise(scope, receive, send)
             return
         cdef Door door = visit.door
-        body = NOTHING
+        body = scope["query_string"] if door.query else NOTHING
         try:
             if door.limited is not None:
                 steps.check_rate(door.limited(visit.record))
@@ -210,7 +212,7 @@ cdef class Entrance:
             await self.otherwise(scope, proto)
             return
         cdef Door door = visit.door
-        body = NOTHING
+        body = scope.query_string.encode() if door.query else NOTHING
         try:
             if door.limited is not None:
                 steps.check_rate(door.limited(visit.record))

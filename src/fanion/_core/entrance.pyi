@@ -18,6 +18,7 @@ class Door:
         bearer: bool,
         folded: bool,
         scanned: bool,
+        query: bool,
         bytes_max: int,
     ) -> None: ...
 

@@ -22,7 +22,7 @@ Doors: TypeAlias = dict[str, Door]
 def doors_of(
     dialect: Dialect, methods: Mapping[str, Endpoint], limited: Callable[[KeyRecord], float] | None
 ) -> Doors:
-    """Of a path's methods those that can be asked the usual way. `limited`: how long a key has to wait."""
+    """None of a dialect that doesn't say where its keys stand. `limited`: how long a key has to wait."""
     place = dialect.key_place
     if place is None:
         return {}
@@ -38,8 +38,8 @@ def doors_of(
             bearer=place.bearer,
             folded=place.folded,
             scanned=endpoint.scan is not Scan.LATER,
+            query=endpoint.query,
             bytes_max=endpoint.body_bytes_max,
         )
         for method, endpoint in methods.items()
-        if not endpoint.query
     }
