@@ -20,11 +20,14 @@ from tests.rounds import rounds
 
 
 def plain(node: Any) -> Any:
-    """A node without what a bundle doesn't keep: order and repeats in sets, members its kind doesn't use."""
+    """A node without what a bundle doesn't keep: order and repeats in sets, a zero's sign, members its kind doesn't
+    use."""
     if isinstance(node, p.Test):
         operand = node.operand
         if node.op in (p.Op.STRING_IN, p.Op.TEXT_IN):
             operand = tuple(sorted(set(operand)))  # type: ignore[arg-type]
+        elif operand == 0.0 and isinstance(operand, float):
+            operand = 0.0
         return msgspec.structs.replace(node, operand=operand)
     if isinstance(node, p.Hash):
         pieces = tuple(
