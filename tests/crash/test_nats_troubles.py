@@ -58,6 +58,7 @@ def by_way_of(world: World, port: int) -> World:
     return made
 
 
+@pytest.mark.heavy
 def test_a_shipper_that_is_killed_at_any_moment_loses_and_doubles_nothing(
     nats: NatsServers, tmp_path: Path
 ) -> None:

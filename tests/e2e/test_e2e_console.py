@@ -180,6 +180,7 @@ def test_every_file_that_a_page_names_is_this_servers(server: Running) -> None:
             assert link not in rest.replace(b"http://www.w3.org/", b"")
 
 
+@pytest.mark.heavy
 def test_elsewhere_than_on_loopback_a_token_of_the_store_opens_it(data: Path, serve: Serve) -> None:
     running = serve("--workers", "1", data=data, environment={"FANION_SERVER_OPERATIONS_HOST": "0.0.0.0"})
     browser = Browser(running)

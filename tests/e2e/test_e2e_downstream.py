@@ -138,6 +138,7 @@ def making(data: Path, url: str) -> Iterator[Running]:
         process.wait()
 
 
+@pytest.mark.heavy
 def test_how_rows_of_a_stream_stand_is_asked_of_who_makes_them(
     serve: Callable[..., Running], tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def test_slow_clients_are_closed_in_time_and_good_ones_are_served(server: Runnin
     assert status_of(outcome.first_answers["body"]) == 408
 
 
+@pytest.mark.heavy
 def test_a_body_that_drips_ends_at_its_total_time(server: Running) -> None:
     with server.connect() as connection:
         connection.sendall(post(body=b"")[:-2].replace(b"Length: 0", b"Length: 1000") + b"\r\n")

@@ -62,6 +62,7 @@ def answered(connection: socket.socket) -> bytes:
     return connection.recv(4096)
 
 
+@pytest.mark.heavy
 def test_an_idle_connection_lives_for_the_idle_time_and_not_for_a_heads(hasty: Running) -> None:
     with hasty.connect() as connection:
         assert answered(connection).startswith(b"HTTP/1.1 200")

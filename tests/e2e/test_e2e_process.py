@@ -111,6 +111,7 @@ def test_a_second_server_on_the_same_directory_refuses(data: Path, serve: Callab
     assert running.value("plain") is True
 
 
+@pytest.mark.heavy
 def test_a_killed_worker_is_replaced_again_and_again(data: Path, serve: Callable[..., Running]) -> None:
     running = serve("--workers", "2", "--ack", "buffered", data=data)
     for _ in range(4):

@@ -81,6 +81,7 @@ def test_a_batch_whose_time_was_over_is_acknowledged_once_the_stream_has_it(
     assert len(list(JournalReader(data).read())) == 3
 
 
+@pytest.mark.heavy
 def test_a_shipper_that_is_killed_or_stands_still_acknowledges_nothing_and_comes_again(
     serve: Callable[..., Running], data: Path, tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def test_places_of_dead_processes_are_freed_at_every_tick(data: Path) -> None:
         reloader.close()
 
 
+@pytest.mark.heavy
 def test_full_table_is_named_and_taken_for_no_damage(data: Path) -> None:
     with Store.open(data) as store:
         assert store.generation() == 1
