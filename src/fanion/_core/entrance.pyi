@@ -48,6 +48,9 @@ class Steps:
     ) -> None: ...
 
 @final
+class Visit: ...
+
+@final
 class Entrance:
     def __init__(
         self,
