@@ -81,9 +81,10 @@ class Machine(Server):
         self._data.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
-    def start_anew(self) -> None:
-        """With an empty disk, for which it needs the place; so it is tried until that is there."""
-        ends = time.monotonic() + self.start_timeout_s
+    def start_anew(self, cut_s: float) -> None:
+        """With what may be an empty disk, for which it needs the place; so it is tried until that is there.
+        `cut_s`: for how long it may be cut off from it."""
+        ends = time.monotonic() + self.start_timeout_s + cut_s
         while True:
             try:
                 self.start()

@@ -28,6 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,7 +118,7 @@ class Fate:
         if machine in self._away:
             return "nothing"
         machine.kill_all()
-        self._later(machine, AWAY_S, machine.start)
+        self._later(machine, AWAY_S, partial(self._start, machine))
         return "server"
 
     def _lose_directory(self) -> str:
@@ -126,8 +127,15 @@ class Fate:
             return "nothing"
         machine.kill_all()
         machine.lose()
-        self._later(machine, AWAY_S, machine.start_anew)
+        self._later(machine, AWAY_S, partial(self._start, machine))
         return "directory"
+
+    def _start(self, machine: Machine) -> None:
+        """One whose directory was taken may be killed before it has fetched what it is to serve."""
+        if machine.replicated:
+            machine.start_anew(self._cut_s[1])
+        else:
+            machine.start()
 
     def _kill_nats(self) -> str:
         number = self._draw.randrange(len(self._nats.ports))
