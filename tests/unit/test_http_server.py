@@ -151,7 +151,9 @@ def test_a_free_port_is_picked_and_shared_with_workers() -> None:
 def test_a_port_in_use_is_refused_even_if_it_is_shared() -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ServeError, match=f"port {port}"):
+        with pytest.raises(
+            ServeError, match=rf"port {port}: .*; --port \(FANION_SERVER_PORT\) chooses another"
+        ):
             pick_port("127.0.0.1", port)
 
 

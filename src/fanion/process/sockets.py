@@ -35,7 +35,7 @@ def pick_port(host: str, port: int) -> tuple[socket.socket, int]:
             keeper.close()
             raise
     except (OSError, OverflowError, UnicodeError) as error:
-        raise _refusal(error, "", host, port, "--host", "--port") from None
+        raise _refusal(error, "", host, port, "--host", "--port (FANION_SERVER_PORT)") from None
     return keeper, keeper.getsockname()[1]
 
 
@@ -56,7 +56,7 @@ def bound_socket(address: str, port: int, write_timeout_s: float) -> socket.sock
 
 def operations_socket(host: str, port: int) -> socket.socket:
     """The socket that /readyz and /metrics are asked on, listening. Raises ServeError."""
-    names = "server.operations_host", "server.operations_port"
+    names = "server.operations_host", "server.operations_port (FANION_SERVER_OPERATIONS_PORT)"
     try:
         family, address = _resolve(host, port, names[0])
         made = socket.socket(family, socket.SOCK_STREAM)
@@ -92,7 +92,6 @@ def _refusal(
     error: Exception, what: str, host: str, port: int, host_named: str, port_named: str
 ) -> ServeError:
     reason = getattr(error, "strerror", None) or str(error)
-    port_named = f"{port_named} (FANION_{port_named.replace('.', '_').upper()})"
     used = getattr(error, "errno", None) == errno.EADDRINUSE
     hint = (
         f"another server may be using it; {port_named} chooses another"
