@@ -6,6 +6,8 @@ import os
 import random
 from typing import Any
 
+from msgspec.structs import replace
+
 from fanion.dialects.traffical.event_schema import LISTED_MAX, Effort, Property, PropertySchema
 from tests.rounds import rounds
 
@@ -90,12 +92,11 @@ def test_the_quick_look_says_what_the_one_with_words_says() -> None:
 
 def test_both_looks_take_as_much_of_a_batch_where_nothing_is_wrong() -> None:
     draw, taken = random.Random(SEED), 0
-    for _ in range(SCHEMAS):
-        wanted = schema(draw)
+    while taken < SCHEMAS:  # as many as fit a list with values in it, however many are drawn for them
+        wanted = replace(schema(draw), type="array", enum=None)
         ready, given = Property(wanted), fitting(draw, wanted)
         quick, told = Effort(), Effort()
         if ready.holds(given, quick):
             assert list(ready.violations(given, "", told, listed=True)) == []
             assert quick.left == told.left, (SEED, wanted, given)
-            taken += LISTED_MAX - quick.left
-    assert taken
+            taken += quick.left < LISTED_MAX
