@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,19 @@ def test_closed_file_raises_and_never_crashes(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match="closed"):
             use()
+
+
+def test_file_that_is_open_when_the_interpreter_ends_ends_with_it_quietly(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from fanion._core import shared\n"
+        "class Holder: held = shared.GenerationWord(sys.argv[1])\n"
+        "shared.holder = Holder\n"  # which is found as garbage when modules are empty already
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "word")], capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_slot_is_held_by_one_until_it_is_closed(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EACCES, EAGAIN, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
+from posix.unistd cimport close as close_fd
 
 
 cdef extern from "fanion_shared.h" nogil:
@@ -273,7 +274,7 @@ cdef class SharedFile:
         if self.base != NULL:
             munmap(self.base, FANION_SHARED_HEADER_BYTES + self.body_bytes)
         if self.fd != -1:
-            os.close(self.fd)
+            close_fd(self.fd)  # `os` may be gone: the interpreter's end takes what is still open, too
 
 
 @cython.final
