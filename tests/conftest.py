@@ -4,6 +4,8 @@ server for all tests of a process that want one and leave it running.
 
 Python keeps what it compiles, also where the environment says not to: the processes that tests start, hundreds of
 servers and commands, compile the whole source anew otherwise (a demo server's start: 5.2 CPU seconds, not 1.8).
+
+Hypothesis holds no example to a time: a machine that other work keeps busy is no fault of what is tested.
 """
 
 from __future__ import annotations
@@ -15,9 +17,15 @@ from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.crash.receivers import NatsServers, nats_servers
 from tests.rounds import FULL, takes_rounds
+
+settings.register_profile(
+    "fanion", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("fanion")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -79,7 +79,7 @@ def answer_all(data: bytes, drawing: Drawing) -> None:
         assert 0 <= outcome < len(parameter.answers)
 
 
-@settings(max_examples=MUTANTS, deadline=None, print_blob=True)
+@settings(max_examples=MUTANTS)
 @given(st.integers(0, 2**64 - 1))
 def test_mutated_flag_sets_are_refused_or_answer(seed: int) -> None:
     drawing = Drawing(seed)
@@ -95,7 +95,7 @@ def test_mutated_flag_sets_are_refused_or_answer(seed: int) -> None:
     answer_all(json.dumps(document).encode(errors="surrogatepass"), drawing)
 
 
-@settings(max_examples=MUTANTS // 5, deadline=None, print_blob=True)
+@settings(max_examples=MUTANTS // 5)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_answer(data: bytes) -> None:
     answer_all(data, Drawing(0))

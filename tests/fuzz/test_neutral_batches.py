@@ -70,7 +70,7 @@ def send(body: bytes) -> None:
         assert all(row.event_id and row.unit for row in rows)
 
 
-@settings(max_examples=MUTANTS, deadline=None, print_blob=True)
+@settings(max_examples=MUTANTS)
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_mutated_batches_are_kept_rejected_or_refused(source: random.Random) -> None:
     events = [copy.deepcopy(source.choice(CASES)["event"]) for _ in range(source.randrange(1, 4))]
@@ -81,14 +81,14 @@ def test_mutated_batches_are_kept_rejected_or_refused(source: random.Random) -> 
     send(json.dumps(document).encode(errors="surrogatepass"))
 
 
-@settings(max_examples=MUTANTS // 2, deadline=None, print_blob=True)
+@settings(max_examples=MUTANTS // 2)
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_bent_bytes_are_kept_rejected_or_refused(source: random.Random) -> None:
     events = [source.choice(CASES)["event"] for _ in range(source.randrange(1, 4))]
     send(bend(source, json.dumps({"events": events}).encode()))
 
 
-@settings(max_examples=MUTANTS // 2, deadline=None, print_blob=True)
+@settings(max_examples=MUTANTS // 2)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused(data: bytes) -> None:
     send(data)

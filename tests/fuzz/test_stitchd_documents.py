@@ -35,7 +35,7 @@ JUNK: list[Any] = [
 JUNK += [{"Leaf": {"Eq": None}}, {"And": {}}, {"op": "And", "children": None}, "\ud800", "x" * 70_000]
 
 
-@settings(max_examples=MUTANTS, deadline=None, print_blob=True)
+@settings(max_examples=MUTANTS)
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_mutated_definitions_are_refused_or_answer(source: random.Random) -> None:
     chance = random.Random(source.getrandbits(64))

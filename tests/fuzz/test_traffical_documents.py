@@ -62,7 +62,7 @@ def mutate(chance: random.Random, document: Any) -> None:
         container[key] = chance.choice(ODD)
 
 
-@settings(max_examples=MUTANTS, deadline=None, print_blob=True)
+@settings(max_examples=MUTANTS)
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_mutated_bundles_are_refused_or_served(source: random.Random) -> None:
     chance = random.Random(source.getrandbits(64))

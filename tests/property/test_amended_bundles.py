@@ -63,7 +63,7 @@ def plainly(bundle: bytes, amendment: Amendment) -> bytes:
     return write_end(writer, program, program.documents | amendment.documents)
 
 
-@settings(max_examples=ROUNDS, deadline=None)
+@settings(max_examples=ROUNDS)
 @given(st.integers(0, 2**32))
 def test_a_bundle_without_an_amendment_stays_as_it_is(seed: int) -> None:
     lowered = Maker(random.Random(seed)).lowered()
@@ -87,7 +87,7 @@ def unrecorded(lowered: Lowered) -> Lowered:
     return msgspec.structs.replace(lowered, decisions=tuple(decisions), splits=())
 
 
-@settings(max_examples=ROUNDS, deadline=None)
+@settings(max_examples=ROUNDS)
 @given(st.integers(0, 2**32))
 def test_a_native_world_is_copied_as_its_plain_twin_writes_it(seed: int) -> None:
     world = Worlds(seed, asking=True).world(12)

@@ -53,7 +53,7 @@ def plain_value(value: Constant) -> Constant:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-@settings(max_examples=rounds(50, 200), deadline=None)
+@settings(max_examples=rounds(50, 200))
 @given(st.integers(0, 2**32))
 def test_a_compiled_program_reads_back_the_same(seed: int) -> None:
     lowered = Maker(random.Random(seed)).lowered()

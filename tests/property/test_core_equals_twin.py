@@ -22,7 +22,7 @@ CONTEXTS = 25
 """Per program: 1,000 × 25 = 25,000 contexts, each run through every decision of its program."""
 
 
-@settings(max_examples=PROGRAMS, deadline=None, print_blob=True)
+@settings(max_examples=PROGRAMS)
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_core_and_twin_agree_on_random_programs_and_contexts(source: random.Random) -> None:
     make = Maker(random.Random(source.getrandbits(64)))

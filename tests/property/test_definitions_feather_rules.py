@@ -117,7 +117,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return one == other and type(one["value"]) is type(other["value"])
 
 
-@settings(max_examples=rounds(60, 400), deadline=None)
+@settings(max_examples=rounds(60, 400))
 @given(flag=flags(), asked=st.lists(contexts(), min_size=1, max_size=8))
 def test_feather_bundle_answers_as_the_contract_says(flag: dict[str, Any], asked: list[Any]) -> None:
     report, builder = Report(), Builder("env")
@@ -163,7 +163,7 @@ def sayable(condition: dict[str, Any]) -> bool:
     return operator not in ("gt", "lt") or feather_rules.number(value) is not None
 
 
-@settings(max_examples=rounds(25, 100), deadline=None)
+@settings(max_examples=rounds(25, 100))
 @given(flag=flags(), asked=st.lists(contexts(), min_size=1, max_size=8), as_yaml=st.booleans())
 def test_native_flag_answers_as_the_contract_says(
     tmp_path_factory: Any, flag: dict[str, Any], asked: list[Any], as_yaml: bool
@@ -200,7 +200,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=rounds(50, 200), deadline=None)
+@settings(max_examples=rounds(50, 200))
 @given(document=plain)
 def test_what_is_written_as_json_reads_the_same_as_json_and_as_yaml(document: Any) -> None:
     text = json.dumps(document, ensure_ascii=False)

@@ -167,7 +167,7 @@ def attempt(path: Path) -> definitions.Loaded | list[Problem]:
         return error.problems
 
 
-@settings(max_examples=rounds(80, 500), deadline=None)
+@settings(max_examples=rounds(80, 500))
 @given(document=mutants(NATIVE))
 def test_native_mutant_is_a_publication_or_problems(tmp_path_factory: Any, document: Any) -> None:
     folder: Path = tmp_path_factory.getbasetemp()
@@ -185,7 +185,7 @@ def test_native_mutant_is_a_publication_or_problems(tmp_path_factory: Any, docum
     assert again.keys == loaded.keys
 
 
-@settings(max_examples=rounds(60, 300), deadline=None)
+@settings(max_examples=rounds(60, 300))
 @given(document=mutants(BUNDLE))
 def test_bundle_mutant_is_served_or_refused(document: Any) -> None:
     report, builder = Report(), Builder("env")

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fanion.config import Config
@@ -251,7 +251,6 @@ async def answered(
 
 
 @pytest.mark.parametrize("interface", WAYS)
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     asked=requests(), wait_s=st.sampled_from([0.0] * 5 + [3.0]), fault=st.sampled_from([False] * 9 + [True])
 )

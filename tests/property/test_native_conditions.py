@@ -106,7 +106,7 @@ def joined(holder: Any, world: Any, context: dict[str, Any]) -> bool:
     return not results or (any(results) if holder["condition_operator"] == "OR" else all(results))
 
 
-@settings(max_examples=rounds(50, 300), deadline=None)
+@settings(max_examples=rounds(50, 300))
 @given(
     world=worlds(),
     asked=st.lists(st.dictionaries(st.sampled_from(NAMES), values), min_size=1, max_size=6),

@@ -58,7 +58,7 @@ def with_splits(make: Maker, lowered: p.Lowered) -> p.Lowered:
     return msgspec.structs.replace(lowered, decisions=tuple(map(make.spread, plain)), splits=splits)
 
 
-@settings(max_examples=PROGRAMS, deadline=None, print_blob=True)
+@settings(max_examples=PROGRAMS)
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_what_is_recorded_is_what_the_twin_says_was_reached(source: random.Random) -> None:
     make = Maker(random.Random(source.getrandbits(64)))

@@ -123,7 +123,7 @@ class Maker:
         return made
 
 
-@settings(max_examples=WORLDS, deadline=None, print_blob=True)
+@settings(max_examples=WORLDS)
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_lowering_agrees_with_the_plain_rules(source: random.Random) -> None:
     make = Maker(random.Random(source.getrandbits(64)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fanion._core.request_headers import RequestHeaders, behind, of_pairs, of_text, sure_key
@@ -82,7 +82,6 @@ def test_a_bearer_key_is_read_as_out_of_a_dict(pairs: Pairs) -> None:
     assert behind(of_pairs(pairs), AUTHORIZATION, b"Bearer ") in (b"", expected)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -64,7 +64,7 @@ def was_drawn(visited: list[int], number: int, nodes: tuple[object, ...]) -> boo
     return any(not isinstance(nodes[one], Asked | Hash | Outcome) and one < number for one in visited)
 
 
-@settings(max_examples=PROGRAMS, deadline=None, print_blob=True)
+@settings(max_examples=PROGRAMS)
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_the_first_sentence_that_holds_is_where_a_run_ends(source: random.Random) -> None:
     make = Maker(random.Random(source.getrandbits(64)))
@@ -75,7 +75,7 @@ def test_the_first_sentence_that_holds_is_where_a_run_ends(source: random.Random
             read(lowered, number, context)
 
 
-@settings(max_examples=PROGRAMS, deadline=None, print_blob=True)
+@settings(max_examples=PROGRAMS)
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_every_program_has_sentences(source: random.Random) -> None:
     lowered = Maker(random.Random(source.getrandbits(64))).lowered()

@@ -41,7 +41,7 @@ def met(
     return tuple(p.Reached(split, found[split]) for split in sorted(found))
 
 
-@settings(max_examples=rounds(80, 400), deadline=None, print_blob=True)
+@settings(max_examples=rounds(80, 400))
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_a_decision_that_is_spread_answers_the_same_and_says_which_splits_were_met(
     source: random.Random,

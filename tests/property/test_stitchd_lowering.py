@@ -222,7 +222,7 @@ def stored_flag(flag: dict[str, Any]) -> dict[str, Any]:
     return flag | {"rules": rules}
 
 
-@settings(max_examples=WORLDS, deadline=None, print_blob=True)
+@settings(max_examples=WORLDS)
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_lowered_definitions_answer_as_the_interpreter_of_the_contract(source: random.Random) -> None:
     make = Maker(random.Random(source.getrandbits(64)))

@@ -123,7 +123,7 @@ class Maker:
         return context
 
 
-@settings(max_examples=BUNDLES, deadline=None, print_blob=True)
+@settings(max_examples=BUNDLES)
 @given(st.randoms(use_true_random=False, note_method_calls=False))
 def test_rows_and_patches_give_what_the_rules_say(source: random.Random) -> None:
     make = Maker(random.Random(source.getrandbits(64)))

@@ -87,7 +87,7 @@ def test_scope_parts_do_not_run_into_each_other() -> None:
     assert scope_hash("a", b"b") == scope_hash(b"a", "b")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     steps=st.lists(st.tuples(st.integers(0, 3 * SECOND_NS), st.integers(1, 4)), max_size=60),
     rate=st.sampled_from([0.5, 1.0, 3.0, 1000.0]),

@@ -105,7 +105,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(changes=CHANGES)
 def test_whoever_changes_what_an_id_stands_for_the_same(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Change]

@@ -357,7 +357,7 @@ def test_publisher_that_died_before_raising_the_word_is_made_up_for(data: Path) 
 ENVIRONMENTS = st.sampled_from(["a", "b", "c"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.one_of(
