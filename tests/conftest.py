@@ -81,6 +81,14 @@ def priority() -> Iterator[None]:
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """Who connects to NATS gives up after two seconds, which a server on a busy machine may take."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fanion.nats.connection.CONNECT_TIMEOUT_S", 20.0)  # of one of several
+        yield
+
+
 @pytest.fixture(scope="session")
 def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
     pytest.importorskip("nats")

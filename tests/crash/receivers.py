@@ -22,6 +22,8 @@ import pytest
 from loadtest.serving import free_ports
 
 START_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 60.0
+"""Of one that is there, on a machine that has other things to do: it syncs each write before it answers."""
 TOPIC = "fanion-rows"
 PARTITIONS = 3
 BUCKET = "rows"

@@ -18,6 +18,7 @@ from fanion.pipeline.manifest import load_manifest
 from fanion.pipeline.parquet import arrow
 from fanion.shipping.rows import Service
 from tests.crash.killed import Never, forked, kill
+from tests.crash.receivers import ANSWER_TIMEOUT_S
 from tests.unit.downstream_world import Machines, rows_of
 
 WAIT_S = 5.0
@@ -27,7 +28,7 @@ arrow()  # imported once, so that a kill finds it at work and not at its start
 
 
 def main(directory: Path, url: str, rounds: int, draw: random.Random) -> int:
-    settings = Shipping(url=url, check_s=0.2)
+    settings = Shipping(url=url, check_s=0.2, timeout_s=ANSWER_TIMEOUT_S)
     machines = Machines.at(directory, settings)
 
     def serve(*, once: bool = False) -> None:

@@ -25,6 +25,7 @@ from fanion.shipping.service import Service
 from fanion.shipping.shipper import Shipper
 from fanion.shipping.state import load_state
 from tests.crash.killed import Never, forked, kill
+from tests.crash.receivers import ANSWER_TIMEOUT_S
 from tests.unit.shipping_world import Journal
 
 EACH = 25
@@ -48,7 +49,7 @@ def serve(directory: Path, settings: Shipping, once: bool) -> None:
 
 
 def main(directory: Path, url: str, rounds: int, draw: random.Random) -> int:
-    settings = Shipping(url=url, interval_s=0.05, check_s=0.2)
+    settings = Shipping(url=url, interval_s=0.05, check_s=0.2, timeout_s=ANSWER_TIMEOUT_S)
     journal = Journal(directory)
 
     def fill() -> None:

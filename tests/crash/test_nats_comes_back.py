@@ -112,7 +112,7 @@ def test_who_is_let_in_no_more_keeps_all_and_ships_it_once_let_in_again(tmp_path
     users = f'{{user: fanion, password: "{PASSWORD}"}}, {{user: other, password: "x{random.random()}"}}'
     configured = f"authorization {{ users: [{users}] }}\nno_auth_user: other"
     with nats_servers(tmp_path / "nats", more=configured) as servers:
-        world = World(tmp_path / "data", servers, timeout_s=5)
+        world = World(tmp_path / "data", servers)
 
         def shipper() -> Shipper:
             return Shipper(world.journal.directory, world.settings, Access("fanion", PASSWORD))

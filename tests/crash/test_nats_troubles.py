@@ -29,7 +29,7 @@ from fanion.shipping.downstream import Downstream
 from fanion.shipping.state import load_state
 from fanion.shipping.stream import AT_ONCE
 from tests.crash.proxy import proxy
-from tests.crash.receivers import NatsServers, nats_servers
+from tests.crash.receivers import ANSWER_TIMEOUT_S, NatsServers, nats_servers
 from tests.unit.places_world import KEY, need_libraries
 from tests.unit.places_world import World as Places
 from tests.unit.shipping_world import Journal, World
@@ -87,7 +87,7 @@ def test_rows_of_a_stream_are_there_once_whenever_who_makes_them_is_killed(
 
     seed = int(os.environ.get("ROWS_SEED") or random.randrange(1 << 30))
     print("ROWS_SEED", seed)
-    settings = Shipping(url=nats.url(f"d-{os.urandom(6).hex()}"))
+    settings = Shipping(url=nats.url(f"d-{os.urandom(6).hex()}"), timeout_s=ANSWER_TIMEOUT_S)
     given = [str(tmp_path / "data"), settings.url, str(ROWS_KILLS), str(seed)]
     command = [sys.executable, "-m", "tests.crash.rows_worker", *given]
     told = subprocess.run(command, capture_output=True, text=True, timeout=100 + 25 * ROWS_KILLS, check=False)
@@ -154,7 +154,7 @@ def test_the_stream_is_cut_off_and_comes_back_while_records_are_made(
     nats: NatsServers, tmp_path: Path
 ) -> None:
     draw = random.Random(3)
-    world = World(tmp_path / "data", nats, timeout_s=5)
+    world = World(tmp_path / "data", nats)
     with proxy(nats.ports[0]) as between:
         through = by_way_of(world, between.port)
         for _ in range(8):
@@ -353,7 +353,7 @@ def test_a_machine_that_was_cut_off_converges_and_never_goes_back(nats: NatsServ
                 )
                 began = time.monotonic()
                 admin.publish("admin", "four")
-                until(lambda: 4 in numbers, 30)  # the poll is a minute away: it was woken again
+                until(lambda: 4 in numbers, 50)  # the poll is a minute away: it was woken again
             finally:
                 ending.set()
                 thread.join()

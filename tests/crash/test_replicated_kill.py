@@ -31,7 +31,7 @@ def libraries() -> None:
 @pytest.mark.timeout(300)
 def test_a_stream_on_one_server_of_a_cluster_is_refused_where_answers_wait_for_it(tmp_path: Path) -> None:
     with nats_servers(tmp_path / "nats", 3) as servers, closing(Board(1)) as board:
-        world = World(tmp_path / "data", servers, replicas=1, timeout_s=5)
+        world = World(tmp_path / "data", servers, replicas=1, timeout_s=20)
         world.journal.append(0, 3)
 
         def refused() -> str:
@@ -44,7 +44,7 @@ def test_a_stream_on_one_server_of_a_cluster_is_refused_where_answers_wait_for_i
         wait_until(lambda: "needs two or more: `nats stream edit" in refused(), 120)
         assert board.state == OPENING
         assert world.ship() == 3  # where no answer waits for it
-        world.settings = type(world.settings)(url=servers.url("safe"), timeout_s=5)
+        world.settings = type(world.settings)(url=servers.url("safe"), timeout_s=20)
         wait_until(lambda: shipped(world, board), 120)
         assert board.row(0).until == 4
 

@@ -45,7 +45,7 @@ class Content:
     """What the stream has, as one text; read on from where it was."""
 
     def __init__(self, servers: NatsServers, name: str) -> None:
-        self._settings = Shipping(url=servers.url(name), timeout_s=10)
+        self._settings = Shipping(url=servers.url(name), timeout_s=20)
         self._next, self._text = 1, b""
 
     def lacks(self, markers: set[str]) -> set[str]:

@@ -12,7 +12,7 @@ from fanion.config.shipping import Shipping
 from fanion.nats.connection import Access
 from fanion.pipeline.pipeline import Pipeline
 from fanion.shipping.downstream import Downstream
-from tests.crash.receivers import NatsServers
+from tests.crash.receivers import ANSWER_TIMEOUT_S, NatsServers
 from tests.unit.pipeline_world import kept, pipeline
 from tests.unit.shipping_world import Journal, World
 
@@ -52,7 +52,8 @@ class Machines:
     """Three, and a fourth that makes rows of what they ship."""
 
     def __init__(self, directory: Path, nats: NatsServers, **settings: Any) -> None:
-        self._make(directory, Shipping(url=nats.url(f"d-{secrets.token_hex(6)}"), **settings))
+        given = {"timeout_s": ANSWER_TIMEOUT_S} | settings
+        self._make(directory, Shipping(url=nats.url(f"d-{secrets.token_hex(6)}"), **given))
 
     @classmethod
     def at(cls, directory: Path, settings: Shipping) -> Machines:

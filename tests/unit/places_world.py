@@ -32,6 +32,7 @@ from fanion.places.taking import origin_of
 from fanion.store.layout import Origin
 from fanion.store.list_writer import ListWriter
 from fanion.store.store import Store
+from tests.crash.receivers import ANSWER_TIMEOUT_S
 from tests.unit.native_files import flag, rule
 
 ENVIRONMENT, OTHER = "env_e", "env_other"
@@ -52,6 +53,7 @@ class World:
         self._files = directory / f"flags{files}.json"
         self.url = url or f"file://{directory / 'place'}"
         store = msgspec.structs.replace(Config().store, map_bytes=MAP_BYTES)
+        settings = {"timeout_s": ANSWER_TIMEOUT_S} | settings
         self.config = Config(store=store, places=Places(key=KEY, **settings))
         self.following = Config(store=store, places=Places(follow=self.url, key=KEY, **settings))
 

@@ -16,7 +16,7 @@ from fanion.nats.connection import Access
 from fanion.shipping.block import Block
 from fanion.shipping.shipper import Shipper
 from fanion.shipping.stream import Stream
-from tests.crash.receivers import NatsServers
+from tests.crash.receivers import ANSWER_TIMEOUT_S, NatsServers
 from tests.property.test_row_columns import payload_of
 
 MACHINE = bytes(range(16))
@@ -88,7 +88,8 @@ class World:
     def __init__(self, directory: Path, nats: NatsServers, **settings: Any) -> None:
         self.journal = Journal(directory)
         self.nats = nats
-        self.settings = Shipping(url=nats.url(f"s-{secrets.token_hex(6)}"), **settings)
+        given = {"timeout_s": ANSWER_TIMEOUT_S} | settings
+        self.settings = Shipping(url=nats.url(f"s-{secrets.token_hex(6)}"), **given)
 
     def shipper(self, **given: Any) -> Shipper:
         return Shipper(self.journal.directory, self.settings, Access(), **given)

@@ -24,8 +24,10 @@ from fanion.places.nats import IN_PARTS, PART_BYTES, KeyValue
 from fanion.places.place import Found
 from fanion.places.taking import origin_of
 from fanion.store.store import Store
-from tests.crash.receivers import NatsServers
+from tests.crash.receivers import ANSWER_TIMEOUT_S, NatsServers
 from tests.unit.places_world import KEY, World, need_libraries
+
+PLACES = Places(key=KEY, timeout_s=ANSWER_TIMEOUT_S)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +44,7 @@ class Bucket:
         address = parse_address(url)
         assert address is not None
         self._name = address.name
-        self.connection = Connection(address, Access(), 10)
+        self.connection = Connection(address, Access(), ANSWER_TIMEOUT_S)
 
     def put(self, key: str, value: bytes) -> None:
         self.connection.run(self.connection.streams.publish(f"$KV.{self._name}.{key}", value))
@@ -54,13 +56,13 @@ class Bucket:
 @pytest.fixture
 def bucket(nats: NatsServers) -> Iterator[Bucket]:
     url = nats.url(f"h-{secrets.token_hex(6)}")
-    open_place(url, Places(key=KEY), create=True).close()
+    open_place(url, PLACES, create=True).close()
     with closing(Bucket(url)) as opened:
         yield opened
 
 
 def place_of(bucket: Bucket) -> closing[KeyValue]:
-    place = open_place(bucket.url, Places(key=KEY))
+    place = open_place(bucket.url, PLACES)
     assert isinstance(place, KeyValue)
     return closing(place)
 

@@ -298,16 +298,17 @@ def test_a_full_stream_takes_no_more_and_nothing_is_lost(world: World) -> None:
 
 def test_a_stream_that_stops_answering_is_left_in_time(tmp_path: Path) -> None:
     with nats_servers(tmp_path / "nats") as servers:
-        world = World(tmp_path / "data", servers, timeout_s=3)
+        world = World(tmp_path / "data", servers)
         world.journal.append(0, 5)
         with world.shipper() as shipper:
+            stream = shipper.stream
             servers.pause()
+            stream._connection.timeout_s = 3
             began = time.monotonic()
             with pytest.raises(ShippingError, match=r"no answer|lost"):
                 shipper.run_once()
             assert time.monotonic() - began < 60
             servers.go_on()
-        world.settings = msgspec.structs.replace(world.settings, timeout_s=60)
         world.ship()
         assert world.downstream() == world.journal.records()
 

@@ -211,7 +211,7 @@ def patiently(world: World) -> None:
     """Again until it works: a cluster chooses leaders, which takes seconds."""
     from fanion.errors import ShippingError
 
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + 90
     while True:
         try:
             world.ship()
