@@ -26,6 +26,7 @@ from tests.commands import Command, run_command
 READY = re.compile(r"on http://[^ ]*:(\d+)$")
 OPERATIONS = re.compile(r"^operations on http://[^ ]*:(\d+): ")
 START_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 100.0
 BESIDE = (
     "fanion-operatio",
     "fanion-pipeline",
@@ -84,7 +85,9 @@ class Running:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """One request on a connection of its own."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+        with contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_TIMEOUT_S)
+        ) as connection:
             return self.ask_on(connection, method, path, document, body=body, key=key, headers=headers)
 
     def ask_on(
@@ -120,7 +123,7 @@ class Running:
         return self.bulk(flag, key=key, **context)[flag]["value"]
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_TIMEOUT_S)
 
     def talk(self, request: bytes, *, then_close: bool = False) -> bytes:
         """Sends raw bytes and reads until the server closes, which `Connection: close` makes it do."""
@@ -134,7 +137,7 @@ class Running:
     def operations(self, path: str) -> Answer:
         """One question to the operations process."""
         address = "127.0.0.1", self.operations_port
-        with contextlib.closing(http.client.HTTPConnection(*address, timeout=30)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(*address, timeout=ANSWER_TIMEOUT_S)) as connection:
             return self.ask_on(connection, "GET", path, key=None)
 
     def takes_events(self) -> bool:
