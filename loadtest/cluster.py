@@ -52,8 +52,6 @@ SETTINGS = {
 class Machine(Server):
     """A server that reaches NATS by proxies."""
 
-    start_timeout_s = 60.0  # several start at once
-
     def __init__(self, data: Path, between: list[Proxy], ack: str) -> None:
         at = ",".join(f"127.0.0.1:{each.port}" for each in between)
         data.parent.mkdir()

@@ -23,7 +23,7 @@ from fanion.store.database import READERS_MAX
 
 STOPPED_S = (0.05, 3.0)
 """How long a process stands still; a worker that stands still longer is replaced by the supervisor."""
-FREED_WITHIN_S = 10.0
+FREED_WITHIN_S = 60.0
 TAKE_READERS = """
 import lmdb, sys
 taken = []

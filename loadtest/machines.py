@@ -208,7 +208,7 @@ def run(root: Path, options: argparse.Namespace) -> int:
         ending, published = threading.Event(), threading.Event()
         far = root / "far"
         publisher = Publisher(root, nats.url("place"), published, options.publish_s)
-        until(publisher.publish, 60)
+        until(publisher.publish)
         if not publisher.statuses[0]:
             raise SystemExit(f"nothing could be published: {publisher.command.said()}")
         machines = []
@@ -216,7 +216,7 @@ def run(root: Path, options: argparse.Namespace) -> int:
             between = [open_until_the_end.enter_context(proxy(port)) for port in nats.ports]
             machines.append(Machine(root / f"machine-{number}" / "data", between, ACKS[options.ack][number]))
             open_until_the_end.callback(machines[-1].kill_all)
-            machines[-1].start()
+            machines[-1].start_anew(0.0)
         (root / "far.yaml").write_text(WORLD.format(number=0))
         if Command(root / "rows.log", ["publish", root / "far.yaml", "--data", far]).run():
             raise SystemExit("the definitions can't be published")

@@ -32,7 +32,7 @@ import msgspec
 
 from fanion.definitions import DEMO
 from fanion.pipeline.query import ask as query
-from loadtest.crash import Server, publish
+from loadtest.crash import Server, publish, wait_for_an_answer
 
 NOW = "2026-11-28T10:30:00.123Z"
 STITCHD = "/v1/environments/5b1f6a52-0000-4000-8000-000000000001"
@@ -248,6 +248,7 @@ def run(root: Path, options: argparse.Namespace) -> int:
         time.sleep(rng.uniform(*PAUSE_S))
         befallen[server.strike(rng)] += 1
     time.sleep(1.0)
+    wait_for_an_answer(clients)
     ending.set()
     for client in clients:
         client.join()

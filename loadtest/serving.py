@@ -33,7 +33,7 @@ def free_ports(count: int) -> list[int]:
     raise SystemExit(f"there are no {count} free ports outside of {low} to {high}")
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 20) -> None:
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process.poll() is not None:

@@ -105,7 +105,7 @@ class Streams:
         while self._read(0):
             pass
 
-    def wait_for(self, word: bytes, timeout_s: float = 30) -> list[float]:
+    def wait_for(self, word: bytes, timeout_s: float = 120) -> list[float]:
         """When each stream had the word, or its end where the word is empty: monotonic seconds."""
         waiting, heard = set(self.open), []
         ends = time.monotonic() + timeout_s
@@ -167,7 +167,7 @@ def address(port: int) -> str:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/ofrep/v1/evaluate/flags", b"{}", {"Authorization": f"Bearer {KEY}"}
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         path: str = json.load(answer)["eventStreams"][0]["endpoint"]["requestUri"]
     return path
 
@@ -216,7 +216,7 @@ def run_fanion(count: int, seconds: float) -> None:
             begun = time.monotonic()
             server.send_signal(signal.SIGTERM)
             ended = max(streams.wait_for(b"")) - begun
-            status = server.wait(timeout=30)
+            status = server.wait(timeout=120)
             print(
                 f"SIGTERM: the last stream ended after {ended:.2f} s, the server after "
                 f"{time.monotonic() - begun:.2f} s with status {status}"
