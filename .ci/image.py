@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,10 +23,15 @@ import urllib.request
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP))
+
+from loadtest.serving import free_port  # noqa: E402
+
 NAME = "localhost/fanion"
 SUITE, SUITE_PYTHON = "bookworm", "3.11"
-PORT, OPERATIONS_PORT = "18097", "8081"
-START_S = 60
+OPERATIONS_PORT = 8081
+"""The image's own: its health check asks there, as whoever runs it sees it."""
+START_S = 180
 IN_THE_IMAGE = """
 set -e
 mount --bind "$1" "$2" && mount -o remount,ro,bind "$2"
@@ -124,9 +130,27 @@ class Mounted:
         self._buildah("rm", self._container)
 
 
+def wait_for_operations_port() -> None:
+    """Until nobody else listens there."""
+    begun = time.monotonic()
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", OPERATIONS_PORT))
+            except OSError as error:
+                if time.monotonic() - begun > START_S:
+                    raise SystemExit(f"port {OPERATIONS_PORT} of the health check: {error}") from None
+            else:
+                return
+        time.sleep(0.1)
+
+
 def try_out(image: Mounted) -> None:
     """Serves, is well, keeps to its data directory, and ends by SIGTERM."""
-    serve = image.command(*image.entry, "serve", "--demo", "--port", PORT, "--workers", "1")
+    port = free_port()
+    wait_for_operations_port()
+    serve = image.command(*image.entry, "serve", "--demo", "--port", str(port), "--workers", "1")
     begun = time.monotonic()
     # A session of its own, so that the signal reaches the server behind unshare.
     server = subprocess.Popen(serve, env=image.environment, start_new_session=True)
@@ -134,7 +158,7 @@ def try_out(image: Mounted) -> None:
         while True:
             try:
                 with urllib.request.urlopen(
-                    f"http://127.0.0.1:{OPERATIONS_PORT}/readyz", timeout=1
+                    f"http://127.0.0.1:{OPERATIONS_PORT}/readyz", timeout=10
                 ) as answer:
                     assert json.load(answer)["ready"]
                 break
@@ -144,24 +168,27 @@ def try_out(image: Mounted) -> None:
                 time.sleep(0.1)
         print(f"ready after {time.monotonic() - begun:.1f} s", flush=True)
         request = urllib.request.Request(
-            f"http://127.0.0.1:{PORT}/v1/evaluate",
+            f"http://127.0.0.1:{port}/v1/evaluate",
             data=b'{"flagKey":"new-checkout","context":{}}',
             headers={"Authorization": "Bearer sk_demo_server"},
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=START_S) as answer:
             print(answer.read().decode(), flush=True)
         try:  # on all addresses the console has a door: it asks for a token
-            urllib.request.urlopen(f"http://127.0.0.1:{OPERATIONS_PORT}/console", timeout=5).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{OPERATIONS_PORT}/console", timeout=START_S).close()
         except urllib.error.HTTPError as error:
             if error.code != 401:
                 raise
         print(f"the console is there after {time.monotonic() - begun:.1f} s", flush=True)
-        subprocess.run(image.command(*image.check), env=image.environment, check=True)
+        while subprocess.run(image.command(*image.check), env=image.environment).returncode:
+            if time.monotonic() - begun > START_S:
+                raise SystemExit("the image's health check fails")
+            time.sleep(0.1)  # it gives an answer two seconds and is asked again, as by whoever runs it
         inner = next(pid for pid in descendants(server.pid) if b"fanion\0serve" in command_of(pid))
         owner = Path(f"/proc/{inner}").stat()
         assert f"{owner.st_uid}:{owner.st_gid}" == image.user, owner
         os.kill(inner, signal.SIGTERM)
-        status = server.wait(30)
+        status = server.wait(START_S)
         assert status == 0, f"it ended with {status}"
         print("ended by SIGTERM with 0", flush=True)
     finally:

