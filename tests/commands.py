@@ -42,7 +42,7 @@ def run_command(
     *,
     given: bytes = b"",
     environment: dict[str, str] | None = None,
-    timeout_s: float = 60,
+    timeout_s: float = 120,
 ) -> subprocess.CompletedProcess[str]:
     """Runs `fanion ARGUMENTS` to its end, `given` on its standard input. `environment`: beside the test's own."""
     with (

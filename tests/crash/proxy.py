@@ -28,12 +28,12 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(100)
         self.heal()
 
     def cut(self) -> None:
         """Ends all connections, and each new one at once."""
-        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(100)
 
     def heal(self) -> None:
         """Takes connections, as at first."""
@@ -42,7 +42,7 @@ class Proxy:
 
     def close(self) -> None:
         self.cut()
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(100)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

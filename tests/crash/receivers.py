@@ -21,7 +21,7 @@ import pytest
 
 from loadtest.serving import free_ports
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 60.0
 """Of one that is there, on a machine that has other things to do: it syncs each write before it answers."""
 TOPIC = "fanion-rows"
@@ -132,7 +132,7 @@ def broker(directory: Path) -> Iterator[dict[str, str]]:
     with running([tansu, "broker", *options], directory / "tansu.log", port):
         client = admin.AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
         for made in client.create_topics([admin.NewTopic(TOPIC, PARTITIONS, 1)]).values():
-            made.result(30)
+            made.result(100)
         yield {"FANION_SINKS_KAFKA_BROKERS": f"127.0.0.1:{port}"}
 
 
@@ -141,7 +141,7 @@ def mock_brokers() -> Iterator[dict[str, str]]:
     """librdkafka's, in this process."""
     library: Any = pytest.importorskip("confluent_kafka")
     mock = library.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "log_level": 0})
-    found = mock.list_topics(timeout=30).brokers.values()
+    found = mock.list_topics(timeout=100).brokers.values()
     yield {"FANION_SINKS_KAFKA_BROKERS": ",".join(f"{each.host}:{each.port}" for each in found)}
     del mock
 
@@ -159,10 +159,10 @@ def messages(environment: dict[str, str], wanted: int) -> list[tuple[bytes, byte
             "log_level": 0,
         }
     )
-    partitions = consumer.list_topics(TOPIC, timeout=30).topics[TOPIC].partitions
+    partitions = consumer.list_topics(TOPIC, timeout=100).topics[TOPIC].partitions
     consumer.assign([library.TopicPartition(TOPIC, number, 0) for number in partitions])
     found: list[tuple[bytes, bytes]] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         part = consumer.consume(10_000, 1.0)
         for message in part:

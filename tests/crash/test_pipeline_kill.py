@@ -30,9 +30,15 @@ pytest.importorskip("duckdb")
 ROUNDS = rounds(2, 6, "PIPELINE_KILL_ROUNDS")
 IDENTITY = "writer, sequence, index"
 """Without the epoch: recovery writes what the ring still holds again, in a later one."""
-WAIT_S = 60.0
-PIPELINE = "import fanion.pipeline.pipeline as p; p.STEP_ROWS = 500; from fanion.cli import main; main()"
-"""With small steps, so that kills find it in all of them."""
+WAIT_S = 200.0
+PIPELINE = """
+import fanion.pipeline.pace, fanion.pipeline.pipeline
+fanion.pipeline.pace.give_way = lambda: None
+fanion.pipeline.pipeline.STEP_ROWS = 500
+from fanion.cli import main
+main()
+"""
+"""With small steps, so that kills find it in all of them; beside other tests it would wait for them."""
 
 
 def make_rows(directory: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -52,7 +58,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.slow
-@pytest.mark.timeout(90 + 60 * ROUNDS)
+@pytest.mark.timeout(300 + 240 * ROUNDS)
 def test_killed_pipelines_and_writers_leave_each_event_as_one_row(tmp_path: Path) -> None:
     seed = int(os.environ.get("PIPELINE_KILL_SEED", str(random.randrange(1 << 30))))
     print(f"PIPELINE_KILL_SEED={seed}")
@@ -84,7 +90,7 @@ def test_killed_pipelines_and_writers_leave_each_event_as_one_row(tmp_path: Path
     storage = Storage()
     for writer in list_slots(storage, tmp_path / "journal"):
         adopt(storage, tmp_path / "journal", writer, JournalSettings(**SETTINGS))
-    assert make_rows(tmp_path, "--once").wait(60) == 0
+    assert make_rows(tmp_path, "--once").wait(WAIT_S) == 0
     assert len(steps) > 1
     wanted = [
         (record.writer, record.sequence, index)

@@ -28,7 +28,7 @@ def libraries() -> None:
     pytest.importorskip("nats")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_200)
 def test_a_stream_on_one_server_of_a_cluster_is_refused_where_answers_wait_for_it(tmp_path: Path) -> None:
     with nats_servers(tmp_path / "nats", 3) as servers, closing(Board(1)) as board:
         world = World(tmp_path / "data", servers, replicas=1, timeout_s=20)
@@ -57,7 +57,7 @@ def shipped(world: World, board: Board) -> bool:
     return True
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_200)
 def test_what_was_acknowledged_is_in_the_stream_whatever_was_killed(tmp_path: Path) -> None:
     """Full rounds: REPLICATED_KILLS=200."""
     seed = int(os.environ.get("REPLICATED_SEED") or random.randrange(1 << 30))

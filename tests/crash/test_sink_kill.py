@@ -27,7 +27,7 @@ pyarrow = pytest.importorskip("pyarrow.parquet")
 
 ROUNDS = rounds(1, 3, "SINK_KILL_ROUNDS")
 IDENTITY = ("machine", "writer", "sequence", "index", "part")
-TIMEOUT = pytest.mark.timeout(120 + 5 * ROUNDS)
+TIMEOUT = pytest.mark.timeout(300 + 60 * ROUNDS)
 
 
 def killed(directory: Path, name: str, environment: dict[str, str]) -> list[tuple[Any, ...]]:

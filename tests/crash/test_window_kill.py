@@ -104,7 +104,7 @@ def expected(directory: Path) -> set[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120 + BATCHES // 20)
+@pytest.mark.timeout(300 + BATCHES // 10)
 @pytest.mark.parametrize("lose_window", [False, True], ids=["window-kept", "window-lost"])
 def test_events_sent_until_they_are_safe_are_kept_exactly_once(tmp_path: Path, lose_window: bool) -> None:
     seed = int(os.environ.get("WINDOW_KILL_SEED", str(random.randrange(1 << 30))))

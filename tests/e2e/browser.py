@@ -33,7 +33,7 @@ OPTIONS = (
     "--no-default-browser-check",
     "--remote-debugging-port=0",  # without which it may leave once the page is loaded
 )
-ANSWER_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 120.0
 
 
 class PageError(Exception):
@@ -75,7 +75,7 @@ class Page:
     def close(self) -> None:
         self._asked.put(None)
         self._browser.terminate()
-        self._browser.wait(30)
+        self._browser.wait(120)
         self._server.shutdown()
         self._server.server_close()
 

@@ -106,6 +106,6 @@ class Follower:
         """The client leaves."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(30)
+        self._thread.join(120)
         self.answer.close()
         self._connection.close()

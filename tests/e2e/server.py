@@ -25,7 +25,7 @@ from tests.commands import Command, run_command
 
 READY = re.compile(r"on http://[^ ]*:(\d+)$")
 OPERATIONS = re.compile(r"^operations on http://[^ ]*:(\d+): ")
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 100.0
 BESIDE = (
     "fanion-operatio",
@@ -189,7 +189,7 @@ class Running:
             for pid in started if everybody else ():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
-        status = self.process.wait(timeout=60)
+        status = self.process.wait(timeout=120)
         wait_until(lambda: not any(map(is_alive, started)))
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -308,7 +308,7 @@ def lines_of(process: subprocess.Popen[bytes] | Command, until: float) -> Iterat
 
 
 def run(
-    arguments: Sequence[str], timeout_s: float = 60, environment: dict[str, str] | None = None
+    arguments: Sequence[str], timeout_s: float = 120, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """A command of `fanion`, to its end; in a Python of its own if it is given variables, or is to serve."""
     if environment is None and arguments[0] != "serve":
@@ -322,7 +322,7 @@ def run(
     )
 
 
-def wait_until(condition: Any, timeout_s: float = 60.0) -> None:
+def wait_until(condition: Any, timeout_s: float = 120.0) -> None:
     """Polls until the condition holds, at most a fifth of the time; a hang is a failure."""
     ends = time.monotonic() + timeout_s
     asked = time.monotonic()

@@ -50,7 +50,7 @@ def run(port: int, clients: int, key: str, *, seconds: float = GIVE_UP_S) -> Out
     answers: dict[str, bytes] = {}
     for number in range(clients):
         kind = KINDS[number % len(KINDS)]
-        connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", port), timeout=60)
         connection.sendall(first_bytes(kind, key))
         connection.setblocking(False)
         watched.register(connection, selectors.EVENT_READ, kind)
@@ -87,7 +87,7 @@ def run(port: int, clients: int, key: str, *, seconds: float = GIVE_UP_S) -> Out
 
 
 def ask_well(port: int, key: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/v1/sdk/context", headers={"Authorization": f"Bearer {key}"})
         return connection.getresponse().status == 200

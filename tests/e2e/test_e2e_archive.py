@@ -106,7 +106,7 @@ def test_a_lost_directory_comes_back_whole_and_is_served_on(
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(120 + 20 * KILLS)
+@pytest.mark.timeout(300 + 60 * KILLS)
 def test_servers_and_archivers_that_are_killed_at_once_leave_an_archive_without_conflicts(
     data: Path, serve: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -235,7 +235,7 @@ def test_a_setting_asks_for_a_token_on_loopback_too_or_switches_it_off(
 )
 def test_what_is_no_browsers_request_is_refused(server: Running, head: bytes, status: bytes) -> None:
     address = "127.0.0.1", server.operations_port
-    with socket.create_connection(address, timeout=30) as connection:
+    with socket.create_connection(address, timeout=100) as connection:
         connection.sendall(head + b"\r\n")
         received = b""
         while piece := connection.recv(65_536):

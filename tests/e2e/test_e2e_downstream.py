@@ -178,7 +178,7 @@ def test_how_rows_of_a_stream_stand_is_asked_of_who_makes_them(
                 wait_until(lambda asked=asked: metric(asked, "fanion_pipeline_failing") == 0)
                 wait_until(lambda asked=asked: asked.operations("/readyz").status == 200)
             by_itself.process.send_signal(signal.SIGTERM)
-            assert by_itself.process.wait(30) == 0
+            assert by_itself.process.wait(120) == 0
         assert server.stop() == 0
         assert (
             f"{len(events())} rows in 1 file"

@@ -225,7 +225,7 @@ def rows_of(data: Path) -> list[Row]:
     return [row for record in records for row in expand_rows(record, "m", canonical_forms())]
 
 
-@pytest.mark.timeout(120 + UNITS // 50)
+@pytest.mark.timeout(300 + UNITS // 20)
 def test_who_reached_a_split_is_in_the_journal_through_all_apis(
     tmp_path: Path, serve: Callable[..., Running]
 ) -> None:

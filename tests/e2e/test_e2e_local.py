@@ -70,7 +70,7 @@ def read_until(process: subprocess.Popen[bytes], words: str) -> str:
 
 
 def ask(port: int, path: str, document: object) -> Any:
-    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=100)) as connection:
         headers = {"Authorization": "Bearer sk_local_look", "Content-Type": "application/json"}
         connection.request("POST", path, json.dumps(document), headers)
         answer = connection.getresponse()

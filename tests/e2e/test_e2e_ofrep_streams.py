@@ -39,7 +39,7 @@ def follow() -> Iterator[Callable[..., Follower]]:
     def start(running: Running, uri: str, last_id: str | None = None) -> Follower:
         opened.append(Follower(running, uri, last_id))
         if opened[-1].answer.status == 200:
-            assert opened[-1].greeted.wait(30)
+            assert opened[-1].greeted.wait(120)
         return opened[-1]
 
     yield start

@@ -95,7 +95,7 @@ def use(running: Running, units: int) -> None:
     """They are decided for, exposed, and buy where they saw green."""
     events: list[dict[str, Any]] = []
     at = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", running.port, timeout=100)) as connection:
         for number in range(units):
             unit = f"u-{number}"
             found = asked(running, connection, unit)
@@ -127,13 +127,13 @@ def test_applied_weights_are_in_the_next_answer_of_every_worker_and_in_its_tags(
     command = ("optimise", "pol_buckets", "--reward", "purchase", "--data", str(data), "--format", "json")
 
     def seen() -> bool:
-        done = run(command, timeout_s=60)
+        done = run(command, timeout_s=120)
         return done.returncode == 0 and json.loads(done.stdout)["units"] == units
 
     wait_until(seen)
     with contextlib.ExitStack() as stack:
         opened = [
-            http.client.HTTPConnection("127.0.0.1", running.port, timeout=30) for _ in range(CONNECTIONS)
+            http.client.HTTPConnection("127.0.0.1", running.port, timeout=100) for _ in range(CONNECTIONS)
         ]
         for one in opened:
             stack.callback(one.close)
@@ -155,7 +155,7 @@ def test_applied_weights_are_in_the_next_answer_of_every_worker_and_in_its_tags(
             assert max(colours(parameter).values()) < CONNECTIONS * 0.8
             before = tags()
             pids = running.workers()
-            done = run((*asked_of, "--floor", "0.01"), timeout_s=60)
+            done = run((*asked_of, "--floor", "0.01"), timeout_s=120)
             assert done.returncode == 0, done.stderr
             after = colours(parameter)  # the first answers on each connection
             if name == "buckets":

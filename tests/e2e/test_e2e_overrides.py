@@ -67,7 +67,7 @@ def demo(tmp_path: Path) -> Path:
 
 
 def override(*arguments: str, data: Path) -> None:
-    done = run(["override", *arguments, "--data", str(data)], timeout_s=60)
+    done = run(["override", *arguments, "--data", str(data)], timeout_s=120)
     assert done.returncode == 0, done.stderr
 
 
@@ -107,7 +107,7 @@ def test_every_api_answers_an_override_at_once_and_no_request_fails(
             override("set", environment, flag, answer, "--why", "a test", data=demo)
         for question, _, _, _, expected in OVERRIDES:
             assert {question(running, user) for user in USERS} == {expected}, question.__name__
-        publish_again = run(["publish", str(DEMO), "--data", str(demo)], timeout_s=60)
+        publish_again = run(["publish", str(DEMO), "--data", str(demo)], timeout_s=120)
         assert "checkout-copy is overridden: b, until it is cleared (a test)" in publish_again.stderr
         for question, _, _, _, expected in OVERRIDES:
             assert {question(running, user) for user in USERS} == {expected}, question.__name__

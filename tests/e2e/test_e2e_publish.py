@@ -46,7 +46,7 @@ def running(data: Path, serve: Callable[..., Running]) -> Running:
 @contextlib.contextmanager
 def connections(server: Running) -> Iterator[list[http.client.HTTPConnection]]:
     """Kept-alive connections, some to each worker."""
-    opened = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=30) for _ in range(CONNECTIONS)]
+    opened = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=100) for _ in range(CONNECTIONS)]
     try:
         for connection in opened:
             server.ask_on(connection, "GET", "/v1/sdk/context")
@@ -80,7 +80,7 @@ def test_publishing_under_load_fails_no_request_and_mixes_no_generations(
     broken: list[BaseException] = []
 
     def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=100)
         try:
             while not stop.is_set():
                 body = {"flags": ["left", "right"], "context": {"userId": "u"}}

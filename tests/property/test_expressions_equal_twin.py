@@ -80,7 +80,7 @@ class Counted(expression.Run):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240 + TREES // 500)
+@pytest.mark.timeout(300 + TREES // 100)
 def test_core_and_twin_compute_the_same_of_random_steps_and_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expression, "Run", Counted)
     met: Counter[StepOp] = Counter()

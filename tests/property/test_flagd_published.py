@@ -186,7 +186,7 @@ EXCEPTIONS = (
 
 
 @pytest.mark.skipif(MODULES is None or NODE is None, reason="FLAGD_NODE_MODULES names no folder, or no node")
-@pytest.mark.timeout(120 + TREES // 100)
+@pytest.mark.timeout(300 + TREES // 50)
 def test_rules_come_to_what_the_published_evaluator_makes_of_them() -> None:
     differing: list[str] = []
     asked = sum(hold(list(drawn(first)), differing) for first in range(SEED, SEED + TREES, AT_ONCE))

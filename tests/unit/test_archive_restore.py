@@ -404,5 +404,5 @@ def test_the_loop_of_the_command_ends_by_sigterm(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     assert len(world.objects()) == 1

@@ -31,7 +31,7 @@ class Pairs:
         self.made: list[socket.socket] = [self.listening]
 
     def make(self) -> tuple[socket.socket, socket.socket]:
-        client = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=100)
         server, _ = self.listening.accept()
         self.made += [client, server]
         return client, server

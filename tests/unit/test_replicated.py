@@ -195,7 +195,7 @@ async def test_who_waits_for_what_it_repeats_hears_of_it(world: World) -> None:
     await asyncio.sleep(0)
     assert not asked.done()
     await world.tell(writer=8, since=1, until=21)
-    await asyncio.wait_for(asked, 10)
+    await asyncio.wait_for(asked, 100)
     assert world.journal.waiting == 0
 
 
@@ -238,7 +238,7 @@ async def test_a_disk_that_fails_is_told_to_all_who_wait(world: World) -> None:
     world.disk.fail()
     for waiting in (one, two):
         with pytest.raises(JournalError, match="EIO"):
-            await asyncio.wait_for(waiting, 10)
+            await asyncio.wait_for(waiting, 100)
     sequence, again = world.append()
     world.disk.sync(sequence)
     await world.tell(first=FIRST, next=sequence + 1)

@@ -117,7 +117,7 @@ def crossed(draw: Any, experiments: int, said: Counter[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60 + RUNS)
+@pytest.mark.timeout(300 + RUNS)
 def test_nothing_is_found_through_the_sql_where_there_is_nothing() -> None:
     draw = numpy.random.default_rng(SEED)
     said: Counter[str] = Counter()

@@ -32,7 +32,7 @@ def main(base_url: str, key: str, suspended: str) -> None:
         custom_data={"plan": "pro", "tags": ["a", "b"]},
     )
     out: dict[str, Any] = {}
-    with Client(api_key=key, base_url=base_url + "/", timeout=10) as client:
+    with Client(api_key=key, base_url=base_url + "/", timeout=100) as client:
         single = client.variable("checkout-flow", user=user)
         out["single"] = asdict(single)
         out["anonymous"] = asdict(client.variable("Checkout-Flow"))
@@ -56,10 +56,10 @@ def main(base_url: str, key: str, suspended: str) -> None:
         out["tracked_again"] = asdict(client.track_events([event]))
         out["tracked_none"] = asdict(client.track_events([]))
         out["bad_event"] = error(lambda: client.track_events([EventPayload("", "plain", "control")]))
-    with Client(api_key="not-a-key", base_url=base_url, timeout=10) as client:
+    with Client(api_key="not-a-key", base_url=base_url, timeout=100) as client:
         out["unauthorised"] = error(lambda: client.variable("plain"))
         out["unauthorised_value"] = client.variable_value("plain", default="default")
-    with Client(api_key=suspended, base_url=base_url, timeout=10) as client:
+    with Client(api_key=suspended, base_url=base_url, timeout=100) as client:
         out["suspended"] = error(lambda: client.variables(["plain"]))
         out["suspended_values"] = client.variables_values({"plain": "default"})
     print(json.dumps(out))

@@ -369,7 +369,7 @@ def test_monthly_active_users_are_capped_and_known_ones_go_on(pennon: Running) -
 
 
 def test_answer_is_one_segment_with_its_length_and_the_connection_stays(pennon: Running) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", pennon.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", pennon.port, timeout=100)
     for _ in range(3):
         answer = pennon.ask_on(connection, "POST", ONE, {}, key=None, headers={"X-API-Key": OPEN})
         assert int(answer.headers["content-length"]) == len(answer.body)

@@ -201,7 +201,7 @@ def test_processes_of_other_containers_with_one_process_id_all_evaluate(data: Pa
             assert store.check_readers() == 0
     finally:
         for process in (first, second):
-            process.communicate("", timeout=30)
+            process.communicate("", timeout=120)
     with Pinned(data / "store" / "data.mdb") as pinned:
         assert not pinned.holds(1)
 
@@ -226,4 +226,4 @@ def test_a_server_with_this_process_id_in_another_container_is_no_hindrance(data
         told = shown(data, *around)
         assert (told.stdout, told.stderr) == ("first\n", "")
     finally:
-        holder.communicate("", timeout=30)
+        holder.communicate("", timeout=120)
