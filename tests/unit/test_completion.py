@@ -1,8 +1,9 @@
-"""What shells complete `fanion` by (`fanion completion`)."""
+"""What shells complete `fanion` by (`fanion completion`), and what its help names."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from fanion.cli import VERBS
 from fanion.cli.completion import SHELLS
+from fanion.places import kinds
 from tests.commands import run_command
 
 SHELL_WORDS = {"bash": "complete -o", "zsh": "compdef", "fish": "complete --no-files --command fanion"}
@@ -90,3 +92,12 @@ echo "${COMPREPLY[@]}"
     assert done.returncode == 0, done.stderr
     assert "-F _fanion_completion fanion" in done.stderr
     assert done.stdout == "override\n"
+
+
+@pytest.mark.parametrize(("verb", "option"), [("publish", "--to"), ("serve", "--follow")])
+def test_the_help_of_a_place_names_every_kind(verb: str, option: str) -> None:
+    shown = run_command([verb, "--help"]).stdout
+    told = " ".join(shown[shown.index(f"  {option} ") :].split())[:400]
+    assert [
+        scheme for kind in kinds() for scheme in kind.schemes if not re.search(rf"\b{scheme}\b", told)
+    ] == []

@@ -85,6 +85,9 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+RED = "\x1b[31m"
+
+
 def run(data: Path, path: Path, *arguments: str) -> Result:
     return CliRunner().invoke(group, ["diff", str(path), "--against", str(data), *arguments])
 
@@ -197,7 +200,11 @@ def test_another_seed_draws_everybody_anew(data: Path, tmp_path: Path) -> None:
     half = seen(data, path)["flags"]["native:half"]
     assert half["redrawn"]
     assert abs(half["moved"] / UNITS - 0.5) < 0.02
-    assert "everybody is drawn anew" in run(data, path, "--units", "100").output
+    given = ["diff", str(path), "--against", str(data), "--units", "100"]
+    shown = CliRunner().invoke(group, given, color=True).stdout.splitlines()
+    told = [line for line in shown if "everybody is drawn anew" in line]
+    assert told
+    assert [line for line in shown if line.startswith(RED)] == told
 
 
 def test_who_moves_is_who_an_evaluation_says(data: Path, tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ COLUMNS = ("environment", "flags", "values", "keys")
     "to",
     metavar="URL",
     default="",
-    help="A place that servers follow (`fanion serve --follow`): s3, gs, az or file://. Is remembered; without "
-    "PATHS what the directory has is sent.",
+    help="A place that servers follow (`fanion serve --follow`): nats, tls, s3, gs, az or file://. Is remembered; "
+    "without PATHS what the directory has is sent.",
 )
 def command(
     paths: tuple[Path, ...],

@@ -36,7 +36,7 @@ from fanion.pipeline import missing_library
 @click.option(
     "--follow",
     metavar="URL",
-    help="Serve what is published to this place (`fanion publish --to`): s3, gs, az or file://; needs "
+    help="Serve what is published to this place (`fanion publish --to`): nats, tls, s3, gs, az or file://; needs "
     "fanion[machines] and FANION_PLACES_KEY.",
 )
 @click.option(
