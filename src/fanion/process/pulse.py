@@ -23,11 +23,13 @@ class Pulse:
         reasons: Callable[[], list[str]],
         notes: Callable[[], list[str]],
         generation: Callable[[], int],
+        leaving: Callable[[], bool] = lambda: False,
     ) -> None:
         self._row = row
         self._reasons = reasons
         self._notes = notes
         self._generation = generation
+        self._leaving = leaving
         self._said: Standing | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -56,7 +58,9 @@ class Pulse:
     def say(self) -> None:
         self._soon = False
         self._row.beat()
-        standing = Standing(os.getpid(), tuple(self._reasons()), tuple(self._notes()), self._generation())
+        standing = Standing(
+            os.getpid(), tuple(self._reasons()), tuple(self._notes()), self._generation(), self._leaving()
+        )
         if standing != self._said:
             self._row.say(standing)
             self._said = standing

@@ -279,6 +279,7 @@ class Worker:
                 lambda: [*reasons_not_ready(services, reloader, journal), *self._stale_reasons()],
                 lambda: [*([clock.note] if clock.note else []), *(replicated.notes() if replicated else [])],
                 lambda: reloader.serving.number,
+                lambda: self._leaving or services.draining,
             ),
             Pulse.stop,
         )
@@ -438,6 +439,7 @@ class Worker:
             if whole:
                 log.error("another store needs a new process", extra={"reason": reason})
                 self._leaving = True
+                self._pulse.say()
                 turn = Turn(self._place.workers, self._place.row)
                 loop.call_later(random.uniform(*LEAVE_S), self._leave, loop, turn)
 

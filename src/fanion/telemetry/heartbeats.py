@@ -5,7 +5,7 @@ One row a process, in an anonymous shared map, so there is no file to be found d
     beat       8 bytes   CLOCK_MONOTONIC in ns when it last turned its event loop; 0 before the first time
     length     4 bytes   of the standing
     checksum   4 bytes   CRC-32 of the standing
-    standing             JSON: pid, ready, reasons, notes, generation
+    standing             JSON: pid, reasons, notes, generation, leaving
 
 Writer of a row: its process; the supervisor before it is forked and after it has ended. Readers: the supervisor and
 the operations process, at any time. The beat is one aligned word. A standing that is read while it is written, or
@@ -38,12 +38,13 @@ BEAT_S = 60.0
 
 class Standing(msgspec.Struct, frozen=True):
     """What a process says of itself. `reasons`: why it should get no requests, empty when it is ready; `notes`:
-    what an operator should look at although requests are served."""
+    what an operator should look at although requests are served; `leaving`: it is about to end."""
 
     pid: int = 0
     reasons: tuple[str, ...] = ("starting",)
     notes: tuple[str, ...] = ()
     generation: int = 0
+    leaving: bool = False
 
     @property
     def ready(self) -> bool:
@@ -74,8 +75,8 @@ class Heartbeat:
         self.say(standing)
 
     def say(self, standing: Standing) -> None:
-        short = Standing(
-            standing.pid, _shorten(standing.reasons), _shorten(standing.notes), standing.generation
+        short = msgspec.structs.replace(
+            standing, reasons=_shorten(standing.reasons), notes=_shorten(standing.notes)
         )
         text = msgspec.json.encode(short)
         HEAD.pack_into(self._row, HEAD_AT, len(text), zlib.crc32(text))
