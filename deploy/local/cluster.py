@@ -201,7 +201,7 @@ class Cluster:
     async def _start_server(self, name: str) -> None:
         follow = [] if name == "one" else ["--follow", self.place]
         command = self._fanion("serve", "--port", "0", "--workers", "1", *follow, data=name)
-        given = {"FANION_SERVER_OPERATIONS_PORT": "0"}
+        given = {"FANION_SERVER_OPERATIONS_PORT": "0", "FANION_PLACES_MACHINE": name}
         process = await self._start(name, *command, given=given, piped=True)
         assert process.stdout is not None
         try:
@@ -275,6 +275,7 @@ Ask for a flag, through the proxy or of one server:
 
 Change what it answers, on all three at once (edit {directory}/flags.yaml before):
   export FANION_PLACES_KEY={cluster.environment()["FANION_PLACES_KEY"]}
+  export FANION_SHIPPING_URL={cluster.stream}
   fanion publish {directory}/flags.yaml --data {one}
   fanion cluster status --data {one}
 

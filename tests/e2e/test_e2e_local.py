@@ -98,6 +98,13 @@ def counts(data: Path) -> dict[str, int]:
     return {row["machine"]: row["n"] for row in map(json.loads, told.stdout.splitlines())}
 
 
+def following(data: Path) -> list[str]:
+    """Names of machines, as the command shows them."""
+    told = CliRunner().invoke(group, ["cluster", "status", "--data", str(data), "--format", "json"])
+    assert told.exit_code == 0, told.output
+    return [one["machine"] for one in json.loads(told.stdout)["machines"]]
+
+
 @pytest.mark.heavy
 @pytest.mark.timeout(300)
 def test_a_publication_is_seen_on_all_three_and_events_of_all_come_together(
@@ -118,6 +125,8 @@ def test_a_publication_is_seen_on_all_three_and_events_of_all_come_together(
         done = CliRunner().invoke(group, ["publish", str(flags), "--data", str(directory / "one")])
         assert done.exit_code == 0, done.output
         wait_until(lambda: [value(port) for port in ports] == ["moin"] * 3)
+
+        wait_until(lambda: set(following(directory / "one")) == {"two", "three"})
 
         for number in range(3 * EVENTS_EACH):
             send(ports[number % 3], number)
