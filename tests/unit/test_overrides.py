@@ -243,6 +243,33 @@ def test_a_publish_without_the_flag_says_that_the_override_changes_nothing(
     assert value(data, "typed") == {}
 
 
+def test_checking_against_a_directory_says_what_publishing_there_would_and_stores_nothing(
+    data: Path, tmp_path: Path
+) -> None:
+    lay(data, "env", "typed", "{}", "--why", "it burns")
+    given = ["check", str(tmp_path / "world.yaml"), "--against", str(data)]
+    checked = CliRunner().invoke(group, given)
+    assert (
+        checked.exit_code,
+        "typed is overridden: {}, until it is cleared (it burns)" in checked.stderr,
+    ) == (0, True)
+    world = yaml.safe_load((tmp_path / "world.yaml").read_text())
+    project = world["organisations"]["o"]["projects"]["p"]
+    del project["flags"]["typed"]
+    (tmp_path / "world.yaml").write_text(yaml.safe_dump(world))
+    checked = CliRunner().invoke(group, given)
+    assert checked.exit_code == 0, checked.output
+    assert "which changes nothing: no flag 'typed'" in checked.stderr
+    assert "flags would go: typed" in checked.stderr
+    project["flags"].clear()
+    (tmp_path / "world.yaml").write_text(yaml.safe_dump(world))
+    checked = CliRunner().invoke(group, given)
+    assert checked.exit_code == 1
+    assert "more than a quarter needs --yes" in str(checked.exception) + checked.stderr
+    assert value(data, "typed") == {}
+    assert CliRunner().invoke(group, [*given[:-1], str(tmp_path / "nowhere")]).exit_code == 1
+
+
 def test_it_is_over_when_its_time_is(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay(data, "env", "off", "on", "--for", "1h")
     with Store.open(data, write=True) as store:

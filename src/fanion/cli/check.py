@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from fanion.cli.common import NamedPath
+from fanion.cli.common import DATA, NamedPath, configuration, open_store
 from fanion.cli.text import echo
 from fanion.definitions import Loaded, load
 from fanion.definitions.reading.members import survey
@@ -40,13 +40,45 @@ verbose_option = click.option(
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=NamedPath(path_type=Path))
 @environment_option
+@click.option(
+    "--against",
+    "data",
+    metavar="DIRECTORY",
+    type=DATA["type"],
+    help="A data directory: say what publishing there would say, too.",
+)
 @verbose_option
-def command(paths: tuple[Path, ...], environment: str | None, verbose: bool) -> None:
+def command(paths: tuple[Path, ...], environment: str | None, data: Path | None, verbose: bool) -> None:
     """Check definition files and directories. Prints every problem with its file and path, and exits 1 if
-    there is one; warnings alone don't."""
+    there is one; warnings alone don't.
+
+    With --against also the overrides that are in force there, and what publishing would take away of what is
+    served: exits 1 where that would need --yes. Nothing is stored; `fanion diff` shows who would notice."""
+    if data is not None:
+        _check_against(data, paths, environment, verbose=verbose)
+        return
     loaded = load_or_exit(paths, environment, verbose=verbose)
     for line in summary(loaded):
         echo(line)
+
+
+def _check_against(data: Path, paths: Sequence[Path], environment: str | None, *, verbose: bool) -> None:
+    from fanion import app
+    from fanion.app.compiling import compile_environment, renderers
+    from fanion.cli.changes import Review
+    from fanion.cli.override import tell_in_force
+
+    config = configuration(data)
+    with open_store(data):
+        pass  # it is there
+    overrides, weights = app.standing(data, config)
+    loaded = load_or_exit(paths, environment, "", overrides, weights, verbose=verbose)
+    for line in summary(loaded):
+        echo(line)
+    tell_in_force({name: overrides[name] for name in loaded.laid if name in overrides}, loaded.unmet)
+    compilers = renderers()
+    bundles = {one.environment: compile_environment(one, compilers) for one in loaded.environments}
+    Review(data, paths, loaded, config, confirmed=False)(bundles)
 
 
 def load_or_exit(
