@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 from fanion import definitions
 from fanion.definitions.reading.documents import parse_yaml
@@ -24,6 +26,17 @@ def test_every_reference_of_the_schema_leads_somewhere() -> None:
 
 def test_unknown_members_are_refused_everywhere() -> None:
     assert all(part["additionalProperties"] is False for part in make_schema(vocabulary())["$defs"].values())
+
+
+def test_the_page_of_the_format_names_every_member() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "native.md").read_text()
+    members = {
+        (name, member)
+        for name, part in make_schema(vocabulary())["$defs"].items()
+        for member in part["properties"]
+        if not re.search(rf"\b{re.escape(member)}\b", page)
+    }
+    assert members <= {("File", "$schema")}
 
 
 def test_the_demo_uses_only_members_that_the_schema_knows() -> None:
