@@ -28,8 +28,8 @@ import msgspec
 from bench.data import world
 from bench.figures import say
 from fanion import app
+from fanion.app.changing import changing
 from fanion.app.following import Taking
-from fanion.app.machines import changing
 from fanion.config import Config
 from fanion.config.places import Places
 from fanion.definitions import load

@@ -27,10 +27,16 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
         "__main__",
-        "fanion.app",
+        "fanion.app.amending",
+        "fanion.app.machines",
+        "fanion.app.serving",
+        "fanion.definitions.reading.yaml_documents",
+        "fanion.engine.externals",
         "fanion.process.supervisor",
         "fanion.process.worker",
         *(f"fanion.cli.{verb if verb != 'eval' else 'eval_'}" for verb in VERBS),
+        "rich.progress",
+        "rich.table",
         *(f"fanion.dialects.{name}.routes" for name in dialects.NAMES),
         *(f"fanion.definitions.sources.{name}.source" for name in sources.NAMES),
     ]

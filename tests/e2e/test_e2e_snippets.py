@@ -20,7 +20,7 @@ import pytest
 
 from fanion.config.loading import load_config
 from fanion.definitions import load
-from fanion.definitions.reading.documents import parse_yaml
+from fanion.definitions.reading.yaml_documents import parse_yaml
 from fanion.dialects import vocabulary
 from fanion.store.store import Store
 from tests.e2e.server import Running, start

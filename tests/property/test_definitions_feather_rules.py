@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from fanion import definitions
 from fanion.definitions.lowering.builder import Builder
-from fanion.definitions.reading.documents import parse_json, parse_yaml
+from fanion.definitions.reading.documents import parse_json
 from fanion.definitions.reading.report import Report
+from fanion.definitions.reading.yaml_documents import parse_yaml
 from fanion.definitions.sources.feather import source as feather
 from fanion.definitions.sources.format import SourceFile
 from fanion.dialects import vocabulary

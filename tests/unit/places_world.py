@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from fanion import app
+from fanion.app.changing import changing
 from fanion.app.following import Taking
-from fanion.app.machines import changing
 from fanion.app.overriding import lay_locked, lay_overrides
 from fanion.auth.keys import create_key, hash_key
 from fanion.config import Config

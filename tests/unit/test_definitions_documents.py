@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fanion.definitions.reading.documents import DocumentError, parse_json, parse_yaml, read_document
+from fanion.definitions.reading.documents import DocumentError, parse_json, read_document
+from fanion.definitions.reading.yaml_documents import parse_yaml
 from tests.unit.native_files import (
     problems,
 )

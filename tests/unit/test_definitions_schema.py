@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from fanion import definitions
-from fanion.definitions.reading.documents import parse_yaml
+from fanion.definitions.reading.yaml_documents import parse_yaml
 from fanion.definitions.schema import PATH, make_schema, schema_text
 from fanion.dialects import vocabulary
 

@@ -28,7 +28,7 @@ import xxhash
 from fanion.app.reuse import own_files
 from fanion.bundle.amending import Amended, Amendment
 from fanion.config import Config
-from fanion.dialects import served, vocabulary
+from fanion.dialects import renderings, vocabulary
 from fanion.errors import FanionError
 from fanion.model.program import Decision, DecisionVariant, Entry, Hash, Node, Outcome, Ranges, Table, Test
 from fanion.store.generation import PinnedGeneration
@@ -132,9 +132,7 @@ class _Amending:
         if change.parameters and not of.can_be():
             raise _OtherwiseError
         self._renderers = {
-            dialect.name: dialect
-            for dialect in served()
-            if dialect.render is not None and dialect.name in change.after.identifiers
+            name: rendering for name, rendering in renderings().items() if name in change.after.identifiers
         }
         if of.tables() != list(self._renderers) or of.reader.identifiers != change.after.identifiers:
             raise _OtherwiseError
@@ -203,9 +201,8 @@ class _Amending:
 
     def _rendered(self, name: str, documents: dict[str, bytes]) -> dict[int, Entry]:
         """The new entries of a dialect; its documents that differ are added."""
-        dialect = self._renderers[name]
-        assert dialect.render is not None
-        before, after = dialect.render(self._change.before), dialect.render(self._change.after)
+        rendering = self._renderers[name]
+        before, after = rendering.render(self._change.before), rendering.render(self._change.after)
         if before.rows or after.rows or before.absent != after.absent or _keys(before) != _keys(after):
             raise _OtherwiseError
         changed = {self._change.after.parameters[number].decision for number in self._change.parameters}
@@ -223,8 +220,8 @@ class _Amending:
                 continue
             given = (
                 None
-                if old is None or whole is None or dialect.amend is None
-                else dialect.amend(document, whole, old, content, numbers)
+                if old is None or whole is None or rendering.amend is None
+                else rendering.amend(document, whole, old, content, numbers)
             )
             if given is None:
                 raise _OtherwiseError

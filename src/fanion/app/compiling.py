@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fanion.bundle.compiler import compile_bundle
-from fanion.dialects import served, vocabulary
+from fanion.dialects import renderings, served, vocabulary
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.override import Override
 from fanion.model.program import Lowered, Table
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def renderers() -> dict[str, Callable[[Lowered], Table]]:
     """For the bundle compiler: dialect -> its rendering of an environment."""
-    return {dialect.name: dialect.render for dialect in served() if dialect.render is not None}
+    return {name: rendering.render for name, rendering in renderings().items()}
 
 
 def shown(dialect: str, fragment: bytes, user: Mapping[str, Any] | None = None) -> str:

@@ -1,9 +1,10 @@
 """Directories that have to do with a place: one that publishes to it sends each change, one that follows it
 refuses them (docs/machines.md).
 
-Every command that changes a store does so within `changing`: what the place has is taken first, the change is
-made, and the generation is sent. Where another machine was faster, or sent something while this one could not be
-heard, the directory goes back to what the place has, and the command says that nothing of it was taken."""
+Every command that changes a store does so within `changing.changing`, and here where it has a place: what the
+place has is taken first, the change is made, and the generation is sent. Where another machine was faster, or
+sent something while this one could not be heard, the directory goes back to what the place has, and the command
+says that nothing of it was taken."""
 
 from __future__ import annotations
 
@@ -61,13 +62,10 @@ def refuse_followers(origin: Origin | None) -> None:
 
 
 @contextmanager
-def changing(
+def sending(
     data: Path, config: Config, *, to: str = "", followers: bool = False, whole: bool = False
 ) -> Iterator[None]:
-    """Around one change of a directory's store. `to`: the place that it publishes to from now on; "": the one that
-    it published to before, if any. `followers`: a change that one that follows makes too, for itself. `whole`: all
-    that the directory has is sent under a new number, whatever the place should have of it. Raises PlaceError,
-    PlaceMovedError, StoreError."""
+    """See `changing.changing`."""
     map_bytes, to = config.store.map_bytes, to.rstrip("/")
     try:
         with Store.open(data, write=True, create=bool(to), map_bytes=map_bytes) as store:

@@ -13,7 +13,8 @@ override, applied weights or an API's setting aren't in it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -26,7 +27,7 @@ from fanion.model.program import Lowered
 from fanion.store.store import Store
 
 PACKAGE: Final = Path(__file__).parents[1]
-CODE: Final = frozenset({".py", ".so"})
+CODE: Final = (".py", ".so")
 
 
 def digest_of(lowered: Lowered, tables: Collection[str]) -> str:
@@ -42,12 +43,23 @@ def digest_of(lowered: Lowered, tables: Collection[str]) -> str:
 @cache
 def own_files() -> bytes:
     """A digest of the files that Fanion runs from, by what they hold: packagers set their times as they like."""
-    found = sorted(
-        (path.relative_to(PACKAGE).as_posix(), xxhash.xxh3_128_digest(path.read_bytes()))
-        for path in PACKAGE.rglob("*")
-        if path.suffix in CODE
-    )
+    found = sorted((path[len(os.fspath(PACKAGE)) :], _digest_of_file(path)) for path in _files_in(PACKAGE))
     return xxhash.xxh3_128_digest(msgspec.msgpack.encode(found))
+
+
+def _files_in(folder: str | Path) -> Iterator[str]:
+    """By `os.scandir`: a `Path` of each takes three times as long as reading it."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_in(entry.path)
+            elif entry.name.endswith(CODE):
+                yield entry.path
+
+
+def _digest_of_file(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - see `_files_in`
+        return xxhash.xxh3_128_digest(file.readall())
 
 
 def served_bundles(store: Store, wanted: Mapping[str, str]) -> dict[str, bytes]:

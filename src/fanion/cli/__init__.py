@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
@@ -106,8 +105,12 @@ def main() -> None:
         end(f"{place}{error.strerror or error}")
     except Exception as error:
         # A fault of ours. Its place says more to whoever mends it than to whoever gave the command.
-        *_, frame = traceback.extract_tb(error.__traceback__)
-        place = f"{Path(frame.filename).name}, line {frame.lineno}"
+        last = error.__traceback__
+        while last is not None and last.tb_next is not None:
+            last = last.tb_next
+        place = (
+            "" if last is None else f"{Path(last.tb_frame.f_code.co_filename).name}, line {last.tb_lineno}"
+        )
         end(f"a fault of Fanion itself, please report it: {type(error).__name__}: {error} ({place})")
 
 

@@ -11,17 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
-from rich.text import Text
 
 from fanion.cli import drop_output
 from fanion.cli.text import echo, is_text
@@ -32,6 +21,9 @@ from fanion.errors import StoreError
 from fanion.model.printable import printable
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.text import Text
+
     from fanion.store.store import Store
 
 UNTOLD_STATUS = 3
@@ -80,7 +72,7 @@ def open_store(data: Path, *, write: bool = False) -> Iterator[Store]:
     config = configuration(data)
     with ExitStack() as around:
         if write:
-            from fanion.app.machines import changing
+            from fanion.app.changing import changing
 
             around.enter_context(changing(data, config))
         yield around.enter_context(Store.open(data, write=write, map_bytes=config.store.map_bytes))
@@ -120,6 +112,9 @@ def print_table(
 ) -> None:
     """A table on standard output whose cells are whole: folded on a terminal that is narrower, elsewhere one line
     a row, whatever COLUMNS says. `numbers`: the columns that are set to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=_cell(title) if title else None)
     for name in columns:
         table.add_column(_cell(name), overflow="fold", justify="right" if name in numbers else "left")
@@ -133,11 +128,35 @@ def print_table(
 
 def _cell(text: str) -> Text:
     """As it is, in one line: without markup, emoji codes and what a terminal obeys."""
+    from rich.text import Text
+
     return Text(printable(text).replace("\n", "\\n"))
+
+
+@contextmanager
+def status(text: str) -> Iterator[None]:
+    """On standard error, on a terminal, while something lasts."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
 
 
 def progress_bars() -> Progress:
     """On standard error: bars on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     console = Console(stderr=True)
     columns = (
         SpinnerColumn(),

@@ -151,7 +151,7 @@ def _count(data: Path, config: Config, forms: Forms) -> list[str]:
 def _forget(data: Path, config: Config, forms: Forms, wait_s: float) -> tuple[list[str], set[Hole] | None]:
     """Each part is tried whatever became of the others. What went wrong, and the journal's holes; None where it
     wasn't gone through."""
-    from fanion.app.machines import changing
+    from fanion.app.changing import changing
     from fanion.archive.forgetting import holding_archive
     from fanion.dialects import canonical_forms
     from fanion.journal.forgetting import Forgotten, forget_in_journal

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from fanion import app
-from fanion.app.machines import changing
+from fanion.app.changing import changing
 from fanion.cli.changes import Review
 from fanion.cli.check import counts, environment_option, load_or_exit, verbose_option
 from fanion.cli.common import (
@@ -20,15 +22,13 @@ from fanion.cli.common import (
     print_table,
     progress_bars,
     standing,
+    status,
 )
-from fanion.cli.diff import show_and_ask
-from fanion.cli.override import tell_in_force
 from fanion.cli.text import echo
 from fanion.clock.keeper import look_at
 from fanion.config import Config
 from fanion.definitions import Loaded, load
 from fanion.dialects import vocabulary
-from fanion.places import shown
 from fanion.store.layout import Origin
 from fanion.store.publication import Publication
 
@@ -75,6 +75,8 @@ def command(
     if to and not paths and not remove:
         with changing(data, configuration(data), to=to, whole=True):
             pass
+        from fanion.places import shown
+
         echo(f"{shown(to)} has what {data} has")
         return
     if bool(paths) == bool(remove):
@@ -113,17 +115,44 @@ def _publish(
 ) -> None:
     overrides, weights = app.standing(data, config)
     as_it_is = not (ask or full or environment or overrides or any(weights.values()))
-    with Console(stderr=True).status("reading definitions"):
-        made = app.amended(data, paths, config) if as_it_is else None
-        if made is not None:
-            loaded = made.loaded
-        else:
+    made = app.amended(data, paths, config) if as_it_is else None
+    if made is not None:
+        loaded = made.loaded
+    else:
+        with status("reading definitions"):
             loaded = load_or_exit(
                 paths, environment, "; nothing was stored", overrides, weights, verbose=verbose
             )
     if ask:
+        from fanion.cli.diff import show_and_ask
+
         plain = load(paths, vocabulary(), environment=environment, weights=weights) if overrides else loaded
         show_and_ask(data, plain, config)
+    with _progress(loaded, shown=made is None) as advance:
+        review = Review(data, paths, loaded, config, confirmed=yes)
+        left_out = {} if made is None else made.left_out
+        rows = []
+        for name, flags, values, keys in counts(loaded):
+            more = left_out.get(name, 0)
+            rows.append((name, f"{flags + more:,}", f"{values + more:,}", f"{keys:,}"))
+        bundles = None if made is None else made.bundles
+        generation = app.publish(data, loaded, config, advance, review, full=full, made=bundles, spend=True)
+    with standing(f"generation {generation}"):
+        _warn_of_keys(data, loaded)
+        if overrides:
+            from fanion.cli.override import tell_in_force
+
+            tell_in_force({name: overrides[name] for name in loaded.laid if name in overrides}, loaded.unmet)
+        print_table(COLUMNS, rows, numbers=COLUMNS[1:], title=f"generation {generation}")
+
+
+@contextmanager
+def _progress(loaded: Loaded, *, shown: bool) -> Iterator[Callable[[str, int], None] | None]:
+    """What counts the bars of a publication on; `shown`, and on a terminal, else None: a change of a few flags is
+    stored before bars could be drawn."""
+    if not shown or not sys.stderr.isatty():
+        yield None
+        return
     with progress_bars() as progress:
         tasks = {
             "environments": progress.add_task("environments", total=len(loaded.environments)),
@@ -136,18 +165,7 @@ def _publish(
                 progress.update(tasks[what], total=progress.tasks[1].completed, visible=True)
             progress.advance(tasks[what], count)
 
-        review = Review(data, paths, loaded, config, confirmed=yes)
-        left_out = {} if made is None else made.left_out
-        rows = []
-        for name, flags, values, keys in counts(loaded):
-            more = left_out.get(name, 0)
-            rows.append((name, f"{flags + more:,}", f"{values + more:,}", f"{keys:,}"))
-        bundles = None if made is None else made.bundles
-        generation = app.publish(data, loaded, config, advance, review, full=full, made=bundles, spend=True)
-    with standing(f"generation {generation}"):
-        _warn_of_keys(data, loaded)
-        tell_in_force({name: overrides[name] for name in loaded.laid if name in overrides}, loaded.unmet)
-        print_table(COLUMNS, rows, numbers=COLUMNS[1:], title=f"generation {generation}")
+        yield advance
 
 
 def _warn_of_keys(data: Path, loaded: Loaded) -> None:

@@ -12,7 +12,6 @@ import functools
 import ipaddress
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -214,6 +213,8 @@ def _document(file: Path) -> dict[str, Any]:
             text = opened.read(FILE_BYTES_MAX + 1)
         if len(text) > FILE_BYTES_MAX:
             raise ConfigError(f"{file}: larger than {FILE_BYTES_MAX} bytes; a file of settings is not")
+        import tomllib  # most directories have no file
+
         return tomllib.loads(text.decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{file}: can't be read: {error.strerror}") from None

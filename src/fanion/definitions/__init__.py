@@ -55,14 +55,31 @@ options in it.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from fanion.definitions.loading import Loaded, load, load_stored
-from fanion.definitions.reading.members import MemberList
-from fanion.definitions.sources import formats
+if TYPE_CHECKING:
+    from fanion.definitions.loading import Loaded, load, load_stored
+    from fanion.definitions.reading.members import MemberList
+    from fanion.definitions.sources import formats
 
 DEMO: Final = Path(__file__).with_name("demo.yaml")
 """The demo world that `fanion serve --demo` publishes."""
 
 __all__ = ["DEMO", "Loaded", "MemberList", "formats", "load", "load_stored"]
+
+_WHERE: Final = {
+    "Loaded": "loading",
+    "load": "loading",
+    "load_stored": "loading",
+    "MemberList": "reading.members",
+    "formats": "sources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when it is asked for: a command about keys asks for one of the rooms alone."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

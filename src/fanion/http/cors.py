@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from fanion.dialects.wire.dialect import Cors
+from fanion.dialects.wire.cors import Cors
 from fanion.dialects.wire.reply import Head, HeaderList, Headers, Reply
 
 ASKED = b"access-control-request-headers"

@@ -10,7 +10,6 @@ now, which is no damage (said on standard output).
 from __future__ import annotations
 
 import struct
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -106,6 +105,8 @@ def verify(directory: Path, *, deep: bool = False) -> str | None:
 
 
 def _verify_once(directory: Path, *, deep: bool) -> str | None:
+    import subprocess  # a store that is only opened has no child
+
     command = [sys.executable, "-m", "fanion.store.verify", str(directory), *(["deep"] if deep else [])]
     try:
         child = subprocess.run(command, capture_output=True, timeout=CHILD_TIMEOUT_S, check=False)

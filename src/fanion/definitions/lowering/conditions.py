@@ -16,7 +16,6 @@ import msgspec
 from fanion.definitions.lowering.assembler import Assembler, Exits, Label
 from fanion.definitions.lowering.builder import Builder
 from fanion.definitions.lowering.values import operand_number, operand_text
-from fanion.engine.externals import compile_pattern
 from fanion.model.program import Op, Operand, Relation
 
 COUNTRY: Final = "country"
@@ -60,6 +59,8 @@ _RELATIONS: Final = {"gt": Relation.GT, "gte": Relation.GE, "lt": Relation.LT, "
 @functools.lru_cache(maxsize=4096)
 def pattern_error(pattern: str) -> str | None:
     """Why the linear-time engine can't run this pattern as servers do, or None."""
+    from fanion.engine.externals import compile_pattern  # most files have no pattern, and RE2 takes its time
+
     try:
         compile_pattern(pattern)
     except ValueError as error:

@@ -9,4 +9,5 @@ usage     what was reported of a flag, by day
 canonical what its events mean
 description what its OpenAPI document says beside them
 emit      result fragments at publish time
+rendering its part in a publication, by `emit`
 """

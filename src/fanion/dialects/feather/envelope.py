@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from fanion.dialects.wire.cors import Cors
 from fanion.dialects.wire.credentials import CHALLENGE
-from fanion.dialects.wire.dialect import Cors
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import RETRY_AFTER_S
 from fanion.dialects.wire.reply import (

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from fanion.auth.limiter import burst_of, scope_hash
-from fanion.dialects.feather.emit import render
 from fanion.dialects.feather.envelope import ACCEPTED, CORS, OK, UNAVAILABLE, refuse
+from fanion.dialects.feather.rendering import RENDERING
 from fanion.dialects.feather.schema import ORGANISATION, Schema
 from fanion.dialects.feather.served import Served, bind, evaluable, meta_of, organisation_of, served, units
 from fanion.dialects.feather.settings import FeatherSettings
@@ -234,7 +234,7 @@ DIALECT = Dialect(
     recognises=recognises,
     refuse=refuse,
     routes=routes,
-    render=render,
+    rendering=RENDERING,
     bind=bind,
     units=units,
     limiter=limiter,

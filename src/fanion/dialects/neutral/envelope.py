@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
+from fanion.dialects.wire.cors import Cors
 from fanion.dialects.wire.credentials import CHALLENGE
-from fanion.dialects.wire.dialect import Cors
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.ingest import Overloaded
 from fanion.dialects.wire.reply import JSON_NO_STORE, Head, HeaderList, Reply, with_fault

@@ -6,6 +6,7 @@ needs      which flags can't do without a targeting key
 values     values as the protocol writes them
 emit       what is rendered when definitions are published
 amend      its documents after a change of some flags
+rendering  its part in a publication, by both
 schema     request bodies
 served     what is at hand of an environment, the manifest's flags too
 pieces     work on many flags, in pieces

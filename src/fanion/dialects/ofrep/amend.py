@@ -1,5 +1,5 @@
 """OFREP's documents after a change of some flags: each of these has one element in them, which is put in place of
-the one before (`emit`, `wire.dialect.Dialect`)."""
+the one before (`emit`, `wire.rendering`)."""
 
 from __future__ import annotations
 

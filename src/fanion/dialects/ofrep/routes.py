@@ -11,13 +11,13 @@ from typing import Final
 
 import msgspec
 
-from fanion.dialects.ofrep.amend import amend
 from fanion.dialects.ofrep.channels import OPEN, PATH, Channels, greeting, notice
-from fanion.dialects.ofrep.emit import ManifestFlag, render, whole
+from fanion.dialects.ofrep.emit import ManifestFlag, whole
 from fanion.dialects.ofrep.envelope import CORS, OK, refuse
 from fanion.dialects.ofrep.evaluate import evaluate_all, evaluate_one
 from fanion.dialects.ofrep.governed import Gate
 from fanion.dialects.ofrep.pieces import Turns, cut
+from fanion.dialects.ofrep.rendering import RENDERING
 from fanion.dialects.ofrep.schema import Bodies
 from fanion.dialects.ofrep.served import bind, served, units
 from fanion.dialects.ofrep.words import NAME
@@ -101,8 +101,7 @@ DIALECT: Final = Dialect(
     recognises=recognises,
     refuse=refuse,
     routes=routes,
-    render=render,
-    amend=amend,
+    rendering=RENDERING,
     bind=bind,
     units=units,
     cors=CORS,

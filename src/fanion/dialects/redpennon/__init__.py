@@ -14,4 +14,5 @@ governed   governance in the API's own words
 canonical  what its events mean
 description what its OpenAPI document says beside them
 emit       result fragments and the catalogue, at publish time
+rendering  its part in a publication, by `emit`
 """

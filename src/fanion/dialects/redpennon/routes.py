@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from fanion.dialects.redpennon.emit import render
 from fanion.dialects.redpennon.envelope import refuse
 from fanion.dialects.redpennon.evaluate import Signers, evaluate_many, evaluate_one, whole
 from fanion.dialects.redpennon.events import take_events
 from fanion.dialects.redpennon.governed import Gate
+from fanion.dialects.redpennon.rendering import RENDERING
 from fanion.dialects.redpennon.schema import Bodies
 from fanion.dialects.redpennon.served import bind, units
 from fanion.dialects.redpennon.settings import RedPennonSettings
@@ -69,7 +69,7 @@ DIALECT: Final = Dialect(
     recognises=recognises,
     refuse=refuse,
     routes=routes,
-    render=render,
+    rendering=RENDERING,
     bind=bind,
     units=units,
     whole=whole,

@@ -11,4 +11,5 @@ schema     request bodies, and where a refused one is wrong
 canonical  what its events mean
 description what its OpenAPI document says beside them
 emit       answers at publish time
+rendering  its part in a publication, by `emit`
 """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from fanion.dialects.stitchd.emit import render
 from fanion.dialects.stitchd.envelope import refuse
 from fanion.dialects.stitchd.evaluate import evaluate_flag
 from fanion.dialects.stitchd.events import take_batch, take_one
+from fanion.dialects.stitchd.rendering import RENDERING
 from fanion.dialects.stitchd.schema import Bodies
 from fanion.dialects.stitchd.segments import check_many, check_one
 from fanion.dialects.stitchd.served import bind, units
@@ -70,7 +70,7 @@ DIALECT: Final = Dialect(
     recognises=recognises,
     refuse=refuse,
     routes=routes,
-    render=render,
+    rendering=RENDERING,
     bind=bind,
     units=units,
     demo=DEMO,

@@ -15,4 +15,5 @@ event_schema  the properties that event definitions ask for (Event answers)
 canonical     what its events mean
 description   what its OpenAPI document says beside them
 emit          parameters and layer rows at publish time
+rendering     its part in a publication, by `emit`
 """

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fanion.dialects.traffical.decide import decide, decide_batch
 from fanion.dialects.traffical.decide_schema import DecideSchema
-from fanion.dialects.traffical.emit import amend, render, whole
+from fanion.dialects.traffical.emit import whole
 from fanion.dialects.traffical.envelope import CORS, refuse
 from fanion.dialects.traffical.events import take_events
+from fanion.dialects.traffical.rendering import RENDERING
 from fanion.dialects.traffical.resolve import get_config, resolve
 from fanion.dialects.traffical.schema import Schema
 from fanion.dialects.traffical.served import bind, units
@@ -62,8 +63,7 @@ DIALECT = Dialect(
     recognises=recognises,
     refuse=refuse,
     routes=routes,
-    render=render,
-    amend=amend,
+    rendering=RENDERING,
     bind=bind,
     units=units,
     cors=CORS,

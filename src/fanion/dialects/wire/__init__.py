@@ -5,6 +5,8 @@ fault        what went wrong, in no API's words
 reply        what is answered: heads, made once; headers that a refusal adds
 stream       endpoints whose answers stay open
 endpoint     paths, methods, handlers
+cors         what browsers are told
+rendering    what is made of definitions when they are published
 dialect      a public API as the server sees it: routes, credentials, faults in its own shape
 headers      a request's headers, by either interface
 credentials  where a raw key stands

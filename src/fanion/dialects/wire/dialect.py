@@ -11,30 +11,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fanion._core.evaluate import Bundle
+from fanion.dialects.wire.cors import Cors
 from fanion.dialects.wire.endpoint import Route
 from fanion.dialects.wire.fault import Fault
-from fanion.dialects.wire.reply import HeaderList, Headers, Reply
+from fanion.dialects.wire.rendering import Rendering
+from fanion.dialects.wire.reply import Headers, Reply
 from fanion.dialects.wire.services import Services
 from fanion.dialects.wire.units import UnitPlace
 from fanion.model.api_key import KeyRecord
 from fanion.model.json_value import Json
 from fanion.model.program import Lowered, Table
-
-
-@dataclass(frozen=True, slots=True)
-class Cors:
-    """What a preflight is told. `always`: headers that every answer carries, so that scripts may read it."""
-
-    headers: bytes
-    max_age_s: int = 86_400
-    expose: bytes = b""
-
-    @property
-    def always(self) -> HeaderList:
-        shown: HeaderList = [(b"access-control-allow-origin", b"*")]
-        if self.expose:
-            shown.append((b"access-control-expose-headers", self.expose))
-        return shown
 
 
 class KeyPlace(NamedTuple):
@@ -61,14 +47,9 @@ class Dialect:
     bind: what the dialect wants to have at hand of a mapped bundle, made once per environment and generation; None
     where the bundle has no table of it, as the environment is served through other APIs only.
     routes: made once per worker. cors: None, no preflights.
-    render: None where it answers no flags; else its table, when definitions are published: a `model.program.Entry`
-    for each key that it serves, with a fragment for each answer. A fragment is the inside of an object, without
-    braces, unless `whole` and the handlers write it otherwise.
+    rendering: None where it answers no flags; else what is made of definitions for it.
     whole: a fragment as one JSON value, as commands show it; what a request adds is left out or, where a member
     would be cut short, stands as `...`. Its second argument is the context's members, None where no one asks.
-    amend: a document of its table after some flags changed: of the document's name, the document, and what an
-    excerpt of the flags rendered before and after the change; with the decisions of flags that changed, the
-    excerpt's number -> the document's. All other flags are as they were. None where that can't be said, as without.
     demo: a shell line that asks the demo world something; `{url}` stands for the server's address.
     units: who its requests are about, of a bundle that has its table; None: its answers leave no exposures.
     limiter: made once per worker; None where no rate applies, else record -> seconds to wait (0: go on).
@@ -81,14 +62,17 @@ class Dialect:
     refuse: Callable[[Fault], Reply]
     routes: Callable[[Services], list[Route]]
     bind: Callable[[Bundle], object]
-    render: Callable[[Lowered], Table] | None = None
+    rendering: Rendering | None = None
     units: Callable[[Bundle], tuple[UnitPlace, ...]] | None = None
     limiter: Callable[[Services], Callable[[KeyRecord], float] | None] = lambda services: None
     cors: Cors | None = None
     key_place: KeyPlace | None = None
     whole: Callable[[bytes, Mapping[str, Json] | None], bytes] = in_braces
-    amend: Callable[[str, bytes, bytes, bytes, Mapping[int, int]], bytes | None] | None = None
     demo: str = ""
+
+    @property
+    def render(self) -> Callable[[Lowered], Table] | None:
+        return None if self.rendering is None else self.rendering.render
 
     @property
     def prefix(self) -> bytes:

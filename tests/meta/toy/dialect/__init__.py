@@ -2,5 +2,6 @@
 
 words      what others have to know of it
 canonical  how its events read
-routes     endpoints, credentials, the shape of its errors; what is rendered when definitions are published
+rendering  what is rendered when definitions are published
+routes     endpoints, credentials, the shape of its errors
 """

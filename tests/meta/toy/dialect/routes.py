@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import Final, TypeVar
 
 import msgspec
+from fanion.dialects.toy.rendering import RENDERING
 from fanion.dialects.toy.words import NAME, ToySettings
 
 from fanion._core.evaluate import Bundle
@@ -20,7 +21,6 @@ from fanion.dialects.wire.ingest import Ingest
 from fanion.dialects.wire.reply import JSON_NO_STORE, Head, Headers, Reply, with_fault
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.model.api_key import KeyRecord
-from fanion.model.program import Entry, Lowered, Table
 
 CREDENTIAL_HEADER: Final = b"x-toy"
 OK: Final = Head(200, JSON_NO_STORE)
@@ -53,20 +53,6 @@ def _unserved() -> Fault:
 
 
 served = finder(NAME, Served, _unserved)
-
-
-def render(lowered: Lowered) -> Table:
-    """Every flag of every source, by its value."""
-    entries = (
-        Entry(
-            key=parameter.key,
-            decision=parameter.decision,
-            fragments=tuple((b'"value":', (answer.value or "null").encode()) for answer in parameter.answers),
-            client_safe=parameter.client_safe,
-        )
-        for parameter in lowered.parameters
-    )
-    return Table(entries=tuple(entries), absent=(b'"value":', b"null"))
 
 
 def refuse(fault: Fault) -> Reply:
@@ -130,6 +116,6 @@ DIALECT: Final = Dialect(
     recognises=recognises,
     refuse=refuse,
     routes=routes,
-    render=render,
+    rendering=RENDERING,
     bind=bind,
 )
