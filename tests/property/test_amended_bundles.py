@@ -26,8 +26,8 @@ from fanion.definitions import Loaded, load_stored
 from fanion.definitions.reading import excerpt
 from fanion.definitions.reading.files import ROOT
 from fanion.dialects import vocabulary
-from fanion.errors import DefinitionError
-from fanion.model.program import Lowered, Outcome
+from fanion.errors import DefinitionError, ProgramError
+from fanion.model.program import Decision, Entry, Lowered, Outcome
 from tests.property.native_worlds import Worlds
 from tests.property.programs import Maker
 from tests.rounds import rounds
@@ -96,6 +96,59 @@ def test_a_native_world_is_copied_as_its_plain_twin_writes_it(seed: int) -> None
         with closing(Amended(bundle)) as of:
             assert of.can_be()
             assert of.compiled(Amendment({})) == bundle == plainly(bundle, Amendment({}))
+
+
+def others_in_their_place(bundle: bytes, draw: random.Random) -> Amendment:
+    """Some decisions with another's nodes, and their entries with another's fragments or ones of their own: texts
+    and fragments that something else was the first to have, will be the first to have, or that nothing has."""
+    reader = BundleReader(bundle)
+    program, tables = reader.program(), reader.tables()
+    segments = {
+        one["decision"] for one in json.loads(dict(program.documents).get("segments", b"{}")).values()
+    }
+    flags = [number for number in range(len(program.decisions)) if number not in segments]
+    decisions: dict[int, Decision] = {}
+    entries: dict[str, dict[int, Entry]] = {name: {} for name in tables}
+    of = {name: {entry.decision: entry for entry in table.entries} for name, table in tables.items()}
+    for number in draw.sample(flags, min(len(flags), draw.randrange(1, 5))):
+        other = draw.choice(flags)
+        given, taken = program.decisions[number], program.decisions[other]
+        decisions[number] = Decision(given.key, taken.nodes)
+        for name, known in of.items():
+            if number in known:
+                fragments = known[other].fragments if other in known else None
+                if fragments is None or draw.random() < 0.3:
+                    outcomes = sum(isinstance(node, Outcome) for node in taken.nodes)
+                    text = draw.choice([b'"value":true', b"new", given.key.encode(), b"%d" % number])
+                    fragments = tuple((text, b"%d" % one) for one in range(outcomes))
+                entries[name][number] = msgspec.structs.replace(known[number], fragments=fragments)
+    return Amendment(decisions, entries)
+
+
+def test_what_others_have_is_written_as_the_plain_twin_writes_it() -> None:
+    compared = 0
+    for seed in range(2 * ROUNDS):
+        draw = random.Random(seed)
+        found = loaded({ROOT + "flags.json": text_of(Worlds(seed).world(12), None)})
+        for bundle in compiled(found).values():
+            amendment = others_in_their_place(bundle, draw)
+            try:
+                plain = plainly(bundle, amendment)
+            except ProgramError:
+                continue  # it asks a decision that stands behind it
+            with closing(Amended(bundle)) as of:
+                assert of.compiled(amendment) == plain, seed
+            compared += 1
+    assert compared > ROUNDS
+
+
+def test_an_entry_keeps_its_key() -> None:
+    found = loaded({ROOT + "flags.json": text_of(Worlds(3).world(4), None)})
+    bundle, *_ = compiled(found).values()
+    (name, table), *_ = BundleReader(bundle).tables().items()
+    entry = msgspec.structs.replace(table.entries[0], key="another")
+    with closing(Amended(bundle)) as of, pytest.raises(ProgramError, match="keeps its key"):
+        of.compiled(Amendment({}, {name: {entry.decision: entry}}))
 
 
 def both_ways(seed: int, *, asking: bool = False, flags: int = 20) -> bool:

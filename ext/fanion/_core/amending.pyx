@@ -1,15 +1,21 @@
 """A bundle's decisions and entries taken over into another that is being compiled, as if they were compiled again.
 
-Texts, fragments and tests find their places in the new bundle by the way that new ones take, in the order in which a
-compiler meets them, so that the bytes are those of a compilation. Nothing is checked again: the bundle is proven.
+They are met in the order in which a compiler meets them, so that the bytes are those of a compilation. Nothing is
+checked again: the bundle is proven.
+
+Texts. A compiler puts each into the blob when it meets it first. So what of the bundle's blob stands behind all that
+was met is met for the first time, and is put behind the new blob without being looked for, unless what is new has put
+one like it there before; what stands before has its place by the stretch that it lies in (`Stretch`). A text of a
+decision that isn't taken over lies in no stretch: it is looked for when another asks for it. Runs of fragments go the
+same way, by their numbers.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp, memmove, memset
 
 from fanion._core.bundle cimport BundleView
 from fanion._core.layout cimport (
@@ -43,15 +49,12 @@ from fanion._core.layout cimport (
     fanion_table,
     fanion_text,
 )
-from fanion._core.sections cimport Fragments, KeyIndex, Rows, Texts
+from fanion._core.sections cimport Fragments, Rows, Texts
 
 
-cdef enum:
-    MET_BITS = 17  # of the texts that were met last; 1.5 MiB
-
-cdef struct Met:
-    fanion_text old  # in the bundle; its length is 0 where there is none
-    uint32_t offset  # in the new one
+cdef struct Stretch:
+    uint32_t start, end  # of the bundle's blob
+    uint32_t place  # where its first byte is in the new one
 
 
 cdef uint32_t *unmet(size_t count) except NULL:
@@ -81,14 +84,20 @@ cdef class Copier:
     cdef Rows decisions, nodes, pieces, ranges
     cdef Texts texts
     cdef Fragments fragments
-    cdef list needs, reads, outcomes, depths
+    cdef list needs, outcomes, depths
     cdef object writer
+    cdef uint8_t[256] reads  # of each operator
+    cdef uint8_t *needed  # owned; what of each slot's `needs` is said already
     cdef dict tests  # the rarer ones: bytes in the bundle -> bytes in the new one
     # Both owned, by the number in the bundle: where a run of fragments is in the new one, by its first, and where a
     # set is. FANION_NONE: not met yet.
     cdef uint32_t *runs
     cdef uint32_t *sets
-    cdef Met *met  # owned; a text that is met again needn't be looked for
+    cdef uint8_t *instead  # owned; of each decision, whether its entry is another in the table that is written
+    cdef Stretch *stretches  # owned; ascending, apart
+    cdef size_t stretch_count, stretch_room
+    cdef size_t last  # the stretch that was asked for last
+    cdef uint32_t met  # how many bytes of the bundle's blob were met
 
     def __cinit__(self, BundleView bundle not None, Rows decisions not None, Rows nodes not None,
                   Rows pieces not None, Rows ranges not None, Fragments fragments not None, list needs not None,
@@ -97,20 +106,25 @@ cdef class Copier:
         self.bundle = bundle
         self.decisions, self.nodes, self.pieces, self.ranges = decisions, nodes, pieces, ranges
         self.texts, self.fragments = fragments.texts, fragments
-        self.needs, self.reads, self.outcomes, self.depths = needs, reads, outcomes, depths
+        self.needs, self.outcomes, self.depths = needs, outcomes, depths
+        for op, read in enumerate(reads):
+            self.reads[op] = read
         self.writer = writer
         self.tests = {}
         self.runs = unmet(bundle.s.counts[FANION_SECTION_FRAGMENTS])
         self.sets = unmet(bundle.s.counts[FANION_SECTION_SETS])
-        self.met = <Met *> PyMem_RawCalloc(1 << MET_BITS, sizeof(Met))
-        if self.met == NULL:
+        self.needed = <uint8_t *> PyMem_RawCalloc(len(needs) + 1, 1)
+        self.instead = <uint8_t *> PyMem_RawCalloc(bundle.s.counts[FANION_SECTION_DECISIONS] + 1, 1)
+        if self.needed == NULL or self.instead == NULL:
             raise MemoryError
         fragments.expect(bundle.s.counts[FANION_SECTION_FRAGMENTS])
 
     def __dealloc__(self):
         PyMem_RawFree(self.runs)
         PyMem_RawFree(self.sets)
-        PyMem_RawFree(self.met)
+        PyMem_RawFree(self.needed)
+        PyMem_RawFree(self.instead)
+        PyMem_RawFree(self.stretches)
 
     def decisions_of(self, str key not None):
         """The numbers of the bundle's decisions with this key."""
@@ -164,14 +178,79 @@ cdef class Copier:
         return self.decisions.put(&row, sizeof(row))
 
     cdef int find(self, fanion_text old, fanion_text *out) except -1:
-        cdef Met *met = &self.met[(old.offset * <uint32_t> 2654435761) >> (32 - MET_BITS)]
-        if old.length and met.old.offset == old.offset and met.old.length == old.length:
-            out.offset = met.offset
+        cdef Stretch *stretch
+        if old.length == 0:
+            out.offset = out.length = 0
+            return 0
+        if self.stretch_count:
+            stretch = &self.stretches[self.last]
+            if stretch.start <= old.offset and old.offset + old.length <= stretch.end:
+                out.offset = stretch.place + (old.offset - stretch.start)
+                out.length = old.length
+                return 0
+        return self.look(old, out)
+
+    cdef int look(self, fanion_text old, fanion_text *out) except -1:
+        cdef const char *content = self.bundle.s.blob + old.offset
+        cdef size_t at
+        if old.offset >= self.met:
+            self.met = old.offset + old.length
+            if self.texts.may_have(content, old.length):
+                self.texts.find(content, old.length, out)
+            else:
+                self.texts.append(content, old.length, out)
+            return self.note(self.stretch_count, old, out.offset)
+        at = self.behind(old.offset)
+        if at and old.offset + old.length <= self.stretches[at - 1].end:
+            self.last = at - 1
+            out.offset = self.stretches[at - 1].place + (old.offset - self.stretches[at - 1].start)
             out.length = old.length
             return 0
-        self.texts.find(self.bundle.s.blob + old.offset, old.length, out)
-        met.old = old
-        met.offset = out.offset
+        self.texts.find(content, old.length, out)
+        if (at and self.stretches[at - 1].end > old.offset) or (
+                at < self.stretch_count and self.stretches[at].start < old.offset + old.length):
+            return 0  # no text of a compiler's: partly in a stretch
+        return self.note(at, old, out.offset)
+
+    cdef size_t behind(self, uint32_t offset) noexcept:
+        """The number of the first stretch that begins behind `offset`."""
+        cdef size_t low = 0, high = self.stretch_count, middle
+        while low < high:
+            middle = (low + high) // 2
+            if self.stretches[middle].start <= offset:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    cdef int note(self, size_t at, fanion_text old, uint32_t place) except -1:
+        """That a text of the bundle is at `place`: in the stretch before number `at`, or in one of its own there."""
+        cdef void *moved
+        cdef Stretch *before
+        if at:
+            before = &self.stretches[at - 1]
+            if before.end == old.offset and before.place + (before.end - before.start) == place:
+                before.end += old.length
+                self.last = at - 1
+                return 0
+        if self.stretch_count == self.stretch_room:
+            moved = PyMem_RawRealloc(self.stretches, 2 * (self.stretch_room + 64) * sizeof(Stretch))
+            if moved == NULL:
+                raise MemoryError
+            self.stretches = <Stretch *> moved
+            self.stretch_room = 2 * (self.stretch_room + 64)
+        memmove(&self.stretches[at + 1], &self.stretches[at], (self.stretch_count - at) * sizeof(Stretch))
+        self.stretches[at].start = old.offset
+        self.stretches[at].end = old.offset + old.length
+        self.stretches[at].place = place
+        self.stretch_count += 1
+        self.last = at
+        return 0
+
+    cdef int need(self, uint32_t slot, uint8_t what) except -1:
+        if self.needed[slot] & what != what:
+            self.needed[slot] |= what
+            self.needs[slot] = <long> self.needs[slot] | what
         return 0
 
     cdef long copy_test(self, const fanion_node *node, uint32_t place, uint32_t number, uint32_t count) except -1:
@@ -192,7 +271,7 @@ cdef class Copier:
             row.test.operand.record.first = self.sets[node.test.operand.record.first]
         elif op == OP_EQ_VERSION or op == OP_ORDER_VERSION or op > OP_TEXT_ENDS:
             return self.copy_rare(node, place, number, count)
-        self.needs[node.test.slot] = <long> self.needs[node.test.slot] | <long> self.reads[op]
+        self.need(node.test.slot, self.reads[op])
         self.nodes.put(&row, sizeof(row))
         return 1
 
@@ -215,7 +294,7 @@ cdef class Copier:
             if piece.kind == PIECE_LITERAL:
                 self.find(piece.literal, &piece.literal)
             else:
-                self.needs[piece.slot] = <long> self.needs[piece.slot] | FANION_NEEDS_TEXT
+                self.need(piece.slot, FANION_NEEDS_TEXT)
             self.pieces.put(&piece, sizeof(piece))
         return self.nodes.put(&row, sizeof(row))
 
@@ -227,11 +306,11 @@ cdef class Copier:
 
     def copy_entries(self, uint32_t table, Rows rows not None, Rows index not None, dict instead not None, encode):
         """Appends the entries of table `table`, and the index of their keys. `instead`: decision -> what stands in
-        the place of its entry; `encode`: text to JSON. All decisions are there. ValueError as of `entries`."""
+        the place of its entry, under the same key; `encode`: text to JSON. All decisions are there. ValueError as of
+        `entries`."""
         cdef const fanion_table *one
         cdef const fanion_entry *old
         cdef fanion_entry entry
-        cdef KeyIndex keys
         cdef const char *text
         cdef Py_ssize_t length
         cdef uint32_t n
@@ -239,19 +318,25 @@ cdef class Copier:
         if not table < self.bundle.s.counts[FANION_SECTION_TABLES]:
             raise IndexError(f"table {table}")
         one = &self.bundle.s.tables[table]
-        keys = KeyIndex(rows, one.entry_count)
+        memset(self.instead, 0, self.bundle.s.counts[FANION_SECTION_DECISIONS])
+        for number in instead:
+            if not 0 <= number < self.bundle.s.counts[FANION_SECTION_DECISIONS]:
+                raise IndexError(f"decision {number}")
+            self.instead[<uint32_t> number] = 1
         for n in range(one.entry_first, one.entry_first + one.entry_count):
             old = &self.bundle.s.entries[n]
-            given = instead.get(old.decision) if instead else None
-            if given is None:
+            if not self.instead[old.decision]:
                 self.copy_entry(old, &entry)
-                keys.add(&entry, self.bundle.s.blob + old.key.offset, old.key.length)
             else:
+                given = instead[old.decision]
                 key = given.key
                 text = PyUnicode_AsUTF8AndSize(key, &length)
+                if old.key.length != <size_t> length or memcmp(self.bundle.s.blob + old.key.offset, text, length):
+                    raise ValueError(None, f"the key {key!r}", "an entry keeps its key")
                 self.fragments.entry(given, key, text, length, self.outcomes, 0, encode, &entry)
-                keys.add(&entry, text, length)
-        keys.finish(index)
+            rows.put(&entry, sizeof(entry))
+        # What stands where in the index hangs on the keys and their order alone.
+        index.put(self.bundle.s.index + one.index_first, (<size_t> one.index_mask + 1) * sizeof(uint32_t))
 
     cdef int copy_entry(self, const fanion_entry *old, fanion_entry *out) except -1:
         out[0] = old[0]
@@ -281,5 +366,5 @@ cdef class Copier:
                 self.fragments.draft[at] = rope.offset
                 self.fragments.draft[at + 1] = rope.length
                 at += 2
-        self.runs[first] = <uint32_t> self.fragments.drafted_number(at, count)
+        self.runs[first] = <uint32_t> self.fragments.drafted_new(at, count)
         return self.runs[first]

@@ -25,13 +25,22 @@ cdef class Places:
 
     cdef int grow(self, size_t count) except -1
     cdef int take(self, Place *free, uint64_t digest, uint32_t number, uint32_t count) except -1
+    cdef int add(self, uint64_t digest, uint32_t number, uint32_t count) except -1
 
 cdef class Texts:
     cdef Rows blob
     cdef Places known
     cdef uint64_t bytes_max
+    cdef fanion_text *fresh  # owned: those that `append` put into the blob and `known` hasn't
+    cdef size_t fresh_count
+    cdef size_t fresh_room
+    cdef uint64_t[1024] found  # a bit for each that `find` put into the blob, by `filter_bit`
 
     cdef int find(self, const void *content, size_t length, fanion_text *out) except -1
+    cdef int put(self, const void *content, size_t length, fanion_text *out) except -1
+    cdef int append(self, const void *content, size_t length, fanion_text *out) except -1
+    cdef bint may_have(self, const void *content, size_t length) noexcept
+    cdef int know_fresh(self) except -1
 
 cdef class KeyIndex:
     cdef Rows rows
@@ -51,10 +60,17 @@ cdef class Fragments:
     cdef uint32_t pieces_max, holes_max
     cdef uint32_t *draft  # owned: of each fragment how many ropes, then those
     cdef size_t draft_room  # words
+    cdef Place *fresh  # owned: runs that `drafted_new` added and `known` hasn't
+    cdef size_t fresh_count
+    cdef size_t fresh_room
+    cdef uint64_t[1024] found  # a bit for each that `drafted_number` added, by its digest
 
     cdef int expect(self, size_t fragments) except -1
     cdef long number(self, tuple fragments) except -1
     cdef long drafted_number(self, size_t words, uint32_t fragments) except -1
+    cdef long drafted_new(self, size_t words, uint32_t fragments) except -1
+    cdef size_t put_drafted(self, size_t words) except? 0
+    cdef int know_fresh(self) except -1
     cdef bint is_run(self, size_t first, size_t count) noexcept
     cdef size_t drafted(self, tuple fragments) except? 0
     cdef int draft_reserve(self, size_t words) except -1

@@ -135,6 +135,23 @@ cdef class Places:
             self.grow(2 * (self.mask + 1))
         return 0
 
+    cdef int add(self, uint64_t digest, uint32_t number, uint32_t count) except -1:
+        """Of what isn't there yet."""
+        cdef size_t at = <uint32_t> digest & self.mask
+        while self.places[at].count:
+            at = (at + 1) & self.mask
+        return self.take(&self.places[at], digest, number, count)
+
+
+cdef uint32_t filter_bit(const void *content, size_t length) noexcept:
+    """One of 65,536, by a text's length and its ends."""
+    cdef uint32_t first = 0, last = 0
+    cdef size_t some = min(length, sizeof(uint32_t))
+    memcpy(&first, content, some)
+    memcpy(&last, <const char *> content + length - some, some)
+    return ((first * <uint32_t> 2654435761) ^ (last * <uint32_t> 2246822519) ^ (
+        <uint32_t> length * <uint32_t> 3266489917)) >> 16
+
 
 @cython.final
 cdef class Texts:
@@ -145,13 +162,19 @@ cdef class Texts:
         self.known = Places()
         self.bytes_max = min(bytes_max, <uint64_t> FANION_NONE - 1)
 
+    def __dealloc__(self):
+        PyMem_RawFree(self.fresh)
+
     cdef int find(self, const void *content, size_t length, fanion_text *out) except -1:
         cdef uint64_t digest
         cdef size_t at
         cdef Place *place
+        cdef uint32_t bit
         if length == 0:
             out.offset = out.length = 0
             return 0
+        if self.fresh_count:
+            self.know_fresh()
         digest = fanion_hash_xxh64(content, length)
         at = <uint32_t> digest & self.known.mask
         while True:
@@ -164,12 +187,45 @@ cdef class Texts:
                 out.length = place.count
                 return 0
             at = (at + 1) & self.known.mask
+        self.put(content, length, out)
+        self.known.take(place, digest, out.offset, out.length)
+        bit = filter_bit(content, length)
+        self.found[bit >> 6] |= <uint64_t> 1 << (bit & 63)
+        return 0
+
+    cdef int put(self, const void *content, size_t length, fanion_text *out) except -1:
         if self.blob.size + length > self.bytes_max:
             raise ValueError(f"{self.blob.size + length} bytes of text", f"at most {self.bytes_max}")
         out.offset = <uint32_t> self.blob.size
         out.length = <uint32_t> length
-        self.blob.put(content, length)
-        self.known.take(place, digest, out.offset, out.length)
+        return self.blob.put(content, length)
+
+    cdef int append(self, const void *content, size_t length, fanion_text *out) except -1:
+        """Of a text of at least a byte that isn't there yet, as the caller knows, so that it isn't looked for."""
+        cdef void *moved
+        self.put(content, length, out)
+        if self.fresh_count == self.fresh_room:
+            moved = PyMem_RawRealloc(self.fresh, 2 * (self.fresh_room + 512) * sizeof(fanion_text))
+            if moved == NULL:
+                raise MemoryError
+            self.fresh = <fanion_text *> moved
+            self.fresh_room = 2 * (self.fresh_room + 512)
+        self.fresh[self.fresh_count] = out[0]
+        self.fresh_count += 1
+        return 0
+
+    cdef bint may_have(self, const void *content, size_t length) noexcept:
+        """False: `find` has put none like this into the blob; what `append` put there is not said."""
+        cdef uint32_t bit = filter_bit(content, length)
+        return (self.found[bit >> 6] >> (bit & 63)) & 1
+
+    cdef int know_fresh(self) except -1:
+        cdef size_t n
+        cdef fanion_text *text
+        for n in range(self.fresh_count):
+            text = &self.fresh[n]
+            self.known.add(fanion_hash_xxh64(self.blob.data + text.offset, text.length), text.offset, text.length)
+        self.fresh_count = 0
         return 0
 
     def span(self, bytes content not None):
@@ -229,6 +285,7 @@ cdef class Fragments:
 
     def __dealloc__(self):
         PyMem_RawFree(self.draft)
+        PyMem_RawFree(self.fresh)
 
     cdef int expect(self, size_t fragments) except -1:
         """Makes room for so many, where there is none yet, so that it needn't grow step by step."""
@@ -253,10 +310,11 @@ cdef class Fragments:
     cdef long drafted_number(self, size_t words, uint32_t fragments) except -1:
         """Of the run that `draft` says in its first words."""
         cdef uint64_t digest = fanion_hash_xxh64(self.draft, words * sizeof(uint32_t))
-        cdef size_t at = <uint32_t> digest & self.known.mask, n = 0, first, rope
-        cdef uint32_t count
-        cdef fanion_fragment fragment
+        cdef size_t at, first
         cdef Place *place
+        if self.fresh_count:
+            self.know_fresh()
+        at = <uint32_t> digest & self.known.mask
         while True:
             place = &self.known.places[at]
             if place.count == 0:
@@ -264,16 +322,54 @@ cdef class Fragments:
             if place.tag == <uint32_t> digest and place.count == fragments and self.is_run(place.number, place.count):
                 return place.number
             at = (at + 1) & self.known.mask
-        first = self.fragments.size // sizeof(fanion_fragment)
+        first = self.put_drafted(words)
+        self.known.take(place, digest, <uint32_t> first, fragments)
+        self.found[(digest >> 38) & 1023] |= <uint64_t> 1 << ((digest >> 32) & 63)
+        return first
+
+    cdef long drafted_new(self, size_t words, uint32_t fragments) except -1:
+        """The same of a run of at least one fragment that no other call of this added, as the caller knows."""
+        cdef uint64_t digest = fanion_hash_xxh64(self.draft, words * sizeof(uint32_t))
+        cdef void *moved
+        cdef Place *place
+        cdef size_t first
+        if (self.found[(digest >> 38) & 1023] >> ((digest >> 32) & 63)) & 1:
+            return self.drafted_number(words, fragments)
+        if self.fresh_count == self.fresh_room:
+            moved = PyMem_RawRealloc(self.fresh, 2 * (self.fresh_room + 512) * sizeof(Place))
+            if moved == NULL:
+                raise MemoryError
+            self.fresh = <Place *> moved
+            self.fresh_room = 2 * (self.fresh_room + 512)
+        first = self.put_drafted(words)
+        place = &self.fresh[self.fresh_count]
+        place.tag = <uint32_t> digest
+        place.number = <uint32_t> first
+        place.count = fragments
+        self.fresh_count += 1
+        return first
+
+    cdef int know_fresh(self) except -1:
+        cdef size_t n
+        cdef Place *place
+        for n in range(self.fresh_count):
+            place = &self.fresh[n]
+            self.known.add(place.tag, place.number, place.count)
+        self.fresh_count = 0
+        return 0
+
+    cdef size_t put_drafted(self, size_t words) except? 0:
+        """The number of the first fragment."""
+        cdef size_t first = self.fragments.size // sizeof(fanion_fragment), n = 0
+        cdef uint32_t count
+        cdef fanion_fragment fragment
         while n < words:
             count = self.draft[n]
-            rope = self.ropes.size // sizeof(fanion_text)
-            fragment.rope_first = <uint32_t> rope
+            fragment.rope_first = <uint32_t> (self.ropes.size // sizeof(fanion_text))
             fragment.rope_count = count
             self.fragments.put(&fragment, sizeof(fragment))
             self.ropes.put(self.draft + n + 1, count * sizeof(fanion_text))
             n += 1 + 2 * count
-        self.known.take(place, digest, <uint32_t> first, fragments)
         return first
 
     cdef bint is_run(self, size_t first, size_t count) noexcept:
