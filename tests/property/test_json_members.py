@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanion._core.json_members import members_of, objects_at, same_ends
+from fanion._core.json_members import has, members_of, objects_at, same_ends
 from tests.property.bending import bend
 from tests.rounds import rounds
 
@@ -56,9 +56,30 @@ def test_objects_are_found_where_they_stand(value: Any, path: list[str | None], 
 @given(st.dictionaries(KEYS, VALUES, max_size=5), st.sampled_from([None, 0, 2]))
 def test_members_are_found_with_their_keys(value: dict[str, Any], indent: int | None) -> None:
     text = b"[" + json.dumps(value, indent=indent).encode() + b"]"
-    spans = members_of(text, 1, len(text) - 1)
+    spans = members_of(text, 1, len(text) - 1, 0, len(text), 0)
     read = [json.loads(b"{" + text[first:end] + b"}") for first, end in spans]
     assert read == [{key: one} for key, one in value.items()]
+
+
+@given(
+    st.dictionaries(st.text("ab", max_size=3), st.integers(0, 3), max_size=12),
+    st.integers(0, 120),
+    st.integers(0, 120),
+    st.integers(0, 4),
+)
+def test_members_around_a_stretch_are_those_of_all(
+    value: dict[str, int], at: int, behind: int, beside: int
+) -> None:
+    text = json.dumps(value).encode()
+    every = members_of(text, 0, len(text), 0, len(text), 0)
+    one = sum(end < at for _, end in every)
+    other = sum(max(start <= behind, end < at) for start, end in every)
+    assert members_of(text, 0, len(text), at, behind, beside) == every[max(0, one - beside) : other + beside]
+
+
+@given(st.binary(max_size=40), st.binary(max_size=3))
+def test_a_word_is_found_where_python_finds_it(text: bytes, word: bytes) -> None:
+    assert has(text, word) is (word in text)
 
 
 @given(st.lists(st.binary(max_size=9_000), min_size=2, max_size=4))
@@ -82,5 +103,5 @@ def test_of_other_bytes_only_what_lies_in_them_is_said() -> None:
         bent = bend(draw, text)
         for first, end in objects_at(bent, (None, b'"b"')):
             assert 0 <= first < end <= len(bent)
-            for start, behind in members_of(bent, first, end):
+            for start, behind in members_of(bent, first, end, 0, len(bent), 0):
                 assert first < start < behind <= end

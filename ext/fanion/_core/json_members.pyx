@@ -4,8 +4,12 @@ Of another text it says something or nothing, and reads no byte outside it. Keys
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcmp
+
+cdef extern from "string.h" nogil:
+    void *memmem(const void *text, size_t size, const void *word, size_t length)
 
 cdef extern from "fanion_json_text.h" nogil:
     const uint8_t *fanion_json_string_end(const uint8_t *at, const uint8_t *end)
@@ -102,24 +106,58 @@ def objects_at(bytes text not None, tuple path not None):
     return found
 
 
-def members_of(bytes text not None, size_t first, size_t end):
-    """Where each member of the object in [first, end) begins, with its key, and ends, with its value."""
+cdef struct Span:
+    size_t first, end
+
+
+def members_of(bytes text not None, size_t first, size_t end, size_t at, size_t behind, size_t beside):
+    """Where members of the object in [first, end) begin, each with its key, and end, with its value: all that end at
+    `at` or later and begin at `behind` or before, and up to `beside` on either side of those."""
     cdef const uint8_t *start = <const uint8_t *> PyBytes_AS_STRING(text)
-    cdef const uint8_t *at
+    cdef const uint8_t *place
     cdef const uint8_t *key
     cdef const uint8_t *value
+    cdef Span *before = NULL  # the last that end before `at`, around
+    cdef size_t count = 0, n, more = 0
     if not first < end <= <size_t> PyBytes_GET_SIZE(text):
         raise IndexError(f"bytes {first} to {end}")
     found = []
-    at = start + first + 1
-    while True:
-        value = member(at, start + end, &key)
-        if value == NULL:
-            return found
-        at = value_end(value, start + end)
-        if at == NULL:
-            return found
-        found.append((key - start, at - start))
+    before = <Span *> PyMem_RawMalloc((beside + 1) * sizeof(Span))
+    if before == NULL:
+        raise MemoryError
+    try:
+        place = start + first + 1
+        while beside == 0 or more < beside:
+            value = member(place, start + end, &key)
+            if value == NULL:
+                break
+            place = value_end(value, start + end)
+            if place == NULL:
+                break
+            if <size_t> (place - start) < at:
+                if beside:
+                    before[count % beside].first = key - start
+                    before[count % beside].end = place - start
+                    count += 1
+                continue
+            if <size_t> (key - start) > behind:
+                if more == beside:
+                    break
+                more += 1
+            found.append((key - start, place - start))
+        ahead = [
+            (before[n % beside].first, before[n % beside].end)
+            for n in range(count - min(count, beside), count)
+        ]
+    finally:
+        PyMem_RawFree(before)
+    return ahead + found
+
+
+def has(bytes text not None, bytes word not None):
+    """Whether a word stands anywhere in it: `in`, in a third of its time for short words in long texts."""
+    return memmem(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), PyBytes_AS_STRING(word),
+                  PyBytes_GET_SIZE(word)) != NULL
 
 
 def same_ends(bytes one not None, bytes other not None):

@@ -1,5 +1,6 @@
 """The sections of a bundle while it is compiled."""
 
+from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
 from fanion._core.layout cimport fanion_entry, fanion_text
@@ -9,12 +10,21 @@ cdef struct Place:
     uint32_t number  # where it begins
     uint32_t count  # how long it is; 0: a free place
 
+cdef class Ground:
+    cdef PyObject *whole  # owned, a bytes object that nobody else has; NULL once it is given away
+    cdef unsigned char *at  # its first byte
+
+    cdef bytes given(self, size_t size)
+
 cdef class Rows:
-    cdef unsigned char *data  # owned; moves as it grows
+    cdef unsigned char *data  # in the ground, or owned; moves as it grows
+    cdef Ground ground
+    cdef bint grounded  # which of both; the collector may take `ground` away before this goes
     cdef size_t size  # bytes in use
     cdef size_t room  # bytes
     cdef size_t record  # bytes of one record
 
+    cdef int let_go(self) noexcept
     cdef int reserve(self, size_t more) except -1
     cdef int put(self, const void *row, size_t size) except -1
 

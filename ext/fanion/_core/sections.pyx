@@ -5,14 +5,43 @@ ValueError with what was found and what is allowed. A number or an offset never 
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
+from cpython.ref cimport Py_DECREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from fanion._core.hash cimport fanion_hash_xxh64
 from fanion._core.layout cimport FANION_NONE, fanion_entry, fanion_fragment, fanion_text
+
+
+cdef extern from "Python.h":
+    PyObject *bytes_of_size "PyBytes_FromStringAndSize"(const char *content, Py_ssize_t size) except NULL
+    int resize_bytes "_PyBytes_Resize"(PyObject **whole, Py_ssize_t size) except -1
+    char *start_of "PyBytes_AS_STRING"(PyObject *whole)
+
+
+@cython.final
+cdef class Ground:
+    """Memory for a whole bundle, in which its sections grow."""
+
+    def __cinit__(self, size_t size):
+        self.whole = bytes_of_size(NULL, size)
+        self.at = <unsigned char *> start_of(self.whole)
+
+    def __dealloc__(self):
+        Py_XDECREF(self.whole)
+
+    cdef bytes given(self, size_t size):
+        """Its first bytes, and no others; it has nothing then."""
+        cdef PyObject *whole = self.whole
+        self.whole = NULL
+        self.at = NULL
+        resize_bytes(&whole, size)  # on failure it is gone
+        found = <bytes> whole
+        Py_DECREF(found)
+        return found
 
 
 @cython.final
@@ -23,7 +52,16 @@ cdef class Rows:
         self.record = record
 
     def __dealloc__(self):
-        PyMem_RawFree(self.data)
+        self.let_go()
+
+    cdef int let_go(self) noexcept:
+        if not self.grounded:
+            PyMem_RawFree(self.data)
+        self.grounded = False
+        self.ground = None
+        self.data = NULL
+        self.size = self.room = 0
+        return 0
 
     cdef int reserve(self, size_t more) except -1:
         cdef size_t room
@@ -31,9 +69,13 @@ cdef class Rows:
         if self.size + more <= self.room:
             return 0
         room = max(self.room + (self.room >> 1), self.size + more, <size_t> 4096)
-        moved = PyMem_RawRealloc(self.data, room)
+        moved = PyMem_RawRealloc(NULL if self.grounded else self.data, room)
         if moved == NULL:
             raise MemoryError
+        if self.grounded:
+            memcpy(moved, self.data, self.size)
+            self.grounded = False
+            self.ground = None
         self.data = <unsigned char *> moved
         self.room = room
         return 0
@@ -67,31 +109,58 @@ cdef class Rows:
         memcpy(self.data + at, &number, sizeof(number))
 
 
+def expect(list rows not None, list sizes not None, size_t head):
+    """Lets empty sections grow where they will stand in the whole, behind `head` bytes: sections that come to about
+    these sizes are moved a little at the end, and aren't copied, which would take as much memory again."""
+    cdef Rows section
+    cdef size_t total = head, size
+    cdef Ground ground
+    for section, size in zip(rows, sizes, strict=True):
+        if section.size:
+            raise ValueError("a section that isn't empty")
+        total += with_room(size)
+    ground = Ground(total)
+    total = head
+    for section, size in zip(rows, sizes, strict=True):
+        section.let_go()
+        section.ground = ground
+        section.grounded = True
+        section.data = ground.at + total
+        section.room = with_room(size)
+        total += section.room
+
+
+cdef size_t with_room(size_t size) noexcept:
+    """8-aligned, so that a section never stands before its place in the whole."""
+    return (size + (size >> 6) + 4096 + 7) & ~<size_t> 7
+
+
 def sealed(list rows not None, bytes head not None, size_t covered):
     """`head`, then every section, each 8-aligned; the sections are empty afterwards. The checksum, which ends before
     `covered`, is of everything from there."""
     cdef Rows section
     cdef size_t total = PyBytes_GET_SIZE(head)
     cdef size_t padding
+    cdef Ground ground = None if not rows else (<Rows> rows[0]).ground
     for section in rows:
         total += (section.size + 7) & ~<size_t> 7
-    cdef bytes whole = PyBytes_FromStringAndSize(NULL, total)
-    cdef char *at = PyBytes_AS_STRING(whole)
+        if section.ground is not ground:
+            ground = None
+    if ground is None:
+        ground = Ground(total)
+    cdef unsigned char *at = ground.at
     memcpy(at, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
     at += PyBytes_GET_SIZE(head)
     for section in rows:
-        if section.size:
-            memcpy(at, section.data, section.size)
+        if section.size and at != section.data:
+            memmove(at, section.data, section.size)
         padding = (8 - (section.size & 7)) & 7
         memset(at + section.size, 0, padding)
         at += section.size + padding
-        PyMem_RawFree(section.data)
-        section.data = NULL
-        section.size = section.room = 0
-    cdef char *start = PyBytes_AS_STRING(whole)
-    cdef uint64_t checksum = fanion_hash_xxh64(start + covered, total - covered)
-    memcpy(start + covered - sizeof(checksum), &checksum, sizeof(checksum))
-    return whole
+        section.let_go()
+    cdef uint64_t checksum = fanion_hash_xxh64(ground.at + covered, total - covered)
+    memcpy(ground.at + covered - sizeof(checksum), &checksum, sizeof(checksum))
+    return ground.given(total)
 
 
 @cython.final

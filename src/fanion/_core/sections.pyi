@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Self, final
 
+def expect(rows: list[Rows], sizes: list[int], head: int) -> None: ...
 def sealed(rows: list[Rows], head: bytes, covered: int) -> bytes: ...
 
 @final

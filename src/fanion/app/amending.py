@@ -30,6 +30,7 @@ from fanion.bundle.amending import Amended, Amendment
 from fanion.config import Config
 from fanion.dialects import renderings, vocabulary
 from fanion.errors import FanionError
+from fanion.model.collector import collector_paused
 from fanion.model.program import Decision, DecisionVariant, Entry, Hash, Node, Outcome, Ranges, Table, Test
 from fanion.store.generation import PinnedGeneration
 from fanion.store.store import Store
@@ -80,7 +81,8 @@ def amended(directory: Path, paths: Iterable[Path], config: Config) -> Made | No
                 return None
             texts = {ROOT + name: files.read(name) for name, _ in files.roots}
             bundles = {name: pinned.bundle(name) or b"" for name in environments}
-            return remade(pinned.definitions(environments[0]), texts, bundles)
+            with collector_paused():
+                return remade(pinned.definitions(environments[0]), texts, bundles)
     except OSError:
         return None
     except FanionError:  # no store yet, one that is damaged, a limit: the long way says which

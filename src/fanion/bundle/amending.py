@@ -47,6 +47,7 @@ class Amended:
         self.documents = dict(self.reader.documents())
         self.decision_count = self.reader.count(Section.DECISIONS)
         self._writer = writer = SectionWriter(self.reader.environment, count)
+        writer.expect([self.reader.count(section) * f.RECORD_SIZES[section] for section in Section])
         self._decisions = DecisionWriter(writer, ReachedWriter(writer, Lowered(self.reader.environment)))
         rows = writer.rows
         self._copier = Copier(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, TypeVar
 
-from fanion._core.sections import Fragments, Rows, Texts, sealed
+from fanion._core.sections import Fragments, Rows, Texts, expect, sealed
 from fanion.bundle import format as f
 from fanion.bundle.format import Section
 from fanion.errors import ProgramError
@@ -50,6 +50,11 @@ class SectionWriter:
             f.ROPES_PER_FRAGMENT_MAX,
             f.HOLES_MAX,
         )
+
+    def expect(self, sizes: list[int]) -> None:
+        """About how many bytes each section will have, before anything is written: one that stays within them isn't
+        copied when all are joined."""
+        expect(self.rows, sizes, f.HEADER.size + f.SECTION.size * len(Section))
 
     def refuse(self, found: str, allowed: str) -> ProgramError:
         place = " ".join(map(str, self.where))

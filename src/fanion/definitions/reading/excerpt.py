@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from fanion._core.json_members import members_of, objects_at, same_ends
+from fanion._core.json_members import has, members_of, objects_at, same_ends
 from fanion.definitions.reading.files import ROOT
 
 FLAGS: Final = (b'"organisations"', None, b'"projects"', None, b'"flags"')
@@ -45,7 +45,7 @@ def excerpt_of(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Excer
     changed = [name for name, text in before.items() if after[name] != text]
     if len(changed) > 1:
         return None
-    if any(word in text for name, text in before.items() for word in _ASKED):
+    if any(has(text, word) for text in before.values() for word in _ASKED):
         return None
     old, new = {}, {}
     for name, text in before.items():
@@ -53,7 +53,7 @@ def excerpt_of(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Excer
             old[name] = new[name] = _cut(text, objects_at(text, FLAGS))
         else:
             both = _cut_around(text, after[name])
-            if both is None or any(word in both[1] for word in _ASKED):
+            if both is None or any(has(both[1], word) for word in _ASKED):
                 return None
             old[name], new[name] = both
     return Excerpt(old, new)
@@ -84,7 +84,7 @@ def _cut_around(text: bytes, after: bytes) -> tuple[bytes, bytes] | None:
     if around is None:
         return None
     start, end = around
-    members = members_of(text, start, end)
+    members = members_of(text, start, end, first, last, NEIGHBOURS)
     one = bisect_left(members, first, key=_end)  # the first flag that the change touches
     other = bisect_right(members, last, key=_start)  # behind the last
     if not 0 < other - one <= CHANGED_MAX or first < members[one][0] or last > members[other - 1][1]:
