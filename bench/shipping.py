@@ -1,8 +1,9 @@
 """`python -m bench.shipping`: a journal's records to a stream of NATS, beside a bare publisher, in turn.
 
 Each round ships a journal of `--megabytes` into a stream of its own, as catching up after an outage does, and then
-publishes as many messages of 256 KB of nothing into another, as many at once (`shipping.stream.AT_ONCE`); the
-ratio is the median of the rounds. Beside it: what shipping takes of a CPU, and reading all of it back
+publishes as many messages of 256 KB of nothing into another, as many at once (`shipping.flight.AT_ONCE`): each
+as soon as another was acknowledged, and, as a second bare publisher, a lot of them once the last lot was. The
+ratio is the median of the rounds, to the first. Beside it: what shipping takes of a CPU, and reading all of it back
 (`shipping.reconciler`). NATS: `--servers` of `NATS_SERVER` on this machine, which sync each write. What it
 can't show: a network, other disks.
 """
@@ -22,8 +23,8 @@ from fanion.config.shipping import Shipping
 from fanion.nats.address import parse_address
 from fanion.nats.connection import Access, Connection
 from fanion.shipping.block import BLOCK_BYTES
+from fanion.shipping.flight import AT_ONCE
 from fanion.shipping.shipper import Shipper
-from fanion.shipping.stream import AT_ONCE
 from tests.crash.receivers import NatsServers, nats_servers
 from tests.unit.shipping_world import Journal
 
@@ -40,6 +41,7 @@ class Taken(NamedTuple):
     shipped_cpu: float
     read_back: float
     bare: float
+    lots: float
 
 
 def fill(directory: Path, size: int) -> None:
@@ -73,12 +75,16 @@ def measure(servers: NatsServers, directory: Path, number: int, size: int) -> Ta
         cpu = time.process_time() - cpu
         assert shipper.stands().lag_records == 0
         assert shipper.stands().unverified_segments == 0
-    bare_s = bare(servers.url(f"bare-{number}"), len(servers.ports), size)
-    return Taken(began_reading[0] - began, cpu, ended - began_reading[0], bare_s)
+    bares = [
+        bare(servers.url(f"{name}-{number}"), len(servers.ports), size, slides=slides)
+        for name, slides in (("bare", True), ("lots", False))
+    ]
+    return Taken(began_reading[0] - began, cpu, ended - began_reading[0], *bares)
 
 
-def bare(url: str, replicas: int, size: int) -> float:
-    """The seconds that as many messages of nothing take, into a stream that is removed afterwards."""
+def bare(url: str, replicas: int, size: int, *, slides: bool) -> float:
+    """The seconds that as many messages of nothing take, into a stream that is removed afterwards. `slides`: each
+    leaves as soon as another was acknowledged, else a lot once the last was."""
     address = parse_address(url)
     assert address is not None
     connection = Connection(address, Access(), TIMEOUT_S)
@@ -92,11 +98,17 @@ def bare(url: str, replicas: int, size: int) -> float:
             )
         )
         content, left = os.urandom(BLOCK_BYTES), size // BLOCK_BYTES
+
+        async def publish(count: int) -> None:
+            for _ in range(count):
+                await connection.streams.publish(f"{address.name}.x", content)
+
         began = time.perf_counter()
         while left:
             some = min(left, AT_ONCE)
-            connection.together(connection.streams.publish(f"{address.name}.x", content) for _ in range(some))
-            left -= some
+            each = left // some if slides else 1
+            connection.together(publish(each) for _ in range(some))
+            left -= some * each
         took_s = time.perf_counter() - began
         connection.run(connection.streams.delete_stream(address.name))
         return took_s
@@ -119,15 +131,20 @@ def main() -> None:
         with nats_servers(directory / "nats", options.servers) as servers:
             taken = [measure(servers, directory / "data", number, size) for number in range(options.rounds)]
     for each in taken:
-        shipped, bare_rate = options.megabytes / each.shipped, options.megabytes / each.bare
+        shipped, slid, lots = (options.megabytes / took for took in (each.shipped, each.bare, each.lots))
         print(
-            f"shipped {shipped:6.1f} MB/s, bare {bare_rate:6.1f} MB/s, ratio {each.bare / each.shipped:.2f}; "
+            f"shipped {shipped:6.1f} MB/s, bare {slid:6.1f} MB/s, ratio {each.bare / each.shipped:.2f}, "
+            f"in lots {lots:6.1f} MB/s, ratio {each.lots / each.shipped:.2f}; "
             f"{each.shipped_cpu:.2f} CPU s with reading back, which took {each.read_back:.1f} s"
         )
     ratio = statistics.median(each.bare / each.shipped for each in taken)
     say("shipping/of a bare publisher", ratio, "times")
     say("shipping/rate", statistics.median(options.megabytes / each.shipped for each in taken), "MB/s")
-    print(f"median ratio {ratio:.2f}, {options.servers} NATS servers, load {os.getloadavg()[0]:.1f}")
+    lots = statistics.median(each.lots / each.shipped for each in taken)
+    print(
+        f"median ratio {ratio:.2f}, to lots {lots:.2f}, {options.servers} NATS servers, "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from fanion.config.shipping import Shipping
 from fanion.journal import log_segment
 from fanion.journal.storage import Storage
 from fanion.nats.connection import Access
-from fanion.shipping import shipper
+from fanion.shipping import flight
 from fanion.shipping.service import Service
 from fanion.shipping.shipper import Shipper
 from fanion.shipping.state import load_state
@@ -32,7 +32,7 @@ EACH = 25
 WAIT_S = 3.0
 MOMENT_S = 0.05
 log_segment.WINDOW_BYTES = 2_048
-shipper.AT_ONCE = shipper.AT_ONCE_FIRST = 3  # type: ignore[attr-defined, misc]
+flight.AT_ONCE = flight.AT_ONCE_FIRST = 3  # type: ignore[attr-defined, misc]
 assert nats.js.api  # imported once, so that a kill finds it at work and not at its start
 
 

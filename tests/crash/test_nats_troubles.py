@@ -26,8 +26,8 @@ from fanion.nats.connection import Access
 from fanion.pipeline.manifest import Manifest
 from fanion.places.follower import Follower
 from fanion.shipping.downstream import Downstream
+from fanion.shipping.flight import AT_ONCE
 from fanion.shipping.state import load_state
-from fanion.shipping.stream import AT_ONCE
 from tests.crash.proxy import proxy
 from tests.crash.receivers import ANSWER_TIMEOUT_S, NatsServers, nats_servers
 from tests.unit.places_world import KEY, need_libraries
@@ -115,15 +115,18 @@ def test_a_slow_stream_takes_all_and_holds_up_nothing_else(nats: NatsServers, tm
         began = time.monotonic()
         slow = by_way_of(world, between.port)
         with slow.shipper() as shipper:
-            most = 0
-            send = shipper.stream.send
+            most, way = 0, set[Any]()
+            begin = shipper.stream.begin
 
-            def noted(blocks: Any, *given: Any, **named: Any) -> None:
+            def noted(block: Any, again: bool) -> Any:
                 nonlocal most
-                most = max(most, len(blocks))
-                send(blocks, *given, **named)
+                sent = begin(block, again)
+                way.add(sent)
+                sent.add_done_callback(way.discard)
+                most = max(most, len(way))
+                return sent
 
-            shipper.stream.send = noted  # type: ignore[method-assign]
+            shipper.stream.begin = noted  # type: ignore[method-assign]
             shipper.run_once()
         print(f"3 MB in {time.monotonic() - began:.1f} s, {most} blocks at once at most")
         assert most < AT_ONCE  # as the way bears, or pings would wait behind them

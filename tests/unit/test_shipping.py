@@ -19,9 +19,9 @@ from fanion.journal.storage import Storage
 from fanion.nats.address import parse_address
 from fanion.nats.connection import Access, Connection
 from fanion.shipping import READER
-from fanion.shipping import stream as stream_module
 from fanion.shipping.block import BLOCK_BYTES, HEADER, PART_BYTES, Block, Span, cut, parse_block
 from fanion.shipping.chain import Entry
+from fanion.shipping.flight import AT_ONCE
 from fanion.shipping.ledger import Ledger
 from fanion.shipping.shipper import Shipper
 from fanion.shipping.state import load_state
@@ -107,11 +107,11 @@ def test_a_kill_between_any_two_blocks_loses_and_doubles_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After what the stream took and before the ledger says so, and the other way round."""
-    monkeypatch.setattr("fanion.shipping.shipper.AT_ONCE_FIRST", 2)
-    monkeypatch.setattr("fanion.shipping.shipper.AT_ONCE", 2)
+    monkeypatch.setattr("fanion.shipping.flight.AT_ONCE_FIRST", 2)
+    monkeypatch.setattr("fanion.shipping.flight.AT_ONCE", 2)
     monkeypatch.setattr("fanion.journal.log_segment.WINDOW_BYTES", 2_048)
     draw = random.Random(5)
-    real_add, real_send = Ledger.add, Stream.send
+    real_add, real_begin, real_wait = Ledger.add, Stream.begin, Stream.wait
     dies = {"at": 0}
 
     def die() -> None:
@@ -124,13 +124,18 @@ def test_a_kill_between_any_two_blocks_loses_and_doubles_nothing(
         real_add(self, entries)
         die()
 
-    def send(self: Stream, blocks: Any, took: Any, **given: Any) -> None:
+    def begin(self: Stream, block: Block, again: bool) -> Any:
         die()
-        real_send(self, blocks, took, **given)
+        return real_begin(self, block, again)
+
+    def wait(self: Stream, sent: Any) -> int:
+        place = real_wait(self, sent)
         die()
+        return place
 
     monkeypatch.setattr(Ledger, "add", add)
-    monkeypatch.setattr(Stream, "send", send)
+    monkeypatch.setattr(Stream, "begin", begin)
+    monkeypatch.setattr(Stream, "wait", wait)
     for _ in range(25):
         world.journal.append(draw.randrange(2), draw.randrange(1, 12), size=400)
         dies["at"] = draw.randrange(1, 9)
@@ -350,4 +355,4 @@ def test_a_message_that_was_changed_is_no_block(world: World) -> None:
 
 def test_the_bound_of_what_is_on_its_way_is_below_64_mib() -> None:
     """N-4."""
-    assert stream_module.AT_ONCE * PART_BYTES < 64 << 20
+    assert AT_ONCE * PART_BYTES < 64 << 20

@@ -280,11 +280,11 @@ class TestWithNats:
         self, world: World, board: Board, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         counted: list[Taken] = []
-        send = Stream.send
+        begin = Stream.begin
 
-        def noted(self: Stream, *given: Any, **more: Any) -> None:
+        def noted(self: Stream, block: Block, again: bool) -> Any:
             counted.append(board.row(0))
-            send(self, *given, **more)
+            return begin(self, block, again)
 
         for _ in range(3):
             world.journal.append(0, 2)
@@ -299,7 +299,7 @@ class TestWithNats:
             world.journal.append(0, 1)
             shipper.ship()
             assert board.row(0) == Taken(MACHINE, 1, 8, 9), "only what the new one has"
-            monkeypatch.setattr(Stream, "send", noted)
+            monkeypatch.setattr(Stream, "begin", noted)
             shipper.run_once()
             assert counted
             assert {each.until for each in counted} == {0}

@@ -90,6 +90,23 @@ class Connection:
 
         return self.run(all_of_them())
 
+    def begin(self, call: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Starts a call, and lets go what it sends at once; its answer comes within whatever is waited for next.
+        Raises NatsError where the connection was lost."""
+        if self.is_lost:
+            call.close()
+            raise NatsError(f"the connection was lost{self._because()}")
+        begun = self._loop.create_task(call)
+        begun.add_done_callback(_heard)
+        self._loop.run_until_complete(asyncio.sleep(0))
+        return begun
+
+    def until(self, begun: asyncio.Future[T], timeout_s: float) -> T:
+        """The answer of what was begun, as `run` gives it; the time counts from now on."""
+        if begun.done() and not begun.cancelled() and begun.exception() is None:
+            return begun.result()
+        return self._wait(begun, timeout_s)
+
     def check(self) -> None:
         """Raises NatsError where the server doesn't answer, or the connection was lost meanwhile."""
         self.run(self._client.flush(timeout=self.timeout_s))
@@ -130,7 +147,7 @@ class Connection:
         finally:
             self._loop.close()
 
-    def _wait(self, call: Coroutine[Any, Any, T], timeout_s: float) -> T:
+    def _wait(self, call: Coroutine[Any, Any, T] | asyncio.Future[T], timeout_s: float) -> T:
         async def bounded() -> T:
             answered, lost = asyncio.ensure_future(call), asyncio.ensure_future(self._lost.wait())
             try:
@@ -235,6 +252,12 @@ def _tls_context(access: Access) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise NatsError(f"the files for TLS can't be used: {short(error)}") from None
     return context
+
+
+def _heard(begun: asyncio.Future[Any]) -> None:
+    """What went wrong with a call that was given up is nobody's."""
+    if not begun.cancelled():
+        begun.exception()
 
 
 async def _closed(client: Any) -> None:

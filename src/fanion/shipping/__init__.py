@@ -1,11 +1,11 @@
 """Shipping: the journal's records to a replicated stream of NATS JetStream, and rows of many machines' out of it.
 
 Modules: `block` (what a message is) <- `chain`, `ledger` (which blocks the stream took: in memory, in a file),
-`stream` (the JetStream side) <- `reconciler` (whether it still has them) <- `shipper` (reads the journal on, sends,
-notes), `acks` (what workers are told that wait for it), `service` (its loop, in a process beside the workers),
-`state` (what is said of it). It is a registered reader of the journal like a sink, by the name `READER`, so that
-retention waits for it. On another machine: `taken` (which records have come) <- `downstream` (what a pipeline reads
-in the place of a journal) <- `rows` (its loop).
+`stream` (the JetStream side), `flight` (several on their way at once) <- `reconciler` (whether it still has them)
+<- `shipper` (reads the journal on, sends, notes), `acks` (what workers are told that wait for it), `service` (its
+loop, in a process beside the workers), `state` (what is said of it). It is a registered reader of the journal like
+a sink, by the name `READER`, so that retention waits for it. On another machine: `taken` (which records have come)
+<- `downstream` (what a pipeline reads in the place of a journal) <- `rows` (its loop).
 
 Message: subject fanion.events.STREAM.MACHINE.WRITER, id MACHINE-WRITER-EPOCH-FIRST-NEXT-PART, little-endian
     0      magic "FNANBLK1"
@@ -39,6 +39,11 @@ Decisions
              connections, a second order of each writer's records, and a second place that knows what was sent.
     2026-11  A stream that was made anew gets all again that the journal has: the state has when it was made. Holes
              alone don't say it, as the new one has other messages under the same sequences; nor do clocks.
+    2026-11  A window of 32 blocks slides: the next leaves once the oldest is acknowledged; the place moves over
+             what is acknowledged without a gap. What failed or was cut off begins again at the place: with up
+             to 32 blocks that the stream may have, and 16 whose acknowledgement the ledger hadn't yet. Rejected:
+             to wait for all 32 before the next leave, while either side had nothing to do; and a ledger of
+             acknowledgements as they come, whose gaps would be of two kinds.
     2026-11  What is lacking is sent again under another id, since the stream's own memory of ids would drop it,
              and once in `check_s`, so that a stream that keeps nothing isn't flooded.
 """

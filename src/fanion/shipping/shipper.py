@@ -22,21 +22,17 @@ from fanion.journal.storage import Storage
 from fanion.nats.connection import Access
 from fanion.shipping import DIRECTORY, READER
 from fanion.shipping.acks import Acks, ProvenReader
-from fanion.shipping.block import Block, Span, cut
+from fanion.shipping.block import Span, cut
 from fanion.shipping.chain import Entry
+from fanion.shipping.flight import Flight, Pace, Taken
 from fanion.shipping.ledger import Ledger
 from fanion.shipping.reconciler import Reconciler, blocks_again
 from fanion.shipping.state import State, keep_state, load_state
-from fanion.shipping.stream import AT_ONCE, Stream
+from fanion.shipping.stream import Stream
 from fanion.telemetry.shipping import ShippingNumbersNow
 
 log = logging.getLogger("fanion.shipping")
 
-AT_ONCE_FIRST: Final = 4
-QUICK_S: Final = 0.5
-SLOW_S: Final = 2.0
-"""Until all of what was sent at once was acknowledged: quicker, and twice as much is sent; slower, half. On a slow
-way more would keep the pings waiting by which a peer that is gone is found."""
 TELL_READER_S: Final = 10.0
 """Between two commits of the journal's reader, which has retention wait for no more than it must."""
 
@@ -66,7 +62,8 @@ class Shipper:
         self._now = now
         self._told_at, self._told = -math.inf, Checkpoint()
         self._checked_at = -math.inf
-        self._at_once = AT_ONCE_FIRST
+        self._pace = Pace()
+        self._taken: Taken = []
         self._kept = True
         self._stream: Stream | None = None
         self._ledger: Ledger | None = None
@@ -158,19 +155,18 @@ class Shipper:
 
     def ship(self, ended: Callable[[], bool] = lambda: False) -> None:
         """What was not sent yet, and nothing else."""
-        waiting: list[Block] = []
-        for batch in self._reader.read_batches() if self._machine or self._meet() else ():
-            self._turn()
-            if batch.machine.hex() != self._machine:
-                raise ShippingError("another journal is in the directory now; it is begun anew")
-            for block in cut(batch, self.stream.part_bytes):
-                waiting.append(block)
-                if len(waiting) >= self._at_once:
-                    self._send(waiting)
-                    waiting = []
-            if ended():
-                break
-        self._send(waiting)
+        try:
+            with Flight(self.stream, self._pace, self._took) as flight:
+                for batch in self._reader.read_batches() if self._machine or self._meet() else ():
+                    self._turn()
+                    if batch.machine.hex() != self._machine:
+                        raise ShippingError("another journal is in the directory now; it is begun anew")
+                    for block in cut(batch, self.stream.part_bytes):
+                        flight.put(block)
+                    if ended():
+                        break
+        finally:
+            self._note()
         if self._board is not None:
             self._board.say(TAKES)
 
@@ -211,23 +207,18 @@ class Shipper:
             gap_records=self.gaps().records,
         )
 
-    def _send(self, blocks: list[Block]) -> None:
-        if not blocks:
-            return
-        taken: list[tuple[Block, int]] = []
-        began = time.monotonic()
-        try:
-            self.stream.send(blocks, lambda block, place: taken.append((block, place)))
-        finally:
-            if taken:
-                self._note(taken)
+    def _took(self, taken: Taken) -> None:
+        """The stream has these, in order. Who waits for that is told at once; the ledger, of several at once."""
+        for block, place in taken:
+            if self._acks is not None and self._acks.took(block, place):
+                self._note()  # so that what was given a place before is in doubt, too
+                self._reconciler.suspect(place)
+            self._taken.append((block, place))
         if self._board is not None:
+            self._board.ring_workers()
             self._board.beat()
-        took_s = time.monotonic() - began
-        if took_s > SLOW_S:
-            self._at_once = max(1, self._at_once // 2)
-        elif took_s < QUICK_S and len(blocks) == self._at_once:
-            self._at_once = min(AT_ONCE, 2 * self._at_once)
+        if 2 * len(self._taken) >= self._pace.at_once:
+            self._note()
 
     def reconcile(self, ended: Callable[[], bool]) -> int:
         """How many blocks were verified. What is lacking is sent again once in `check_s`."""
@@ -265,9 +256,10 @@ class Shipper:
         self._between()
         part_bytes = self.stream.part_bytes
         blocks = list(blocks_again(self._data, self._storage, self._machine, span, part_bytes, writers))
-        taken: list[tuple[Block, int]] = []
-        if blocks:
-            self.stream.send(blocks, lambda block, place: taken.append((block, place)), again=True)
+        taken: Taken = []
+        with Flight(self.stream, self._pace, taken.extend, again=True) as flight:
+            for block in blocks:
+                flight.put(block)
         now, end, entries, lost = self._now(), span.first, [], 0
         for block, place in taken:
             if block.span.first > end:
@@ -290,13 +282,12 @@ class Shipper:
         )
         return span.next - span.first - lost
 
-    def _note(self, taken: list[tuple[Block, int]]) -> None:
+    def _note(self) -> None:
+        """What the stream took since the last time."""
+        taken, self._taken = self._taken, []
+        if not taken:
+            return
         now, entries, ends = self._now(), [], dict(self.ledger.ends)
-        if self._acks is not None:
-            for block, place in taken:
-                if self._acks.took(block, place):
-                    self._reconciler.suspect(place)
-            self._ring()
         for block, place in taken:
             writer, first, behind = block.span[:3]
             if (

@@ -1,4 +1,4 @@
-"""The stream: takes blocks, several on their way at once, and says which it has.
+"""The stream: takes blocks, and says which it has.
 
 It is made where it isn't there yet: in files, on several servers, refusing what is new when it is full. One
 that others made is taken unless it drops what nobody asked it to drop.
@@ -6,10 +6,11 @@ that others made is taken unless it drops what nobody asked it to drop.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -24,9 +25,9 @@ PAYLOAD_SPARE_BYTES: Final = 4_096
 """Of the server's max_payload, for a message's headers."""
 ANSWER_S: Final = 3.0
 """For a question before anything is sent, which nobody answers while there is no leader."""
+UNBOUNDED_S: Final = 86_400.0
+"""Of a message by itself: the time counts for which it is waited for (`flight`)."""
 FOREIGN: Final = b""
-AT_ONCE: Final = 32
-"""Blocks on their way: 8 MB of them, or 16 MB of parts."""
 
 
 class Extent(NamedTuple):
@@ -78,40 +79,36 @@ class Stream:
         with self._refusing():
             self._connection.check()
 
-    def send(
-        self, blocks: Sequence[Block], took: Callable[[Block, int], None], *, again: bool = False
-    ) -> None:
-        """`took`: told, in order, of each block that the stream has, and its sequence there, up to the first
-        one that it may not have; then ShippingError is raised. `again`: also where it had them before."""
-        places: dict[int, int] = {}
+    def begin(self, block: Block, again: bool) -> asyncio.Future[int]:
+        """Lets a block go: its sequence in the stream, once `wait` has it. `again`: also where the stream had it
+        before."""
+        told = f"{block.id}-{secrets.token_hex(4)}" if again else block.id
+        subject = f"{SUBJECT.format(self.name)}.{block.machine.hex()}.{block.span.writer}"
 
-        async def send_one(number: int, block: Block) -> None:
-            told = f"{block.id}-{secrets.token_hex(4)}" if again else block.id
-            subject = f"{SUBJECT.format(self.name)}.{block.machine.hex()}.{block.span.writer}"
+        async def send() -> int:
             ack = await self._connection.streams.publish(
                 subject,
                 block.pack(),
-                timeout=self._timeout_s,
+                timeout=UNBOUNDED_S,
                 stream=self.name,
                 headers={"Nats-Msg-Id": told},
             )
-            places[number] = ack.seq
+            return int(ack.seq)
 
-        try:
-            with self._refusing():
-                self._connection.together(send_one(number, block) for number, block in enumerate(blocks))
-        finally:
-            for number, block in enumerate(blocks):
-                if number not in places:
-                    break
-                took(block, places[number])
+        with self._refusing():
+            return self._connection.begin(send())
+
+    def wait(self, sent: asyncio.Future[int]) -> int:
+        """Until the stream has the block."""
+        with self._refusing():
+            return self._connection.until(sent, self._timeout_s)
 
     def fetch(self, places: Sequence[int]) -> list[Block | None]:
-        """The blocks at these sequences of the stream, at most `AT_ONCE`; None: it isn't there, or is damaged."""
+        """The blocks at these sequences of the stream, few at once; None: it isn't there, or is damaged."""
         return [None if message is None else _parsed(message) for message in self.messages(places)]
 
     def messages(self, places: Sequence[int]) -> list[bytes | None]:
-        """As they are, at most `AT_ONCE`; None: whoever was asked hasn't it, or can't read it. `FOREIGN`: a block
+        """As they are, few at once; None: whoever was asked hasn't it, or can't read it. `FOREIGN`: a block
         that doesn't lie under its own machine's subject, by which the server tells who may send what."""
 
         async def fetch_one(place: int) -> bytes | None:
