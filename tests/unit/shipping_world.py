@@ -56,6 +56,10 @@ class Journal:
                 )
                 self._next[writer] = sequence + 1
 
+    def rewind(self, writer: int, sequence: int) -> None:
+        """Its next record gets this sequence; the file was cut before it."""
+        self._next[writer] = sequence
+
     def body(self, size: int) -> bytes:
         """Of a request; no event of it can be read."""
         return b'["%s"]' % secrets.token_hex(size // 2).encode()

@@ -22,6 +22,7 @@ from fanion.pipeline.manifest import Manifest, load_manifest
 from fanion.pipeline.pace import Pace
 from fanion.pipeline.pipeline import Pipeline
 from fanion.shipping import downstream as downstream_module
+from fanion.shipping import flight as flight_module
 from fanion.shipping.block import Block, Span, cut
 from fanion.shipping.downstream import Downstream
 from fanion.shipping.rows import Service
@@ -157,7 +158,9 @@ def blocks_of(machines: Machines, block_bytes: int, part_bytes: int) -> list[Blo
 def send(machines: Machines, blocks: Iterable[Block]) -> None:
     stream = Stream(machines.settings, Access())
     try:
-        stream.send(list(blocks), lambda *_: None, again=True)
+        with flight_module.Flight(stream, flight_module.Pace(), lambda taken: None, again=True) as flight:
+            for block in blocks:
+                flight.put(block)
     finally:
         stream.close()
 
