@@ -267,3 +267,23 @@ def test_a_servers_events_are_shipped_beside_its_workers(
         told = done("cluster", "status", "--data", data, "--format", "json", environment=environment)
         assert '"records":40' in told
         assert '"gap_records":0' in told
+
+
+def test_what_a_killed_server_took_is_shipped_without_one(
+    serve: Callable[..., Running], tmp_path: Path
+) -> None:
+    """Also what was in no segment yet: `ack = "buffered"` answers from the rings."""
+    pytest.importorskip("nats")
+    data = tmp_path / "data"
+    done("publish", WORLD, "--data", data)
+    running = serve("--workers", "2", "--ack", "buffered", data=data)
+    wait_until(running.takes_events)
+    before = 20
+    for _ in range(before):
+        answer = running.ask("POST", "/v1/telemetry/events", {"events": [event()]}, key=SERVER_KEY)
+        assert answer.status == 202, answer
+    running.stop(signal.SIGKILL, everybody=True)
+    with nats_servers(tmp_path / "nats") as servers:
+        environment = {"FANION_SHIPPING_URL": servers.url("events")}
+        told = [done("cluster", "ship", "--once", "--data", data, environment=environment) for _ in range(2)]
+    assert [each.partition(" requests' records")[0] for each in told] == [str(before), "0"]

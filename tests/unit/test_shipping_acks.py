@@ -11,9 +11,8 @@ import pytest
 
 from fanion.errors import ShippingError
 from fanion.journal.replicas import AWAY, NOTHING, OPENING, TAKES, Board, Taken, heard
-from fanion.journal.slot import Slot
 from fanion.journal.storage import Storage
-from fanion.shipping.acks import Acks, ProvenReader, unbroken_since
+from fanion.shipping.acks import Acks, unbroken_since
 from fanion.shipping.block import Block, Span
 from fanion.shipping.chain import Entry
 from fanion.shipping.ledger import Ledger
@@ -209,22 +208,6 @@ def test_a_stream_made_anew_while_nothing_ran_is_noticed(board: Board, ledger: L
     acks = acks_of(board, ledger)
     acks.took(block(5, 6), 2)
     assert acks.doubts == 1
-
-
-def test_of_a_dead_worker_nothing_is_shipped_that_is_not_known_to_be_durable(tmp_path: Path) -> None:
-    from tests.unit.shipping_world import Journal
-
-    journal = Journal(tmp_path)
-    journal.append(0, 6)
-    slot = Slot.take(Storage(), tmp_path / "journal", 0, create=True)
-    assert slot is not None
-    slot.write(machine=MACHINE, epoch=1, next_sequence=5, ring_bytes=0, clean=False)
-    slot.release()
-    reader = ProvenReader(tmp_path)
-    assert [record.sequence for record in reader.read()] == [1, 2, 3, 4]
-    assert reader.ends() == {}
-    (tmp_path / "journal" / "000.slot").unlink()
-    assert list(reader.ends()) == [0]
 
 
 class TestWithNats:

@@ -91,11 +91,28 @@ def make_sink(name: str, data: Path, config: Config, turn: Callable[[], None]) -
 
 
 def make_shipper(data: Path, config: Config, turn: Callable[[], None], board: Board | None = None) -> Shipper:
-    """Raises ShippingError, JournalError."""
+    """Beside workers. Raises ShippingError, JournalError."""
     from fanion.places.nats import access_of
     from fanion.shipping.shipper import Shipper
 
     return Shipper(data, config.shipping, access_of(config.places), turn=turn, board=board)
+
+
+def make_lone_shipper(data: Path, config: Config, turn: Callable[[], None]) -> Shipper:
+    """One beside which there may be no worker: it drains what killed ones left. Raises ShippingError, JournalError,
+    ConfigError."""
+    from fanion.journal.session import adopt_all
+    from fanion.journal.settings import JournalSettings
+    from fanion.journal.storage import Storage
+    from fanion.places.nats import access_of
+    from fanion.shipping.shipper import Shipper
+
+    storage, settings = Storage(), JournalSettings.taken_from(config.journal).check()
+
+    def drain() -> None:
+        adopt_all(storage, data / "journal", settings)
+
+    return Shipper(data, config.shipping, access_of(config.places), turn=turn, drain=drain)
 
 
 def asked_for(data: Path, config: Config, board: Board | None = None) -> list[Other]:

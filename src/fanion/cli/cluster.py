@@ -126,10 +126,11 @@ def status(data: Path | None, url: str, form: str) -> None:
 def ship(data: Path, once: bool) -> None:
     """Send the journal's records to the stream of shipping.url, until SIGTERM or Ctrl-C.
 
-    A server does the same beside its workers; this may run beside one that doesn't."""
+    A server does the same beside its workers; this may run beside one that doesn't. What killed workers left
+    is written to the journal's segments and synced first, where no other worker did."""
     from logging.config import dictConfig
 
-    from fanion.app import make_shipper
+    from fanion.app import make_lone_shipper
     from fanion.pipeline.service import Ending
     from fanion.shipping import missing_library
     from fanion.shipping.service import Service
@@ -143,9 +144,9 @@ def ship(data: Path, once: bool) -> None:
     ending = Ending()
     if not once:
         dictConfig(logging_config(config.log.level))  # as the server's, or what fails has no reason
-        Service(config.shipping, lambda turn: make_shipper(data, config, turn)).run(ending)
+        Service(config.shipping, lambda turn: make_lone_shipper(data, config, turn)).run(ending)
         return
-    with make_shipper(data, config, lambda: None) as shipper:
+    with make_lone_shipper(data, config, lambda: None) as shipper:
         records = shipper.run_once(ending)
         for problem in shipper.problems():
             echo(f"fanion: {problem}", err=True)

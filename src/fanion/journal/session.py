@@ -17,7 +17,7 @@ from fanion.journal.log_segment import PAGE, new_salt, parse_header
 from fanion.journal.recovery import Recovered, recover
 from fanion.journal.seal import seal_segment
 from fanion.journal.settings import JournalSettings
-from fanion.journal.slot import Slot, ring_path
+from fanion.journal.slot import Slot, list_slots, read_slot, ring_path
 from fanion.journal.storage import Storage
 
 
@@ -184,6 +184,16 @@ def _open_ring(storage: Storage, directory: Path, writer: int, capacity: int) ->
         return fd
     storage.close(fd)
     return make_ring(storage, path, writer, capacity)
+
+
+def adopt_all(storage: Storage, directory: Path, settings: JournalSettings, *, but: int = -1) -> None:
+    """Drains the rings of all slots that have no owner any more. `but`: the caller's own."""
+    for writer in list_slots(storage, directory):
+        if writer == but:
+            continue
+        state = read_slot(storage, directory, writer)
+        if state is not None and not state.clean:
+            adopt(storage, directory, writer, settings)
 
 
 def adopt(storage: Storage, directory: Path, writer: int, settings: JournalSettings) -> Recovered | None:

@@ -22,9 +22,9 @@ from fanion._core import journal_format
 from fanion._core.ring import DATA_OFFSET
 from fanion.errors import JournalError
 from fanion.journal.retention import Upkeep
-from fanion.journal.session import Session, adopt, open_session
+from fanion.journal.session import Session, adopt_all, open_session
 from fanion.journal.settings import JournalSettings
-from fanion.journal.slot import list_slots, read_slot, slot_path
+from fanion.journal.slot import slot_path
 from fanion.journal.storage import Storage
 from fanion.journal.turning import Turning
 from fanion.telemetry.logs import Sparing
@@ -332,13 +332,7 @@ class Steward:
         self._open_at = 0
 
     def _adopt(self, session: Session) -> None:
-        """Drains the rings of slots that have no owner any more."""
-        for writer in list_slots(self._storage, self._directory):
-            if writer == session.slot.writer:
-                continue
-            state = read_slot(self._storage, self._directory, writer)
-            if state is not None and not state.clean:
-                adopt(self._storage, self._directory, writer, self._settings)
+        adopt_all(self._storage, self._directory, self._settings, but=session.slot.writer)
         self._recovered = True
 
 

@@ -15,31 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fanion.journal.log_segment import SEQUENCE_END, Segment
-from fanion.journal.reader import JournalReader
 from fanion.journal.replicas import Board, Taken
 from fanion.shipping.block import Block
 from fanion.shipping.chain import Chain
 from fanion.shipping.ledger import Ledger
-
-
-class ProvenReader(JournalReader):
-    """Of a dead worker's records it hands out those only that are known to have been durable. The others come once
-    its ring was drained: a power cut before that could take from the journal what the stream has, and the writer
-    would give other records their sequences."""
-
-    def ends(self) -> dict[int, int]:
-        """Writer -> its durable end, where it is known: a living worker's, one's that was drained, or none there
-        ever was."""
-        found = super().chains()
-        known = (each for each in found if each[1] != SEQUENCE_END or not each[2])
-        return {segments[0].header.writer: end for segments, end, _ in known}
-
-    def chains(self) -> list[tuple[list[Segment], int, int]]:
-        return [
-            (segments, proven if end == SEQUENCE_END and proven else end, proven)
-            for segments, end, proven in super().chains()
-        ]
 
 
 class _Known:
