@@ -2,7 +2,7 @@
 #ifndef FANION_JUDGE_TABLE_H
 #define FANION_JUDGE_TABLE_H
 
-#include "fanion_flat_batch.h"
+#include "fanion_flat_text.h"
 
 /* What a value is, and what a type takes. */
 enum {
@@ -93,7 +93,7 @@ typedef struct {
     bool closed;                /* knows no other members */
     uint32_t moment_count;
     uint8_t moments[FANION_JUDGE_MOMENTS_MAX]; /* fields that have to be moments, in the order in which they are looked at */
-    uint8_t after[FANION_JUDGE_FIELDS_MAX + 1]; /* a hint, as in `fanion_flat_object` */
+    uint8_t after[FANION_JUDGE_FIELDS_MAX + 1]; /* a hint: which field came behind this one last time (last: first) */
 } fanion_judge_struct;
 
 /* A struct, or several told apart by a tag; the tag's name has length 0 where there is one struct. */

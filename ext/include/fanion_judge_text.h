@@ -6,7 +6,7 @@
 #ifndef FANION_JUDGE_TEXT_H
 #define FANION_JUDGE_TEXT_H
 
-#include "fanion_flat_batch.h"
+#include "fanion_flat_text.h"
 #include "fanion_json_condense.h"
 #include "fanion_json_scan.h"
 #include "fanion_json_valid.h"
@@ -212,8 +212,8 @@ typedef enum { FANION_JUDGE_IS, FANION_JUDGE_IS_NOT, FANION_JUDGE_MAY_BE } fanio
 static inline fanion_judge_answer fanion_judge_is_time(fanion_flat_text text) {
     enum { SHORTEST = 7, YEAR = 4 };
     if (text.length < SHORTEST || fanion_flat_digits(text.text, YEAR) < 0) return FANION_JUDGE_IS_NOT;
-    fanion_flat_cursor cursor = {0};
-    if (fanion_flat_is_time(&cursor, text)) return FANION_JUDGE_IS;
+    const char *minute = NULL;
+    if (fanion_flat_is_time(&minute, text)) return FANION_JUDGE_IS;
     return FANION_JUDGE_MAY_BE;
 }
 

@@ -38,13 +38,13 @@ typedef struct {
 
 /* An object after its brace; false: odd. `event`: NULL in a part. */
 static inline bool fanion_rows_members(
-    fanion_flat_cursor *c, fanion_rows_object *object, fanion_rows_value *values, fanion_rows_event *event
+    fanion_rows_cursor *c, fanion_rows_object *object, fanion_rows_value *values, fanion_rows_event *event
 ) {
     fanion_flat_text name;
     uint32_t seen = 0, last = FANION_ROWS_FIELDS_MAX, n;
-    if (fanion_flat_take(c, '}')) return true;
+    if (fanion_rows_take(c, '}')) return true;
     do {
-        fanion_flat_skip(c);
+        fanion_rows_skip(c);
         n = object->after[last];
         if (n >= object->field_count || c->end - c->at < object->fields[n].name.length ||
             !fanion_flat_same(c->at, object->fields[n].name.text, object->fields[n].name.length)) {
@@ -53,8 +53,8 @@ static inline bool fanion_rows_members(
                     fanion_flat_same(c->at, object->fields[n].name.text, object->fields[n].name.length))
                     break;
             if (n == object->field_count) { /* of nobody */
-                if (!fanion_flat_take(c, '"') || !fanion_rows_text_rest(c, &name, false)) return false;
-                if (!fanion_flat_take(c, ':') || !fanion_rows_skip_value(c, 2)) return false;
+                if (!fanion_rows_take(c, '"') || !fanion_rows_text_rest(c, &name, false)) return false;
+                if (!fanion_rows_take(c, ':') || !fanion_rows_skip_value(c, 2)) return false;
                 continue;
             }
             object->after[last] = (uint8_t)n;
@@ -64,12 +64,12 @@ static inline bool fanion_rows_members(
         seen |= 1u << n;
         last = n;
         c->at += field->name.length;
-        if (!fanion_flat_take(c, ':')) return false;
+        if (!fanion_rows_take(c, ':')) return false;
         if (field->reads < FANION_ROWS_OBJECT) {
             if (!fanion_rows_read(c, field->reads, &values[field->slot])) return false;
             continue;
         }
-        fanion_flat_skip(c);
+        fanion_rows_skip(c);
         if (field->reads == FANION_ROWS_OBJECT) {
             if (c->at < c->end && *c->at == '{') {
                 c->at++;
@@ -83,57 +83,57 @@ static inline bool fanion_rows_members(
             continue;
         }
         c->at++;
-        if (fanion_flat_take(c, ']')) continue;
+        if (fanion_rows_take(c, ']')) continue;
         do {
-            if (event->part_count == FANION_ROWS_PARTS_MAX || !fanion_flat_take(c, '{')) return false;
+            if (event->part_count == FANION_ROWS_PARTS_MAX || !fanion_rows_take(c, '{')) return false;
             fanion_rows_value *part = event->parts[event->part_count++];
             for (n = 0; n < FANION_ROWS_PART_SLOTS; n++) part[n].said = FANION_SAID_NOTHING;
             if (!fanion_rows_members(c, field->object, part, NULL)) return false;
-        } while (fanion_flat_take(c, ','));
-        if (!fanion_flat_take(c, ']')) return false;
-    } while (fanion_flat_take(c, ','));
-    return fanion_flat_take(c, '}');
+        } while (fanion_rows_take(c, ','));
+        if (!fanion_rows_take(c, ']')) return false;
+    } while (fanion_rows_take(c, ','));
+    return fanion_rows_take(c, '}');
 }
 
 /* One event at the cursor, which stands behind it afterwards. 1: read; 0: odd, and passed over; -1: no JSON. */
-static inline int fanion_rows_event_read(fanion_flat_cursor *c, fanion_rows_object *object, fanion_rows_event *event) {
-    fanion_flat_skip(c);
+static inline int fanion_rows_event_read(fanion_rows_cursor *c, fanion_rows_object *object, fanion_rows_event *event) {
+    fanion_rows_skip(c);
     const uint8_t *start = c->at;
     for (uint32_t n = 0; n < FANION_ROWS_FIELDS_MAX; n++) event->values[n].said = FANION_SAID_NOTHING;
     event->part_count = 0;
-    if (fanion_flat_take(c, '{') && fanion_rows_members(c, object, event->values, event)) return 1;
+    if (fanion_rows_take(c, '{') && fanion_rows_members(c, object, event->values, event)) return 1;
     c->at = start;
     return fanion_rows_skip_value(c, 1) ? 0 : -1;
 }
 
 /* To the first event of a record's body, behind the list's bracket: {"events": [...]} where it is `whole`, else a bare
  * list. 1: there are some; 0: the list is empty; -1: the body is another. */
-static inline int fanion_rows_begin(fanion_flat_cursor *c, bool whole) {
+static inline int fanion_rows_begin(fanion_rows_cursor *c, bool whole) {
     fanion_flat_text name;
     if (whole) {
-        if (!fanion_flat_take(c, '{')) return -1;
+        if (!fanion_rows_take(c, '{')) return -1;
         for (;;) {
-            if (!fanion_flat_take(c, '"') || !fanion_rows_text_rest(c, &name, false) || !fanion_flat_take(c, ':')) return -1;
+            if (!fanion_rows_take(c, '"') || !fanion_rows_text_rest(c, &name, false) || !fanion_rows_take(c, ':')) return -1;
             if (name.length == 6 && memcmp(name.text, "events", 6) == 0) break;
-            if (!fanion_rows_skip_value(c, 1) || !fanion_flat_take(c, ',')) return -1;
+            if (!fanion_rows_skip_value(c, 1) || !fanion_rows_take(c, ',')) return -1;
         }
     }
-    if (!fanion_flat_take(c, '[')) return -1;
-    return !fanion_flat_take(c, ']');
+    if (!fanion_rows_take(c, '[')) return -1;
+    return !fanion_rows_take(c, ']');
 }
 
 /* Behind the list's last bracket: whether the body ends there, or has other members only. */
-static inline bool fanion_rows_end(fanion_flat_cursor *c, bool whole) {
+static inline bool fanion_rows_end(fanion_rows_cursor *c, bool whole) {
     fanion_flat_text name;
     if (whole) {
-        while (fanion_flat_take(c, ',')) {
-            if (!fanion_flat_take(c, '"') || !fanion_rows_text_rest(c, &name, false) || !fanion_flat_take(c, ':')) return false;
+        while (fanion_rows_take(c, ',')) {
+            if (!fanion_rows_take(c, '"') || !fanion_rows_text_rest(c, &name, false) || !fanion_rows_take(c, ':')) return false;
             if (name.length == 6 && memcmp(name.text, "events", 6) == 0) return false;
             if (!fanion_rows_skip_value(c, 1)) return false;
         }
-        if (!fanion_flat_take(c, '}')) return false;
+        if (!fanion_rows_take(c, '}')) return false;
     }
-    fanion_flat_skip(c);
+    fanion_rows_skip(c);
     return c->at == c->end;
 }
 

@@ -3,7 +3,7 @@
 #ifndef FANION_ROWS_VALUE_H
 #define FANION_ROWS_VALUE_H
 
-#include "fanion_flat_batch.h"
+#include "fanion_flat_text.h"
 
 enum {
     FANION_ROWS_DEPTH_MAX = 64,
@@ -30,6 +30,28 @@ typedef struct {
     int64_t us;
     uint8_t said;
 } fanion_rows_value;
+
+typedef struct {
+    const uint8_t *at, *end;
+    const char *minute; /* of `fanion_flat_is_time` */
+} fanion_rows_cursor;
+
+static inline void fanion_rows_skip(fanion_rows_cursor *c) {
+    while (c->at < c->end && *c->at <= ' ' && (*c->at == ' ' || *c->at == '\n' || *c->at == '\t' || *c->at == '\r')) c->at++;
+}
+
+static inline bool fanion_rows_take(fanion_rows_cursor *c, uint8_t byte) {
+    fanion_rows_skip(c);
+    if (c->at >= c->end || *c->at != byte) return false;
+    c->at++;
+    return true;
+}
+
+static inline bool fanion_rows_literal(fanion_rows_cursor *c, const char *word, size_t length) {
+    if ((size_t)(c->end - c->at) < length || memcmp(c->at, word, length) != 0) return false;
+    c->at += length;
+    return true;
+}
 
 /* The length of the UTF-8 sequence of a character beyond ASCII; 0: it is none. */
 static inline uint32_t fanion_rows_sequence(const uint8_t *p, const uint8_t *end) {
@@ -68,7 +90,7 @@ static inline uint32_t fanion_rows_escape(const uint8_t *p, const uint8_t *end) 
 
 /* After the opening quote: the text up to the closing one. False: it has an escape (unless `escapes`), or is none.
  * Always inlined: whether a compiler does so hung on how much else stands in the module, and it is a third of an event. */
-static inline __attribute__((always_inline)) bool fanion_rows_text_rest(fanion_flat_cursor *c, fanion_flat_text *text, bool escapes) {
+static inline __attribute__((always_inline)) bool fanion_rows_text_rest(fanion_rows_cursor *c, fanion_flat_text *text, bool escapes) {
     const uint8_t *p = c->at;
     for (;;) {
         p = fanion_flat_plain_end(p, c->end);
@@ -86,7 +108,7 @@ static inline __attribute__((always_inline)) bool fanion_rows_text_rest(fanion_f
 }
 
 /* A number by JSON's grammar, of which what follows is looked at by whoever goes on. */
-static inline bool fanion_rows_skip_number(fanion_flat_cursor *c) {
+static inline bool fanion_rows_skip_number(fanion_rows_cursor *c) {
     const uint8_t *p = c->at, *end = c->end, *start;
     if (end - p > FANION_ROWS_DIGITS_MAX) end = p + FANION_ROWS_DIGITS_MAX;
     if (p < end && *p == '-') p++;
@@ -107,9 +129,9 @@ static inline bool fanion_rows_skip_number(fanion_flat_cursor *c) {
 }
 
 /* A value of any kind, by JSON's grammar. */
-static inline bool fanion_rows_skip_value(fanion_flat_cursor *c, uint32_t depth) {
+static inline bool fanion_rows_skip_value(fanion_rows_cursor *c, uint32_t depth) {
     fanion_flat_text text;
-    fanion_flat_skip(c);
+    fanion_rows_skip(c);
     if (c->at >= c->end || depth > FANION_ROWS_DEPTH_MAX) return false;
     const uint8_t first = *c->at;
     switch (first) {
@@ -117,29 +139,29 @@ static inline bool fanion_rows_skip_value(fanion_flat_cursor *c, uint32_t depth)
         c->at++;
         return fanion_rows_text_rest(c, &text, true);
     case 't':
-        return fanion_flat_literal(c, "true", 4);
+        return fanion_rows_literal(c, "true", 4);
     case 'f':
-        return fanion_flat_literal(c, "false", 5);
+        return fanion_rows_literal(c, "false", 5);
     case 'n':
-        return fanion_flat_literal(c, "null", 4);
+        return fanion_rows_literal(c, "null", 4);
     case '{':
     case '[':
         c->at++;
-        if (fanion_flat_take(c, first == '{' ? '}' : ']')) return true;
+        if (fanion_rows_take(c, first == '{' ? '}' : ']')) return true;
         do {
             if (first == '{' &&
-                (!fanion_flat_take(c, '"') || !fanion_rows_text_rest(c, &text, true) || !fanion_flat_take(c, ':')))
+                (!fanion_rows_take(c, '"') || !fanion_rows_text_rest(c, &text, true) || !fanion_rows_take(c, ':')))
                 return false;
             if (!fanion_rows_skip_value(c, depth + 1)) return false;
-        } while (fanion_flat_take(c, ','));
-        return fanion_flat_take(c, first == '{' ? '}' : ']');
+        } while (fanion_rows_take(c, ','));
+        return fanion_rows_take(c, first == '{' ? '}' : ']');
     default:
         return fanion_rows_skip_number(c);
     }
 }
 
 /* A number that reads exactly; else false. */
-static inline bool fanion_rows_number(fanion_flat_cursor *c, uint32_t reads, fanion_rows_value *value) {
+static inline bool fanion_rows_number(fanion_rows_cursor *c, uint32_t reads, fanion_rows_value *value) {
     static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
     const uint8_t *start = c->at, *p = start, *digits, *point;
     const bool negative = p < c->end && *p == '-';
@@ -191,10 +213,10 @@ static inline int64_t fanion_rows_days(int64_t year, int64_t month, int64_t day)
 }
 
 /* A time of one of the usual forms, of the years 1971 to 2999; else false. */
-static inline bool fanion_rows_time(fanion_flat_cursor *c, fanion_rows_value *value) {
+static inline bool fanion_rows_time(fanion_rows_cursor *c, fanion_rows_value *value) {
     const char *p = value->text.text;
     const uint32_t length = value->text.length;
-    if (!fanion_flat_is_time(c, value->text)) return false;
+    if (!fanion_flat_is_time(&c->minute, value->text)) return false;
     const int64_t year = fanion_flat_digits(p, 4);
     if (year < 1971 || year > 2999) return false;
     int64_t us = fanion_rows_days(year, fanion_flat_digits(p + 5, 2), fanion_flat_digits(p + 8, 2)) * 86400;
@@ -216,8 +238,8 @@ static inline bool fanion_rows_time(fanion_flat_cursor *c, fanion_rows_value *va
 }
 
 /* What one member says; false: odd. */
-static inline bool fanion_rows_read(fanion_flat_cursor *c, uint32_t reads, fanion_rows_value *value) {
-    fanion_flat_skip(c);
+static inline bool fanion_rows_read(fanion_rows_cursor *c, uint32_t reads, fanion_rows_value *value) {
+    fanion_rows_skip(c);
     if (c->at >= c->end) return false;
     switch (*c->at) {
     case '"':
@@ -228,10 +250,10 @@ static inline bool fanion_rows_read(fanion_flat_cursor *c, uint32_t reads, fanio
         return true;
     case 't':
         if (reads == FANION_ROWS_SCALAR) value->said = FANION_SAID_TRUE;
-        return fanion_flat_literal(c, "true", 4);
+        return fanion_rows_literal(c, "true", 4);
     case 'f':
         if (reads == FANION_ROWS_SCALAR) value->said = FANION_SAID_FALSE;
-        return fanion_flat_literal(c, "false", 5);
+        return fanion_rows_literal(c, "false", 5);
     case '{':
     case '[':
     case 'n':

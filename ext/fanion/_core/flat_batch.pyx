@@ -35,19 +35,20 @@ cdef extern from "fanion_flat_batch.h" nogil:
     ctypedef struct fanion_flat_object
 
     ctypedef struct fanion_flat_field:
-        fanion_flat_text name
-        uint32_t kinds, items
+        uint32_t kinds, items, bit
+        uint8_t free
         int32_t fixed, note
         uint32_t choice_count
         fanion_flat_text *choices
         fanion_flat_object *object
+        fanion_flat_field *after
 
     ctypedef struct fanion_flat_object:
         uint32_t field_count
         int32_t tag
         uint32_t *required
         uint32_t *allowed
-        uint8_t *after
+        fanion_flat_field *first
         fanion_flat_field *fields
 
     ctypedef struct fanion_flat_schema:
@@ -55,6 +56,7 @@ cdef extern from "fanion_flat_batch.h" nogil:
         uint32_t count_max, note_count
         fanion_flat_object *object
 
+    void fanion_flat_name(fanion_flat_field *field, fanion_flat_text name) noexcept
     int64_t fanion_flat_check(
         const fanion_flat_schema *schema, const uint8_t *body, uint64_t length, const fanion_flat_text *fixed,
         fanion_flat_text *notes,
@@ -107,9 +109,11 @@ cdef class FlatObject:
             if bool((kinds | items) & FANION_FLAT_OBJECT) != (inner is not None):
                 raise ValueError(f"field {name}: an object needs a schema, and only an object has one")
             field = &self.native.fields[n]
-            field.name = self.borrow(f'"{name}"')
+            fanion_flat_name(field, self.borrow(f'"{name}":'))
             field.kinds, field.items = kinds, items
             field.fixed = field.note = -1
+            field.bit = <uint32_t>1 << n
+            field.free = bool(kinds & FANION_FLAT_TEXT)
             field.choice_count = <uint32_t>len(choices)
             for m, choice in enumerate(choices):
                 field.choices[m] = self.borrow(choice)
@@ -117,8 +121,8 @@ cdef class FlatObject:
                 self._objects.append(inner)
                 field.object = &(<FlatObject?>inner).native
             self.numbers[name] = n
-            self.native.after[n] = <uint8_t>(n + 1 if n + 1 < self.native.field_count else 0)
-        self.native.after[FANION_FLAT_FIELDS_MAX] = 0
+            field.after = &self.native.fields[n + 1 if n + 1 < self.native.field_count else 0]
+        self.native.first = &self.native.fields[0]
         self.native.tag = -1 if tag is None else self.numbers[tag]
         if len(variants) != (1 if tag is None else self.native.fields[self.native.tag].choice_count):
             raise ValueError("there must be one variant for each choice of the tag, or one alone")
@@ -175,6 +179,7 @@ cdef class FlatBatch:
     ):
         cdef uint32_t n
         cdef size_t room
+        cdef fanion_flat_field *field
         self.notes = NULL
         measured = measured or []
         if len(fixed) > FIXED_MAX or len(grouped) + len(noted) + len(measured) > NOTES_MAX:
@@ -192,9 +197,11 @@ cdef class FlatBatch:
         self.schema.note_count = self.group_count + self.noted_count + <uint32_t>len(measured)
         self.count = 0
         for n, path in enumerate(fixed):
-            item.find(path).fixed = n
+            field = item.find(path)
+            field.fixed, field.free = n, False
         for n, path in enumerate(grouped + noted + measured):
-            item.find(path).note = n
+            field = item.find(path)
+            field.note, field.free = n, False
         room = <size_t>count_max * self.schema.note_count
         self.notes = <fanion_flat_text *>PyMem_Malloc(room * sizeof(fanion_flat_text) + 1)
         if self.notes == NULL:

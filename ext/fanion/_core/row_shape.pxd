@@ -21,7 +21,7 @@ cdef extern from "fanion_rows.h" nogil:
         const char *text
         uint32_t length
 
-    ctypedef struct fanion_flat_cursor:
+    ctypedef struct fanion_rows_cursor:
         const uint8_t *at
         const uint8_t *end
 
@@ -48,10 +48,10 @@ cdef extern from "fanion_rows.h" nogil:
         uint32_t part_count
         fanion_rows_value parts[64][8]
 
-    int fanion_rows_event_read(fanion_flat_cursor *c, fanion_rows_object *object, fanion_rows_event *event)
-    int fanion_rows_begin(fanion_flat_cursor *c, bint whole)
-    bint fanion_rows_end(fanion_flat_cursor *c, bint whole)
-    bint fanion_flat_take(fanion_flat_cursor *c, uint8_t byte)
+    int fanion_rows_event_read(fanion_rows_cursor *c, fanion_rows_object *object, fanion_rows_event *event)
+    int fanion_rows_begin(fanion_rows_cursor *c, bint whole)
+    bint fanion_rows_end(fanion_rows_cursor *c, bint whole)
+    bint fanion_rows_take(fanion_rows_cursor *c, uint8_t byte)
     bint fanion_rows_is_utf8(const uint8_t *p, uint64_t length)
 
 

@@ -19,7 +19,7 @@ from fanion._core.exposure_body cimport (
 from fanion._core.row_shape cimport (
     FANION_SAID_FALSE, FANION_SAID_NOTHING, FANION_SAID_NUMBER, FANION_SAID_TEXT, FANION_SAID_TRUE, T_EVENT_ID,
     T_FLAG, T_METRIC, T_PARAMETER, T_REASON, T_SENT, T_UNIT, T_UNIT_KIND, T_VALUE, T_VARIANT, Shape,
-    fanion_flat_cursor, fanion_flat_take, fanion_flat_text, fanion_rows_begin, fanion_rows_end, fanion_rows_event,
+    fanion_rows_cursor, fanion_rows_take, fanion_flat_text, fanion_rows_begin, fanion_rows_end, fanion_rows_event,
     fanion_rows_event_read, fanion_rows_value, pick,
 )
 
@@ -324,7 +324,7 @@ cdef class RowBuilder:
         self, Shape shape, Known *known, const uint8_t *body, uint64_t length, bint whole, uint32_t row, plain,
         flag_of, tuple names,
     ) except -1:
-        cdef fanion_flat_cursor cursor
+        cdef fanion_rows_cursor cursor
         cdef uint64_t own = self._own.rows, others = self._others.rows
         cdef uint32_t index = 0
         cdef int found
@@ -341,8 +341,8 @@ cdef class RowBuilder:
                 else:
                     break
                 index += 1
-                if not fanion_flat_take(&cursor, b","):
-                    found = 0 if fanion_flat_take(&cursor, b"]") else -1
+                if not fanion_rows_take(&cursor, b","):
+                    found = 0 if fanion_rows_take(&cursor, b"]") else -1
                     break
         if found < 0 or not fanion_rows_end(&cursor, whole):
             self.cut(own, others)
