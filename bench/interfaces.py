@@ -1,12 +1,13 @@
 """ASGI, RSGI and Node beside each other, interleaved on one machine: requests a second, CPU a request.
 
-`python -m bench.interfaces [--rounds 3] [--seconds 2] [--threads 2]` needs `wrk`, `node`, `npm` and
+`python -m bench.interfaces [--rounds 3] [--seconds 2] [--threads 1]` needs `wrk`, `node`, `npm` and
 FLAGD_NODE_MODULES, a folder in which npm installed `@openfeature/flagd-core`. Fanion and the do-nothing app run
-once for each interface, with one worker each; `--threads 2` adds both once more with `runtime_mode = "st"` and that
-many threads. OFREP's cases are `bench.ofrep_ratio`'s, where Node answers the same; Feather's are
-`bench.http_ratio`'s bulks, beside which Node answers one flag of OFREP; the Node server around GrowthBook's SDK has
-OFREP's alone. Each round drives all in turn. First servers and wrk share the cores, then (`pinned`) the servers
-have core 0 and wrk core 1. CPU is what all processes and threads of a server took.
+once for each interface, with one worker each and as many threads of the HTTP server as it takes by default, which
+is said; `--threads 1` adds both once more with that many. OFREP's cases are `bench.ofrep_ratio`'s, where Node
+answers the same; Feather's are `bench.http_ratio`'s bulks, beside which Node answers one flag of OFREP; the Node
+server around GrowthBook's SDK has OFREP's alone. Each round drives all in turn. First servers and wrk share the
+cores, then (`pinned`) the servers have core 0 and wrk core 1. CPU is what all processes and threads of a server
+took.
 
 What it can't show: more than one worker, clients that keep no connection.
 """
@@ -19,7 +20,7 @@ import subprocess
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bench.figures import say
 from bench.http_ratio import (
@@ -48,6 +49,9 @@ from bench.ofrep_ratio import (
     tag,
 )
 from bench.ofrep_ratio import CASES as OFREP_CASES
+from fanion.config import Server
+from fanion.process.machine import usable_cores
+from fanion.process.runtimes import runtimes_of
 
 ONE = OFREP_CASES[0]
 CASES = [
@@ -59,7 +63,7 @@ CASES = [
 
 class Program(NamedTuple):
     """`fanion` or `nothing` by an interface, `node` or `growthbook`, which are OFREP in Node.
-    `threads`: 0 as the settings have it."""
+    `threads`: of the HTTP server; 0: by default."""
 
     kind: str
     interface: str = ""
@@ -71,7 +75,7 @@ class Program(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.kind} {self.interface}{f' st {self.threads}' if self.threads else ''}".strip()
+        return f"{self.kind} {self.interface}{f', {self.threads}' if self.threads else ''}".strip()
 
 
 class World(NamedTuple):
@@ -92,6 +96,14 @@ def programs(threads: int) -> list[Program]:
     return [*ours, Program("node"), Program("growthbook")]
 
 
+def by_default(*, pinned: bool) -> str:
+    """The HTTP server's threads in a server of one worker."""
+    interfaces: tuple[Literal["asgi", "rsgi"], ...] = ("asgi", "rsgi")
+    found = [runtimes_of(Server(interface=each), 1, 1 if pinned else usable_cores()) for each in interfaces]
+    said = (f"{name} {made.threads} ({made.mode})" for name, made in zip(interfaces, found, strict=True))
+    return f"threads by default: {', '.join(said)}"
+
+
 def command(
     program: Program, case: Case, world: World, port: int, work: Path, status: int, fanion_port: int
 ) -> list[str]:
@@ -99,10 +111,7 @@ def command(
         return node(work, port, program.kind, fanion_port)
     settings = {"FANION_SERVER_INTERFACE": program.interface}
     if program.threads:
-        settings |= {
-            "FANION_SERVER_RUNTIME_MODE": "st",
-            "FANION_SERVER_RUNTIME_THREADS": str(program.threads),
-        }
+        settings["FANION_SERVER_RUNTIME_THREADS"] = str(program.threads)
     if program.kind == "fanion":  # one server a directory
         own = work / f"data-{port}"
         subprocess.run(["cp", "-r", "--sparse=always", str(world.data), str(own)], check=True)
@@ -197,7 +206,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument(
-        "--threads", type=int, default=0, help="add both interfaces with st and so many threads"
+        "--threads", type=int, default=0, help="add both interfaces with so many threads of the HTTP server"
     )
     parser.add_argument("--cases", nargs="+", choices=[case.name for case in CASES], help="only these")
     parser.add_argument("--bulks", action="store_true", help="Feather's two cases alone")
@@ -213,7 +222,7 @@ def main() -> None:
         feather = World(*publish_world(work / "feather", 1_000))
         ofrep = World(publish(work, 50), headers())
         for pinned in [name == "pinned" for name in ("shared", "pinned") if arguments.only in (None, name)]:
-            print("pinned: a core each" if pinned else "both cores shared")
+            print(f"{'pinned: a core each' if pinned else 'both cores shared'}; {by_default(pinned=pinned)}")
             heads = ("CPU us", "above", "/nothing", "/asgi", "/node", "/growthb")
             print(f"{'case':16}{'':18}{'/s':>10}" + "".join(f"{head:>9}" for head in heads))
             for case in cases:

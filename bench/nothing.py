@@ -1,8 +1,9 @@
 """The do-nothing app that targets are measured against: reads the body, sends fixed bytes. With `--stream` the
 answer stays open after them, until the peer leaves. It speaks what `server.interface` says.
 
-It runs on Granian with the very settings of `fanion serve`, also those of FANION_ variables, so a ratio to
-it is what our own code costs.
+It runs on Granian with the very settings of `fanion serve`, also those of FANION_ variables and the threads that
+follow from workers and cores, so a ratio to it is what our own code costs. Its RSGI awaits the body and asks for no
+header.
 `python -m bench.nothing --port P --answer FILE [--workers N]` prints `ready` once it listens.
 """
 

@@ -5,8 +5,11 @@ each request has a moment at which it is due, whatever became of those before it
 moment, which corrects for coordinated omission. The highest rate of each kind is found by a closed load of the
 same connections; then both kinds are sent at once, each at half of a share of its highest: 50 %, 80 %.
 
+`--threads 1 2` compares servers of `--workers` workers each by the threads of their HTTP server, in turn,
+`--rounds` times at each share of the first's highest rate, and prints the medians.
+
 The generator is one process on the same machine; what it takes of a core is printed beside.
-What it can't show: many clients, networks, more than one worker.
+What it can't show: many clients, networks.
 """
 
 from __future__ import annotations
@@ -14,10 +17,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import resource
+import statistics
+import subprocess
 import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, cast
 
@@ -154,47 +160,95 @@ def generator_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def run(port: int, headers: dict[str, str], seconds: float) -> None:
-    kinds = (
+def kinds_of(headers: dict[str, str]) -> tuple[Kind, Kind]:
+    return (
         Kind("evaluation", "/v1/evaluate/bulk", bulk(2), headers),
         Kind("ingest of 100", INGEST_DURABLE.path, INGEST_DURABLE.body, headers),
     )
-    highest = {}
+
+
+async def highest_of(kinds: Iterable[Kind], port: int, seconds: float) -> dict[str, float]:
+    """Of each kind by itself."""
+    found = {}
     for kind in kinds:
         await kind.connect(port)
-        highest[kind.name] = await kind.highest(seconds / 2)
-    print("closed: " + ", ".join(f"{name} {rate:,.0f}/s" for name, rate in highest.items()), flush=True)
+        found[kind.name] = await kind.highest(seconds)
+    print("closed: " + ", ".join(f"{name} {rate:,.0f}/s" for name, rate in found.items()), flush=True)
+    return found
+
+
+async def both(kinds: tuple[Kind, Kind], port: int, rates: dict[str, float], seconds: float) -> None:
+    """Sends both at once. Ends the bench where one failed."""
+    for kind in kinds:
+        await kind.connect(port)
+    await asyncio.gather(*(kind.steady(rates[kind.name], seconds) for kind in kinds))
+    for kind in kinds:
+        if kind.failures:
+            raise SystemExit(f"{kind.name}: {len(kind.failures)} failed, the first: {kind.failures[0]!r}")
+
+
+async def run(port: int, headers: dict[str, str], seconds: float) -> None:
+    kinds = kinds_of(headers)
+    highest = await highest_of(kinds, port, seconds / 2)
     print(f"{'both at once':32}" + "".join(f"{name:>9}" for name in [*QUANTILES, "most"]) + "  ms")
     for share in SHARES:
-        for kind in kinds:
-            await kind.connect(port)
         before, began = generator_s(), time.perf_counter()
-        rates = {kind: highest[kind.name] * share / len(kinds) for kind in kinds}
-        await asyncio.gather(*(kind.steady(rate, seconds) for kind, rate in rates.items()))
+        rates = {name: rate * share / len(kinds) for name, rate in highest.items()}
+        await both(kinds, port, rates, seconds)
         busy = (generator_s() - before) / (time.perf_counter() - began)
         for kind in kinds:
-            if kind.failures:
-                raise SystemExit(f"{kind.name}: {len(kind.failures)} failed, the first: {kind.failures[0]!r}")
-        for kind, rate in rates.items():
             found = quantiles(kind.latencies)
-            line = f"{kind.name} at {share:.0%}, {rate:,.0f}/s"
+            line = f"{kind.name} at {share:.0%}, {rates[kind.name]:,.0f}/s"
             print(f"{line:32}" + "".join(f"{one:9.2f}" for one in found.values()), flush=True)
             for name, one in found.items():
                 say(f"steady/{kind.name}/{share:.0%}/{name}", one, "ms")
-            say(f"steady/{kind.name}/{share:.0%}/rate", rate, "requests/s")
+            say(f"steady/{kind.name}/{share:.0%}/rate", rates[kind.name], "requests/s")
         print(f"  the generator took {busy:.0%} of a core", flush=True)
         say(f"steady/the generator/{share:.0%}/of a core", busy, "times")
 
 
+async def compare(ports: dict[int, int], headers: dict[str, str], seconds: float, rounds: int) -> None:
+    """`ports`: of servers, by the threads of their HTTP server. Medians of the rounds."""
+    kinds = kinds_of(headers)
+    highest = await highest_of(kinds, next(iter(ports.values())), seconds)
+    print(f"{'threads, both at once':40}" + "".join(f"{name:>9}" for name in [*QUANTILES, "most"]) + "  ms")
+    for share in SHARES:
+        rates = {name: rate * share / len(kinds) for name, rate in highest.items()}
+        seen: dict[tuple[int, str], list[dict[str, float]]] = {}
+        for _ in range(rounds):
+            for threads, port in ports.items():
+                await both(kinds, port, rates, seconds)
+                for kind in kinds:
+                    seen.setdefault((threads, kind.name), []).append(quantiles(kind.latencies))
+        for (threads, name), found in sorted(seen.items(), key=lambda item: item[0][1]):
+            line = f"{threads}: {name} at {share:.0%}, {rates[name]:,.0f}/s"
+            medians = (statistics.median(one[quantile] for one in found) for quantile in found[0])
+            print(f"{line:40}" + "".join(f"{one:9.2f}" for one in medians), flush=True)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="of each rate")
-    seconds = parser.parse_args().seconds
-    with tempfile.TemporaryDirectory() as name:
+    parser.add_argument("--threads", type=int, nargs="+", help="compare these, in turn")
+    parser.add_argument("--workers", type=int, default=1, help="of each server")
+    parser.add_argument("--rounds", type=int, default=5, help="of a comparison")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as up:
         data, headers = publish_world(Path(name), 1_000)
-        port = free_port()
-        with running(fanion(data, port, "durable"), f"http://127.0.0.1:{port}/healthz"):
-            uvloop.run(run(port, headers, seconds))
+        ports: dict[int, int] = {}
+        for threads in options.threads or [0]:
+            port = ports[threads] = free_port()
+            own = Path(name) / f"data-{port}"  # one server a directory
+            subprocess.run(["cp", "-r", "--sparse=always", str(data), str(own)], check=True)
+            command = [*fanion(own, port, "durable"), "--workers", str(options.workers)]
+            set_ = ["env", f"FANION_SERVER_RUNTIME_THREADS={threads}"] if threads else []
+            up.enter_context(running([*set_, *command], f"http://127.0.0.1:{port}/healthz"))
+        if options.threads:
+            uvloop.run(compare(ports, headers, options.seconds, options.rounds))
+        else:
+            uvloop.run(run(ports[0], headers, options.seconds))
 
 
 if __name__ == "__main__":

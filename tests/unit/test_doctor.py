@@ -108,6 +108,7 @@ def test_what_is_not_well_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Mo
         port_of = findings["port of the API"]
         assert (port_of.verdict, port_of.found) == ("bad", f"127.0.0.1:{port} is taken by another program")
         assert (findings["disk"].verdict, findings["cores"].verdict) == ("bad", "look")
+        assert findings["cores"].found.endswith("200 workers, 2 threads of the HTTP server in each")
         assert (findings["memory"].verdict, findings["memory"].found[:12]) == ("bad", "5 MiB are av")
         assert (
             findings["open files"].advice == "a worker takes 7 connections, not 1,000,000; raise `ulimit -n`"

@@ -43,12 +43,14 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "asgi"
     runtime_mode: Annotated[
         Literal["auto", "mt", "st"],
-        Meta(description="mt: one for all runtime_threads, st: one for each; auto: st for rsgi's only one"),
+        Meta(description="mt: one for all runtime_threads, st: one for each; auto: mt where asgi has one"),
     ] = "auto"
     runtime_threads: Annotated[
         int,
-        Meta(ge=1, le=64, description="of the HTTP server in each worker; Python has one beside them"),
-    ] = 1
+        Meta(
+            ge=0, le=64, description="of a worker's HTTP server; 0: two where no core is to spare, else one"
+        ),
+    ] = 0
     operations_host: Annotated[
         str,
         Meta(

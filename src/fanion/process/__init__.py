@@ -5,6 +5,7 @@ directory   the data directory: checked, locked, its place watched
 diagnosis   what of machine and directory is as it should be
 footprint   what it takes on the disk, and can grow to
 sockets     the API's port, each worker's own listening socket, the operations' socket
+runtimes    the HTTP server's threads in a worker
 supervisor  starts workers and the operations process, replaces those that end or stand still
 aside       a process beside the workers, kept alive
 worker      one worker: what it is built from, in which order it starts and stops

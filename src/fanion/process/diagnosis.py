@@ -24,6 +24,7 @@ from fanion.config import MIB, Config
 from fanion.errors import ServeError, StoreError, StoreMissingError
 from fanion.process.directory import LOCK_NAME, MEMORY, check_directory, filesystem_of
 from fanion.process.machine import connections_within, usable_cores
+from fanion.process.runtimes import runtimes_of
 from fanion.store.store import Store
 
 Verdict = Literal["ok", "look", "bad"]
@@ -186,7 +187,9 @@ def _clock(directory: Path, _config: Config) -> Iterator[Finding]:
 def _cores(_directory: Path, config: Config) -> Iterator[Finding]:
     cores = usable_cores()
     workers = config.server.workers or cores
+    threads = runtimes_of(config.server, workers, cores).threads
     found = f"{cores} to be used, {workers} worker{'s' if workers != 1 else ''}"
+    found += f", {threads} thread{'s' if threads != 1 else ''} of the HTTP server in each"
     if workers > 2 * cores:
         yield Finding("cores", "look", found, "more workers than cores only take memory (server.workers)")
     else:

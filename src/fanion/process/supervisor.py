@@ -46,6 +46,8 @@ from granian.server.mp import MPServer
 from fanion.config import Server
 from fanion.errors import ServeError
 from fanion.process.aside import RESPAWN_DELAY_MAX_S, STEADY_S, Aside, Beside, end_with_parent
+from fanion.process.machine import usable_cores
+from fanion.process.runtimes import runtimes_of
 from fanion.process.sockets import bound_socket
 from fanion.telemetry.heartbeats import Heartbeat, Heartbeats, Standing
 from fanion.telemetry.logs import logging_config
@@ -144,6 +146,7 @@ class Supervisor(MPServer):
     ) -> None:
         # A worker inherits the data directory's lock and the notice pipe; only fork passes them on.
         multiprocessing.set_start_method("fork", force=True)
+        runtimes = runtimes_of(settings, workers, usable_cores())
         super().__init__(
             target="fanion",
             address=host,
@@ -154,9 +157,9 @@ class Supervisor(MPServer):
             http=HTTPModes.http1,
             websockets=False,
             backlog=settings.backlog,
-            runtime_mode=RuntimeModes(settings.runtime_mode),
-            runtime_threads=settings.runtime_threads,
-            backpressure=connections_max(settings),
+            runtime_mode=RuntimeModes(runtimes.mode),
+            runtime_threads=settings.runtime_threads or 1,  # it warns of more than there are cores
+            backpressure=runtimes.connections,
             http1_settings=HTTP1Settings(
                 # One timer for heads and idle connections; slow heads are ended by the worker (`process.heads`).
                 header_read_timeout=int(max(settings.idle_timeout_s, settings.header_timeout_s) * 1000),
@@ -171,6 +174,7 @@ class Supervisor(MPServer):
         self.main_loop_interrupt: Wake = Wake()
         self.failure = ""
         self._settings = settings
+        self._threads = runtimes.threads
         self._on_ready = on_ready
         self._make_application = make_application
         self._ready_pids: set[int] = set()
@@ -241,6 +245,7 @@ class Supervisor(MPServer):
         self._sso = None
 
     def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
+        self.runtime_threads = self._threads
         self.wrks.extend(
             self._start_worker(number, spawn_target, target_loader) for number in range(self.workers)
         )
@@ -372,12 +377,6 @@ class Supervisor(MPServer):
                 self._respawn_at[number] = now + RESPAWN_DELAY_MAX_S
                 continue
             del self._respawn_at[number]
-
-
-def connections_max(settings: Server) -> int:
-    """What Granian is told of `server.backpressure`: each of its runtimes of one thread counts for itself."""
-    runtimes = settings.runtime_threads if settings.runtime_mode == "st" else 1
-    return max(1, settings.backpressure // runtimes)
 
 
 def _reachable(host: str) -> str:
