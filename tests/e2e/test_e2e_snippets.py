@@ -134,6 +134,10 @@ def conversion(world: World, text: str) -> None:
     assert json.loads(world.typed(text)) == {"accepted": 1, "duplicates": [], "rejected": []}
 
 
+def columns(world: World, text: str) -> None:
+    assert world.program(text).endswith("1 rows\n")
+
+
 def in_process(world: World, text: str) -> None:
     assert world.program(text).startswith("True ")
 
@@ -241,6 +245,7 @@ HERE: list[tuple[Name, Callable[[World, str], None]]] = [
     (("in-process.md", "get_boolean_details"), provider),
     (("in-process.md", "chgrp flags"), rights),
     (("neutral.md", "sha256sum"), conversion),
+    (("rows.md", "expander.take()"), columns),
     (("overrides.md", "fanion override set"), overrides),
     (("console.md", "fanion console token "), tokens),
     (("preview.md", "--preview       # the same"), preview),
