@@ -385,7 +385,7 @@ def test_the_command_archives_what_is_finished(tmp_path: Path, monkeypatch: pyte
     assert run("journal", "archive", "--once", "--data", str(world.data))[0] == 2
     monkeypatch.setenv("FANION_ARCHIVE_URL", world.url)
     status, told = run("journal", "archive", "--once", "--data", str(world.data))
-    assert (status, told.strip()) == (0, f"1 log segments were archived to {world.url}")
+    assert (status, told.strip()) == (0, f"1 log segment was archived to {world.url}")
     status, told = run("cluster", "status", "--data", str(world.data))
     assert (status, "1 archived, the last at 20" in told) == (0, True), told
     monkeypatch.setenv("FANION_ARCHIVE_URL", "elsewhere")

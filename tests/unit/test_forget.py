@@ -247,9 +247,9 @@ def test_members_leave_every_generation_and_the_stores_free_pages(listed: Path) 
     with Store.open(listed, write=True) as store:
         store.keep_older()
     lists(listed, "replace", "u1", UNIT)
-    assert "lists: 1 memberships to take out" in forget(listed, UNIT, "user-4711", "--dry-run")[2]
+    assert "lists: 1 membership to take out" in forget(listed, UNIT, "user-4711", "--dry-run")[2]
     assert UNIT.encode() in bytes_of(listed)
-    assert forget(listed, UNIT, "user-4711")[2].startswith("lists: 1 memberships taken out: ")
+    assert forget(listed, UNIT, "user-4711")[2].startswith("lists: 1 membership taken out: ")
     assert not older_path(listed).exists()
     for form in (UNIT.encode(), b"user-4711"):
         assert form not in bytes_of(listed)

@@ -334,7 +334,7 @@ def test_cat_and_tail_choose_by_time_environment_and_dialect(data: Path) -> None
 
 
 def test_verify_tells_the_place_of_a_defect_and_exits_1(data: Path) -> None:
-    assert "3 records in 1 segments, 0 defects" in run("verify", "--data", data)
+    assert "3 records in 1 segment, 0 defects" in run("verify", "--data", data)
     (segment,) = (data / "journal").glob("*.log")
     content = bytearray(segment.read_bytes())
     content[8192 + 50] ^= 1

@@ -11,6 +11,7 @@ import msgspec
 from fanion.cli.common import configuration, data_option
 from fanion.cli.text import echo
 from fanion.errors import FanionError
+from fanion.model.text import counted
 
 PROBLEMS_SHOWN_MAX = 20
 
@@ -47,7 +48,8 @@ def archive(data: Path, once: bool) -> None:
             echo(f"fanion: {problem}", err=True)
         left = archiver.stands().waiting_segments
         wait = f"; {left:,} wait, give this again" if left else ""
-        echo(f"{segments:,} log segments were archived to {config.archive.url}{wait}")
+        were = "was" if segments == 1 else "were"
+        echo(f"{counted(segments, 'log segment')} {were} archived to {config.archive.url}{wait}")
 
 
 @click.command()
@@ -90,13 +92,11 @@ def restore(data: Path, url: str, machine: str) -> None:
     finally:
         lock.close()
     found = restoring.found
-    echo(
-        f"machine {machine}: {found.segments:,} log segments with {found.records:,} requests restored, "
-        f"{found.kept:,} were here"
-    )
+    restored = f"{counted(found.segments, 'log segment')} with {counted(found.records, 'request')} restored"
+    echo(f"machine {machine}: {restored}, {found.kept:,} {'was' if found.kept == 1 else 'were'} here")
     if found.leapt:
-        writers = ", ".join(map(str, found.leapt))
-        echo(f"sequences of writers {writers} go on {LEAP:,} behind, since their last ones aren't known")
+        whose = f"{'writer' if len(found.leapt) == 1 else 'writers'} {', '.join(map(str, found.leapt))}"
+        echo(f"sequences of {whose} go on {LEAP:,} behind, since their last ones aren't known")
     hours = config.journal.retention_hours
     if hours and found.segments:
         echo(f"a server lets go what is older than {hours:g} h (journal.retention_hours) and was read")

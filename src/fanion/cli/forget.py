@@ -14,6 +14,7 @@ import click
 from fanion.cli.common import NamedPath, Number, configuration, data_option
 from fanion.cli.text import echo
 from fanion.errors import FanionError
+from fanion.model.text import counted
 from fanion.plain_files import open_plain, open_to_write
 
 if TYPE_CHECKING:
@@ -201,9 +202,10 @@ def _forget_archived(data: Path, config: Config, forms: Forms, *, dry: bool) -> 
 
     done, problems = forget_archived(data, config, forms, dry=dry)
     for url, found in done.items():
+        erased = f"{counted(found.events, 'event')} {'to erase' if dry else 'erased'}"
         echo(
-            f"archive {url}: {found.events:,} events {'to erase' if dry else 'erased'}, {found.redacted:,} of "
-            f"others name it; {found.rewritten:,} of {found.objects:,} objects"
+            f"archive {url}: {erased}, {found.redacted:,} of others name it; "
+            f"{found.rewritten:,} of {found.objects:,} objects"
         )
     return problems
 
@@ -222,7 +224,7 @@ def _readers(data: Path, storage: Storage) -> list[str]:
 
 def _tell_journal(found: Forgotten, done: str) -> None:
     echo(
-        f"journal: {found.events:,} events {done}, {found.redacted:,} of others name it; "
+        f"journal: {counted(found.events, 'event')} {done}, {found.redacted:,} of others name it; "
         f"{found.rewritten:,} of {found.segments:,} segments"
     )
 
@@ -236,6 +238,6 @@ def _tell_rows(found: ForgottenRows, done: str) -> None:
 
 def _tell_store(found: ForgottenMembers, done: str) -> None:
     where = f": {', '.join(found.lists)}" if found.lists else ""
-    echo(f"lists: {found.members:,} memberships {done}{where}")
+    echo(f"lists: {counted(found.members, 'membership')} {done}{where}")
     for place in found.definitions:
         echo(f"definitions: {place} names it; change it there and publish")

@@ -30,6 +30,7 @@ from fanion.journal.event import Expanded, expand
 from fanion.journal.inspection import Summary, count_disk_bytes, summarise, verify_segments
 from fanion.journal.reader import JournalReader
 from fanion.model.canonical import iso_from_ns
+from fanion.model.text import counted
 
 POLL_S = 0.1
 AGO = re.compile(r"(\d+)\s*([smhd])")
@@ -133,8 +134,9 @@ def verify(data: Path) -> None:
         lost = defect.next_sequence - defect.sequence
         place = f"{defect.path}: bytes {defect.offset}-{defect.end_offset}"
         echo(f"{place}: {defect.what}; {lost} records lost ({defect.sequence}-{defect.next_sequence - 1})")
-    erased = f", {report.erased} erased events" if report.erased else ""
-    echo(f"{records} records in {report.total} segments, {len(report.defects)} defects{erased}")
+    erased = f", {counted(report.erased, 'erased event')}" if report.erased else ""
+    told = f"{counted(records, 'record')} in {counted(report.total, 'segment')}"
+    echo(f"{told}, {counted(len(report.defects), 'defect')}{erased}")
     if report.defects:
         sys.exit(1)
 
