@@ -50,7 +50,7 @@ from bench.ofrep_ratio import (
 )
 from bench.ofrep_ratio import CASES as OFREP_CASES
 from fanion.config import Server
-from fanion.process.machine import usable_cores
+from fanion.process.machine import cores_to_run_on
 from fanion.process.runtimes import runtimes_of
 
 ONE = OFREP_CASES[0]
@@ -99,7 +99,9 @@ def programs(threads: int) -> list[Program]:
 def by_default(*, pinned: bool) -> str:
     """The HTTP server's threads in a server of one worker."""
     interfaces: tuple[Literal["asgi", "rsgi"], ...] = ("asgi", "rsgi")
-    found = [runtimes_of(Server(interface=each), 1, 1 if pinned else usable_cores()) for each in interfaces]
+    found = [
+        runtimes_of(Server(interface=each), 1, 1 if pinned else cores_to_run_on()) for each in interfaces
+    ]
     said = (f"{name} {made.threads} ({made.mode})" for name, made in zip(interfaces, found, strict=True))
     return f"threads by default: {', '.join(said)}"
 

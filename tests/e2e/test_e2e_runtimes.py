@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fanion.process.machine import usable_cores
+from fanion.process.machine import cores_to_run_on
 from tests.e2e import test_e2e_hardening as hardening
 from tests.e2e import test_e2e_idle as idle
 from tests.e2e import test_e2e_ofrep_streams as streams
@@ -39,11 +39,12 @@ def test_the_default_follows_workers_and_cores(
 ) -> None:
     monkeypatch.delenv("FANION_SERVER_RUNTIME_THREADS")
     monkeypatch.setenv("FANION_SERVER_INTERFACE", "asgi")
-    one_a_core = serve(data=data)
-    assert len(one_a_core.workers()) == usable_cores()
+    cores = cores_to_run_on()
+    one_a_core = serve("--workers", str(cores), data=data)
+    assert len(one_a_core.workers()) == cores
     assert not has_one_runtime_for_all(one_a_core)
     assert one_a_core.stop() == 0
-    assert has_one_runtime_for_all(serve("--workers", "1", data=data)) == (usable_cores() > 1)
+    assert has_one_runtime_for_all(serve("--workers", "1", data=data)) == (cores > 1)
 
 
 server = idle.server

@@ -240,7 +240,7 @@ def test_a_stop_that_hangs_is_ended_by_the_watchdog() -> None:
 
 
 def test_cores_are_bounded_by_the_cgroup_s_quota(tmp_path: Path) -> None:
-    assert 1 <= machine.usable_cores() <= (os.cpu_count() or 1)
+    assert 1 <= machine.usable_cores() <= machine.cores_to_run_on() <= (os.cpu_count() or 1)
     (tmp_path / "cpu.max").write_text("150000 100000\n")
     assert machine.quota_v2(tmp_path / "cpu.max") == 1.5
     (tmp_path / "cpu.max").write_text("max 100000\n")

@@ -88,7 +88,7 @@ def test_who_set_nothing_is_not_warned_of_two_threads_on_a_machine_of_one_core(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(multiprocessing, "cpu_count", lambda: 1)
-    monkeypatch.setattr(supervisor, "usable_cores", lambda: 1)
+    monkeypatch.setattr(supervisor, "cores_to_run_on", lambda: 1)
     monkeypatch.setattr("granian.server.common.logger.warning", said.append)
 
     def start(*_: object) -> None:

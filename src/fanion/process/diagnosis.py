@@ -23,7 +23,7 @@ from fanion.clock.keeper import boot_id, describe, look_at, read_belief
 from fanion.config import MIB, Config
 from fanion.errors import ServeError, StoreError, StoreMissingError
 from fanion.process.directory import LOCK_NAME, MEMORY, check_directory, filesystem_of
-from fanion.process.machine import connections_within, usable_cores
+from fanion.process.machine import connections_within, cores_to_run_on, usable_cores
 from fanion.process.runtimes import runtimes_of
 from fanion.store.store import Store
 
@@ -187,7 +187,7 @@ def _clock(directory: Path, _config: Config) -> Iterator[Finding]:
 def _cores(_directory: Path, config: Config) -> Iterator[Finding]:
     cores = usable_cores()
     workers = config.server.workers or cores
-    threads = runtimes_of(config.server, workers, cores).threads
+    threads = runtimes_of(config.server, workers, cores_to_run_on()).threads
     found = f"{cores} to be used, {workers} worker{'s' if workers != 1 else ''}"
     found += f", {threads} thread{'s' if threads != 1 else ''} of the HTTP server in each"
     if workers > 2 * cores:

@@ -11,9 +11,14 @@ FILES_OF_ITS_OWN: Final = 128
 """What a worker may open beside its connections: about 50 when it serves, more at a start and after a publish."""
 
 
+def cores_to_run_on() -> int:
+    """Cores that threads of this process may be on at once, whatever its cgroup's quota: its affinity."""
+    return len(os.sched_getaffinity(0))
+
+
 def usable_cores() -> int:
     """Cores that this process may use: its affinity, and its cgroup's quota."""
-    cores = len(os.sched_getaffinity(0))
+    cores = cores_to_run_on()
     for path, parse in ((Path("/sys/fs/cgroup/cpu.max"), quota_v2), (Path("/sys/fs/cgroup/cpu"), quota_v1)):
         try:
             quota = parse(path)

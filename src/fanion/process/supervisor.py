@@ -46,7 +46,7 @@ from granian.server.mp import MPServer
 from fanion.config import Server
 from fanion.errors import ServeError
 from fanion.process.aside import RESPAWN_DELAY_MAX_S, STEADY_S, Aside, Beside, end_with_parent
-from fanion.process.machine import usable_cores
+from fanion.process.machine import cores_to_run_on
 from fanion.process.runtimes import runtimes_of
 from fanion.process.sockets import bound_socket
 from fanion.telemetry.heartbeats import Heartbeat, Heartbeats, Standing
@@ -146,7 +146,7 @@ class Supervisor(MPServer):
     ) -> None:
         # A worker inherits the data directory's lock and the notice pipe; only fork passes them on.
         multiprocessing.set_start_method("fork", force=True)
-        runtimes = runtimes_of(settings, workers, usable_cores())
+        runtimes = runtimes_of(settings, workers, cores_to_run_on())
         super().__init__(
             target="fanion",
             address=host,
