@@ -87,6 +87,9 @@ def test_who_set_nothing_is_not_warned_of_two_threads_on_a_machine_of_one_core(
     monkeypatch: pytest.MonkeyPatch, set_: int, threads: int, warned: bool
 ) -> None:
     said: list[str] = []
+    # What a supervisor sets for its whole process would outlive the test.
+    monkeypatch.setattr(multiprocessing, "set_start_method", lambda *_, **__: None)
+    monkeypatch.setattr("granian.server.common.configure_logging", lambda *_: None)
     monkeypatch.setattr(multiprocessing, "cpu_count", lambda: 1)
     monkeypatch.setattr(supervisor, "cores_to_run_on", lambda: 1)
     monkeypatch.setattr("granian.server.common.logger.warning", said.append)
