@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fanion.app.amending import mark, remade
 from fanion.app.compiling import compile_environment, renderers
 from fanion.bundle.amending import Amended, Amendment
-from fanion.bundle.compiler import compile_bundle, write_end
+from fanion.bundle.compiler import compile_bundle, compile_spending, write_end
 from fanion.bundle.nodes import DecisionWriter
 from fanion.bundle.reader import BundleReader
 from fanion.bundle.sections import SectionWriter
@@ -71,6 +71,15 @@ def test_a_bundle_without_an_amendment_stays_as_it_is(seed: int) -> None:
     with closing(Amended(bundle)) as of:
         if of.can_be():
             assert of.compiled(Amendment({})) == bundle == plainly(bundle, Amendment({}))
+
+
+@settings(max_examples=ROUNDS, deadline=None)
+@given(st.integers(0, 2**32))
+def test_a_program_that_is_spent_comes_to_the_same_bundle(seed: int) -> None:
+    lowered = Maker(random.Random(seed)).lowered()
+    given = [lowered]
+    assert compile_spending(given, {}) == compile_bundle(lowered, {})
+    assert not given
 
 
 def unrecorded(lowered: Lowered) -> Lowered:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from fanion import app
 from fanion.app import publishing, reuse
-from fanion.app.compiling import compile_environment, renderers
+from fanion.app.compiling import compile_environment, renderers, spend_environment
 from fanion.cli import group
 from fanion.config import Config
 from fanion.definitions import DEMO, Loaded, load
@@ -36,11 +36,11 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The environments that publications compile, as they do."""
     names: list[str] = []
 
-    def noted(lowered: Lowered, *rest: Any) -> bytes:
-        names.append(lowered.environment)
-        return compile_environment(lowered, *rest)
+    def noted(given: list[Lowered], *rest: Any) -> bytes:
+        names.append(given[-1].environment)
+        return spend_environment(given, *rest)
 
-    monkeypatch.setattr(publishing, "compile_environment", noted)
+    monkeypatch.setattr(publishing, "spend_environment", noted)
     monkeypatch.setattr(Store, "keep_copy", lambda store: None)  # a process of its own each time
     return names
 

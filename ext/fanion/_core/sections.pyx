@@ -441,6 +441,12 @@ cdef class Fragments:
             n += 1 + 2 * count
         return first
 
+    def forget(self):
+        """Gives the memory back by which equal texts and fragments are found, of a bundle that is complete."""
+        self.fresh_count = self.texts.fresh_count = 0
+        self.known = Places()
+        self.texts.known = Places()
+
     cdef bint is_run(self, size_t first, size_t count) noexcept:
         """Whether the fragments from `first` are the drafted ones."""
         cdef const fanion_fragment *known = <const fanion_fragment *> self.fragments.data + first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fanion.bundle.compiler import compile_bundle
+from fanion.bundle.compiler import compile_spending
 from fanion.dialects import renderings, served, vocabulary
 from fanion.errors import DefinitionError, StoreError
 from fanion.model.override import Override
@@ -29,8 +29,18 @@ def shown(dialect: str, fragment: bytes, user: Mapping[str, Any] | None = None) 
 
 def compile_environment(lowered: Lowered, compilers: dict[str, Callable[[Lowered], Table]]) -> bytes:
     """A bundle with a table for each API that the environment is served through, and no other."""
-    tables = {name: render for name, render in compilers.items() if name in lowered.identifiers}
-    return compile_bundle(lowered, tables)
+    return compile_spending([lowered], _tables(lowered, compilers))
+
+
+def spend_environment(given: list[Lowered], compilers: dict[str, Callable[[Lowered], Table]]) -> bytes:
+    """The same of the last of `given`, which is taken out of it (`bundle.compiler.compile_spending`)."""
+    return compile_spending(given, _tables(given[-1], compilers))
+
+
+def _tables(
+    lowered: Lowered, compilers: dict[str, Callable[[Lowered], Table]]
+) -> dict[str, Callable[[Lowered], Table]]:
+    return {name: render for name, render in compilers.items() if name in lowered.identifiers}
 
 
 def compile_stored(

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fanion.app.compiling import compile_environment, compile_stored, renderers
+from fanion.app.compiling import compile_stored, renderers, spend_environment
 from fanion.app.overriding import lay_overrides
 from fanion.app.reuse import digest_of, served_bundles
 from fanion.clock.keeper import look_at
 from fanion.config import Config
 from fanion.errors import StoreError, StoreMissingError
+from fanion.model.collector import give_back
 from fanion.model.override import Override
 from fanion.model.program import Lowered
 from fanion.model.row_terms import read_row_terms
@@ -58,11 +59,18 @@ def publish(
     bundles = {}
     for number, name in enumerate([one.environment for one in loaded.environments]):
         given = made.pop(name, None) or known.pop(name, None)
-        bundles[name] = given or compile_environment(loaded.environments[number], compilers)
+        lowered = [loaded.environments[number]]
         if spend:
-            loaded.environments[number] = _spent(loaded.environments[number])
+            loaded.environments[number] = _spent(lowered[0])
+        bundles[name] = given or spend_environment(lowered, compilers)
+        lowered.clear()
+    large = spend and bool(digests)
+    if large:
+        give_back()
     if review is not None:
         review({name: bundle for name, bundle in bundles.items() if name in digests})
+        if large:
+            give_back()
     lists = {entry.name: entry for entry in loaded.lists}
     named = {lowered.environment: lowered.lists for lowered in loaded.environments if lowered.lists}
     publication = Publication(
@@ -91,6 +99,8 @@ def publish(
     with Store.open(directory, create=True, map_bytes=config.store.map_bytes) as store:
         generation = store.publish(publication, progress)
         bundles.clear()
+        if large:
+            give_back()
         generation = lay_overrides(store).generation or generation
         keep_copy(store, generation)
     return generation

@@ -30,11 +30,26 @@ def compile_bundle(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes
     Raises ProgramError where the program breaks a rule or a limit of the format; the message names the
     decision and the node.
     """
+    return compile_spending([lowered], renderers)
+
+
+def compile_spending(given: list[Lowered], renderers: Mapping[str, Renderer]) -> bytes:
+    """The same of the last of `given`, which is taken out of it: the program is let go of before the bundle is put
+    together, so that both aren't in memory at once."""
     with collector_paused():
-        return _compiled(lowered, renderers)
+        return _compiled(given, renderers)
 
 
-def _compiled(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes:
+def _compiled(given: list[Lowered], renderers: Mapping[str, Renderer]) -> bytes:
+    lowered = given.pop()
+    writer, documents = _written(lowered, renderers)
+    rest = Lowered(lowered.environment, lowered.slots, identifiers=lowered.identifiers, lists=lowered.lists)
+    del lowered
+    return write_end(writer, rest, documents)
+
+
+def _written(lowered: Lowered, renderers: Mapping[str, Renderer]) -> tuple[SectionWriter, dict[str, bytes]]:
+    """All that the decisions are for; the documents that are still to be written."""
     writer = SectionWriter(lowered.environment, len(lowered.slots))
     decisions = DecisionWriter(writer, ReachedWriter(writer, lowered))
     for decision in lowered.decisions:
@@ -53,7 +68,7 @@ def _compiled(lowered: Lowered, renderers: Mapping[str, Renderer]) -> bytes:
                 f"the document {min(twice)!r} again", "each name once, a dialect's begin with its own"
             )
         documents |= own
-    return write_end(writer, lowered, documents)
+    return writer, documents
 
 
 def write_end(writer: SectionWriter, lowered: Lowered, documents: Mapping[str, bytes]) -> bytes:

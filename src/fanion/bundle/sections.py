@@ -101,6 +101,7 @@ class SectionWriter:
     def joined(self) -> bytes:
         """The whole bundle: header, table, sections. Nothing more can be written then."""
         self.where = ("bundle",)
+        self.fragments.forget()
         table: list[bytes] = []
         offset = f.HEADER.size + f.SECTION.size * len(Section)
         for section in Section:
