@@ -99,7 +99,7 @@ def publish(
     with Store.open(directory, create=True, map_bytes=config.store.map_bytes) as store:
         generation = store.publish(publication, progress)
         bundles.clear()
-        if large:
+        if spend:
             give_back()
         generation = lay_overrides(store).generation or generation
         keep_copy(store, generation)
