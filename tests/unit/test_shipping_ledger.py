@@ -122,6 +122,35 @@ def test_what_was_verified_is_small_and_not_gone_over_again(
     ledger.close()
 
 
+def test_memory_and_file_are_bounded_by_what_the_journal_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under `ack = "replicated"`: a message for each record, for ever, and a journal that keeps some."""
+    kept, step, dead = 1_000, 125, 250
+    monkeypatch.setattr("fanion.shipping.ledger.PIECE_ENTRIES", 200)
+    monkeypatch.setattr("fanion.shipping.ledger.DEAD_MIN", dead)
+    path = tmp_path / "ledger"
+    ledger = Ledger(Storage(), path, MACHINE)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for at in range(1, 10 * kept, step):
+            ledger.add([entry(n, n + 1, place=n) for n in range(at, at + step)])
+            assert path.stat().st_size <= HEAD_BYTES + 64 * (max(2 * kept, kept + dead) + 2 * step)
+            ledger.forget({7: max(1, at + step - kept)})
+            assert len(ledger.chains[7]) <= kept
+        taken = tracemalloc.get_traced_memory()[0] - before
+        most = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert taken < 2 * 45 * kept + 20_000  # arrays grow by more than they need, and shrink at half
+    assert most - taken < 1_000 * (step + 200)  # a piece of entries as objects, also while it is made anew
+    ledger.close()
+    ledger = Ledger(Storage(), path, MACHINE)  # what was forgotten stays in the file for a while
+    assert ledger.ends == {7: 10 * kept + 1}
+    ledger.close()
+
+
 def test_a_block_that_was_cut_anew_and_noted_in_part_is_sent_from_there(tmp_path: Path) -> None:
     """The ledger isn't synced: a power cut may leave half of what took a block's place."""
     path = tmp_path / "ledger"
