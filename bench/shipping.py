@@ -82,7 +82,7 @@ def measure(servers: NatsServers, directory: Path, number: int, size: int) -> Ta
     return Taken(began_reading[0] - began, cpu, ended - began_reading[0], *bares)
 
 
-def bare(url: str, replicas: int, size: int, *, slides: bool) -> float:
+def bare(url: str, replicas: int, size: int, *, slides: bool = True) -> float:
     """The seconds that as many messages of nothing take, into a stream that is removed afterwards. `slides`: each
     leaves as soon as another was acknowledged, else a lot once the last was."""
     address = parse_address(url)
