@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -36,6 +36,15 @@ log = logging.getLogger("fanion.shipping")
 
 TELL_READER_S: Final = 10.0
 """Between two commits of the journal's reader, which has retention wait for no more than it must."""
+
+
+class _Taken(NamedTuple):
+    """A block that the ledger hasn't yet. Its records' bytes are of no more use."""
+
+    span: Span
+    place: int
+    digest: int
+    size: int
 
 
 class Shipper:
@@ -67,7 +76,7 @@ class Shipper:
         self._told_at, self._told = -math.inf, Checkpoint()
         self._checked_at = -math.inf
         self._pace = Pace()
-        self._taken: Taken = []
+        self._taken: list[_Taken] = []
         self._kept = True
         self._stream: Stream | None = None
         self._ledger: Ledger | None = None
@@ -227,7 +236,7 @@ class Shipper:
             if self._acks is not None and self._acks.took(block, place):
                 self._note()  # so that what was given a place before is in doubt, too
                 self._reconciler.suspect(place)
-            self._taken.append((block, place))
+            self._taken.append(_Taken(block.span, place, block.digest, len(block.data)))
         if self._board is not None:
             self._board.ring_workers()
             self._board.beat()
@@ -301,23 +310,23 @@ class Shipper:
         if not taken:
             return
         now, entries, ends = self._now(), [], dict(self.ledger.ends)
-        for block, place in taken:
-            writer, first, behind = block.span[:3]
+        for span, place, digest, _ in taken:
+            writer, first, behind = span[:3]
             if (
                 end := ends.get(writer)
             ) is not None and first > end:  # the journal couldn't read what is between
                 entries.append(Entry(Span(writer, end, first), 0, 0, now))
-            entries.append(Entry(block.span, place, block.digest, now))
-            if block.span.part == block.span.parts - 1:
+            entries.append(Entry(span, place, digest, now))
+            if span.part == span.parts - 1:
                 ends[writer] = behind
         self.ledger.add(entries)
-        whole = [block for block, _ in taken if block.span.part == block.span.parts - 1]
+        whole = [each.span for each in taken if each.span.part == each.span.parts - 1]
         self._keep(
             msgspec.structs.replace(
                 self.state,
                 blocks=self.state.blocks + len(taken),
-                records=self.state.records + sum(block.span.next - block.span.first for block in whole),
-                bytes=self.state.bytes + sum(len(block.data) for block, _ in taken),
+                records=self.state.records + sum(span.next - span.first for span in whole),
+                bytes=self.state.bytes + sum(each.size for each in taken),
                 sent_unix_s=now,
                 failing="",
                 failing_since_unix_s=0.0,
