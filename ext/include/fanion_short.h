@@ -10,6 +10,8 @@
 static inline uint64_t fanion_load64(const char *p) { uint64_t v; memcpy(&v, p, 8); return v; }
 static inline uint32_t fanion_load32(const char *p) { uint32_t v; memcpy(&v, p, 4); return v; }
 
+static inline uint16_t fanion_load16(const char *p) { uint16_t v; memcpy(&v, p, 2); return v; }
+
 static inline int fanion_equal(const char *a, const char *b, size_t length) {
     if (length > 16)
         return memcmp(a, b, length) == 0;
@@ -19,8 +21,10 @@ static inline int fanion_equal(const char *a, const char *b, size_t length) {
     if (length >= 4)
         return fanion_load32(a) == fanion_load32(b) &&
                fanion_load32(a + length - 4) == fanion_load32(b + length - 4);
-    return length == 0 ||
-           (a[0] == b[0] && a[length / 2] == b[length / 2] && a[length - 1] == b[length - 1]);
+    if (length >= 2)
+        return fanion_load16(a) == fanion_load16(b) &&
+               fanion_load16(a + length - 2) == fanion_load16(b + length - 2);
+    return length == 0 || a[0] == b[0];
 }
 
 /* The two must not overlap. */

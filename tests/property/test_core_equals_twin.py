@@ -14,6 +14,7 @@ from fanion.bundle.compiler import compile_bundle
 from fanion.engine.reference import bind, choose, trace
 from fanion.model import program as p
 from fanion.model.context import EvaluationContext
+from fanion.model.parts import Piece, PieceKind
 from tests.property.programs import Maker, answer_external
 from tests.rounds import rounds
 
@@ -106,3 +107,27 @@ def test_a_dotted_slot_of_a_member_walks_into_it() -> None:
         )
         bundle = Bundle(compile_bundle(p.Lowered("env", slots, present), {}))
         assert [bundle.evaluate(n, {"a": {"b": 1}}, {}, None)[0] for n in range(2)] == [0, 1]
+
+
+def test_pieces_at_the_stack_s_bound_are_put_together_as_the_twin_does() -> None:
+    """512 bytes stand on the stack; what is longer, in scratch space, which is measured first."""
+    slots = (p.Slot(p.Source.MEMBER, "unit"), p.Slot(p.Source.MEMBER, "other"))
+    pieces = (
+        Piece(PieceKind.TEXT, slot=0),
+        Piece(PieceKind.BYTE_LENGTH, slot=1),
+        Piece(PieceKind.LITERAL, ":" * 20),
+        Piece(PieceKind.TEXT, slot=1),
+    )
+    hashed = p.Hash(p.HashKind.XXH64, pieces, p.Reduction.MODULO, 100_000, 1)
+    halves = p.Ranges((p.Range(0, 49_999, 2),), 3)
+    lowered = p.Lowered("env", slots, (p.Decision("d", (hashed, halves, *ENDS)),))
+    bundle = Bundle(compile_bundle(lowered, {}))
+    found = set()
+    for first, other in itertools.product(
+        (0, *range(440, 530), 2_000), (None, "", "z", "z" * 9, "z" * 511, "z" * 600)
+    ):
+        members = {"unit": "é" + "y" * first} | ({} if other is None else {"other": other})
+        expected, _ = choose(lowered, 0, EvaluationContext(members, {}, ()))
+        assert bundle.evaluate(0, members, {}, ()) == expected, (first, other)
+        found.add(expected)
+    assert len(found) > 400

@@ -352,13 +352,15 @@ cdef class Bundle(BundleView):
 
     cdef int put_fragment(self, uint32_t number) except -1:
         cdef const fanion_fragment *fragment = &self.s.fragments[number]
-        cdef uint32_t n
+        cdef const fanion_text *rope = &self.s.ropes[fragment.rope_first]
+        cdef const fanion_text *end = rope + fragment.rope_count
         FANION_ASSERT(number < self.s.counts[FANION_SECTION_FRAGMENTS])
         FANION_ASSERT(within(&self.s, FANION_SECTION_ROPES, fragment.rope_first, fragment.rope_count))
-        for n in range(fragment.rope_first, fragment.rope_first + fragment.rope_count):
-            if self.s.ropes[n].offset != FANION_NONE:
-                FANION_ASSERT(readable(&self.s, self.s.ropes[n]))
-                put(&self.out, self.s.blob + self.s.ropes[n].offset, self.s.ropes[n].length)
+        while rope != end:
+            if rope.offset != FANION_NONE:
+                FANION_ASSERT(readable(&self.s, rope[0]))
+                put(&self.out, self.s.blob + rope.offset, rope.length)
+            rope += 1
         return 0
 
     cdef const fanion_outcome *decide_number(self, uint32_t decision) except NULL:

@@ -33,6 +33,7 @@ cdef extern from "fanion_number.h" nogil:
 
 cdef enum:
     STACK_BYTES = 512    # texts up to this size are put together on the stack
+    LENGTH_BYTES = 20    # of a text's length as a text, at most
 
 
 # An asked decision's outcome, valid while `stamp` is the request's.
@@ -106,7 +107,7 @@ cdef inline char *borrow(machine *m, size_t size) noexcept nogil:
     return m.scratch
 
 
-cdef inline int join(
+cdef inline int join_large(
     machine *m,
     uint32_t first,
     uint32_t count,
@@ -115,10 +116,7 @@ cdef inline int join(
     char **joined,
     size_t *size,
 ) noexcept nogil:
-    """Puts pieces together, in `stack` or in the scratch space; a run_status.
-
-    A slot without a text form counts as empty text; where `strict`, it makes the whole RUN_MISSING.
-    """
+    """As `join`, which found that they need more than the stack has: measured first."""
     cdef const fanion_sections *s = m.s
     cdef const fanion_piece *piece
     cdef const cell *value
@@ -139,7 +137,7 @@ cdef inline int join(
             return RUN_UNBOUND
         if value.text == NULL and strict:
             return RUN_MISSING
-        total += 20 if piece.kind == PIECE_BYTE_LENGTH else (value.length if value.text != NULL else 0)
+        total += LENGTH_BYTES if piece.kind == PIECE_BYTE_LENGTH else (value.length if value.text != NULL else 0)
     if total > STACK_BYTES:
         out = borrow(m, total)
         if out == NULL:
@@ -157,5 +155,53 @@ cdef inline int join(
             fanion_copy(out + length, value.text, value.length)
             length += value.length
     joined[0] = out
+    size[0] = length
+    return RUN_DONE
+
+
+cdef inline int join(
+    machine *m,
+    uint32_t first,
+    uint32_t count,
+    bint strict,
+    char *stack,
+    char **joined,
+    size_t *size,
+) noexcept nogil:
+    """Puts pieces together, in `stack` or in the scratch space; a run_status.
+
+    A slot without a text form counts as empty text; where `strict`, it makes the whole RUN_MISSING.
+    """
+    cdef const fanion_sections *s = m.s
+    cdef const fanion_piece *piece = &s.pieces[first]
+    cdef const fanion_piece *end = piece + count
+    cdef const cell *value
+    cdef size_t length = 0
+    FANION_ASSERT(within(s, FANION_SECTION_PIECES, first, count))
+    while piece != end:
+        if piece.kind == PIECE_LITERAL:
+            FANION_ASSERT(readable(s, piece.literal))
+            if length + piece.literal.length > STACK_BYTES:
+                return join_large(m, first, count, strict, stack, joined, size)
+            fanion_copy(stack + length, s.blob + piece.literal.offset, piece.literal.length)
+            length += piece.literal.length
+            piece += 1
+            continue
+        FANION_ASSERT(piece.slot < s.counts[FANION_SECTION_SLOTS])
+        value = &m.cells[piece.slot]
+        if value.stamp != m.stamp:
+            m.wanted = piece.slot
+            return RUN_UNBOUND
+        if value.text == NULL and strict:
+            return RUN_MISSING
+        if length + (LENGTH_BYTES if piece.kind == PIECE_BYTE_LENGTH else value.length) > STACK_BYTES:
+            return join_large(m, first, count, strict, stack, joined, size)
+        if piece.kind == PIECE_BYTE_LENGTH:
+            length += fanion_integer_text(value.length if value.text != NULL else 0, stack + length)
+        elif value.text != NULL:
+            fanion_copy(stack + length, value.text, value.length)
+            length += value.length
+        piece += 1
+    joined[0] = stack
     size[0] = length
     return RUN_DONE
