@@ -62,7 +62,7 @@ def following(world: Places, machine: str) -> Iterator[list[int]]:
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(1_200)
 def test_machines_are_up_to_date_again_after_a_restart_of_the_whole_cluster(tmp_path: Path) -> None:
     """N-7."""
     with nats_servers(tmp_path / "nats", 3) as servers:

@@ -237,7 +237,7 @@ def polled(data: Path, rows: list[Row]) -> Iterator[tuple[float, dict[str, Resul
     raise AssertionError(f"not all of it is there after three minutes: {asked(data)}")
 
 
-@pytest.mark.timeout(400 + UNITS // 20)
+@pytest.mark.timeout(900 + UNITS // 20)
 def test_what_users_did_through_two_apis_is_found_soon_and_number_by_number(
     tmp_path: Path, serve: Callable[..., Running]
 ) -> None:

@@ -197,7 +197,7 @@ class Load(threading.Thread):
 
 @pytest.mark.heavy
 @pytest.mark.slow
-@pytest.mark.timeout(400 + 20 * KILLS)
+@pytest.mark.timeout(900 + 20 * KILLS)
 def test_a_person_is_in_no_byte_and_all_others_are_where_they_were(
     tmp_path: Path, serve: Callable[..., Running]
 ) -> None:

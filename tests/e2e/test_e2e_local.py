@@ -106,7 +106,7 @@ def following(data: Path) -> list[str]:
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_publication_is_seen_on_all_three_and_events_of_all_come_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("api", APIS)
 def test_every_answer_is_as_the_document_says(
     served: tuple[Running, dict[str, str]], tmp_path: Path, api: str

@@ -166,7 +166,7 @@ def run_history(seed: int) -> None:
     disk.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 def test_random_histories_agree_with_a_plain_list() -> None:
     first = int(os.environ.get("JOURNAL_HISTORY_SEED", str(random.randrange(1 << 30))))
     for seed in range(first, first + HISTORIES):

@@ -69,7 +69,7 @@ def run(journal: Journal, storage: Storage, clock: Iterator[float]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600 + 3_000 // STRIDE)
 @pytest.mark.parametrize("after", [pytest.param(False, marks=pytest.mark.heavy), True])
 def test_a_kill_at_any_call_loses_no_row_and_repeats_none(
     tmp_path: Path, after: bool, monkeypatch: pytest.MonkeyPatch

@@ -285,7 +285,7 @@ def looks(seen: Any) -> Iterator[Difference]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("repeats", [False, True], ids=["conversions", "counts"])
 def test_always_valid_intervals_find_nothing_in_experiments_without_an_effect(repeats: bool) -> None:
     """100 looks each at 5,000 units; the fixed test finds something in more than a quarter of them."""
