@@ -45,7 +45,7 @@ def bench_ingest(benchmark: Any, tmp_path: Path, events: int, ack: Any) -> None:
     journal = Late()
     driver = Driver(Snapshot(open_world(10), DIALECT, b"sk_bench", ENVIRONMENT), [DIALECT], journal)
     # What a bench writes goes with its directory, so nothing is kept free or compressed for later.
-    settings = JournalSettings(ack=ack, reserve_bytes=0, compress=False)
+    settings = JournalSettings(ack=ack, reserve_bytes=0, compress=False, stall_ms=60_000.0)
     journal.writer = JournalWriter.open(tmp_path, settings, driver.loop)
     try:
         if benchmark.disabled:

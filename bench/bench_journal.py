@@ -60,7 +60,7 @@ def test_read(benchmark: Any, tmp_path: Path, count: Callable[[JournalReader], i
     stand."""
 
     async def fill() -> None:
-        settings = JournalSettings(compress=False, raise_priority=False, reserve_bytes=0)
+        settings = JournalSettings(compress=False, raise_priority=False, reserve_bytes=0, stall_ms=60_000.0)
         journal = JournalWriter.open(tmp_path, settings, asyncio.get_running_loop())
         for n in range(1_000):
             sequence = journal.append(

@@ -79,11 +79,11 @@ def bench_a_run_that_hangs_ends_with_what_it_started(tmp_path: Path) -> None:
     """A server that it leaves would be beside every run that follows."""
     started = tmp_path / "pid"
     starting = f"import subprocess; subprocess.run(['sh', '-c', 'echo $$ >{started}; exec sleep 60'])"
-    run = Run("hangs", ("timeit", "-n", "1", "-r", "1", starting), (), limit_s=3.0)
+    run = Run("hangs", ("timeit", "-n", "1", "-r", "1", starting), (), limit_s=10.0)
     held = session.hold([run], 1, quick=False)
-    assert held.ran[0].failed == "not ended after 3.0 s"
+    assert held.ran[0].failed == "not ended after 10.0 s"
     stat = Path(f"/proc/{started.read_text().strip()}/stat")
-    until = time.monotonic() + 20
+    until = time.monotonic() + 100
     while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < until, "what it started runs on"
         time.sleep(0.01)

@@ -81,7 +81,7 @@ class Recorded:
         self.loop = asyncio.new_event_loop()
         self.marks = MarkTable(str(folder / "marks"), 1 << 12)
         self.recorder = Recorder(self.marks)
-        settings = JournalSettings(raise_priority=False, reserve_bytes=0, compress=False)
+        settings = JournalSettings(raise_priority=False, reserve_bytes=0, compress=False, stall_ms=60_000.0)
         self.journal = JournalWriter.open(folder, settings, self.loop)
         self.journal.lend(self.recorder.lend)
         made = exposures.worlds(folder).values()
@@ -295,7 +295,9 @@ class Log:
 
     def __init__(self, folder: Path, records: int, body: bytes, dialect: str = "feather") -> None:
         self.storage = Storage()
-        self.settings = JournalSettings(compress=False, raise_priority=False, reserve_bytes=0)
+        self.settings = JournalSettings(
+            compress=False, raise_priority=False, reserve_bytes=0, stall_ms=60_000.0
+        )
         asyncio.run(self.fill(folder, records, body, dialect))
         self.directory = folder / "left"
         self.slot = (self.directory / "journal" / "000.slot").read_bytes()

@@ -26,7 +26,12 @@ from tests.rounds import rounds
 
 PROGRAMS = rounds(50, 300, "PROPERTY_PROGRAMS")
 SETTINGS = JournalSettings(
-    ring_bytes=1 << 20, segment_bytes=1 << 20, compress=False, raise_priority=False, reserve_bytes=0
+    ring_bytes=1 << 20,
+    segment_bytes=1 << 20,
+    compress=False,
+    raise_priority=False,
+    reserve_bytes=0,
+    stall_ms=60_000.0,
 )
 Said = tuple[str, str, str, str | None]
 

@@ -30,7 +30,12 @@ PLACES = (
     (MEMBER_OR_ATTRIBUTE, "anonymousId", "anonymousId", True),
 )
 SETTINGS = JournalSettings(
-    ring_bytes=1 << 20, segment_bytes=1 << 20, compress=False, raise_priority=False, reserve_bytes=0
+    ring_bytes=1 << 20,
+    segment_bytes=1 << 20,
+    compress=False,
+    raise_priority=False,
+    reserve_bytes=0,
+    stall_ms=60_000.0,
 )
 
 

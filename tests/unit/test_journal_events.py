@@ -217,7 +217,9 @@ def test_histogram_bounds_grow_by_an_eighth_at_most() -> None:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     async def fill() -> None:
-        settings = JournalSettings(ring_bytes=2048 * KIB, raise_priority=False, reserve_bytes=0)
+        settings = JournalSettings(
+            ring_bytes=2048 * KIB, raise_priority=False, reserve_bytes=0, stall_ms=60_000.0
+        )
         writer = JournalWriter.open(tmp_path, settings, asyncio.get_running_loop())
         for n in range(3):
             body = b'{"events":[{"flagKey":"f%d","value":true},{"flagKey":"g","value":1}]}' % n
@@ -258,7 +260,9 @@ def test_cat_prints_by_time_of_receipt_over_all_writers(tmp_path: Path) -> None:
     """Two workers took events in turn; a third event came before them, by a worker that began later."""
 
     async def fill() -> None:
-        settings = JournalSettings(ring_bytes=2048 * KIB, raise_priority=False, reserve_bytes=0)
+        settings = JournalSettings(
+            ring_bytes=2048 * KIB, raise_priority=False, reserve_bytes=0, stall_ms=60_000.0
+        )
         loop = asyncio.get_running_loop()
         writers = [JournalWriter.open(tmp_path, settings, loop) for _ in range(2)]
         for minute in range(6):

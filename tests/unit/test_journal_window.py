@@ -22,7 +22,12 @@ from fanion.journal.writer import JournalWriter
 
 SPAWN = multiprocessing.get_context("spawn")
 SETTINGS = JournalSettings(
-    ring_bytes=1 << 20, segment_bytes=1 << 20, reserve_bytes=0, raise_priority=False, compress=False
+    ring_bytes=1 << 20,
+    segment_bytes=1 << 20,
+    reserve_bytes=0,
+    raise_priority=False,
+    compress=False,
+    stall_ms=60_000.0,
 )
 CAPACITY = 4096
 
@@ -223,6 +228,7 @@ async def test_rebuilt_window_holds_the_newest_ids(tmp_path: Path) -> None:
         reserve_bytes=0,
         raise_priority=False,
         compress=False,
+        stall_ms=60_000.0,
     )
     async with worker(tmp_path, small, 1024) as (journal, window):
         for number in range(200):
