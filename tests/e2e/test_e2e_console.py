@@ -124,6 +124,13 @@ def test_what_if_and_preview_are_forms_that_change_nothing(server: Running) -> N
     content = html.unescape(re.findall(r"<textarea[^>]*>(.*?)</textarea>", page, re.DOTALL)[0])
     same = browser.post("/console/preview", environment="env_e2e", name=name, content=content, units="10000")
     assert (same.status, b"decide as they do now" in same.body) == (200, True)
+    form = {"environment": "env_e2e", "name": name, "content": content, "who": "pasted", "by": "country"}
+    for line, status, said in (
+        ('{"userId": "told-to-nobody"}', 200, b"decide as they do now"),
+        ("[1]", 400, b"line 1: list"),
+    ):
+        pasted = browser.post("/console/preview", **form, contexts=line)
+        assert (pasted.status, said in pasted.body) == (status, True)
     broken = browser.post(
         "/console/preview", environment="env_e2e", name=name, content="fanion: [", units="10000"
     )

@@ -20,9 +20,8 @@ from fanion.console.links import event_query, experiment_query, flag_query, page
 from fanion.console.rendering import Templates, read_static
 from fanion.definitions import DEMO, load, load_stored
 from fanion.dialects import vocabulary
-from fanion.errors import ConfigError, DefinitionError, JournalError, StoreError
+from fanion.errors import ConfigError, JournalError, StoreError
 from fanion.model.override import Override
-from fanion.preview.report import Preview
 from fanion.store.console import add_token
 from fanion.store.store import Store
 from tests.unit.console_standins import token
@@ -275,56 +274,6 @@ def test_experiments_that_are_written_out_stand_first(demo: Answers) -> None:
     assert rows[0].name == "Does the other text sell more?"
     assert rows[0].state == "runs"
     assert [bool(row.derived_from) for row in rows] == sorted(bool(row.derived_from) for row in rows)
-
-
-# -- preview
-
-
-def test_a_preview_counts_who_would_move_and_stores_nothing(world: Answers, tmp_path: Path) -> None:
-    found = answered(world, q.Files("env"), q.FileList)
-    assert found.content == WORLD
-    changed = WORLD.replace("rollout_percentage: 50", "rollout_percentage: 60")
-    (one,) = answered(world, q.PreviewOf("env", found.name, changed, 20_000), list[Preview])
-    (flag,) = one.flags
-    assert (flag.key, flag.change, flag.redrawn) == ("checkout", "changed", False)
-    assert 0 < flag.moved < 2_000
-    assert {move.after for move in flag.moves} == {'"half"'}
-    with Store.open(tmp_path / "data") as store:
-        assert store.generation() == 1
-
-
-def test_a_preview_of_the_same_says_that_nothing_changes(world: Answers) -> None:
-    found = answered(world, q.Files("env"), q.FileList)
-    (one,) = answered(world, q.PreviewOf("env", found.name, WORLD, 1_000), list[Preview])
-    assert one.empty
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (("type: string", "type: number"), "checkout"),
-        (("fanion: 1", "fanion: ["), "world.yaml"),
-        (("{id: env}", "{id: env, sources: [{format: feather, path: /etc/passwd}]}"), "not in the store"),
-        (
-            ("{id: env}", "{id: env, sources: [{format: feather, path: ../../../etc/passwd}]}"),
-            "not in the store",
-        ),
-    ],
-)
-def test_a_preview_reads_no_file_and_says_what_cant_be_published(
-    world: Answers, change: tuple[str, str], said: str
-) -> None:
-    found = answered(world, q.Files("env"), q.FileList)
-    with pytest.raises(DefinitionError, match=said):
-        world.of(q.PreviewOf("env", found.name, WORLD.replace(*change), 1_000))
-
-
-def test_keys_in_variables_are_not_looked_up(world: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET_KEY", "sk_live_1234567890abcdef")
-    found = answered(world, q.Files("env"), q.FileList)
-    text = WORLD.replace("{id: env}", '{id: env, keys: [{key: "env:SECRET_KEY", kind: server}]}')
-    (one,) = answered(world, q.PreviewOf("env", found.name, text, 1_000), list[Preview])
-    assert one.keys_lost == []
 
 
 # -- the journal

@@ -35,9 +35,16 @@ if TYPE_CHECKING:
 
 
 RECENT: Final = """
-SELECT unit, arg_max(attributes, received_at), max(received_at) AS last FROM rows
-WHERE environment = $1 AND unit IS NOT NULL AND NOT unit_hashed GROUP BY unit ORDER BY last DESC LIMIT $2
+WITH newest AS (
+    SELECT unit, max(received_at) AS last FROM rows
+    WHERE environment = $1 AND unit IS NOT NULL AND NOT unit_hashed
+    GROUP BY unit ORDER BY last DESC, unit LIMIT $2
+)
+SELECT unit, arg_max(attributes, received_at) FROM rows JOIN newest USING (unit)
+WHERE environment = $1 AND NOT unit_hashed
+GROUP BY unit ORDER BY any_value(last) DESC, unit
 """
+"""First who, so that attributes are held of those alone."""
 
 
 class Who(NamedTuple):
@@ -164,19 +171,28 @@ class _Seen:
         return path[0] in self._names
 
 
-def recent_contexts(data: Path, environment: str, most: int) -> list[dict[str, Any]]:
+def recent_units(data: Path, units: int, *, small: bool = False) -> Who:
+    """As `recent_contexts` has them, at most so many."""
+
+    def contexts(environment: str) -> list[dict[str, Any]]:
+        return recent_contexts(data, environment, units, small=small)
+
+    return Who(contexts, "units that events named last", units)
+
+
+def recent_contexts(data: Path, environment: str, most: int, *, small: bool = False) -> list[dict[str, Any]]:
     """The units that events of an environment named last, by their ids, with the attributes that travelled with
-    them. Raises RowsError, also where there are none."""
+    them. `small`: in a process that has little memory. Raises RowsError, also where there are none."""
     from fanion.pipeline.query import open_rows
 
-    with open_rows(data, lambda file: file.environment == environment) as connection:
+    with open_rows(data, lambda file: file.environment == environment, small=small) as connection:
         found = connection.execute(RECENT, [environment, most]).fetchall()
     if not found:
         raise RowsError(
             f"environment {environment}: no row names a unit by its id; of digests, which the server records, "
-            f"nobody can be asked for again (use --contexts)"
+            f"nobody can be asked for again (give contexts instead)"
         )
-    return [{**msgspec.json.decode(attributes or "{}"), TARGETING_KEY: unit} for unit, attributes, _ in found]
+    return [{**msgspec.json.decode(attributes or "{}"), TARGETING_KEY: unit} for unit, attributes in found]
 
 
 def _looked_at(

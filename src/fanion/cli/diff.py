@@ -142,7 +142,7 @@ def _who(data: Path, file: Path | None, recent: bool, units: int, seed: int) -> 
     if file is not None:
         return Who(lambda _: read_contexts(file), f"contexts of {file}", units)
     if recent:
-        from fanion.app.preview import recent_contexts
+        from fanion.app.preview import recent_units
 
-        return Who(lambda name: recent_contexts(data, name, units), "units that events named last", units)
+        return recent_units(data, units)
     return Who(None, "", units, seed)

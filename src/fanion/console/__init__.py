@@ -7,7 +7,7 @@
     rendering   templates and the words for numbers and times; static files
     history     the server's numbers over the last minutes
     reader      a process that reads store and journal, one question at a time
-    questions   what is asked of it, and what it answers; `fanion.app.answering` does
+    questions   what is asked of it, and what it answers; `fanion.app.answering` does (preview_questions: theirs)
     now         the page of that name
     pages       flags and what if; held: keys, lists, journal, overrides; experiments, events, previews: theirs
     links       addresses of pages with names in them

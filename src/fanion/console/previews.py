@@ -6,12 +6,20 @@ from typing import Any, Final
 
 from fanion.console.exchange import Asked, RefusedError, choice, text
 from fanion.console.pages import NAME_CHARS_MAX, asked_of
-from fanion.console.questions import FileList, Files, PreviewOf
+from fanion.console.preview_questions import MADE_UP, PASTED, RECENT, RECENT_MAX, FileList, Files, PreviewOf
 from fanion.console.reader import Reader, ReaderError
 from fanion.console.site import Page
 from fanion.preview.report import Preview
 
 CONTENT_CHARS_MAX: Final = 1 << 20
+CONTEXTS_CHARS_MAX: Final = 256 << 10
+"""Beside a file's text, in what a form may have."""
+ATTRIBUTE_CHARS_MAX: Final = 200
+WHO: Final = {
+    MADE_UP: "made-up units",
+    RECENT: f"units that events named last, at most {RECENT_MAX:,}",
+    PASTED: "the contexts below",
+}
 UNITS: Final = ("10000", "100000", "1000000")
 SHOWN_FLAGS_MAX: Final = 100
 
@@ -30,6 +38,7 @@ class PreviewPages:
         environment = text(sent, "environment", NAME_CHARS_MAX)
         name = text(sent, "name", NAME_CHARS_MAX)
         units = choice(sent, "units", UNITS) or UNITS[1]
+        who = choice(sent, "who", WHO) or MADE_UP
         found = await asked_of(self._reader, Files(environment, name), FileList)
         values: dict[str, Any] = {
             "title": "Preview",
@@ -38,6 +47,10 @@ class PreviewPages:
             "content": found.content,
             "units": units,
             "all_units": UNITS,
+            "who": who,
+            "all_who": WHO,
+            "contexts": "",
+            "by": "",
             "previews": None,
             "wrong": "",
             "flags_max": SHOWN_FLAGS_MAX,
@@ -48,7 +61,17 @@ class PreviewPages:
         content = text(asked.form, "content", CONTENT_CHARS_MAX).replace("\r\n", "\n")
         values["content"] = content
         values["keys_known"] = "env:" not in content
-        question = PreviewOf(values["environment"], name or found.name, content, int(units))
+        values["contexts"] = text(asked.form, "contexts", CONTEXTS_CHARS_MAX).replace("\r\n", "\n")
+        values["by"] = text(asked.form, "by", ATTRIBUTE_CHARS_MAX).strip()
+        question = PreviewOf(
+            values["environment"],
+            name or found.name,
+            content,
+            int(units),
+            who,
+            values["contexts"] if who == PASTED else "",
+            values["by"],
+        )
         try:
             values["previews"] = await asked_of(self._computer, question, list[Preview])
         except ReaderError as error:

@@ -1,6 +1,7 @@
 """What the console asks a reader, and what it answers. A text is as it was found: pages escape it.
 
 Lists are bounded where they are made: `total` says how many there are of which some are shown.
+Those of previews are in `preview_questions`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+
+from fanion.console.preview_questions import Files, PreviewOf
 
 ROWS_MAX: Final = 50
 """Of a page with pages."""
@@ -92,23 +95,6 @@ class OneEvent(msgspec.Struct, frozen=True, tag=True):
     sequence: int
     index: int
     received_ns: int
-
-
-class Files(msgspec.Struct, frozen=True, tag=True):
-    """The files that an environment's publication was made from. Answer: `FileList`."""
-
-    environment: str = ""
-    name: str = ""
-
-
-class PreviewOf(msgspec.Struct, frozen=True, tag=True):
-    """What another text of one file of an environment's publication would change. Answer: a list of
-    `preview.report.Preview`."""
-
-    environment: str
-    name: str
-    content: str
-    units: int
 
 
 Question = (
@@ -387,13 +373,3 @@ class EventFacts(msgspec.Struct, frozen=True):
     canonical: str
     source: str
     record: list[tuple[str, str]]
-
-
-class FileList(msgspec.Struct, frozen=True):
-    """`content`: of the one that was named; None where it is too large to be shown or no text."""
-
-    environments: list[str]
-    names: list[str]
-    name: str
-    content: str | None
-    bytes: int

@@ -23,6 +23,9 @@ from fanion.pipeline.pipeline import DIRECTORY, SPILLED
 MEMORY: Final = "1750MB"
 """Of a query, so that its process takes 2 GB at most; beyond it DuckDB spills to a directory of the query's own,
 beside the rows."""
+SMALL_MEMORY: Final = "512MB"
+SMALL_THREADS: Final = 2
+"""Of a query in a process that has little memory and writes nothing."""
 
 UNIT_KEY: Final = (
     "CASE WHEN unit IS NOT NULL THEN hash(CASE WHEN unit_hashed THEN unit ELSE sha256(unit) END) END"
@@ -50,16 +53,21 @@ def ask(directory: Path, statement: str) -> tuple[list[str], list[tuple[Any, ...
 
 
 @contextmanager
-def open_rows(directory: Path, chosen: Callable[[File], bool] = lambda _: True) -> Iterator[Any]:
-    """A connection with the view `rows` over the files that are `chosen`. RowsError for what DuckDB refuses."""
+def open_rows(
+    directory: Path, chosen: Callable[[File], bool] = lambda _: True, *, small: bool = False
+) -> Iterator[Any]:
+    """A connection with the view `rows` over the files that are `chosen`. `small`: within `SMALL_MEMORY`, refused
+    beyond it instead of spilled. RowsError for what DuckDB refuses."""
     engine = duckdb()
     rows = directory / DIRECTORY
     files = [file for file in load_manifest(Storage(), rows).files if chosen(file)]
     spilled = rows / f"{SPILLED}{os.getpid()}-{os.urandom(4).hex()}"  # made by DuckDB, when it needs it
     try:
         with engine.connect() as connection:
-            connection.execute(f"SET memory_limit = '{MEMORY}'")
-            connection.execute("SET temp_directory = $1", [str(spilled)])
+            connection.execute(f"SET memory_limit = '{SMALL_MEMORY if small else MEMORY}'")
+            connection.execute("SET temp_directory = $1", ["" if small else str(spilled)])
+            if small:
+                connection.execute(f"SET threads = {SMALL_THREADS}")
             connection.execute("SET autoinstall_known_extensions = false")  # nothing is fetched from anywhere
             connection.execute("SET enable_progress_bar = false")  # it went to standard output
             none = connection.from_arrow(Expander({}).take())
@@ -72,6 +80,10 @@ def open_rows(directory: Path, chosen: Callable[[File], bool] = lambda _: True) 
             rows_of.create_view("rows")
             yield connection
     except engine.Error as error:
+        if small and isinstance(error, engine.OutOfMemoryException):
+            raise RowsError(
+                f"the rows take more than {SMALL_MEMORY} of memory, the most allowed here"
+            ) from None
         raise RowsError(str(error)) from None
     finally:
         shutil.rmtree(spilled, ignore_errors=True)

@@ -89,14 +89,19 @@ def read_contexts(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with open_plain(path) as plain:
             file: IO[bytes] = GzipFile(fileobj=plain) if path.suffix == ".gz" else plain  # type: ignore[assignment]
-            number = 0
-            while line := file.readline(LINE_BYTES_MAX + 1):
-                number += 1
-                if line.strip():
-                    yield _context(line, f"{path}: line {number}")
+            yield from contexts_in(file, str(path))
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path}: can't be read: {reason}") from None
+
+
+def contexts_in(file: IO[bytes], name: str) -> Iterator[dict[str, Any]]:
+    """Of what was opened, called `name`. Raises ConfigError, which names the line, and what reading does."""
+    number = 0
+    while line := file.readline(LINE_BYTES_MAX + 1):
+        number += 1
+        if line.strip():
+            yield _context(line, f"{name}: line {number}")
 
 
 def _context(line: bytes, where: str) -> dict[str, Any]:

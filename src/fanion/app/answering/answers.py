@@ -13,6 +13,7 @@ from fanion.app.answering.programs import Programs
 from fanion.app.answering.records import Records
 from fanion.app.answering.whatif import explain
 from fanion.console import questions as q
+from fanion.console.preview_questions import Files, PreviewOf
 
 
 class Answers:
@@ -52,11 +53,11 @@ class Answers:
                 return self._events.tail(question)
             case q.OneEvent():
                 return self._events.one(question)
-            case q.Files():
+            case Files():
                 from fanion.app.answering.preview import files
 
                 return files(self._programs, question)
-            case q.PreviewOf():
+            case PreviewOf():
                 from fanion.app.answering.preview import compare
 
                 return compare(self._programs, self._records.directory, self._records.config, question)

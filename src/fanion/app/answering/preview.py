@@ -3,21 +3,33 @@ read: what the text refers to are the files that the store keeps of the same pub
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from fanion.app.answering.programs import Programs
-from fanion.app.preview import Who, preview
+from fanion.app.preview import Who, preview, recent_units
 from fanion.config import Config
-from fanion.console.questions import FileList, Files, PreviewOf
+from fanion.console.preview_questions import (
+    CONTEXTS_MAX,
+    PASTED,
+    RECENT,
+    RECENT_MAX,
+    FileList,
+    Files,
+    PreviewOf,
+)
 from fanion.definitions import load_stored
 from fanion.definitions.reading.files import REFERRED, ROOT
 from fanion.dialects import vocabulary
-from fanion.errors import StoreError
-from fanion.preview.report import Preview
+from fanion.errors import ConfigError, StoreError
+from fanion.preview.contexts import contexts_in
+from fanion.preview.moves import VALUES_SHOWN_MAX
+from fanion.preview.report import FlagReport, Preview
 from fanion.store.weights import read_weights
 
 SHOWN_BYTES_MAX: Final = 512 << 10
@@ -60,7 +72,9 @@ def files(programs: Programs, asked: Files) -> FileList:
 
 
 def compare(programs: Programs, directory: Path, config: Config, asked: PreviewOf) -> list[Preview]:
-    """Raises DefinitionError for what can't be published, StoreError."""
+    """Raises DefinitionError for what can't be published, ConfigError for contexts that aren't any, RowsError where
+    no units were seen, StoreError."""
+    who = _who(directory, asked)
     with programs.pinned() as pinned:
         stored = pinned.definitions(asked.environment)
         weights = {name: read_weights(pinned, name) for name in pinned.environments()}
@@ -71,11 +85,42 @@ def compare(programs: Programs, directory: Path, config: Config, asked: PreviewO
     loaded = load_stored(
         changed, vocabulary(), weights=weights, only=[asked.environment], variables=AnyVariable()
     )
-    who = Who(None, "", asked.units)
-    found = preview(directory, loaded, config, who, processes=1)
+    found = preview(directory, loaded, config, who, (asked.by,) if asked.by else (), processes=1)
     if "env:" in asked.content:
         found = [msgspec.structs.replace(one, keys_lost=[]) for one in found]
-    return [msgspec.structs.replace(one, flags=one.flags[:FLAGS_MAX]) for one in found]
+    return [
+        msgspec.structs.replace(one, flags=[_bounded(flag) for flag in one.flags[:FLAGS_MAX]])
+        for one in found
+    ]
+
+
+def _who(directory: Path, asked: PreviewOf) -> Who:
+    if asked.who == RECENT:
+        return recent_units(directory, min(asked.units, RECENT_MAX), small=True)
+    if asked.who == PASTED:
+        contexts = _pasted(asked.contexts)
+        return Who(lambda _: contexts, "contexts that were pasted", len(contexts))
+    return Who(None, "", asked.units)
+
+
+def _pasted(text: str) -> list[dict[str, Any]]:
+    found = list(islice(contexts_in(io.BytesIO(text.encode()), "contexts"), CONTEXTS_MAX + 1))
+    if not found:
+        raise ConfigError("contexts: none are pasted; one object a line is allowed")
+    if len(found) > CONTEXTS_MAX:
+        raise ConfigError(
+            f"contexts: more than {CONTEXTS_MAX:,}, which are allowed here; fanion diff --contexts reads more"
+        )
+    return found
+
+
+def _bounded(flag: FlagReport) -> FlagReport:
+    """With the values of an attribute that most units have."""
+    by = {
+        name: dict(sorted(values.items(), key=lambda item: -item[1][0])[:VALUES_SHOWN_MAX])
+        for name, values in flag.by.items()
+    }
+    return msgspec.structs.replace(flag, by=by)
 
 
 def _not_given(name: str) -> bool:
