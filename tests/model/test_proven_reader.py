@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from fanion.journal.proven import ProvenReader
 from fanion.journal.reader import JournalReader
 from fanion.journal.session import adopt_all
-from fanion.shipping.proven import ProvenReader
 from tests.model.journal_world import DATA, JOURNAL, SETTINGS, World, new_disk
 from tests.model.simulated_disk import Disk, File, SimulatedStorage
 

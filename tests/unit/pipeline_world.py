@@ -27,6 +27,7 @@ MACHINE = bytes(range(16))
 DAY_NS = 86_400_000_000_000
 START_NS = 20_000 * DAY_NS
 SETTINGS = JournalSettings(clock_trust_hours=0.0)
+Durable = tuple[bytes, int]
 
 
 class Journal:
@@ -54,6 +55,14 @@ class Journal:
         )
         with self._path.open("ab") as file:
             file.write(record)
+
+    def durable(self) -> Durable:
+        """What a power cut would leave, were nothing synced from here on."""
+        return self._path.read_bytes(), self.sequence
+
+    def cut_to(self, left: Durable) -> None:
+        whole, self.sequence = left
+        self._path.write_bytes(whole)
 
     def rows(self) -> list[tuple[Any, ...]]:
         """What the plain expansion makes of all of it."""

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from fanion.journal.proven import ProvenReader
 from fanion.journal.session import adopt_all
 from fanion.journal.settings import JournalSettings
-from fanion.journal.slot import Slot
 from fanion.journal.storage import Storage
-from fanion.shipping.proven import ProvenReader
 from tests.crash.receivers import NatsServers
+from tests.unit.killed_writers import killed
 from tests.unit.shipping_world import MACHINE, Journal, World
 
 
@@ -21,21 +21,13 @@ def world(nats: NatsServers, tmp_path: Path) -> World:
     return World(tmp_path / "data", nats)
 
 
-def killed(world: World, durable_below: int, epoch: int = 1) -> None:
-    """Writer 0's slot, as of a process that was killed."""
-    slot = Slot.take(Storage(), world.journal.directory / "journal", 0, create=True)
-    assert slot is not None
-    slot.write(machine=MACHINE, epoch=epoch, next_sequence=durable_below, ring_bytes=0, clean=False)
-    slot.release()
-
-
 def test_what_a_killed_worker_had_not_synced_waits_and_its_sequences_may_be_others(world: World) -> None:
     """Records 5 and 6 stand in the log; the power is cut before anybody has synced them, and the slot's next owner
     gives other records their sequences. Shipped before, they would hide those downstream."""
     world.journal.append(0, 4)
     whole = world.journal.path(0, 1).read_bytes()
     world.journal.append(0, 2)
-    killed(world, durable_below=5)
+    killed(world.journal.directory, MACHINE, durable_below=5)
     with world.shipper() as shipper:
         assert shipper.run_once() == 4
         assert shipper.run_once() == 0
@@ -43,7 +35,7 @@ def test_what_a_killed_worker_had_not_synced_waits_and_its_sequences_may_be_othe
         world.journal.path(0, 1).write_bytes(whole)
         world.journal.rewind(0, 5)
         world.journal.append(0, 3)
-        killed(world, durable_below=8, epoch=2)
+        killed(world.journal.directory, MACHINE, durable_below=8, epoch=2)
         assert shipper.run_once() == 3
     assert len(world.downstream()) == 7
     assert world.downstream() == world.journal.records()
@@ -60,7 +52,7 @@ def test_who_ships_alone_has_drained_what_killed_workers_left(world: World) -> N
 
     world.journal.append(0, 6)
     world.journal.append(1, 3)
-    killed(world, durable_below=5)
+    killed(world.journal.directory, MACHINE, durable_below=5)
     drains.append(OSError("no space"))
     with world.shipper(drain=drain) as shipper:
         assert shipper.run_once() == 4 + 3
@@ -74,10 +66,7 @@ def test_who_ships_alone_has_drained_what_killed_workers_left(world: World) -> N
 def test_of_a_dead_worker_nothing_is_shipped_that_is_not_known_to_be_durable(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.append(0, 6)
-    slot = Slot.take(Storage(), tmp_path / "journal", 0, create=True)
-    assert slot is not None
-    slot.write(machine=MACHINE, epoch=1, next_sequence=5, ring_bytes=0, clean=False)
-    slot.release()
+    killed(tmp_path, MACHINE, durable_below=5)
     reader = ProvenReader(tmp_path)
     assert [record.sequence for record in reader.read()] == [1, 2, 3, 4]
     assert reader.ends() == {}

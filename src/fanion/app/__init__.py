@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from fanion.app.amending import amended
-    from fanion.app.beside import asked_for, make_lone_shipper, make_pipeline, make_rows_of, make_sink
+    from fanion.app.beside import asked_for, draining, make_pipeline, make_rows_of, make_shipper, make_sink
     from fanion.app.compiling import renderers, shown
     from fanion.app.overriding import lay_overrides
     from fanion.app.publishing import publish, standing, upgrade_bundles
@@ -30,10 +30,11 @@ __all__ = [
     "asked_for",
     "demo_notes",
     "demo_settings",
+    "draining",
     "lay_overrides",
-    "make_lone_shipper",
     "make_pipeline",
     "make_rows_of",
+    "make_shipper",
     "make_sink",
     "publish",
     "renderers",
@@ -46,7 +47,7 @@ __all__ = [
 
 _WHERE: Final = {
     "amending": ("amended",),
-    "beside": ("asked_for", "make_lone_shipper", "make_pipeline", "make_rows_of", "make_sink"),
+    "beside": ("asked_for", "draining", "make_pipeline", "make_rows_of", "make_shipper", "make_sink"),
     "compiling": ("renderers", "shown"),
     "overriding": ("lay_overrides",),
     "publishing": ("publish", "standing", "upgrade_bundles"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,8 +50,22 @@ class Other(NamedTuple):
     """It ends after the workers."""
 
 
+def draining(data: Path, config: Config) -> Callable[[], None]:
+    """For what may run without a server, whose workers do it: has the journal drain what killed ones left. Raises
+    ConfigError."""
+    from fanion.journal.session import adopt_all
+    from fanion.journal.settings import JournalSettings
+    from fanion.journal.storage import Storage
+
+    return partial(adopt_all, Storage(), data / "journal", JournalSettings.taken_from(config.journal).check())
+
+
 def make_pipeline(
-    data: Path, config: Config, pace: Pace, opens: Callable[[Manifest], Source] | None = None
+    data: Path,
+    config: Config,
+    pace: Pace,
+    opens: Callable[[Manifest], Source] | None = None,
+    drain: Callable[[], None] | None = None,
 ) -> Pipeline:
     """`opens`: what it reads in place of the directory's journal. Raises RowsError, JournalError."""
     from fanion.journal.settings import JournalSettings
@@ -64,6 +79,7 @@ def make_pipeline(
         keep_days=config.pipeline.keep_days,
         pace=pace,
         opens=opens,
+        drain=drain,
     )
 
 
@@ -83,36 +99,29 @@ def make_rows_of(url: str, data: Path, config: Config, pace: Pace) -> Pipeline:
     )
 
 
-def make_sink(name: str, data: Path, config: Config, turn: Callable[[], None]) -> Sink:
+def make_sink(
+    name: str, data: Path, config: Config, turn: Callable[[], None], drain: Callable[[], None] | None = None
+) -> Sink:
     """Raises SinkError, JournalError."""
     from fanion.sinks.sink import Sink
 
-    return Sink(data, name, config.sinks, canonical_forms(), map_bytes=config.store.map_bytes, turn=turn)
+    canonical = canonical_forms()
+    return Sink(data, name, config.sinks, canonical, map_bytes=config.store.map_bytes, turn=turn, drain=drain)
 
 
-def make_shipper(data: Path, config: Config, turn: Callable[[], None], board: Board | None = None) -> Shipper:
-    """Beside workers. Raises ShippingError, JournalError."""
+def make_shipper(
+    data: Path,
+    config: Config,
+    turn: Callable[[], None],
+    board: Board | None = None,
+    drain: Callable[[], None] | None = None,
+) -> Shipper:
+    """Raises ShippingError, JournalError."""
     from fanion.places.nats import access_of
     from fanion.shipping.shipper import Shipper
 
-    return Shipper(data, config.shipping, access_of(config.places), turn=turn, board=board)
-
-
-def make_lone_shipper(data: Path, config: Config, turn: Callable[[], None]) -> Shipper:
-    """One beside which there may be no worker: it drains what killed ones left. Raises ShippingError, JournalError,
-    ConfigError."""
-    from fanion.journal.session import adopt_all
-    from fanion.journal.settings import JournalSettings
-    from fanion.journal.storage import Storage
-    from fanion.places.nats import access_of
-    from fanion.shipping.shipper import Shipper
-
-    storage, settings = Storage(), JournalSettings.taken_from(config.journal).check()
-
-    def drain() -> None:
-        adopt_all(storage, data / "journal", settings)
-
-    return Shipper(data, config.shipping, access_of(config.places), turn=turn, drain=drain)
+    access = access_of(config.places)
+    return Shipper(data, config.shipping, access, turn=turn, board=board, drain=drain)
 
 
 def asked_for(data: Path, config: Config, board: Board | None = None) -> list[Other]:

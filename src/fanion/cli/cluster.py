@@ -130,7 +130,7 @@ def ship(data: Path, once: bool) -> None:
     is written to the journal's segments and synced first, where no other worker did."""
     from logging.config import dictConfig
 
-    from fanion.app import make_lone_shipper
+    from fanion.app import draining, make_shipper
     from fanion.pipeline.service import Ending
     from fanion.shipping import missing_library
     from fanion.shipping.service import Service
@@ -141,12 +141,12 @@ def ship(data: Path, once: bool) -> None:
         raise click.UsageError("shipping.url is empty; it says where records go")
     if missing := missing_library():
         raise click.UsageError(f"{missing} is not installed; pip install 'fanion[machines]'")
-    ending = Ending()
+    ending, drain = Ending(), draining(data, config)
     if not once:
         dictConfig(logging_config(config.log.level))  # as the server's, or what fails has no reason
-        Service(config.shipping, lambda turn: make_lone_shipper(data, config, turn)).run(ending)
+        Service(config.shipping, lambda turn: make_shipper(data, config, turn, drain=drain)).run(ending)
         return
-    with make_lone_shipper(data, config, lambda: None) as shipper:
+    with make_shipper(data, config, lambda: None, drain=drain) as shipper:
         records = shipper.run_once(ending)
         for problem in shipper.problems():
             echo(f"fanion: {problem}", err=True)

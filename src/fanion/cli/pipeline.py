@@ -44,13 +44,14 @@ def command(data: Path, url: str | None, once: bool, keep_days: int | None, port
     """Make rows (docs/rows.md) of the journal's events, in DATA/rows, until SIGTERM or Ctrl-C.
 
     A server does the same beside its workers where the setting pipeline.enabled says so; this may run beside a
-    server that doesn't. Each event is there once, whatever is killed when. Needs fanion[results].
+    server that doesn't. Each event is there once, whatever is killed when. What killed workers left is written to
+    the journal's segments and synced first, where no other worker did. Needs fanion[results].
 
     From the first run on the journal keeps what was not read, as long as the disk has room: remove
     DATA/journal/readers/rows.json when rows are not to be made any more. With --from, DATA needs a store: the
     definitions that the machines serve.
     """
-    from fanion.app import make_pipeline
+    from fanion.app import draining, make_pipeline
     from fanion.pipeline.pace import BYTES_PER_S, Pace, give_way
     from fanion.pipeline.service import Ending, follow
 
@@ -64,7 +65,8 @@ def command(data: Path, url: str | None, once: bool, keep_days: int | None, port
         return
     if not once:
         give_way()
-    with make_pipeline(data, config, Pace(0 if once else BYTES_PER_S)) as pipeline:
+    pace, drain = Pace(0 if once else BYTES_PER_S), draining(data, config)
+    with make_pipeline(data, config, pace, drain=drain) as pipeline:
         if once:
             pipeline.run_once(ending)
             _tell(pipeline.take_problems())

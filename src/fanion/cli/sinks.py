@@ -57,11 +57,12 @@ def run(name: str, data: Path, once: bool) -> None:
     """Run one sink, until SIGTERM or Ctrl-C.
 
     A server does the same beside its workers for each sink that the settings name; this may run beside one that
-    doesn't have it.
+    doesn't have it. What killed workers left is written to the journal's segments and synced first, where no other
+    worker did.
     """
     from logging.config import dictConfig
 
-    from fanion.app import make_sink
+    from fanion.app import draining, make_sink
     from fanion.pipeline.service import Ending
     from fanion.sinks.service import Service
     from fanion.telemetry.logs import logging_config
@@ -69,12 +70,12 @@ def run(name: str, data: Path, once: bool) -> None:
     config = configuration(data)
     if name not in wanted(config.sinks):
         raise click.UsageError(f"sinks.{kind_of(name).setting} is empty; it says where rows go")
-    ending = Ending()
+    ending, drain = Ending(), draining(data, config)
     if not once:
         dictConfig(logging_config(config.log.level))  # as the server's, or what fails has no reason
-        Service(name, config.sinks, lambda turn: make_sink(name, data, config, turn)).run(ending)
+        Service(name, config.sinks, lambda turn: make_sink(name, data, config, turn, drain)).run(ending)
         return
-    with make_sink(name, data, config, lambda: None) as sink:
+    with make_sink(name, data, config, lambda: None, drain) as sink:
         rows = sink.run_once(ending)
         for problem in sink.problems():
             echo(f"fanion: {problem}", err=True)

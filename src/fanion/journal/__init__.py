@@ -6,8 +6,8 @@ An answer under `ack = "replicated"` means: they are on the disk, and the stream
 acknowledged them; where it doesn't within 0.8 s the answer is overload, and the record stays.
 
 Modules: `writer` (the event loop's handle) -> `steward` (a thread) -> `session` (one claim: `slot`, ring, native
-writer) -> `recovery`; `log_segment`, `files`, `seal`, `compression`, `packing` (files); `reader`, `batch` ->
-`event`, `exposures`, `rows`, `columns`; `window`, `window_rebuild` (event ids); `retention` (a process), with
+writer) -> `recovery`; `log_segment`, `files`, `seal`, `compression`, `packing` (files); `reader`, `proven`, `batch`
+-> `event`, `exposures`, `rows`, `columns`; `window`, `window_rebuild` (event ids); `retention` (a process), with
 `stamps` for time and `gaps` for what leaves unread; `lag` (how far a reader is behind); `inspection`; `forgetting`,
 with `erasing` and `turning` (a unit leaves); `replicas` (what the stream has, in shared memory) -> `replicated`
 (who waits for it); `settings`; `storage` (every system call). "Writer NNN" is a slot, "the writer thread" is C,

@@ -61,8 +61,8 @@ MERGED_MAX: Final = 64
 class Pipeline:
     """Of the data directory `directory`. `keep_days`: rows that were received before leave, by the
     directory's last good time, as segments of the journal do, where their environment says nothing else; 0: never.
-    `step_rows`: 0: `STEP_ROWS`. `opens`: what is read, at a manifest's place; without it, the directory's journal.
-    Raises RowsError, and JournalError where there is no journal."""
+    `step_rows`: 0: `STEP_ROWS`. `opens`: what is read, at a manifest's place; without it, the directory's journal,
+    for which `drain` is as `journal.proven` has it. Raises RowsError, and JournalError where there is none."""
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class Pipeline:
         step_rows: int = 0,
         now: Callable[[], float] = time.time,
         opens: Callable[[Manifest], Source] | None = None,
+        drain: Callable[[], None] | None = None,
     ) -> None:
         self._storage = storage or Storage()
         self._data = directory
@@ -92,7 +93,7 @@ class Pipeline:
         self._told: set[str] = set()
         if opens is None:
             JournalReader(directory, storage=self._storage)  # without a journal nothing is made
-        self._opens = opens or functools.partial(JournalSource, self._storage, directory)
+        self._opens = opens or functools.partial(JournalSource, self._storage, directory, drain=drain)
         self._source: Source | None = None
         self._storage.make_directory(self._directory)
         self._published = Published(directory, map_bytes, canonical)

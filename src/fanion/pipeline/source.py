@@ -5,7 +5,7 @@ Rows of a directory have one source for good: a place in one says nothing of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -15,7 +15,7 @@ from fanion.errors import RowsError
 from fanion.journal.batch import RecordBatch
 from fanion.journal.gaps import Gaps, load_gaps
 from fanion.journal.lag import Lag, lag_of
-from fanion.journal.reader import JournalReader
+from fanion.journal.proven import ProvenReader
 from fanion.journal.storage import Storage
 from fanion.pipeline.manifest import Manifest
 
@@ -70,19 +70,22 @@ class Source(Protocol):
 
 class JournalSource:
     """The journal of the data directory `data`, at a manifest's place, which may be before or behind what the
-    registered reader committed. Raises RowsError where the rows have another source."""
+    registered reader committed. `drain`: as `journal.proven` has it. Raises RowsError where the rows have another
+    source."""
 
     whole = True
 
-    def __init__(self, storage: Storage, data: Path, manifest: Manifest) -> None:
+    def __init__(
+        self, storage: Storage, data: Path, manifest: Manifest, drain: Callable[[], None] | None = None
+    ) -> None:
         if manifest.stream is not None:
             raise RowsError(
                 f"{data}: its rows are made of the stream {manifest.stream.name}, by `fanion pipeline --from`; "
                 "use another directory for those of a journal"
             )
         self._storage, self._data = storage, data
-        self._reader = JournalReader(
-            data, storage=storage, name=READER, checkpoint=manifest.place, yields=True
+        self._reader = ProvenReader(
+            data, storage=storage, name=READER, checkpoint=manifest.place, yields=True, drain=drain
         )
 
     def read_batches(self) -> Iterator[RecordBatch]:
@@ -99,7 +102,7 @@ class JournalSource:
         self._reader.commit()
 
     def problems(self) -> list[str]:
-        return [f"{defect.path}: {defect.what}" for defect in self._reader.defects]
+        return self._reader.problems()
 
     def lag(self) -> Lag:
         return lag_of(self._reader, self._storage)

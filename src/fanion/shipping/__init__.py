@@ -2,11 +2,10 @@
 
 Modules: `block` (what a message is) <- `chain`, `ledger` (which blocks the stream took: in memory, in a file),
 `stream` (the JetStream side), `flight` (several on their way at once) <- `reconciler` (whether it still has them),
-`proven` (which records are ready) <- `shipper` (reads the journal on, sends, notes), `acks` (what workers are told
-that wait for it), `service` (its loop, in a process beside the workers), `state` (what is said of it). It is a
-registered reader of the journal like a sink, by the name `READER`, so that retention waits for it. On another
-machine: `taken` (which records have come) <- `downstream` (what a pipeline reads in the place of a journal) <-
-`rows` (its loop).
+`shipper` (reads the journal on, sends, notes), `acks` (what workers are told that wait for it), `service` (its
+loop, in a process beside the workers), `state` (what is said of it). It is a registered reader of the journal like
+a sink, by the name `READER`, so that retention waits for it. On another machine: `taken` (which records have come)
+<- `downstream` (what a pipeline reads in the place of a journal) <- `rows` (its loop).
 
 Message: subject fanion.events.STREAM.MACHINE.WRITER, id MACHINE-WRITER-EPOCH-FIRST-NEXT-PART, little-endian
     0      magic "FNANBLK1"
@@ -46,9 +45,9 @@ Decisions
              to wait for all 32 before the next leave, while either side had nothing to do; and a ledger of
              acknowledgements as they come, whose gaps would be of two kinds.
     2026-11  In each ack mode nothing of a killed worker's is shipped that a power cut could still take from the
-             journal (`proven`): it waits for the slot to be drained, 0.3 s where another worker lives. Rejected: to
-             ship what stands in the log, as other readers take it; and to tell records of equal sequences apart by
-             epoch downstream, since those that recovery writes again have another one, too.
+             journal (`journal.proven`): it waits for the slot to be drained, 0.3 s where another worker lives.
+             Rejected: to ship what stands in the log; and to tell records of equal sequences apart by epoch
+             downstream, since those that recovery writes again have another one, too.
     2026-11  What is lacking is sent again under another id, since the stream's own memory of ids would drop it,
              and once in `check_s`, so that a stream that keeps nothing isn't flooded.
 """

@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from fanion.config.shipping import Shipping
-from fanion.errors import JournalError, ShippingError
+from fanion.errors import ShippingError
 from fanion.journal.gaps import Gaps, load_gaps
 from fanion.journal.lag import lag_of
+from fanion.journal.proven import ProvenReader
 from fanion.journal.reader import Checkpoint, JournalReader, load_checkpoint, segment_limits
 from fanion.journal.replicas import TAKES, Board
 from fanion.journal.storage import Storage
@@ -26,7 +27,6 @@ from fanion.shipping.block import Span, cut
 from fanion.shipping.chain import Entry
 from fanion.shipping.flight import Flight, Pace, Taken
 from fanion.shipping.ledger import Ledger
-from fanion.shipping.proven import ProvenReader
 from fanion.shipping.reconciler import Reconciler, blocks_again
 from fanion.shipping.state import State, keep_state, load_state
 from fanion.shipping.stream import Stream
@@ -49,8 +49,8 @@ class _Taken(NamedTuple):
 
 class Shipper:
     """Of one data directory; one at a time. `turn`: called at every step. `board`: where workers wait for what the
-    stream has. `drain`: has what killed workers left in their slots written and synced (`proven`), where no other
-    worker does. Raises ShippingError, JournalError."""
+    stream has. `drain`: has what killed workers left in their slots written and synced (`journal.proven`), where
+    no other worker does. Raises ShippingError, JournalError."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Shipper:
         self._storage = storage or Storage()
         self._turn = turn
         self._board = board
-        self._drain, self._undrained = drain, ""
+        self._drain = drain
         self._acks: Acks | None = None
         self._now = now
         self._told_at, self._told = -math.inf, Checkpoint()
@@ -106,7 +106,9 @@ class Shipper:
         verified = before.next_sequence if before.machine == self._machine else {}
         self._reconciler = Reconciler(self._ledger, verified, self._between)
         self._tell(at_once=True)
-        self._reader = ProvenReader(self._data, storage=self._storage, checkpoint=self.sent())
+        self._reader = ProvenReader(
+            self._data, storage=self._storage, checkpoint=self.sent(), drain=self._drain
+        )
         if self._board is not None and self._machine:
             self._acks = Acks(self._board, machine, self._ledger, self.state.acknowledged)
         return bool(self._machine)
@@ -154,7 +156,6 @@ class Shipper:
         """All that can be read now. How many records the stream took. Raises ShippingError, JournalError."""
         self.stream.check()
         before = self.state.records
-        self._drain_others()
         self.ship(ended)
         if self.state.failing or not self._kept:
             known = (self._acks.ranges if self._acks is not None else {}) or self.state.acknowledged
@@ -183,15 +184,6 @@ class Shipper:
         if self._board is not None:
             self._board.say(TAKES)
 
-    def _drain_others(self) -> None:
-        """What can't be drained now isn't shipped yet, and all else is."""
-        self._undrained = ""
-        try:
-            if self._drain is not None:
-                self._drain()
-        except (OSError, JournalError) as error:
-            self._undrained = f"what killed workers left can't be drained: {error}"
-
     def _between(self) -> None:
         """At a step of what is looked at: who waits for the stream doesn't wait for that."""
         self._turn()
@@ -206,8 +198,7 @@ class Shipper:
 
     def problems(self) -> list[str]:
         """What could not be read."""
-        undrained = [self._undrained] if self._undrained else []
-        return undrained + [f"{defect.path}: {defect.what}" for defect in self._reader.defects]
+        return self._reader.problems()
 
     def gaps(self) -> Gaps:
         """What left the journal before it was shipped."""

@@ -23,6 +23,7 @@ from fanion.journal.columns import Expander
 from fanion.journal.gaps import Gaps, load_gaps
 from fanion.journal.lag import lag_of
 from fanion.journal.log_segment import SEQUENCE_END
+from fanion.journal.proven import ProvenReader
 from fanion.journal.reader import Checkpoint, JournalReader
 from fanion.journal.storage import Storage
 from fanion.model.canonical import Canonical
@@ -58,7 +59,7 @@ class Collected(Protocol):
 
 class Sink:
     """`name`: one of `fanion.sinks.KINDS`. Raises SinkError, and JournalError where there is no journal.
-    `step_rows`: 0: as large as the kind's are."""
+    `drain`: as `journal.proven` has it. `step_rows`: 0: as large as the kind's are."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Sink:
         *,
         map_bytes: int,
         turn: Turn = lambda: None,
+        drain: Callable[[], None] | None = None,
         storage: Storage | None = None,
         step_rows: int = 0,
         now: Callable[[], float] = time.time,
@@ -77,6 +79,7 @@ class Sink:
         self._data = directory
         self._storage = storage or Storage()
         self._turn = turn
+        self._drain = drain
         self._now = now
         self._kind = kind_of(name)
         self._settings = settings
@@ -116,9 +119,9 @@ class Sink:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open_reader(self) -> JournalReader:
+    def _open_reader(self) -> ProvenReader:
         """At the state's place, which may be before or behind what the reader committed."""
-        reader = JournalReader(
+        reader = ProvenReader(
             self._data,
             storage=self._storage,
             name=reader_name(self.name),
@@ -126,13 +129,14 @@ class Sink:
             yields=True,
             hold_hours=self._settings.hold_hours,
             hold_share=self._settings.hold_share,
+            drain=self._drain,
         )
         reader.chains()  # a place of another journal begins anew from here on
         return reader
 
     def problems(self) -> list[str]:
         """What could not be read, some of it."""
-        return [*self._expander.problems, *(f"{d.path}: {d.what}" for d in self._reader.defects)]
+        return self._expander.problems + self._reader.problems()
 
     def gaps(self) -> Gaps:
         """What left the journal before it was taken."""
