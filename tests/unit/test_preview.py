@@ -21,6 +21,7 @@ from fanion.config import Config
 from fanion.definitions import DEMO, load
 from fanion.dialects import vocabulary
 from fanion.errors import ConfigError, StoreError
+from fanion.preview import moves
 from fanion.preview.contexts import MadeUp
 from fanion.preview.report import Limit, Preview, read_limit
 
@@ -190,6 +191,27 @@ def test_a_larger_share_moves_as_many_as_it_grows_and_nobody_the_other_way(
     assert not half["redrawn"]
     assert "- bucket -> 0..4999 5, else 6" in half["difference"]
     assert "+ bucket -> 0..5999 5, else 6" in half["difference"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_attribute_s_values_are_counted_over_all_units_and_the_most_frequent_are_said(
+    data: Path, tmp_path: Path, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """50 values in each hundred that is counted at once."""
+
+    def switched(project: dict[str, Any]) -> None:
+        project["flags"]["half"]["rules"][0]["rollout_percentage"] = 100
+
+    monkeypatch.setattr(moves, "CHUNK", 100)
+    loaded = load([write(tmp_path / "new", switched)], vocabulary())
+    each = [{"targetingKey": f"u{n}", "n": 7 if n % 3 == 0 else n % 50} for n in range(3_000)]
+    who = Who(lambda _: each, "", len(each))
+    (found,) = preview(data, loaded, Config(), who, ("n",), processes=processes)
+    (half,) = [flag for flag in found.flags if flag.key == "half"]
+    values = half.by["n"]
+    assert len(values) == moves.VALUES_SHOWN_MAX
+    assert [units for units, _ in values.values()] == [1_040] + [40] * (moves.VALUES_SHOWN_MAX - 1)
+    assert next(iter(values)) == "7"
 
 
 def test_another_seed_draws_everybody_anew(data: Path, tmp_path: Path) -> None:

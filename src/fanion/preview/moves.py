@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +23,8 @@ from fanion.preview.contexts import TARGETING_KEY, MadeUp, subject_of
 
 CHUNK: Final = 10_000
 VALUES_SHOWN_MAX: Final = 20
+VALUES_KEPT_MAX: Final = 1_000
+"""Of an attribute, while units are counted: of one that has more values, rare ones may be counted short."""
 ABSENT: Final = "(nothing)"
 
 Pair = tuple[str, str]
@@ -29,7 +32,7 @@ Pair = tuple[str, str]
 
 class Moved(msgspec.Struct):
     """Of one flag. `units`: who was asked for; `moves`: (from, to) -> how many, those that stay left out; `by`: of
-    an attribute, value -> (units, how many of them move)."""
+    an attribute, value -> (units, how many of them move), the most frequent ones."""
 
     units: int = 0
     moves: dict[Pair, int] = {}
@@ -48,6 +51,13 @@ class Moved(msgspec.Struct):
             for value, (units, moved) in values.items():
                 before = own.get(value, (0, 0))
                 own[value] = before[0] + units, before[1] + moved
+            if len(own) > VALUES_KEPT_MAX:
+                self.keep(attribute, VALUES_KEPT_MAX)
+
+    def keep(self, attribute: str, count: int) -> None:
+        """So many of its values, the most frequent first."""
+        values = self.by[attribute].items()
+        self.by[attribute] = dict(sorted(values, key=lambda item: -item[1][0])[:count])
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -155,8 +165,8 @@ def _moved(asked: Asked, units: int) -> Moved:
             pair = old[cell // asked.width], new[cell % asked.width]
             found.moves[pair] = found.moves.get(pair, 0) + count
     for name, values in asked.by.items():
-        most = sorted(values.items(), key=lambda item: -item[1][0])[:VALUES_SHOWN_MAX]
-        found.by[name] = {value: (cell[0], cell[1]) for value, cell in most}
+        found.by[name] = {value: (cell[0], cell[1]) for value, cell in values.items()}
+        found.keep(name, VALUES_KEPT_MAX)
     return found
 
 
@@ -195,14 +205,26 @@ def count_moves(
     processes: int,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Moved]:
-    """A `Moved` for each change, of at most so many units. With one of `processes` this one asks. Raises what
-    asking does, and FanionError where a process ended."""
+    """A `Moved` for each change, of at most so many units, with `VALUES_SHOWN_MAX` values of an attribute at most.
+    With one of `processes` this one asks. Raises what asking does, and FanionError where a process ended."""
     total = [Moved() for _ in comparison.changes]
-    if not comparison.changes:
-        return total
-    if processes == 1:
-        _count_here(comparison, who, units, total, progress)
-        return total
+    if comparison.changes:
+        count = _count_here if processes == 1 else partial(_count_in, processes)
+        count(comparison, who, units, total, progress)
+    for one in total:
+        for attribute in one.by:
+            one.keep(attribute, VALUES_SHOWN_MAX)
+    return total
+
+
+def _count_in(
+    processes: int,
+    comparison: Comparison,
+    who: MadeUp | Iterable[dict[str, Any]],
+    units: int,
+    total: list[Moved],
+    progress: Callable[[int], None],
+) -> None:
     waiting: deque[Future[list[Moved]]] = deque()
 
     def take() -> None:
@@ -222,7 +244,6 @@ def count_moves(
                 take()
     except BrokenProcessPool:
         raise FanionError("a process that asked for units was ended; is there enough memory?") from None
-    return total
 
 
 def _count_here(

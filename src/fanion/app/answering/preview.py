@@ -28,8 +28,7 @@ from fanion.definitions.reading.files import REFERRED, ROOT
 from fanion.dialects import vocabulary
 from fanion.errors import ConfigError, StoreError
 from fanion.preview.contexts import contexts_in
-from fanion.preview.moves import VALUES_SHOWN_MAX
-from fanion.preview.report import FlagReport, Preview
+from fanion.preview.report import Preview
 from fanion.store.weights import read_weights
 
 SHOWN_BYTES_MAX: Final = 512 << 10
@@ -88,10 +87,7 @@ def compare(programs: Programs, directory: Path, config: Config, asked: PreviewO
     found = preview(directory, loaded, config, who, (asked.by,) if asked.by else (), processes=1)
     if "env:" in asked.content:
         found = [msgspec.structs.replace(one, keys_lost=[]) for one in found]
-    return [
-        msgspec.structs.replace(one, flags=[_bounded(flag) for flag in one.flags[:FLAGS_MAX]])
-        for one in found
-    ]
+    return [msgspec.structs.replace(one, flags=one.flags[:FLAGS_MAX]) for one in found]
 
 
 def _who(directory: Path, asked: PreviewOf) -> Who:
@@ -112,15 +108,6 @@ def _pasted(text: str) -> list[dict[str, Any]]:
             f"contexts: more than {CONTEXTS_MAX:,}, which are allowed here; fanion diff --contexts reads more"
         )
     return found
-
-
-def _bounded(flag: FlagReport) -> FlagReport:
-    """With the values of an attribute that most units have."""
-    by = {
-        name: dict(sorted(values.items(), key=lambda item: -item[1][0])[:VALUES_SHOWN_MAX])
-        for name, values in flag.by.items()
-    }
-    return msgspec.structs.replace(flag, by=by)
 
 
 def _not_given(name: str) -> bool:
