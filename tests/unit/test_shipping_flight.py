@@ -192,17 +192,26 @@ class TestWithNats:
         """The stream has it; its answer never comes."""
         world.journal.append(0, 40, size=100_000)
         with world.shipper() as shipper:
-            streams, calls = shipper.stream._connection.streams, itertools.count(1)
-            publish = streams.publish
+            connection, wait = shipper.stream._connection, shipper.stream.wait
+            calls, waits, there = itertools.count(1), itertools.count(1), asyncio.Event()
+            publish = connection.streams.publish
 
             async def lost(*given: Any, **named: Any) -> Any:
+                third = next(calls) == 3
                 answered = await publish(*given, **named)
-                if next(calls) == 3:
-                    shipper.stream._timeout_s = 0.2  # those before it were answered
+                if third:
+                    there.set()
                     await asyncio.get_running_loop().create_future()
                 return answered
 
-            monkeypatch.setattr(streams, "publish", lost)
+            def waited(sent: asyncio.Future[int]) -> int:
+                if next(waits) == 3:  # those before it were answered
+                    connection.until(connection.begin(there.wait()), 60)
+                    shipper.stream._timeout_s = 0.2
+                return wait(sent)
+
+            monkeypatch.setattr(connection.streams, "publish", lost)
+            monkeypatch.setattr(shipper.stream, "wait", waited)
             with pytest.raises(ShippingError, match=r"no answer within 0\.2 s"):
                 shipper.run_once()
             taken = shipper.sent().next_sequence[0]
