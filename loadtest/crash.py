@@ -136,11 +136,12 @@ class Server:
 
 
 def living_groups() -> Iterator[int]:
-    """The process group of each process that isn't a zombie, which nobody may wait for."""
+    """The process group of each process that isn't a zombie, which nobody may wait for. One whose first thread
+    alone has ended is none: the others hold its files."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, group, *_ = path.read_text().rpartition(")")[2].split()
-            if state != "Z":
+            if state != "Z" or len(list(path.with_name("task").iterdir())) > 1:
                 yield int(group)
 
 

@@ -197,7 +197,15 @@ class Running:
 
 
 def is_alive(pid: int) -> bool:
-    return state_of(pid) not in ("", "Z")
+    """Also one whose first thread alone has ended: the others hold its files."""
+    state = state_of(pid)
+    return threads_of(pid) > 1 if state == "Z" else state != ""
+
+
+def threads_of(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return len(list(Path(f"/proc/{pid}/task").iterdir()))
+    return 0
 
 
 def is_stopped(pid: int) -> bool:
