@@ -10,9 +10,10 @@ Hypothesis holds no example to a time: a machine that other work keeps busy is n
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.crash.receivers import NatsServers, nats_servers
+from tests.heap import settle
 from tests.rounds import FULL, takes_rounds
 
 settings.register_profile(
@@ -44,6 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["FANION_SERVER_INTERFACE"] = interface
     if config.getoption("--rounds") == "full":
         os.environ[FULL] = "1"
+    gc.disable()  # all that collecting makes stays
+
+
+def pytest_collection_finish() -> None:
+    settle()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -66,11 +74,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     left_out = pytest.mark.skip(reason="heavy: runs by --rounds full, as in CI")
     taking = cache(takes_rounds)
+    items.sort(key=lambda item: item.path.parts)  # workers collect in orders of their own, see below
     for item in items:
         if taking(getattr(item, "module", None)):
             item.add_marker("rounds")
         if config.getoption("--rounds") == "few" and item.get_closest_marker("heavy") is not None:
             item.add_marker(left_out)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Workers of a fresh clone compile every test once and not once each: each begins elsewhere."""
+    report = yield
+    given = getattr(collector.config, "workerinput", None)
+    if given is not None and isinstance(collector, pytest.Dir) and report.result:
+        begin = len(report.result) * int(given["workerid"][2:]) // given["workercount"]
+        report.result = [*report.result[begin:], *report.result[:begin]]
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import gc
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from bench.gate.comparison import FIGURES, GROUPS, compare
 from bench.gate.rows import GROUPS as MADE
+from tests.heap import settle
+
+
+@pytest.fixture(scope="module", autouse=True)
+def thawed() -> Iterator[None]:
+    """A worker freezes what it starts with."""
+    yield
+    settle()
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_row_runs_and_is_kept_with_its_figures(group: str) -> None:
     kept = json.loads(FIGURES.read_text())["rows"]
-    try:
-        with MADE[group]() as rows:
-            for row in rows.values():
-                row(2)()
-            assert rows.keys() <= kept.keys(), "python -m bench.gate --update"
-    finally:
-        gc.unfreeze()  # a worker freezes what it starts with
+    with MADE[group]() as rows:
+        for row in rows.values():
+            row(2)()
+        assert rows.keys() <= kept.keys(), "python -m bench.gate --update"
 
 
 def test_a_row_that_grew_is_named_with_its_functions(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from fanion.pipeline.pipeline import TELL_READER_S
 from fanion.pipeline.published import Published
 from fanion.pipeline.query import ask
 from fanion.pipeline.source import JournalSource
+from tests.heap import settle
 from tests.rounds import rounds
 from tests.unit.pipeline_world import START_NS, Dying, Journal, Killed, bury, kept, pipeline
 
@@ -72,9 +72,9 @@ def run(journal: Journal, storage: Storage, clock: Iterator[float]) -> bool:
 @pytest.fixture
 def buried_quickly() -> Iterator[None]:
     """What other tests of the process have left isn't looked through once a kill."""
-    gc.freeze()
+    settle()
     yield
-    gc.unfreeze()
+    settle()
 
 
 @pytest.mark.slow
