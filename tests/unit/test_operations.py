@@ -11,7 +11,7 @@ import pytest
 
 from fanion.process import operations as module
 from fanion.process.operations import HostNames, Listener, Operations
-from fanion.process.pulse import Pulse
+from fanion.process.pulse import BEAT_INTERVAL_S, BEAT_UNREADY_S, Pulse
 from fanion.process.sockets import operations_socket
 from fanion.process.supervisor import Watched
 from fanion.telemetry.heartbeats import LINE_CHARACTERS_MAX, Heartbeats, Standing
@@ -172,6 +172,21 @@ def test_a_pulse_says_a_reason_before_its_next_beat() -> None:
         pulse.stop()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("problem", ["", "journal: full"])
+def test_a_worker_that_is_not_ready_beats_more_often(problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> float:
+        loop = asyncio.get_running_loop()
+        asked: list[float] = []
+        monkeypatch.setattr(loop, "call_later", lambda delay_s, *_: asked.append(delay_s))
+        pulse = Pulse(Heartbeats(1).rows[0], lambda: [problem] if problem else [], list, lambda: 3)
+        for _ in range(2):
+            pulse.start(loop)
+        assert asked[0] == BEAT_UNREADY_S  # nothing was said yet
+        return asked[1]
+
+    assert asyncio.run(run()) == (BEAT_UNREADY_S if problem else BEAT_INTERVAL_S)
 
 
 def test_only_a_beat_that_stands_still_is_counted() -> None:

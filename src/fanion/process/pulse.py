@@ -1,6 +1,7 @@
 """A worker's heartbeat: a beat a second from its event loop, and what it says of its readiness.
 
-What the asked-for reasons say is looked at with each beat, and whenever `say` is called.
+What the asked-for reasons say is looked at with each beat, and whenever `say` is called. While a worker isn't ready
+it beats more often, or a start that took 0.2 s would be told of a second later.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from fanion.telemetry.heartbeats import Heartbeat, Standing
 
 BEAT_INTERVAL_S = 1.0
+BEAT_UNREADY_S = 0.05
 
 
 class Pulse:
@@ -37,7 +39,8 @@ class Pulse:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._timer = loop.call_later(BEAT_INTERVAL_S, self.start, loop)
+        unready = self._said is None or self._said.reasons
+        self._timer = loop.call_later(BEAT_UNREADY_S if unready else BEAT_INTERVAL_S, self.start, loop)
         self.say()
 
     def stop(self) -> None:
