@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gc
 
+from fanion.model.collector import freeze
+
 
 def settle() -> None:
     """What lives now is passed over from here on; what is dead goes first."""
     gc.unfreeze()
-    gc.collect()
-    gc.freeze()
+    freeze()

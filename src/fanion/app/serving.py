@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from fanion.app.publishing import publish, upgrade_bundles
 from fanion.config import MIB, Config
 from fanion.dialects import served, vocabulary
 from fanion.errors import ConfigError
+from fanion.model.collector import freeze
 from fanion.process.directory import DirectoryLock, check_directory, remove_drafts
 from fanion.process.machine import connections_within, raise_file_limit, usable_cores
 
@@ -129,8 +129,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
         processes = [Beside("operations", run_operations)]
         for other, row in rows_of_others:
             processes += beside(other, data, row, listening)
-        gc.collect()
-        gc.freeze()  # the collector's marks would copy pages that the workers share
+        freeze()  # the collector's marks would copy pages that the workers share
         Supervisor(
             config.server,
             host=keeper.getsockname()[0],

@@ -7,6 +7,17 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_frozen = False
+"""Asking `gc` would walk all that is frozen."""
+
+
+def freeze() -> None:
+    """What lives now stays for good, in the processes that are forked of this one too, and is walked no more."""
+    global _frozen
+    gc.collect()
+    gc.freeze()
+    _frozen = True
+
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
@@ -18,7 +29,7 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         if running:
-            if gc.get_freeze_count() == 0:
+            if not _frozen:
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()

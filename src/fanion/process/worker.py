@@ -13,7 +13,6 @@ supervisor's kill.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import random
@@ -45,6 +44,7 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.storage import Storage
 from fanion.journal.window import IDS, REPLAYS, EventWindow
 from fanion.journal.writer import JournalWriter
+from fanion.model.collector import freeze
 from fanion.process.contact import Contact
 from fanion.process.directory import DirectoryLock
 from fanion.process.exposures import Exposures
@@ -303,8 +303,7 @@ class Worker:
         self._handle = self._plain = self._open_entrance(services, watch, streams)
         if self._staleness is not None:
             self._handle = self._staleness.handler(self._plain)
-        gc.collect()
-        gc.freeze()  # what exists now stays; the collector needn't walk it under load
+        freeze()  # what exists now stays; the collector needn't walk it under load
 
     def _replicate(
         self,
