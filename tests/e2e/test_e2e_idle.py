@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.server import SERVER_KEY, WORLD, Running, publish, start
 
-HEAD_S, IDLE_S = 2.0, 12.0
+HEAD_S, IDLE_S = 1.0, 12.0
 GIVE_UP_S, LONG_S = 300.0, 600.0
 """Of a machine that has other things to do, on which looks that came late count for nothing; and the idle time of a
 server that ends no idle connection before."""

@@ -209,8 +209,8 @@ def test_a_server_that_answers_nothing_any_more_is_given_up(tmp_path: Path) -> N
     with nats_servers(tmp_path) as servers, opened(servers.url("b")) as place:
         place.move(1, b"one")
         servers.pause()
-        place._connection.timeout_s = 5
-        place._connection._client.options["ping_interval"] = 0.5
+        place._connection.timeout_s = 1
+        place._connection._client.options["ping_interval"] = 0.2
         began = time.monotonic()
         with pytest.raises(
             PlaceError, match=r"the manifest can't be read: (no answer|the connection was lost)"

@@ -308,7 +308,7 @@ def test_a_stream_that_stops_answering_is_left_in_time(tmp_path: Path) -> None:
         with world.shipper() as shipper:
             stream = shipper.stream
             servers.pause()
-            stream._connection.timeout_s = 3
+            stream._connection.timeout_s = 0.5
             began = time.monotonic()
             with pytest.raises(ShippingError, match=r"no answer|lost"):
                 shipper.run_once()
