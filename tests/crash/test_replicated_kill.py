@@ -18,9 +18,10 @@ from fanion.journal.replicas import OPENING, Board
 from tests.crash.receivers import NatsServers, nats_servers
 from tests.e2e.replicated_world import Client, Content, remove, replicated
 from tests.e2e.server import WORLD, Running, publish, start, wait_until
+from tests.rounds import rounds
 from tests.unit.shipping_world import World
 
-KILLS = int(os.environ.get("REPLICATED_KILLS", "6"))
+KILLS = rounds(2, 6, "REPLICATED_KILLS")
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,7 @@ def libraries() -> None:
     pytest.importorskip("nats")
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(1_200)
 def test_a_stream_on_one_server_of_a_cluster_is_refused_where_answers_wait_for_it(tmp_path: Path) -> None:
     with nats_servers(tmp_path / "nats", 3) as servers, closing(Board(1)) as board:
@@ -59,7 +61,7 @@ def shipped(world: World, board: Board) -> bool:
 
 @pytest.mark.timeout(1_200)
 def test_what_was_acknowledged_is_in_the_stream_whatever_was_killed(tmp_path: Path) -> None:
-    """Full rounds: REPLICATED_KILLS=200."""
+    """For long: REPLICATED_KILLS=200."""
     seed = int(os.environ.get("REPLICATED_SEED") or random.randrange(1 << 30))
     print("REPLICATED_SEED", seed)
     draw, data = random.Random(seed), tmp_path / "data"
