@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import marshal
 import random
+import re
 from typing import Any
 
 from tests.fuzz.document_mutants import places
@@ -158,11 +159,16 @@ NAMES = [
 DEEP = 70
 
 
+def copied(item: Any) -> Any:
+    """As `copy.deepcopy`, of JSON values in a tenth of the time."""
+    return marshal.loads(marshal.dumps(item))
+
+
 def mutate(draw: random.Random, item: Any) -> Any:
     """One thing changed: a member gone, renamed, another's, or of another kind; or another order."""
     spots = places(item) if isinstance(item, dict) else []
     if not spots:
-        return copy.deepcopy(draw.choice(ODD))
+        return copied(draw.choice(ODD))
     container, key = draw.choice(spots)
     match draw.randrange(6):
         case 0 if isinstance(container, dict):
@@ -176,11 +182,11 @@ def mutate(draw: random.Random, item: Any) -> Any:
             container.update(members)
         case 3:
             other, place = draw.choice(spots)
-            container[key] = copy.deepcopy(other[place])
+            container[key] = copied(other[place])
         case 4 if isinstance(container, dict):
-            container[f"zz{draw.randrange(9)}"] = copy.deepcopy(draw.choice(ODD))
+            container[f"zz{draw.randrange(9)}"] = copied(draw.choice(ODD))
         case _:
-            container[key] = copy.deepcopy(draw.choice(ODD))
+            container[key] = copied(draw.choice(ODD))
     return item
 
 
@@ -190,7 +196,7 @@ def written(draw: random.Random, item: Any) -> bytes:
         item, ensure_ascii=draw.random() < 0.7, separators=draw.choice([(",", ":"), (", ", ": ")])
     ).encode(errors="surrogatepass")
     for _ in range(draw.choice([0, 0, 0, 0, 1, 1, 2])):
-        begins = [n + 1 for n in range(len(text)) if text[n : n + 1] in b":,{"]
+        begins = [found.end() for found in re.finditer(b"[:,{]", text)]
         if not begins:
             return text
         at = draw.choice(begins)
@@ -219,7 +225,7 @@ def batch(
     """A few items around each other, mostly wrong in one way."""
     items = []
     for _ in range(draw.randrange(1, 5)):
-        item = copy.deepcopy(draw.choice(right))
+        item = copied(draw.choice(right))
         for _ in range(draw.choice([0, 1, 1, 1, 2, 3])):
             item = mutate(draw, item)
         items.append(written(draw, item))
