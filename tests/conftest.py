@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator
 from functools import cache
 from typing import Any
 
+import msgspec.inspect
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -108,6 +109,14 @@ def patience() -> Iterator[None]:
     """Who connects to NATS gives up after two seconds, which a server on a busy machine may take."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("fanion.nats.connection.CONNECT_TIMEOUT_S", 20.0)  # of one of several
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def types_told_once() -> Iterator[None]:
+    """Tests make an application for each request, whose structs msgspec would look through for 4 ms each time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("msgspec.inspect.type_info", cache(msgspec.inspect.type_info))
         yield
 
 
