@@ -17,7 +17,9 @@ from fanion.store.key_ids import KeyIds
 from fanion.store.layout import Origin
 from fanion.store.publication import Publication
 from fanion.store.store import Store
+from tests.rounds import rounds
 
+ROUNDS = rounds(20, 60)
 IDS = ("key_a", "key_b", "key_c")
 
 
@@ -105,7 +107,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=ROUNDS)
 @given(changes=CHANGES)
 def test_whoever_changes_what_an_id_stands_for_the_same(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Change]
