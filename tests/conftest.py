@@ -47,12 +47,16 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["FANION_SERVER_INTERFACE"] = interface
     if config.getoption("--rounds") == "full":
         os.environ[FULL] = "1"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
     gc.disable()  # all that collecting makes stays
-
-
-def pytest_collection_finish() -> None:
-    settle()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        settle()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
