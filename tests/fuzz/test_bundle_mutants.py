@@ -106,6 +106,7 @@ def test_hostile_bundles_with_right_checksums_never_crash() -> None:
             if table >= 0:
                 question = bundle.ask(context.members, context.attributes, typed)
                 question.put_each(table, ["key-0", "key-1", "stranger"], False)
+                question.put_list(table, ["key-0", "key-1", "stranger"], False)
                 question.put_map(table, ["key-0", "key-1", "stranger"], True, b"", b"")
             ask_rows(bundle, table, context.attributes)
     assert refused > MUTANTS // 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -69,6 +70,32 @@ def test_answers_that_are_kept_are_those_that_would_be_made() -> None:
                 assert answer == (resolution, b'"value":%d' % n, pieces[n][1])
 
 
+def listed(question: Question, keys: list[str], client: bool) -> bytes:
+    """What `put_list` has to say, by `put_each`."""
+    return b",".join(head for _, head, _ in question.put_each(0, keys, client) if head)
+
+
+def test_a_list_is_what_each_key_has_before_its_first_hole(bundle: Bundle) -> None:
+    keys = ["wanted", "hidden", "stranger", "wanted"]
+    for plan in ("pro", "free"):
+        for client in (False, True):
+            question = ask(bundle, plan)
+            assert question.put_list(0, keys, client) == listed(question, keys, client)
+    assert ask(bundle).put_list(0, [], False) == b""
+
+
+def test_a_list_leaves_out_what_is_empty() -> None:
+    decision = p.Decision("d", ((p.Outcome(p.Resolution.MATCHED),)))
+    texts: list[Fragment] = [(b"",), (b"1",), (b"",), (Hole(0), b"2"), (b"3", b"", b"4"), (b"",)]
+    entries = tuple(p.Entry(f"{n}", 0, (text,)) for n, text in enumerate(texts))
+    table = p.Table(entries, (b"",))
+    bundle = Bundle(compile_bundle(p.Lowered("env", (), (decision,)), {"native": lambda _: table}))
+    question = bundle.ask(None, None, None)
+    for keys in permutations([f"{n}" for n in range(len(texts))]):
+        assert question.put_list(0, list(keys), False) == listed(question, list(keys), False)
+    assert question.put_list(0, ["0", "1", "none", "4", "5"], False) == b"1,34"
+
+
 def test_a_map_writes_every_key_once_in_order_and_a_hole_as_nothing(bundle: Bundle) -> None:
     question = ask(bundle)
     keys = ["wanted", 'str"anger', "wanted", 'str"anger', "hidden"]
@@ -103,6 +130,7 @@ def test_one_question_may_be_asked_for_all_kinds_of_answers(bundle: Bundle) -> N
     "use",
     [
         lambda question: question.put_each(0, ["wanted"], False),
+        lambda question: question.put_list(0, ["wanted"], False),
         lambda question: question.put_map(0, ["wanted"], False, b"", b""),
         lambda question: question.evaluate(0),
         lambda question: question.choose(0),
@@ -126,8 +154,9 @@ def test_a_question_to_a_closed_bundle_is_refused(bundle: Bundle) -> None:
 
 
 def test_a_question_that_no_bundle_made_is_refused() -> None:
-    with pytest.raises(RuntimeError, match=r"Bundle\.ask"):
-        Question().put_each(0, [], False)
+    for use in (lambda: Question().put_each(0, [], False), lambda: Question().put_list(0, [], False)):
+        with pytest.raises(RuntimeError, match=r"Bundle\.ask"):
+            use()
 
 
 def test_a_question_keeps_its_context_and_its_bundle_alive() -> None:

@@ -44,6 +44,7 @@ cdef class Bundle(BundleView):
     cdef uint32_t fragment_of(
         self, const fanion_entry *entry, int table, int *resolution, bint assigned
     ) except? 0xFFFFFFFF
+    cdef int put_head(self, uint32_t number) except -1
     cdef int put_fragment(self, uint32_t number) except -1
     cdef int put_entry(self, const fanion_entry *entry, int table) except -1
     cdef tuple resolution(self, int table, str key, bint client, bint assigned)

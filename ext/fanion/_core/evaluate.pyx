@@ -350,6 +350,19 @@ cdef class Bundle(BundleView):
         self.noted = False
         return self.recorder.publish()
 
+    cdef int put_head(self, uint32_t number) except -1:
+        """A fragment as far as its first hole."""
+        cdef const fanion_fragment *fragment = &self.s.fragments[number]
+        cdef uint32_t n
+        FANION_ASSERT(number < self.s.counts[FANION_SECTION_FRAGMENTS])
+        FANION_ASSERT(within(&self.s, FANION_SECTION_ROPES, fragment.rope_first, fragment.rope_count))
+        for n in range(fragment.rope_first, fragment.rope_first + fragment.rope_count):
+            if self.s.ropes[n].offset == FANION_NONE:
+                break
+            FANION_ASSERT(readable(&self.s, self.s.ropes[n]))
+            put(&self.out, self.s.blob + self.s.ropes[n].offset, self.s.ropes[n].length)
+        return 0
+
     cdef int put_fragment(self, uint32_t number) except -1:
         cdef const fanion_fragment *fragment = &self.s.fragments[number]
         cdef const fanion_text *rope = &self.s.ropes[fragment.rope_first]
@@ -482,6 +495,26 @@ cdef class Question:
         if self.bundle.noted:
             self.bundle.publish()
         return found
+
+    def put_list(self, int table, list keys not None, bint client):
+        """The fragments of `put_each` that aren't empty, commas between."""
+        cdef Bundle bundle = self.bundle
+        cdef str key
+        cdef size_t before, begin
+        cdef int resolution = RESOLUTION_ABSENT
+        self.check()
+        bundle.out.length = 0
+        for key in keys:
+            before = begin = bundle.out.length
+            if before:
+                put(&bundle.out, b",", 1)
+                begin += 1
+            bundle.put_head(bundle.fragment_of(bundle.visible(table, key, client), table, &resolution, True))
+            if bundle.out.length == begin:
+                bundle.out.length = before
+        if bundle.noted:
+            bundle.publish()
+        return PyBytes_FromStringAndSize(bundle.out.data, bundle.out.length)
 
     def put_map(self, int table, list keys not None, bint client, bytes prefix not None, bytes suffix not None):
         """prefix, then `"key":{fragment}` for each key in order, commas between, then suffix.

@@ -214,14 +214,14 @@ class Plan(NamedTuple):
 
 
 def everything(at: Served, client: bool, person: Who, wanted: Wanted | None = None) -> Iterator[list[bytes]]:
-    """The answers of all flags, or of those that the context names, in pieces. `wanted`: these, where they were
-    asked for before."""
+    """The answers of all flags, or of those that the context names, in pieces, each of them one or several with
+    commas between. `wanted`: these, where they were asked for before."""
     if person.flags is None:
         listing = at.listing
         if at.large:
             yield []  # to read the list takes as long as many pieces
         for group in at.groups(client):
-            yield answered(at, group, client, person)
+            yield together(at, group, client, person)
         plans = planned(at, client, listing.ambiguous)
     elif wanted is None or wanted.plans is None:
         plans = planned(at, client, person.flags)
@@ -233,6 +233,15 @@ def everything(at: Served, client: bool, person: Who, wanted: Wanted | None = No
         yield list(chosen(at, client, person, plan))
     if wanted is not None:
         wanted.plans = made
+
+
+def each(at: Served, person: Who) -> Iterator[bytes]:
+    """The same, one by one, for whoever may see all."""
+    if person.flags is None:
+        for group in at.groups(False):
+            yield from filter(None, answered(at, group, False, person))
+    for plan in planned(at, False, at.listing.ambiguous if person.flags is None else person.flags):
+        yield from put_together(at, False, person, plan)
 
 
 def answered(at: Served, group: Group, client: bool, person: Who) -> list[bytes]:
@@ -253,6 +262,15 @@ def answered(at: Served, group: Group, client: bool, person: Who) -> list[bytes]
     return found
 
 
+def together(at: Served, group: Group, client: bool, person: Who) -> list[bytes]:
+    """The answers of one group, those that are there, with commas between if that is quicker."""
+    if group.layered is not None or person.targeting_key is None:
+        return list(filter(None, answered(at, group, client, person)))
+    asked = group.shape.asked(person.targeting_key, person.attributes)
+    made = at.bundle.ask(*asked).put_list(at.table, group.names, client)
+    return [made] if made else []
+
+
 def planned(at: Served, client: bool, keys: Iterable[str]) -> Iterator[Plan]:
     """What these keys ask for, each once, in pieces."""
     for some in cut(tuple(dict.fromkeys(keys))):
@@ -264,7 +282,7 @@ def planned(at: Served, client: bool, keys: Iterable[str]) -> Iterator[Plan]:
 def chosen(at: Served, client: bool, person: Who, plan: Plan) -> Iterable[bytes]:
     """The answers to a plan's keys, in their order; a key that isn't there has none."""
     if plan.plain:
-        return filter(None, answered(at, plan.groups[0], client, person))
+        return together(at, plan.groups[0], client, person)
     return put_together(at, client, person, plan)
 
 

@@ -5,13 +5,12 @@ Whoever opens the store sees every flag, as a server key does; governance counts
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Final
 
 from fanion._core.evaluate import Bundle
 from fanion._core.flat import FlatPlan
 from fanion.dialects.ofrep.envelope import refuse
-from fanion.dialects.ofrep.evaluate import everything, one
+from fanion.dialects.ofrep.evaluate import each, one
 from fanion.dialects.ofrep.schema import OWN_MEMBER, who
 from fanion.dialects.ofrep.served import bind
 from fanion.dialects.ofrep.words import NAME
@@ -39,7 +38,7 @@ class OfrepAnswers:
 
     def every(self, context: JsonObject) -> list[bytes]:
         try:
-            return list(chain.from_iterable(everything(self._at, False, who(dict(context)))))
+            return list(each(self._at, who(dict(context))))
         except Fault as fault:
             return [refuse(fault)[1]]
 
