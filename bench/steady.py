@@ -5,8 +5,9 @@ each request has a moment at which it is due, whatever became of those before it
 moment, which corrects for coordinated omission. The highest rate of each kind is found by a closed load of the
 same connections; then both kinds are sent at once, each at half of a share of its highest: 50 %, 80 %.
 
-`--threads 1 2` compares servers of `--workers` workers each by the threads of their HTTP server, in turn,
-`--rounds` times at each share of the first's highest rate, and prints the medians.
+`--interfaces asgi rsgi` or `--threads 1 2` compares servers of `--workers` workers each by their interface or by
+the threads of their HTTP server, in turn, `--rounds` times at each share of the first's highest rate, and prints
+the medians.
 
 The generator is one process on the same machine; what it takes of a core is printed beside.
 What it can't show: many clients, networks.
@@ -207,21 +208,21 @@ async def run(port: int, headers: dict[str, str], seconds: float) -> None:
         say(f"steady/the generator/{share:.0%}/of a core", busy, "times")
 
 
-async def compare(ports: dict[int, int], headers: dict[str, str], seconds: float, rounds: int) -> None:
-    """`ports`: of servers, by the threads of their HTTP server. Medians of the rounds."""
+async def compare(ports: dict[str, int], headers: dict[str, str], seconds: float, rounds: int) -> None:
+    """`ports`: of servers, by what they are told apart by. Medians of the rounds."""
     kinds = kinds_of(headers)
     highest = await highest_of(kinds, next(iter(ports.values())), seconds)
-    print(f"{'threads, both at once':40}" + "".join(f"{name:>9}" for name in [*QUANTILES, "most"]) + "  ms")
+    print(f"{'both at once':40}" + "".join(f"{name:>9}" for name in [*QUANTILES, "most"]) + "  ms")
     for share in SHARES:
         rates = {name: rate * share / len(kinds) for name, rate in highest.items()}
-        seen: dict[tuple[int, str], list[dict[str, float]]] = {}
+        seen: dict[tuple[str, str], list[dict[str, float]]] = {}
         for _ in range(rounds):
-            for threads, port in ports.items():
+            for label, port in ports.items():
                 await both(kinds, port, rates, seconds)
                 for kind in kinds:
-                    seen.setdefault((threads, kind.name), []).append(quantiles(kind.latencies))
-        for (threads, name), found in sorted(seen.items(), key=lambda item: item[0][1]):
-            line = f"{threads}: {name} at {share:.0%}, {rates[name]:,.0f}/s"
+                    seen.setdefault((label, kind.name), []).append(quantiles(kind.latencies))
+        for (label, name), found in sorted(seen.items(), key=lambda item: item[0][1]):
+            line = f"{label}: {name} at {share:.0%}, {rates[name]:,.0f}/s"
             medians = (statistics.median(one[quantile] for one in found) for quantile in found[0])
             print(f"{line:40}" + "".join(f"{one:9.2f}" for one in medians), flush=True)
 
@@ -231,24 +232,27 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="of each rate")
-    parser.add_argument("--threads", type=int, nargs="+", help="compare these, in turn")
+    compared = parser.add_mutually_exclusive_group()
+    compared.add_argument("--interfaces", choices=["asgi", "rsgi"], nargs="+", help="compare these, in turn")
+    compared.add_argument("--threads", type=int, nargs="+", help="compare these, in turn")
     parser.add_argument("--workers", type=int, default=1, help="of each server")
     parser.add_argument("--rounds", type=int, default=5, help="of a comparison")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, ExitStack() as up:
         data, headers = publish_world(Path(name), 1_000)
-        ports: dict[int, int] = {}
-        for threads in options.threads or [0]:
-            port = ports[threads] = free_port()
+        told = "INTERFACE" if options.interfaces else "RUNTIME_THREADS"
+        ports: dict[str, int] = {}
+        for one in options.interfaces or options.threads or [0]:
+            port = ports[str(one)] = free_port()
             own = Path(name) / f"data-{port}"  # one server a directory
             subprocess.run(["cp", "-r", "--sparse=always", str(data), str(own)], check=True)
             command = [*fanion(own, port, "durable"), "--workers", str(options.workers)]
-            set_ = ["env", f"FANION_SERVER_RUNTIME_THREADS={threads}"] if threads else []
+            set_ = ["env", f"FANION_SERVER_{told}={one}"] if one else []
             up.enter_context(running([*set_, *command], f"http://127.0.0.1:{port}/healthz"))
-        if options.threads:
+        if options.interfaces or options.threads:
             uvloop.run(compare(ports, headers, options.seconds, options.rounds))
         else:
-            uvloop.run(run(ports[0], headers, options.seconds))
+            uvloop.run(run(ports["0"], headers, options.seconds))
 
 
 if __name__ == "__main__":
