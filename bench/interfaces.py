@@ -2,12 +2,12 @@
 
 `python -m bench.interfaces [--rounds 3] [--seconds 2] [--threads 1]` needs `wrk`, `node`, `npm` and
 FLAGD_NODE_MODULES, a folder in which npm installed `@openfeature/flagd-core`. Fanion and the do-nothing app run
-once for each interface, with one worker each and as many threads of the HTTP server as it takes by default, which
-is said; `--threads 1` adds both once more with that many. OFREP's cases are `bench.ofrep_ratio`'s, where Node
-answers the same; Feather's are `bench.http_ratio`'s bulks, beside which Node answers one flag of OFREP; the Node
-server around GrowthBook's SDK has OFREP's alone. Each round drives all in turn. First servers and wrk share the
-cores, then (`pinned`) the servers have core 0 and wrk core 1. CPU is what all processes and threads of a server
-took.
+once for each interface, with one worker each and as many threads of the HTTP server as Fanion takes by default,
+which is said (the do-nothing app by RSGI has as many as suit it, having no lane); `--threads 1` adds both once more
+with that many. OFREP's cases are `bench.ofrep_ratio`'s, where Node answers the same; Feather's are
+`bench.http_ratio`'s bulks, beside which Node answers one flag of OFREP; the Node server around GrowthBook's SDK has
+OFREP's alone. Each round drives all in turn. First servers and wrk share the cores, then (`pinned`) the servers
+have core 0 and wrk core 1. CPU is what all processes and threads of a server took.
 
 What it can't show: more than one worker, clients that keep no connection.
 """

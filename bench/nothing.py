@@ -1,9 +1,9 @@
 """The do-nothing app that targets are measured against: reads the body, sends fixed bytes. With `--stream` the
 answer stays open after them, until the peer leaves. It speaks what `server.interface` says.
 
-It runs on Granian with the very settings of `fanion serve`, also those of FANION_ variables and the threads that
-follow from workers and cores, so a ratio to it is what our own code costs. Its RSGI awaits the body and asks for no
-header.
+It runs on Granian with the very settings of `fanion serve`, also those of FANION_ variables, on uvloop and with the
+threads that suit tasks on these cores, by either interface: so a ratio to it is what our own code costs, and by
+RSGI what it saves. Its RSGI awaits the body and asks for no header.
 `python -m bench.nothing --port P --answer FILE [--workers N]` prints `ready` once it listens.
 """
 
@@ -16,8 +16,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from fanion.config.loading import load_config
 from fanion.dialects import vocabulary
+from fanion.process.machine import cores_to_run_on
+from fanion.process.runtimes import runtimes_of
 from fanion.process.sockets import pick_port
 from fanion.process.supervisor import Notice, Place, Supervisor
 from fanion.telemetry.heartbeats import Heartbeats
@@ -70,6 +74,10 @@ def main() -> None:
     arguments = parser.parse_args()
     answer = arguments.answer.read_bytes()
     settings = load_config(vocabulary()).server
+    if not settings.runtime_threads:  # RSGI's default is the lane's
+        by_tasks = msgspec.structs.replace(settings, interface="asgi")
+        threads = runtimes_of(by_tasks, arguments.workers, cores_to_run_on()).threads
+        settings = msgspec.structs.replace(settings, runtime_threads=threads)
     keeper, port = pick_port("127.0.0.1", arguments.port)
 
     def load(place: Place) -> Any:

@@ -38,6 +38,7 @@ GROUPS = (
     "neutral",
     "judge",
     "rsgi",
+    "lane",
     "journal",
     "rows",
     "splits",

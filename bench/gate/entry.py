@@ -29,6 +29,7 @@ from fanion.journal.settings import JournalSettings
 from fanion.journal.storage import Storage
 from fanion.journal.writer import JournalState, JournalWriter
 from fanion.process import worker
+from fanion.process.lane import LaneLoop
 from fanion.process.supervisor import Place
 from fanion.telemetry.heartbeats import Heartbeats
 from fanion.telemetry.metrics import Metrics
@@ -155,13 +156,14 @@ class Served:
     """The ASGI application of a worker over the gate's world, without a socket and with a stand-in journal."""
 
     server = Server()
+    make_loop: Callable[[], asyncio.AbstractEventLoop] = staticmethod(asyncio.new_event_loop)
 
     def __init__(self, folder: Path) -> None:
         config, data = Config(store=Store(map_bytes=MAP_BYTES), server=self.server), folder / "data"
         app.publish(data, load([worlds.write(folder)], vocabulary()), config)
         Limiter.prepare(data, config.limiter.slots)
         Metrics.prepare(data)
-        self.loop = asyncio.new_event_loop()
+        self.loop = self.make_loop()
         self.journal = StandIn(self.loop)
         place = Place(lambda notice: None, lambda: None, Heartbeats(1).rows[0], port=0, successor=False)
         made = worker.Worker(data, config, served(), place)
@@ -288,6 +290,37 @@ class ServedByRsgi(Served):
             proto = Proto(self.loop, body)
             await self.application(Scope(request.method, request.path, headers), proto)
         return [{"status": proto.status}]
+
+
+class ServedInLane(ServedByRsgi):
+    """The same, handed over as the HTTP server's threads do it."""
+
+    make_loop = LaneLoop
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        for request in worlds.requests():  # a path is known by its second request
+            super().ask(request, [request.body])
+
+    def close(self) -> None:
+        asyncio._set_running_loop(None)  # who steps requests has it
+        super().close()
+
+    def ask(self, request: worlds.Request, bodies: list[bytes]) -> list[dict[str, Any]]:
+        headers, loop = Headers({**request.headers, "host": "localhost"}), self.loop
+
+        def never(*_: object) -> None:
+            raise AssertionError("a task was made")
+
+        for body in bodies:
+            headers["content-length"] = str(len(body))
+            proto = Proto(loop, body)
+            coroutine = self.in_lane(Scope(request.method, request.path, headers), proto)
+            loop.call_soon_threadsafe(never, coroutine, None)
+        return [{"status": proto.status}]
+
+    async def in_lane(self, scope: Scope, proto: Proto) -> None:
+        await self.application(scope, proto)
 
 
 class Log:

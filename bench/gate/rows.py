@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.gate import worlds
-from bench.gate.entry import CONTEXT, OTHER, Computed, Core, Log, Recorded, Run, Served, ServedByRsgi
+from bench.gate.entry import (
+    CONTEXT,
+    OTHER,
+    Computed,
+    Core,
+    Log,
+    Recorded,
+    Run,
+    Served,
+    ServedByRsgi,
+    ServedInLane,
+)
 
 Row = Callable[[int], Run]
 Rows = dict[str, Row]
@@ -104,21 +115,37 @@ def judged() -> Iterator[Rows]:
 BY_RSGI = ("feather bulk of 2", "feather bulk of 100", "feather events", "ofrep flag", "ofrep flags, 50")
 
 
+IN_LANE = ("feather bulk of 2", "ofrep flag", "ofrep flags, 50")
+
+
 @contextmanager
 def rsgi() -> Iterator[Rows]:
     """Some of the endpoints by the other interface; a stand-in for the server's part is counted with them."""
+    with by_rsgi(ServedByRsgi, "rsgi", BY_RSGI) as rows:
+        yield rows
+
+
+@contextmanager
+def lane() -> Iterator[Rows]:
+    """Some of those as a server has them, without a task."""
+    with by_rsgi(ServedInLane, "lane", IN_LANE) as rows:
+        yield rows
+
+
+@contextmanager
+def by_rsgi(kind: type[ServedByRsgi], group: str, names: tuple[str, ...]) -> Iterator[Rows]:
     with tempfile.TemporaryDirectory() as name:
-        served = ServedByRsgi(Path(name))
+        served = kind(Path(name))
         rows: Rows = {}
         for request in worlds.requests():
-            if request.name in BY_RSGI:
+            if request.name in names:
                 (answer,) = served.ask(request, [request.body])
                 assert answer["status"] in (200, 202), (request.name, answer)
 
                 def row(count: int, request: worlds.Request = request) -> Run:
                     return partial(served.ask, request, [request.body] * count)
 
-                rows[f"rsgi {request.name}"] = row
+                rows[f"{group} {request.name}"] = row
         yield rows
         served.close()
 
@@ -179,6 +206,7 @@ GROUPS = {
     "neutral": partial(endpoints, "neutral"),
     "judge": judged,
     "rsgi": rsgi,
+    "lane": lane,
     "journal": journal,
     "rows": columns,
     "splits": splits,

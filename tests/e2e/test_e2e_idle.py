@@ -28,17 +28,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Its requests aren't tasks of the event loop from the first."""
+    yield from serving(tmp_path_factory.mktemp("direct"), LONG_S, "--interface", "rsgi")
+
+
+@pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     yield from serving(tmp_path_factory.mktemp("hasty"), IDLE_S)
 
 
-def serving(directory: Path, idle_s: float) -> Iterator[Running]:
+def serving(directory: Path, idle_s: float, *more: str) -> Iterator[Running]:
     publish(directory / "data", WORLD)
     environment = {
         "FANION_SERVER_HEADER_TIMEOUT_S": str(HEAD_S),
         "FANION_SERVER_IDLE_TIMEOUT_S": str(idle_s),
     }
-    arguments = ("--workers", "1", "--ack", "buffered")
+    arguments = ("--workers", "1", "--ack", "buffered", *more)
     running = start(directory / "log", *arguments, data=directory / "data", environment=environment)
     yield running
     assert running.stop() == 0
@@ -102,11 +108,16 @@ def test_a_head_that_does_not_come_ends_its_connection(server: Running, first: b
         assert time.monotonic() - began > HEAD_S * 0.7
 
 
-def test_a_slow_body_is_read_to_its_end_however_slow_heads_are_ended(server: Running) -> None:
+@pytest.mark.parametrize("name", ["server", "direct"])
+def test_a_slow_body_is_read_to_its_end_however_slow_heads_are_ended(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    server: Running = request.getfixturevalue(name)
     head = b"POST /v1/evaluate/bulk HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n\r\n"
     with server.connect() as connection:
         connection.sendall(head % (SERVER_KEY.encode(), len(BODY)))
         began = time.monotonic()
+        time.sleep(0.5)  # by then it has been looked at who waits for a first byte
         for byte in BODY:
             connection.sendall(bytes([byte]))
             time.sleep(2.2 * HEAD_S / len(BODY))

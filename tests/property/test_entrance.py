@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, cast
@@ -21,6 +22,7 @@ from fanion.http import entrance, rsgi
 from fanion.http.app import make_handler
 from fanion.http.asgi import Handle
 from fanion.http.request import BodyWatch
+from fanion.process.lane import LaneLoop
 from tests.unit.http_standins import FakeCounters, FakeJournal, FakeLimiter, FakeSnapshots
 from tests.unit.test_http_rsgi import Headers, Proto, Scope
 
@@ -201,15 +203,41 @@ class MovingProto(Proto):
         return super().__anext__()
 
 
-async def by_rsgi(application: rsgi.Application, asked: Asked, world: World) -> object:
+def request_of(asked: Asked, world: World) -> tuple[Scope, MovingProto]:
     named: dict[str, str] = {}
     scope = Scope(asked.path.replace("%2F", "/"), Headers(named | dict(asked.headers)))
     scope.path, _, scope.query_string = scope.path.partition("?")  # type: ignore[misc]
     scope.method = asked.method  # type: ignore[misc]
     scope.headers.items = lambda: asked.headers  # type: ignore[method-assign,assignment,return-value]
-    proto = MovingProto(asked, world.move)
+    return scope, MovingProto(asked, world.move)
+
+
+async def by_rsgi(application: rsgi.Application, asked: Asked, world: World) -> object:
+    scope, proto = request_of(asked, world)
     made: Any = application(scope, proto)  # type: ignore[arg-type]
     await asyncio.get_running_loop().create_task(made)
+    return proto.answer, proto.sent
+
+
+async def in_lane(application: rsgi.Application, asked: Asked, world: World) -> object:
+    """As `by_rsgi`, but handed over by another thread, to a loop whose lane is open."""
+    scope, proto = request_of(asked, world)
+    loop, threads = asyncio.get_running_loop(), set()
+    over: asyncio.Future[None] = loop.create_future()
+
+    async def watched() -> None:
+        threads.add(threading.get_ident())
+        try:
+            await application(scope, proto)  # type: ignore[arg-type]
+        finally:
+            over.set_result(None)
+
+    def run(coroutine: Any, _: None) -> None:
+        loop.create_task(coroutine)
+
+    await asyncio.to_thread(lambda: loop.call_soon_threadsafe(run, watched(), None))
+    await over
+    assert threading.get_ident() not in threads
     return proto.answer, proto.sent
 
 
@@ -226,17 +254,37 @@ def handler_by_rsgi(services: Services, watch: BodyWatch) -> rsgi.Application:
     return rsgi.make_application(handle)
 
 
-WAYS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Awaitable[object]]]] = {
-    "asgi": (
+def in_open_lane(services: Services, watch: BodyWatch) -> rsgi.Application:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, LaneLoop)
+    loop.lane.open = True
+    return entrance.by_rsgi(services, served(), watch, None, loop.lane)
+
+
+class Way(NamedTuple):
+    """What is held against what, and how each is asked, on a loop of which kind."""
+
+    native: Callable[..., Any]
+    ask: Callable[..., Awaitable[object]]
+    reference: Callable[..., Any]
+    ask_reference: Callable[..., Awaitable[object]]
+    loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+
+
+WAYS = {
+    "asgi": Way(
         lambda services, watch: entrance.by_asgi(services, served(), watch),
+        by_asgi,
         lambda services, watch: make_handler(services, served(), watch),
         by_asgi,
     ),
-    "rsgi": (
+    "rsgi": Way(
         lambda services, watch: entrance.by_rsgi(services, served(), watch),
+        by_rsgi,
         handler_by_rsgi,
         by_rsgi,
     ),
+    "lane": Way(in_open_lane, in_lane, handler_by_rsgi, by_rsgi, LaneLoop),
 }
 
 
@@ -250,6 +298,12 @@ async def answered(
     return answer, world.state()
 
 
+def asked_of(way: Way, *args: Any) -> tuple[object, object]:
+    """What the native side answers."""
+    with asyncio.Runner(loop_factory=way.loop) as runner:
+        return runner.run(answered(way.native, way.ask, *args))
+
+
 @pytest.mark.parametrize("interface", WAYS)
 @given(
     asked=requests(), wait_s=st.sampled_from([0.0] * 5 + [3.0]), fault=st.sampled_from([False] * 9 + [True])
@@ -257,15 +311,14 @@ async def answered(
 def test_the_entrance_answers_as_the_handler_does(
     interface: str, asked: Asked, wait_s: float, fault: bool
 ) -> None:
-    native, reference, ask = WAYS[interface]
-    expected = asyncio.run(answered(reference, ask, asked, wait_s, fault))
-    assert asyncio.run(answered(native, ask, asked, wait_s, fault)) == expected
+    way = WAYS[interface]
+    expected = asyncio.run(answered(way.reference, way.ask_reference, asked, wait_s, fault))
+    assert asked_of(way, asked, wait_s, fault) == expected
 
 
 @pytest.mark.parametrize("interface", WAYS)
 def test_what_is_usual_never_sees_the_handler(interface: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the test above would compare the handler with itself."""
-    native, _, ask = WAYS[interface]
     headers = [
         ("host", "h"),
         ("authorization", "Bearer sk_demo_server"),
@@ -278,5 +331,5 @@ def test_what_is_usual_never_sees_the_handler(interface: str, monkeypatch: pytes
 
     monkeypatch.setattr(entrance, "make_handler", lambda *_, **__: never)
     monkeypatch.setattr(rsgi, "make_application", lambda _: never)
-    answer, _ = asyncio.run(answered(native, ask, usual, 0.0, False))
+    answer, _ = asked_of(WAYS[interface], usual, 0.0, False)
     assert b'"open":{"value":true' in str(answer).encode()

@@ -18,14 +18,17 @@ from fanion.telemetry.heartbeats import Heartbeats
 @pytest.mark.parametrize(
     ("workers", "cores", "threads"), [(1, 1, 2), (2, 2, 2), (3, 2, 2), (1, 2, 1), (2, 3, 1), (15, 16, 1)]
 )
-@pytest.mark.parametrize("interface", ["asgi", "rsgi"])
-def test_two_threads_where_workers_have_no_core_to_spare(
-    interface: Any, workers: int, cores: int, threads: int
-) -> None:
-    found = runtimes_of(Server(interface=interface), workers, cores)
+def test_two_threads_where_workers_have_no_core_to_spare(workers: int, cores: int, threads: int) -> None:
+    found = runtimes_of(Server(interface="asgi"), workers, cores)
     assert found.threads == threads
-    assert found.mode == ("mt" if interface == "asgi" and threads == 1 else "st")
+    assert found.mode == ("mt" if threads == 1 else "st")
     assert found.connections * (threads if found.mode == "st" else 1) == Server().backpressure
+
+
+@pytest.mark.parametrize(("workers", "cores"), [(1, 1), (2, 2), (3, 2), (1, 2)])
+def test_one_thread_by_rsgi_whatever_the_cores(workers: int, cores: int) -> None:
+    found = runtimes_of(Server(interface="rsgi"), workers, cores)
+    assert found == Runtimes("st", 1, Server().backpressure)
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3])

@@ -15,6 +15,7 @@ from cpython.dict cimport PyDict_DelItem, PyDict_GetItemWithError, PyDict_SetIte
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_CheckExact
 
+from fanion._core.lane cimport Lane, Out
 from fanion._core.request_headers cimport RequestHeaders, of_pairs, of_text, sure_key, text_span
 
 cdef enum:
@@ -51,22 +52,24 @@ cdef class Door:
 @cython.final
 cdef class Steps:
     """What a request is asked for beside, each a function of the worker's: `fanion.http.entrance` says how it is
-    called. `turns`: exceptions of a handler that `again` knows an answer to."""
+    called. `turns`: exceptions of a handler that `again` knows an answer to. `lane`: what may step coroutines, or
+    None; `taskless`: the one class of a handler's awaitables that it may step, too."""
 
     cdef object current, answered, current_task, loop, watch, turns, again, explain, renew, check_rate, check_body
-    cdef object rest, large, start_of, text_of
+    cdef object rest, large, start_of, text_of, taskless
+    cdef Lane lane
     cdef dict waiting
     cdef Py_ssize_t free_bytes, piece_bytes
 
     def __init__(
         self, *, current, answered, current_task, loop, watch, dict waiting not None, tuple turns not None, again,
         explain, renew, check_rate, check_body, rest, large, start_of, text_of, Py_ssize_t free_bytes,
-        Py_ssize_t piece_bytes,
+        Py_ssize_t piece_bytes, taskless=None, Lane lane=None,
     ):
         self.current, self.answered, self.current_task, self.loop = current, answered, current_task, loop
         self.watch, self.waiting, self.turns, self.again, self.explain = watch, waiting, turns, again, explain
         self.renew, self.check_rate, self.check_body, self.rest = renew, check_rate, check_body, rest
-        self.large = large
+        self.large, self.taskless, self.lane = large, taskless, lane
         self.start_of, self.text_of, self.free_bytes, self.piece_bytes = start_of, text_of, free_bytes, piece_bytes
 
 
@@ -205,10 +208,13 @@ cdef class Entrance:
         await send({"type": BODY_MESSAGE, "body": payload})
 
     async def by_rsgi(self, scope, proto):
-        """An RSGI application for HTTP requests."""
+        """An RSGI application for HTTP requests. In a lane, what isn't as usual goes on as a task."""
         cdef Steps steps = self.steps
+        cdef Lane lane = steps.lane
         cdef Visit visit = self.enter(scope.path, scope.method, of_text(scope.headers))
         if visit is None:
+            if lane is not None and lane.inside:
+                await Out()
             await self.otherwise(scope, proto)
             return
         cdef Door door = visit.door
@@ -217,21 +223,31 @@ cdef class Entrance:
             if door.limited is not None:
                 steps.check_rate(door.limited(visit.record))
             if visit.length:
-                task = steps.current_task(steps.loop)
-                PyDict_SetItem(steps.waiting, task, steps.watch.now)
-                try:
+                if lane is not None and lane.inside:
                     proto.__aiter__()
                     body = await proto.__anext__()
-                finally:
-                    PyDict_DelItem(steps.waiting, task)
+                else:
+                    task = steps.current_task(steps.loop)
+                    PyDict_SetItem(steps.waiting, task, steps.watch.now)
+                    try:
+                        proto.__aiter__()
+                        body = await proto.__anext__()
+                    finally:
+                        PyDict_DelItem(steps.waiting, task)
                 if len(body) != visit.length:
-                    body = await steps.rest(proto, None, body, task, door.bytes_max)
+                    if lane is not None and lane.inside:
+                        await Out()
+                    body = await steps.rest(proto, None, body, steps.current_task(steps.loop), door.bytes_max)
             reply = self.answer(visit, body, scope)
             if not PyTuple_CheckExact(reply):
+                if lane is not None and lane.inside and type(reply) is not steps.taskless:
+                    await Out()
                 reply = await reply
         except BaseException as error:
             reply = steps.explain(error, scope, visit.headers, door.endpoint)
         if len((<tuple> reply)[1]) > steps.piece_bytes:
+            if lane is not None and lane.inside:
+                await Out()
             reply = await steps.large(door.dialect, door.endpoint, reply, proto, proto)
             if reply is None:
                 return

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, final
 
+from fanion._core.lane import Lane
+
 @final
 class Door:
     def __init__(
@@ -45,6 +47,8 @@ class Steps:
         text_of: Callable[..., object],
         free_bytes: int,
         piece_bytes: int,
+        taskless: type | None = None,
+        lane: Lane | None = None,
     ) -> None: ...
 
 @final

@@ -40,6 +40,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
     from fanion.process import operations
     from fanion.process.aside import Beside
     from fanion.process.exposures import Exposures
+    from fanion.process.lane import LaneLoop
     from fanion.process.sockets import operations_socket, pick_port, url_host
     from fanion.process.supervisor import Supervisor
     from fanion.process.worker import Worker  # before the fork: workers share what is imported
@@ -140,6 +141,7 @@ def serve(data: Path, config: Config, *, demo: bool = False, notes: Sequence[str
             on_ready=on_ready,
             heartbeats=heartbeats,
             beside=processes,
+            make_loop=LaneLoop if config.server.interface == "rsgi" and not config.tracing.url else None,
         ).run()
         keeper.close()
         listening.close()

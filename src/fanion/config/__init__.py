@@ -48,7 +48,9 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runtime_threads: Annotated[
         int,
         Meta(
-            ge=0, le=64, description="of a worker's HTTP server; 0: two where no core is to spare, else one"
+            ge=0,
+            le=64,
+            description="of a worker's HTTP server; 0: one, by asgi two where no core is to spare",
         ),
     ] = 0
     operations_host: Annotated[

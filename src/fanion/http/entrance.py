@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from fanion.dialects.wire.dialect import Dialect
-from fanion.dialects.wire.doors import Doors, Entrance, doors_of
+from fanion.dialects.wire.doors import Doors, Entrance, Lane, doors_of
 from fanion.dialects.wire.doors import Steps as NativeSteps
 from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.dialects.wire.fault import Fault
 from fanion.dialects.wire.headers import RequestHeaders
 from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, Condensed, check_body
-from fanion.dialects.wire.reply import Reply
+from fanion.dialects.wire.reply import Reply, Taskless
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.http import rsgi
 from fanion.http.answers import PIECE_BYTES
@@ -52,9 +52,13 @@ def by_asgi(
 
 
 def by_rsgi(
-    services: Services, dialects: Sequence[Dialect], watch: BodyWatch, streams: Streams | None = None
+    services: Services,
+    dialects: Sequence[Dialect],
+    watch: BodyWatch,
+    streams: Streams | None = None,
+    lane: Lane | None = None,
 ) -> rsgi.Application:
-    """The same for RSGI."""
+    """The same for RSGI. `lane`: what may step its coroutines."""
     steps = Steps(services, dialects, watch, rsgi.Held(services.config.limits.answers_bytes_max))
     handle = make_handler(
         services,
@@ -98,7 +102,7 @@ def by_rsgi(
         return steps.send_large(dialect, endpoint, reply, exchange, exchange)
 
     entrance = Entrance(
-        _native(steps, explain, check_access, rest, large),
+        _native(steps, explain, check_access, rest, large, lane),
         {path.decode(): ways for path, ways in _exact(steps).items()},
         steps.router.below,
         _targets(steps),
@@ -114,6 +118,7 @@ def _native(
     check_access: Callable[..., KeyRecord],
     rest: Callable[..., Awaitable[bytes]],
     large: Callable[..., Awaitable[Reply | None]],
+    lane: Lane | None = None,
 ) -> NativeSteps:
     services, watch = steps.services, steps.watch
     limits = services.config.limits
@@ -151,6 +156,8 @@ def _native(
         text_of=rsgi.text_of,
         free_bytes=FREE_BYTES_MAX,
         piece_bytes=PIECE_BYTES,
+        taskless=Taskless,
+        lane=lane,
     )
 
 

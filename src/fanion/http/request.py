@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Set
+from collections.abc import Callable, Set
+from typing import TypeAlias
 
 from fanion.config import Limits
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -31,10 +32,18 @@ took four seconds. A body may come in `PIECES_FREE` pieces, and in one more for 
 network's smallest usual segments come to."""
 
 
+HandOver: TypeAlias = Callable[[dict[asyncio.Task[object], float], float, bool], int]
+"""(where tasks are put, since when they wait, every one or those that are late) -> how many tasks are going to
+stand there."""
+
+
 class BodyWatch:
     """The requests of this worker that wait for bytes, and since when."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limits: Limits, hand_over: HandOver | None = None
+    ) -> None:
+        """`hand_over`: of those that wait elsewhere."""
         self.now = time.monotonic()
         self.waiting: dict[asyncio.Task[object], float] = {}
         """Task -> when its current wait began, on the watch's own clock (behind by one interval at most)."""
@@ -47,9 +56,12 @@ class BodyWatch:
         self._loop = loop
         self._chunk_timeout_s = limits.body_chunk_timeout_s
         self._handle: asyncio.TimerHandle | None = None
+        self._hand_over = hand_over
 
     def start(self) -> None:
-        self.now = time.monotonic()
+        before, self.now = self.now, time.monotonic()
+        if self._hand_over is not None:
+            self._hand_over(self.waiting, before, False)
         for task, since in self.waiting.items():
             if self.now - since > self._chunk_timeout_s and task not in self.overdue:
                 self.overdue.add(task)
@@ -77,6 +89,11 @@ class BodyWatch:
 
     def expire_all(self) -> None:
         """The server stops: what has not arrived by now won't be waited for."""
+        if self._hand_over is not None and self._hand_over(self.waiting, self.now, True):
+            self._loop.call_later(WATCH_INTERVAL_S, self._expire)
+        self._expire()
+
+    def _expire(self) -> None:
         for task in self.waiting:
             self.overdue.add(task)
             task.cancel()

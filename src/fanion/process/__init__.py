@@ -9,6 +9,7 @@ runtimes    the HTTP server's threads in a worker
 supervisor  starts workers and the operations process, replaces those that end or stand still
 aside       a process beside the workers, kept alive
 worker      one worker: what it is built from, in which order it starts and stops
+lane        requests without a turn of the event loop, by RSGI
 turns       workers that make room for new ones, one after the other
 exposures   what its answers leave of recorded splits, in the journal
 heads       its connections: those whose head doesn't come are ended

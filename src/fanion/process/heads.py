@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from fanion._core.connections import Connections
+from fanion.process.lane import LaneLoop
 
 log = logging.getLogger("fanion.worker")
 
@@ -126,12 +127,18 @@ async def ports_served(loop: asyncio.AbstractEventLoop) -> set[int | None]:
             await asyncio.sleep(0)
         asked |= new
     found.update(map(port_served, new))
+    if isinstance(loop, LaneLoop):  # where requests need no task
+        found.update(port_at_hand(step.coroutine) for step in loop.lane.steps)
     return found
 
 
 def port_served(task: asyncio.Task[Any]) -> int | None:
     """The port of the other end of the request that the task serves; None where it serves none."""
-    waiting: Any = task.get_coro()
+    return port_at_hand(task.get_coro())
+
+
+def port_at_hand(waiting: Any) -> int | None:
+    """The same of a coroutine."""
     for _ in range(CALLS_MAX):
         frame = getattr(waiting, "cr_frame", None)
         if frame is None:
@@ -143,5 +150,6 @@ def port_served(task: asyncio.Task[Any]) -> int | None:
                 return int(scope["client"][1])
         elif isinstance(client := getattr(scope, "client", None), str):  # RSGI's
             return int(client.rpartition(":")[2])
-        waiting = waiting.cr_await
+        # A task that a lane handed over goes on with a coroutine that isn't what it awaits, at first.
+        waiting = frame.f_locals.get("rest", waiting.cr_await)
     return None

@@ -23,6 +23,7 @@ pipe, and arm the kernel's alarm, which ends a supervisor that doesn't get throu
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import math
@@ -37,6 +38,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from granian import loops
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.http import HTTP1Settings
@@ -61,6 +63,9 @@ LOOK_INTERVAL_S = 1.0
 ERROR_BYTES_MAX = 600
 """Of a worker's reason. Written as JSON it can grow sixfold, and has to stay below PIPE_BUF (4,096)."""
 
+
+OWN_LOOP = "fanion"
+"""Under which the HTTP server finds an event loop that isn't its own."""
 
 STOP_WATCHDOG_S = 5
 """After the workers' own time to stop has passed, how long the supervisor may take for the rest."""
@@ -143,17 +148,22 @@ class Supervisor(MPServer):
         on_ready: Callable[[], None],
         heartbeats: Heartbeats,
         beside: Sequence[Beside] = (),
+        make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
         # A worker inherits the data directory's lock and the notice pipe; only fork passes them on.
         multiprocessing.set_start_method("fork", force=True)
         runtimes = runtimes_of(settings, workers, cores_to_run_on())
+        loop: Any = Loops.uvloop
+        if make_loop is not None:
+            loop = OWN_LOOP
+            loops.register(OWN_LOOP)(make_loop)
         super().__init__(
             target="fanion",
             address=host,
             port=port,
             interface=Interfaces(settings.interface),
             workers=workers,
-            loop=Loops.uvloop,
+            loop=loop,
             http=HTTPModes.http1,
             websockets=False,
             backlog=settings.backlog,

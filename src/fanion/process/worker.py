@@ -50,6 +50,7 @@ from fanion.process.directory import DirectoryLock
 from fanion.process.exposures import Exposures
 from fanion.process.heads import HeadWatch
 from fanion.process.healing import Healer
+from fanion.process.lane import Lane, LaneLoop, hand_over
 from fanion.process.overrides import Settling
 from fanion.process.pulse import Pulse
 from fanion.process.results import Results
@@ -111,6 +112,10 @@ async def prepare(window: EventWindow, journal: JournalWriter) -> None:
 
 def cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
+
+
+def close_lane(lane: Lane) -> None:
+    lane.open = False
 
 
 def reasons_not_ready(services: Services, reloader: Reloader[View], journal: JournalWriter) -> list[str]:
@@ -269,7 +274,9 @@ class Worker:
         replicated = self._replicate(services, journal, event_ids, loop)
         services.token_ns = clock.expiry_ns
         services.results = self._keep(Results(self._data, config))
-        watch = self._keep(BodyWatch(loop, config.limits), BodyWatch.stop)
+        lane = loop.lane if isinstance(loop, LaneLoop) else None
+        late = None if lane is None else partial(hand_over, lane)
+        watch = self._keep(BodyWatch(loop, config.limits, late), BodyWatch.stop)
         watch.start()
         heads = HeadWatch(loop, self._place.port, config.server.header_timeout_s)
         self._keep(heads, HeadWatch.stop).start()
@@ -300,7 +307,7 @@ class Worker:
         metrics.add_collector(lambda: metrics.set(STREAMS, len(streams)))
         loop.add_signal_handler(signal.SIGTERM, self._terminate, loop, services, watch, streams)
         self._tick(loop, reloader, journal, os.getppid())
-        self._handle = self._plain = self._open_entrance(services, watch, streams)
+        self._handle = self._plain = self._open_entrance(services, watch, streams, lane)
         if self._staleness is not None:
             self._handle = self._staleness.handler(self._plain)
         freeze()  # what exists now stays; the collector needn't walk it under load
@@ -328,14 +335,17 @@ class Worker:
         return replicated
 
     def _open_entrance(
-        self, services: Services, watch: BodyWatch, streams: Streams
+        self, services: Services, watch: BodyWatch, streams: Streams, lane: Lane | None
     ) -> Callable[..., Awaitable[None]]:
         """What requests are answered by, as `server.interface` and `tracing.url` say."""
         by_rsgi = self._config.server.interface == "rsgi"
         if not self._config.tracing.url:
-            make: Callable[..., Any] = entrance.by_rsgi if by_rsgi else entrance.by_asgi
-            made: Callable[..., Awaitable[None]] = make(services, self._dialects, watch, streams)
-            return made
+            if not by_rsgi:
+                return entrance.by_asgi(services, self._dialects, watch, streams)
+            if lane is not None:
+                lane.open = True
+                self._keep(lane, close_lane)
+            return entrance.by_rsgi(services, self._dialects, watch, streams, lane)
         spans = self._keep(Spans(self._config.tracing.url))
         if not by_rsgi:
             return make_traced(spans, services, self._dialects, watch, streams)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from fanion._core.entrance import Door, Entrance, Steps
+from fanion._core.lane import Lane
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.model.api_key import KeyRecord
 
-__all__ = ["Door", "Doors", "Entrance", "Steps", "doors_of"]
+__all__ = ["Door", "Doors", "Entrance", "Lane", "Steps", "doors_of"]
 
 Doors: TypeAlias = dict[str, Door]
 """By method."""

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from fanion._core.window import Reservation
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.reply import Reply
+from fanion.dialects.wire.reply import Reply, Taskless
 from fanion.dialects.wire.services import Services
 from fanion.errors import JournalError, JournalFullError, JournalOpeningError
 
@@ -50,7 +50,7 @@ class Ingest:
         self._journal = services.journal
         ack = services.config.journal.ack
         self._durable = ack != "buffered"
-        self._wait = self._when_replicated if ack == "replicated" else self._when_safe
+        self._wait = self._when_replicated if ack == "replicated" else self._when_durable
         self._dialect = dialect
         self._overloaded = overloaded or Overloaded()
         self.event_ids = services.event_ids
@@ -103,6 +103,11 @@ class Ingest:
     def refusal(self, error: JournalError) -> Fault:
         """What the client is told when nothing was kept."""
         return self._overloaded.fault(error)
+
+    def _when_durable(
+        self, reply: Reply, synced: Awaitable[None] | None, repeated: Reservation | None = None
+    ) -> Awaitable[Reply]:
+        return Taskless(self._when_safe(reply, synced, repeated))
 
     async def _when_safe(
         self, reply: Reply, synced: Awaitable[None] | None, repeated: Reservation | None = None

@@ -1,0 +1,494 @@
+"""The lane: coroutines stepped in the HTTP server's threads, one thread at a time; tasks where there is a need."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fanion._core.lane import Out, Turn
+from fanion.config import Limits
+from fanion.http.request import WATCH_INTERVAL_S, BodyWatch
+from fanion.process.heads import ports_served
+from fanion.process.lane import LOOKS_MAX, LaneLoop, hand_over
+
+WAIT_S = 60.0
+"""For what a thread is about to do; nothing takes as long."""
+
+
+class Body:
+    """What the HTTP server's protocol gives for a body, which `come` completes from whatever thread."""
+
+    def __init__(self, loop: LaneLoop, body: bytes = b"") -> None:
+        self._asyncio_future_blocking = True
+        self.loop = loop
+        self.body = body
+        self.over = False
+        self.asked = threading.Event()
+        self._callback: Callable[..., object] | None = None
+        self._context: contextvars.Context | None = None
+
+    def get_loop(self) -> LaneLoop:
+        return self.loop
+
+    def add_done_callback(
+        self, callback: Callable[..., object], *, context: contextvars.Context | None = None
+    ) -> None:
+        self._callback, self._context = callback, context
+        self.asked.set()
+
+    def cancel(self, msg: object = None) -> bool:
+        """As Granian's: whoever awaits it is woken."""
+        assert self._callback is not None
+        self.loop.call_soon_threadsafe(self._callback, self, context=self._context)
+        return False
+
+    def result(self) -> None:
+        pass
+
+    def come(self) -> None:
+        assert self.asked.wait(WAIT_S)
+        assert self._callback is not None
+        self.over = True
+        self.loop.call_soon_threadsafe(self._callback, self, context=self._context)
+
+    def __await__(self) -> Generator[Body, None, bytes]:
+        while not self.over:
+            self._asyncio_future_blocking = True
+            yield self
+        return self.body
+
+
+class Server:
+    """A thread that hands requests to a loop, as Granian's does."""
+
+    def __init__(self, loop: LaneLoop) -> None:
+        self.loop = loop
+        self.tasks: list[asyncio.Task[None]] = []
+        self._context = contextvars.copy_context()
+
+    def _run(self, coroutine: Coroutine[Any, Any, None], watcher: object) -> None:
+        self.tasks.append(self.loop.create_task(coroutine))
+
+    def ask(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self.loop.call_soon_threadsafe(self._run, coroutine, None, context=self._context)
+
+    def in_thread(self, work: Callable[[], object]) -> asyncio.Future[object]:
+        return self.loop.run_in_executor(None, work)
+
+
+@pytest.fixture
+def lane_loop() -> Iterator[LaneLoop]:
+    """Whose lane is open. Tests run it by `run_until_complete`."""
+    loop = LaneLoop()
+    loop.lane.open = True
+    yield loop
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+def test_one_thread_at_a_time_has_the_turn() -> None:
+    turn, inside, most, done = Turn(), 0, 0, []
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(500):
+            turn.take()
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0)  # lets go of the interpreter
+            inside -= 1
+            turn.give()
+        done.append(True)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert len(done) == 4
+    assert most == 1
+
+
+def test_who_came_first_has_the_turn_first() -> None:
+    turn, came, had = Turn(), [], []
+    turn.take()
+
+    def work(number: int) -> None:
+        came.append(number)
+        turn.take()
+        had.append(number)
+        turn.give()
+
+    threads = []
+    for number in range(8):
+        threads.append(threading.Thread(target=work, args=(number,), daemon=True))
+        threads[-1].start()
+        deadline = time.monotonic() + WAIT_S
+        while turn.waiters < number + 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    turn.give()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert had == came == list(range(8))
+
+
+def test_a_request_runs_in_the_thread_that_hands_it_over(lane_loop: LaneLoop) -> None:
+    server, body, seen = Server(lane_loop), Body(lane_loop, b"body"), []
+
+    async def request() -> None:
+        seen.append((threading.get_ident(), lane_loop.lane.inside, asyncio.current_task(lane_loop)))
+        got = await body  # type: ignore[misc]
+        seen.append((threading.get_ident(), lane_loop.lane.inside, got))
+
+    async def main() -> None:
+        def work() -> int:
+            server.ask(request())
+            body.come()
+            return threading.get_ident()
+
+        thread = await server.in_thread(work)
+        assert seen == [(thread, True, None), (thread, True, b"body")]
+        assert not lane_loop.lane.inside
+        assert not lane_loop.lane.steps
+
+    lane_loop.run_until_complete(main())
+    assert not server.tasks
+
+
+def test_a_closed_lane_leaves_requests_to_tasks(lane_loop: LaneLoop) -> None:
+    lane_loop.lane.open = False
+    server, seen = Server(lane_loop), []
+
+    async def request() -> None:
+        seen.append((threading.get_ident(), asyncio.current_task()))
+
+    async def main() -> None:
+        await server.in_thread(lambda: server.ask(request()))
+        await asyncio.gather(*server.tasks)
+        assert seen == [(threading.get_ident(), server.tasks[0])]
+
+    lane_loop.run_until_complete(main())
+
+
+def test_out_of_the_lane_it_is_a_task(lane_loop: LaneLoop) -> None:
+    server, seen = Server(lane_loop), []
+
+    async def request() -> None:
+        assert lane_loop.lane.inside
+        await Out()
+        seen.append((threading.get_ident(), lane_loop.lane.inside))
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        await server.in_thread(lambda: server.ask(request()))
+        while not server.tasks:
+            await asyncio.sleep(0)
+        await server.tasks[0]
+        assert seen == [(threading.get_ident(), False)]
+
+    lane_loop.run_until_complete(main())
+
+
+def test_whose_turn_it_is_may_hand_over_requests_too(lane_loop: LaneLoop) -> None:
+    server, seen = Server(lane_loop), []
+
+    async def request() -> None:
+        seen.append(lane_loop.lane.inside)
+
+    async def asking() -> None:
+        server.ask(request())
+        assert not seen
+
+    async def main() -> None:
+        await asking()  # the loop
+        await server.in_thread(lambda: server.ask(asking()))  # a request
+        while len(server.tasks) < 2:
+            await asyncio.sleep(0)
+        await asyncio.gather(*server.tasks)
+        assert seen == [False, False]
+
+    lane_loop.run_until_complete(main())
+
+
+def test_a_future_of_the_loop_is_awaited_in_the_lane(lane_loop: LaneLoop) -> None:
+    server, done, seen = Server(lane_loop), threading.Event(), []
+    future: asyncio.Future[int] = lane_loop.create_future()
+
+    async def request() -> None:
+        seen.append(await future)
+        seen.append(lane_loop.lane.inside)
+        done.set()
+
+    async def main() -> None:
+        await server.in_thread(lambda: server.ask(request()))
+        (step,) = lane_loop.lane.steps
+        assert not step.body
+        future.set_result(7)
+        await server.in_thread(lambda: done.wait(WAIT_S))
+        assert seen == [7, True]
+
+    lane_loop.run_until_complete(main())
+    assert not server.tasks
+
+
+def test_what_a_request_has_the_loop_do_is_done_though_the_loop_waits(lane_loop: LaneLoop) -> None:
+    server, told = Server(lane_loop), threading.Event()
+
+    async def main(arm: Callable[[], object]) -> None:
+        async def request() -> None:
+            arm()
+
+        await server.in_thread(lambda: (server.ask(request()), told.wait(WAIT_S)))
+        assert told.is_set()
+
+    async def later() -> None:
+        told.set()
+
+    for arm in (
+        lambda: lane_loop.call_soon(told.set),
+        lambda: lane_loop.call_later(0.01, told.set),
+        lambda: asyncio.create_task(later()),  # which asks for the running loop
+    ):
+        told.clear()
+        lane_loop.run_until_complete(main(arm))
+
+
+def test_the_loop_and_requests_never_run_at_once(lane_loop: LaneLoop) -> None:
+    server, inside, most, answered = Server(lane_loop), 0, 0, 0
+
+    def both() -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0)
+        inside -= 1
+
+    async def request() -> None:
+        nonlocal answered
+        both()
+        answered += 1
+
+    async def main() -> None:
+        def work() -> None:
+            for _ in range(1_000):
+                server.ask(request())
+
+        working = [server.in_thread(work) for _ in range(3)]
+        while not all(one.done() for one in working):
+            both()
+            await asyncio.sleep(0)
+
+    lane_loop.run_until_complete(main())
+    assert (answered, most) == (3_000, 1)
+
+
+def test_the_loop_gets_its_turn_beside_threads_that_never_pause(lane_loop: LaneLoop) -> None:
+    server, over = Server(lane_loop), False
+
+    async def request() -> None:
+        pass
+
+    async def main() -> None:
+        nonlocal over
+
+        def work() -> None:
+            while not over:
+                server.ask(request())
+
+        working = [server.in_thread(work) for _ in range(2)]
+        for _ in range(200):
+            await asyncio.sleep(0.0001)
+        over = True
+        await asyncio.gather(*working)
+
+    lane_loop.run_until_complete(asyncio.wait_for(main(), WAIT_S))
+
+
+def test_a_body_that_takes_long_is_waited_for_by_a_task(lane_loop: LaneLoop) -> None:
+    server, body, waiting, seen = Server(lane_loop), Body(lane_loop, b"late"), {}, []
+
+    async def request() -> None:
+        seen.append(await body)  # type: ignore[misc]
+        seen.append(asyncio.current_task())
+
+    async def main() -> None:
+        await server.in_thread(lambda: server.ask(request()))
+        for _ in range(LOOKS_MAX):
+            assert not server.tasks
+            hand_over(lane_loop.lane, waiting, 5.0, False)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        (task,) = server.tasks
+        while not waiting:
+            await asyncio.sleep(0)
+        assert waiting == {task: 5.0}
+        await server.in_thread(body.come)
+        await task
+        assert seen == [b"late", task]
+        assert not waiting
+
+    lane_loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize("by", ["watch", "stop"])
+def test_a_body_that_does_not_come_is_cancelled_as_in_any_task(lane_loop: LaneLoop, by: str) -> None:
+    server, body, seen = Server(lane_loop), Body(lane_loop), []
+    limits = Limits(body_chunk_timeout_s=0.2 if by == "watch" else WAIT_S)
+
+    async def request() -> None:
+        try:
+            await body  # type: ignore[misc]
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            assert task in watch.overdue
+            task.uncancel()
+            seen.append("overdue")
+
+    async def main() -> None:
+        if by == "watch":
+            watch.start()
+        await server.in_thread(lambda: server.ask(request()))
+        if by == "stop":
+            watch.expire_all()
+        async with asyncio.timeout(WAIT_S):
+            while not seen:
+                await asyncio.sleep(WATCH_INTERVAL_S / 10)
+        watch.stop()
+        assert not watch.waiting
+        body.over = True
+        await server.in_thread(body.cancel)  # the server finds out later
+
+    watch = BodyWatch(lane_loop, limits, partial(hand_over, lane_loop.lane))
+    lane_loop.run_until_complete(main())
+    assert seen == ["overdue"]
+
+
+def test_a_body_that_comes_once_the_lane_is_closed_wakes_nobody(lane_loop: LaneLoop) -> None:
+    server, body, seen = Server(lane_loop), Body(lane_loop), []
+
+    async def request() -> None:
+        seen.append(await body)  # type: ignore[misc]
+
+    async def main() -> None:
+        await server.in_thread(lambda: server.ask(request()))
+        lane_loop.lane.open = False
+        await server.in_thread(body.come)
+
+    lane_loop.run_until_complete(main())
+    assert not seen
+
+
+class Stranger:
+    """Awaits what is no future."""
+
+    def __await__(self) -> Generator[int]:
+        yield 1
+
+
+class Broken(Body):
+    def add_done_callback(
+        self, callback: Callable[..., object], *, context: contextvars.Context | None = None
+    ) -> None:
+        raise MemoryError
+
+
+@pytest.mark.parametrize("kind", [KeyError, AttributeError, MemoryError])
+def test_a_request_that_cannot_be_stepped_ends_alone(lane_loop: LaneLoop, kind: type[Exception]) -> None:
+    """Granian lets the thread's next request have what is raised."""
+    server, ended, seen, told = Server(lane_loop), [], [], []
+
+    async def raising() -> None:
+        try:
+            if kind is KeyError:
+                raise KeyError("x")
+            await (Stranger() if kind is AttributeError else Broken(lane_loop))
+        finally:
+            ended.append(True)
+
+    async def request() -> None:
+        seen.append(True)
+
+    async def main() -> None:
+        def work() -> None:
+            server.ask(raising())
+            assert ended == [True]
+            server.ask(request())
+
+        await server.in_thread(work)
+
+    lane_loop.set_exception_handler(lambda loop, context: told.append(type(context["exception"])))
+    lane_loop.run_until_complete(main())
+    assert seen == [True]
+    assert told == [kind]
+    assert not lane_loop.lane.inside
+    assert not lane_loop.lane.steps
+
+
+def test_debug_mode_lets_threads_have_their_turn(lane_loop: LaneLoop) -> None:
+    server, body, waiting = Server(lane_loop), Body(lane_loop, b"late"), {}
+
+    async def request() -> None:
+        lane_loop.call_soon(seen.set)
+        await body  # type: ignore[misc]
+
+    async def main() -> None:
+        await server.in_thread(lambda: server.ask(request()))
+        await seen.wait()
+        hand_over(lane_loop.lane, waiting, 0.0, True)
+        while not waiting:
+            await asyncio.sleep(0)
+        await server.in_thread(body.come)
+        await server.tasks[0]
+
+    seen = asyncio.Event()
+    lane_loop.set_debug(True)
+    lane_loop.run_until_complete(asyncio.wait_for(main(), WAIT_S))
+
+
+def test_a_connection_whose_request_is_of_the_lane_is_served(lane_loop: LaneLoop) -> None:
+    """Else it would be ended for a head that doesn't come (`process.heads`)."""
+    server, body, waiting = Server(lane_loop), Body(lane_loop), {}
+    futures: list[asyncio.Future[None]] = []
+
+    async def request(scope: SimpleNamespace, future: asyncio.Future[None]) -> None:
+        await body  # type: ignore[misc]
+        await future
+
+    async def ports(*numbers: int) -> None:
+        assert await ports_served(lane_loop) == {None, *numbers}
+
+    async def main() -> None:
+        futures.extend(lane_loop.create_future() for _ in range(3))
+        for number, future in enumerate(futures[:2]):
+            asked = request(SimpleNamespace(client=f"127.0.0.1:{number + 1}"), future)
+            await server.in_thread(partial(server.ask, asked))
+            await ports(*range(1, number + 2))
+            if not number:
+                hand_over(lane_loop.lane, waiting, 0.0, True)
+                while not waiting:
+                    await asyncio.sleep(0)
+                await ports(1)
+                await server.in_thread(body.come)
+                while waiting:
+                    await asyncio.sleep(0)
+        await ports(1, 2)
+        assert len(lane_loop.lane.steps) == 1
+        assert hand_over(lane_loop.lane, waiting, 0.0, True) == 0
+        for future in futures:
+            future.set_result(None)
+        while lane_loop.lane.steps or not server.tasks[0].done():
+            await asyncio.sleep(0)
+        await ports()
+
+    lane_loop.run_until_complete(asyncio.wait_for(main(), WAIT_S))
