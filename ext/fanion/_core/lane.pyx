@@ -82,12 +82,12 @@ cdef class Turn:
 cdef class Lane:
     """`loop`: asyncio's. `later`: its own `call_soon_threadsafe`. `ready`: what it has to do.
 
-    `open`: coroutines are stepped; not any more once what requests need is closed. `inside`: the one that runs now is
+    `open`: coroutines are stepped, not any more once what requests need is closed. `inside`: the one that runs now is
     stepped here. `steps`: those that wait, and are no task.
     """
 
     def __init__(self, loop, later, ready):
-        self.loop, self.later, self.ready = loop, later, ready
+        self.loop, self.later, self.ready, self.scheduled = loop, later, ready, loop._scheduled
         self.turn = Turn()
         self.steps = {}
 
@@ -203,7 +203,7 @@ cdef class Step:
         self.leave(make(self.coroutine, self.woken))
 
     cdef int leave(self, coroutine) except -1:
-        self.lane.later(self.callback, coroutine, *self.more, context=self.context)
+        self.lane.loop.call_soon(self.callback, coroutine, *self.more, context=self.context)
         return 0
 
 
