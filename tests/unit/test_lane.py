@@ -263,6 +263,50 @@ def test_what_a_request_has_the_loop_do_is_done_though_the_loop_waits(lane_loop:
         lane_loop.run_until_complete(main(arm))
 
 
+def test_a_loop_that_waits_is_woken_once_and_one_that_does_not_never(lane_loop: LaneLoop) -> None:
+    lane, server, woken = lane_loop.lane, Server(lane_loop), []
+    began, over = threading.Event(), threading.Event()
+
+    async def request() -> None:
+        await Out()
+
+    def select(timeout: float | None) -> bool:
+        began.set()
+        return over.wait(WAIT_S)
+
+    def wait() -> None:
+        lane.turn.take()
+        lane.wait(select, None)
+        lane.turn.give()
+
+    def ask() -> None:
+        assert began.wait(WAIT_S)
+        for _ in range(3):
+            server.ask(request())
+        assert len(woken) == 1
+        over.set()
+        waiting.join(WAIT_S)
+        assert not waiting.is_alive()
+        server.ask(request())
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    asking = threading.Thread(target=ask, daemon=True)  # whoever steps has the loop for its running one
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lane_loop, "_write_to_self", lambda: woken.append(True))
+        waiting.start()
+        asking.start()
+        asking.join(2 * WAIT_S)
+        assert not asking.is_alive()
+    assert len(woken) == 1
+
+    async def main() -> None:
+        while len(server.tasks) < 4:
+            await asyncio.sleep(0)
+        await asyncio.gather(*server.tasks)
+
+    lane_loop.run_until_complete(asyncio.wait_for(main(), WAIT_S))
+
+
 def test_the_loop_and_requests_never_run_at_once(lane_loop: LaneLoop) -> None:
     server, inside, most, answered = Server(lane_loop), 0, 0, 0
 

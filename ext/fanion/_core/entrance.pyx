@@ -9,6 +9,8 @@ out on the way to the same functions that it asks, which are `Steps`. The handle
 Event loop only, as everything that it is given.
 """
 
+from types import CoroutineType
+
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_DelItem, PyDict_GetItemWithError, PyDict_SetItem
@@ -34,17 +36,17 @@ cdef class Door:
     `query`: the handler gets the query string in the body's place."""
 
     cdef object dialect, endpoint, handler, limited
-    cdef str dialect_name, name
+    cdef str dialect_name, name, scope
     cdef bytes own
     cdef bint bearer, folded, scanned, query
     cdef Py_ssize_t bytes_max
 
     def __init__(
-        self, dialect, endpoint, *, str dialect_name not None, str name not None, handler, limited, bytes own,
-        bint bearer, bint folded, bint scanned, bint query, Py_ssize_t bytes_max,
+        self, dialect, endpoint, *, str dialect_name not None, str name not None, str scope, handler, limited,
+        bytes own, bint bearer, bint folded, bint scanned, bint query, Py_ssize_t bytes_max,
     ):
         self.dialect, self.endpoint, self.handler, self.limited = dialect, endpoint, handler, limited
-        self.dialect_name, self.name = dialect_name, name
+        self.dialect_name, self.name, self.scope = dialect_name, name, scope
         self.own, self.bearer, self.folded, self.scanned = own, bearer, folded, scanned
         self.query, self.bytes_max = query, bytes_max
 
@@ -53,7 +55,7 @@ cdef class Door:
 cdef class Steps:
     """What a request is asked for beside, each a function of the worker's: `fanion.http.entrance` says how it is
     called. `turns`: exceptions of a handler that `again` knows an answer to. `lane`: what may step coroutines, or
-    None; `taskless`: the one class of a handler's awaitables that it may step, too."""
+    None; `taskless`: the code of those that a handler may return and that it may step, too."""
 
     cdef object current, answered, current_task, loop, watch, turns, again, explain, renew, check_rate, check_body
     cdef object rest, large, start_of, text_of, taskless
@@ -146,7 +148,9 @@ cdef class Entrance:
             record = snapshot.known_key(key)
         except Exception:
             return None
-        if record is None or record.scopes or (record.dialects and door.dialect_name not in record.dialects):
+        if record is None or (record.dialects and door.dialect_name not in record.dialects):
+            return None
+        if door.scope is not None and record.scopes and door.scope not in record.scopes:
             return None
         visit = Visit.__new__(Visit)
         visit.door, visit.headers, visit.snapshot, visit.record = door, headers, snapshot, record
@@ -208,13 +212,11 @@ cdef class Entrance:
         await send({"type": BODY_MESSAGE, "body": payload})
 
     async def by_rsgi(self, scope, proto):
-        """An RSGI application for HTTP requests. In a lane, what isn't as usual goes on as a task."""
+        """An RSGI application for HTTP requests. In a lane, what needs a task goes on as one."""
         cdef Steps steps = self.steps
         cdef Lane lane = steps.lane
         cdef Visit visit = self.enter(scope.path, scope.method, of_text(scope.headers))
         if visit is None:
-            if lane is not None and lane.inside:
-                await Out()
             await self.otherwise(scope, proto)
             return
         cdef Door door = visit.door
@@ -240,7 +242,9 @@ cdef class Entrance:
                     body = await steps.rest(proto, None, body, steps.current_task(steps.loop), door.bytes_max)
             reply = self.answer(visit, body, scope)
             if not PyTuple_CheckExact(reply):
-                if lane is not None and lane.inside and type(reply) is not steps.taskless:
+                if lane is not None and lane.inside and (
+                    type(reply) is not CoroutineType or reply.cr_code is not steps.taskless
+                ):
                     await Out()
                 reply = await reply
         except BaseException as error:

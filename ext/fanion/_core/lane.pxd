@@ -9,6 +9,7 @@ cdef class Turn:
 
 cdef class Lane:
     cdef readonly bint inside
+    cdef bint asleep
     cdef public bint open
     cdef readonly Turn turn
     cdef readonly dict steps

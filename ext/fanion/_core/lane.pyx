@@ -95,10 +95,12 @@ cdef class Lane:
         """What `select(timeout)` says, for which the turn is given away."""
         self.scheduled = self.loop._scheduled  # now and then it is another list
         self.timers = len(self.scheduled)
+        self.asleep = True
         self.turn.give()
         try:
             return select(timeout)
         finally:
+            self.asleep = False
             self.turn.take()
 
     def call_soon_threadsafe(self, callback, *args, context=None):
@@ -128,6 +130,11 @@ cdef class Lane:
                 self.turn.give()
         return self.later(callback, *args, context=context)
 
+    async def leave(self):
+        """What comes next is run by a task."""
+        if self.inside:
+            await Out()
+
     cdef int run(self, Step step, bint begun) except -1:
         """What can't be stepped ends, and the loop's handler is told: Granian doesn't look at what is raised here, so
         the request would have no answer, and the thread's next one an error that isn't its own."""
@@ -143,8 +150,9 @@ cdef class Lane:
         return 0
 
     cdef int notice(self) except -1:
-        """Wakes the loop if there is something for it to do that it doesn't know."""
-        if self.ready or len(self.scheduled) != self.timers:
+        """Wakes the loop if there is something for it to do that it doesn't know; once awake, it looks itself."""
+        if self.asleep and (self.ready or len(self.scheduled) != self.timers):
+            self.asleep = False
             self.loop._write_to_self()
         return 0
 

@@ -1,6 +1,7 @@
 """A request's usual way through a worker; see `ext/fanion/_core/entrance.pyx`."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import CodeType
 from typing import Any, final
 
 from fanion._core.lane import Lane
@@ -14,6 +15,7 @@ class Door:
         *,
         dialect_name: str,
         name: str,
+        scope: str | None,
         handler: Callable[..., object],
         limited: Callable[..., float] | None,
         own: bytes | None,
@@ -47,7 +49,7 @@ class Steps:
         text_of: Callable[..., object],
         free_bytes: int,
         piece_bytes: int,
-        taskless: type | None = None,
+        taskless: CodeType | None = None,
         lane: Lane | None = None,
     ) -> None: ...
 

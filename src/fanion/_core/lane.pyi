@@ -29,6 +29,7 @@ class Lane:
     def call_soon_threadsafe(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle | None: ...
+    async def leave(self) -> None: ...
 
 @final
 class Step:

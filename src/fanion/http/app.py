@@ -61,11 +61,12 @@ def make_handler(
     first_piece: Callable[[Receive], Awaitable[bytes]] | None = None,
     at_once: Callable[[Send, Head, bytes], None] | None = None,
     spanned: Spanned | None = None,
+    leave: Callable[[], Awaitable[None]] | None = None,
 ) -> Handle:
     """The function that answers every HTTP request of this worker. Event loop only. `streams`: None where no path
     stays open. `steps`: made here unless given. The rest is how another interface than ASGI sends large answers,
-    has headers, reads what came first of a body of declared length, and sends all other answers; and who answers
-    requests that have a span in this one's place.
+    has headers, reads what came first of a body of declared length, and sends all other answers; who answers
+    requests that have a span in this one's place; and what is awaited before anything that needs a task.
 
     Long: what every request goes through stands in one piece, as a call costs more than most of its steps.
     """
@@ -103,6 +104,8 @@ def make_handler(
                 if other is None:
                     outlet = router.streams.get(path)
                     if outlet is not None and streams is not None:
+                        if leave is not None:
+                            await leave()
                         await _answer_stream(services, streams, outlet, scope, headers, receive, send)
                     else:
                         await _answer_nobody(services, router, scope, headers, send)
@@ -131,6 +134,8 @@ def make_handler(
             if bytes_max:
                 declared = headers.get(b"content-length")
                 length = check_transfer(headers.listed()) if declared is None else int(declared)
+                if length and leave is not None:
+                    await leave()
                 if length > bytes_max:
                     await discard(receive, watch, length)
                     raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
@@ -168,12 +173,16 @@ def make_handler(
                 answer = endpoint.handler(snapshot, record, body, tail, headers)
             except (Condensed, Fault) as turn:
                 answer = ask_again(turn, endpoint, snapshot, record, body, tail, headers)
+            if answer.__class__ is not tuple and leave is not None:
+                await leave()
             reply = answer if answer.__class__ is tuple else await answer  # type: ignore[misc]
         except BaseException as error:
             reply = explain(error, scope, headers, endpoint)
         head, payload = reply
         if endpoint is not None:
             if len(payload) > PIECE_BYTES:
+                if leave is not None:
+                    await leave()
                 refused = await send_large(dialect, endpoint, reply, receive, send)
                 if refused is None:
                     return

@@ -1,7 +1,7 @@
 """The usual way of a request, put together for `fanion._core.entrance`: which doors there are, what is asked there.
 
 The handler of `http.app` stays the reference and answers whatever isn't as usual: paths of nobody, other methods,
-headers that stand twice, keys that this process doesn't know or that have scopes, bodies without a length or with a
+headers that stand twice, keys that this process doesn't know or that may not ask, bodies without a length or with a
 Content-Encoding. Requests that may have a span don't come this way at all.
 """
 
@@ -17,8 +17,9 @@ from fanion.dialects.wire.doors import Steps as NativeSteps
 from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.dialects.wire.fault import Fault
 from fanion.dialects.wire.headers import RequestHeaders
+from fanion.dialects.wire.ingest import TASKLESS
 from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, Condensed, check_body
-from fanion.dialects.wire.reply import Reply, Taskless
+from fanion.dialects.wire.reply import Reply
 from fanion.dialects.wire.services import Services, Snapshot
 from fanion.http import rsgi
 from fanion.http.answers import PIECE_BYTES
@@ -69,6 +70,7 @@ def by_rsgi(
         headers_of=rsgi.headers_of,
         first_piece=rsgi.first_piece,
         at_once=rsgi.at_once,
+        leave=None if lane is None else lane.leave,
     )
 
     def explain(
@@ -156,7 +158,7 @@ def _native(
         text_of=rsgi.text_of,
         free_bytes=FREE_BYTES_MAX,
         piece_bytes=PIECE_BYTES,
-        taskless=Taskless,
+        taskless=TASKLESS,
         lane=lane,
     )
 

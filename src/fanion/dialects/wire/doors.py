@@ -33,6 +33,7 @@ def doors_of(
             endpoint,
             dialect_name=dialect.name,
             name=endpoint.name,
+            scope=endpoint.scope,
             handler=endpoint.handler,
             limited=limited,
             own=place.own,

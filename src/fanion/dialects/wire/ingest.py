@@ -13,11 +13,11 @@ from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from fanion._core.window import Reservation
 from fanion.dialects.wire.fault import Fault, FaultKind
-from fanion.dialects.wire.reply import Reply, Taskless
+from fanion.dialects.wire.reply import Reply
 from fanion.dialects.wire.services import Services
 from fanion.errors import JournalError, JournalFullError, JournalOpeningError
 
@@ -50,7 +50,7 @@ class Ingest:
         self._journal = services.journal
         ack = services.config.journal.ack
         self._durable = ack != "buffered"
-        self._wait = self._when_replicated if ack == "replicated" else self._when_durable
+        self._wait = self._when_replicated if ack == "replicated" else self._when_safe
         self._dialect = dialect
         self._overloaded = overloaded or Overloaded()
         self.event_ids = services.event_ids
@@ -104,11 +104,6 @@ class Ingest:
         """What the client is told when nothing was kept."""
         return self._overloaded.fault(error)
 
-    def _when_durable(
-        self, reply: Reply, synced: Awaitable[None] | None, repeated: Reservation | None = None
-    ) -> Awaitable[Reply]:
-        return Taskless(self._when_safe(reply, synced, repeated))
-
     async def _when_safe(
         self, reply: Reply, synced: Awaitable[None] | None, repeated: Reservation | None = None
     ) -> Reply:
@@ -132,6 +127,9 @@ class Ingest:
             error = JournalError("the stream has not acknowledged the record in time")
             raise self._overloaded.fault(error) from None
 
+
+TASKLESS: Final = Ingest._when_safe.__code__
+"""Of a coroutine that waits for futures alone: without a time limit and nothing to cancel it needs no task."""
 
 ECHO_BYTES_MAX = 65_536
 """What an answer repeats of a batch, so that a small one can't have megabytes written for it."""

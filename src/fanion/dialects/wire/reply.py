@@ -8,7 +8,6 @@ interface makes of one is made once too.
 from __future__ import annotations
 
 import math
-from collections.abc import Coroutine, Generator
 from typing import Protocol, TypeAlias, overload
 
 from fanion.dialects.wire.fault import Fault
@@ -48,18 +47,6 @@ class Head:
 
 Reply: TypeAlias = tuple[Head, bytes]
 """The head and the body."""
-
-
-class Taskless:
-    """A reply that is still waited for, by futures alone: no time limit, nothing to cancel, so it needs no task."""
-
-    __slots__ = ("_reply",)
-
-    def __init__(self, reply: Coroutine[object, None, Reply]) -> None:
-        self._reply = reply
-
-    def __await__(self) -> Generator[object, None, Reply]:
-        return self._reply.__await__()
 
 
 def retry_after(wait_s: float) -> tuple[bytes, bytes]:
