@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
 
 from fanion.dialects.wire.dialect import Dialect
 from fanion.dialects.wire.endpoint import Endpoint, Scan
 from fanion.dialects.wire.fault import Fault, FaultKind
 from fanion.dialects.wire.headers import RequestHeaders, of_pairs
+from fanion.dialects.wire.ingest import TASKLESS
 from fanion.dialects.wire.json_bounds import FREE_BYTES_MAX, Condensed, check_body
 from fanion.dialects.wire.reply import Head, HeaderList, Headers, Reply
 from fanion.dialects.wire.services import Services
@@ -31,7 +31,7 @@ from fanion.http import health
 from fanion.http.answers import PIECE_BYTES, Outgoing
 from fanion.http.asgi import AsgiScope, Handle, Receive, Send, Spanned, start_of
 from fanion.http.cors import preflight
-from fanion.http.encoding import undo_encoding
+from fanion.http.encoding import LOOKED_AT_BYTES, undo_encoding
 from fanion.http.request import (
     SINGLE,
     BodyWatch,
@@ -84,6 +84,11 @@ def make_handler(
     current_task = asyncio.current_task
     limits = services.config.limits
 
+    def hold(size: int) -> None:
+        task = current_task(loop)
+        assert task is not None
+        watch.hold(task, size)
+
     async def handle(scope: AsgiScope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope["headers"])
         if spanned is not None and b"traceparent" in headers:
@@ -134,15 +139,15 @@ def make_handler(
             if bytes_max:
                 declared = headers.get(b"content-length")
                 length = check_transfer(headers.listed()) if declared is None else int(declared)
-                if length and leave is not None:
+                if leave is not None and not 0 <= length <= bytes_max:
                     await leave()
                 if length > bytes_max:
                     await discard(receive, watch, length)
                     raise Fault(FaultKind.TOO_LARGE, too_large_text(bytes_max))
                 if length:
                     task = current_task(loop)
-                    assert task is not None
-                    waiting[task] = watch.now
+                    if task is not None:
+                        waiting[task] = watch.now
                     try:
                         if first_piece is not None and length > 0:
                             message = None
@@ -151,11 +156,18 @@ def make_handler(
                             message = await receive()
                             body = message.get("body", b"")
                     finally:
-                        del waiting[task]
+                        if task is not None:
+                            del waiting[task]
                     if len(body) != length and (message is None or message.get("more_body", True)):
+                        if leave is not None:
+                            await leave()
+                        task = current_task(loop)
+                        assert task is not None
                         body = await read_more(receive, message, body, task, bytes_max)
                     if b"content-encoding" in headers:
-                        body = await undo_encoding(headers, body, bytes_max, partial(watch.hold, task))
+                        if leave is not None and len(body) >= LOOKED_AT_BYTES:
+                            await leave()
+                        body = await undo_encoding(headers, body, bytes_max, hold, leave)
                     if len(body) > FREE_BYTES_MAX and endpoint.scan is not LATER:
                         body = check_body(body, limits, batch=endpoint.scan is Scan.BATCH)
                 later = current()
@@ -173,8 +185,9 @@ def make_handler(
                 answer = endpoint.handler(snapshot, record, body, tail, headers)
             except (Condensed, Fault) as turn:
                 answer = ask_again(turn, endpoint, snapshot, record, body, tail, headers)
-            if answer.__class__ is not tuple and leave is not None:
-                await leave()
+            waits = leave is not None and answer.__class__ is not tuple
+            if waits and getattr(answer, "cr_code", None) is not TASKLESS:
+                await leave()  # type: ignore[misc]
             reply = answer if answer.__class__ is tuple else await answer  # type: ignore[misc]
         except BaseException as error:
             reply = explain(error, scope, headers, endpoint)

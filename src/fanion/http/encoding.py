@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from fanion.dialects.wire.fault import Fault, FaultKind
@@ -43,23 +43,32 @@ TOO_DEAR = "The request body takes too long to inflate for what it holds."
 NOT_WHOLE = "The request body is not a series of whole compressed streams."
 
 
-async def undo_encoding(headers: Headers, body: bytes, bytes_max: int, hold: Callable[[int], None]) -> bytes:
+async def undo_encoding(
+    headers: Headers,
+    body: bytes,
+    bytes_max: int,
+    hold: Callable[[int], None],
+    leave: Callable[[], Awaitable[None]] | None = None,
+) -> bytes:
     """The body as its Content-Encoding says, at most `bytes_max` long. Raises Fault UNSUPPORTED_ENCODING for
     an encoding (or a list of several) that isn't understood, BAD_REQUEST for bytes that aren't in it or cost too
-    much, TOO_LARGE. `hold` is told of bytes as they are inflated, and may raise."""
+    much, TOO_LARGE. `hold` is told of bytes as they are inflated, and may raise; `leave` is awaited before. Of
+    bodies of `LOOKED_AT_BYTES` and more the thread has to stay the same."""
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding in (b"identity", b""):
         return body
     allowed = min(bytes_max, max(INFLATE_FREE_BYTES, INFLATE_RATIO_MAX * len(body)))
     if encoding in (b"gzip", b"x-gzip"):
-        return await _undo(body, _zlib(zlib.MAX_WBITS | 16, allowed + 1), allowed, bytes_max, hold)
+        return await _undo(body, _zlib(zlib.MAX_WBITS | 16, allowed + 1), allowed, bytes_max, hold, leave)
     if encoding == b"deflate":
         # Named deflate, sent as zlib by most and raw by some; the first byte tells them apart.
         wrapped = len(body) >= 2 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
         window_bits = zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
-        return await _undo(body, _zlib(window_bits, allowed + 1), allowed, bytes_max, hold, streams_max=1)
+        return await _undo(
+            body, _zlib(window_bits, allowed + 1), allowed, bytes_max, hold, leave, streams_max=1
+        )
     if encoding == b"zstd":
-        return await _undo(body, _zstd(), allowed, bytes_max, hold)
+        return await _undo(body, _zstd(), allowed, bytes_max, hold, leave)
     raise Fault(
         FaultKind.UNSUPPORTED_ENCODING, "The Content-Encoding must be gzip, deflate, zstd or identity."
     )
@@ -102,6 +111,7 @@ async def _undo(
     allowed: int,
     bytes_max: int,
     hold: Callable[[int], None],
+    leave: Callable[[], Awaitable[None]] | None,
     streams_max: int = STREAMS_MAX,
 ) -> bytes:
     plain: list[bytes] = []
@@ -126,6 +136,8 @@ async def _undo(
         if size > allowed:
             raise Fault(FaultKind.TOO_LARGE, f"The request body is larger than {bytes_max} bytes.")
         if size > INFLATE_FREE_BYTES:
+            if leave is not None:
+                await leave()
             hold(len(plain[-1]))
         at += len(piece)
         if at >= look or size > turn:
