@@ -47,7 +47,7 @@ def test_the_default_follows_workers_and_cores(
     assert has_one_runtime_for_all(serve("--workers", "1", data=data)) == (cores > 1)
 
 
-server = idle.server
+server, direct = idle.server, idle.direct
 follow = streams.follow
 
 test_pipelined_requests_are_answered_in_order = hardening.test_pipelined_requests_are_answered_in_order
