@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from functools import partial
-from types import SimpleNamespace
+from types import CoroutineType, SimpleNamespace
 from typing import Any
 
 import pytest
+from granian import _futures
 
 from fanion._core.lane import Out, Turn
 from fanion.config import Limits
@@ -536,3 +537,22 @@ def test_a_connection_whose_request_is_of_the_lane_is_served(lane_loop: LaneLoop
         await ports()
 
     lane_loop.run_until_complete(asyncio.wait_for(main(), WAIT_S))
+
+
+def test_the_http_server_hands_requests_over_as_the_lane_takes_them() -> None:
+    """Else each would be a task of a loop that is none of the quickest, without a word."""
+    handed: list[tuple[Any, ...]] = []
+    watcher = SimpleNamespace(scope=None, proto=None)
+
+    def call_soon_threadsafe(callback: object, *args: Any, context: object) -> None:
+        handed.append(args)
+
+    async def request(scope: object, proto: object) -> None:
+        pass
+
+    loop = SimpleNamespace(call_soon_threadsafe=call_soon_threadsafe)
+    _futures._cbsched_aioschedule(loop, None, _futures._future_watcher_wrapper(request))(watcher)
+    ((coroutine, *rest),) = handed
+    assert isinstance(coroutine, CoroutineType)
+    assert rest == [watcher]
+    coroutine.close()
