@@ -44,7 +44,12 @@ ARCHITECTURES = ("x86_64", "aarch64")
 EMULATED = (
     "libc6 libstdc++6 libgcc-s1 zlib1g libssl3 libffi8 libbz2-1.0 liblzma5 libexpat1 libsqlite3-0 libuuid1"
 )
-TRIED = ["tests/golden", "tests/property/test_core_equals_twin.py", "tests/property/test_flat_batch.py"]
+TRIED = [
+    "tests/golden",
+    "tests/property/test_core_equals_twin.py",
+    "tests/property/test_flat_batch.py",
+    "tests/unit/test_lane.py",
+]
 
 
 def run(*command: str | Path, **more: object) -> None:
