@@ -49,6 +49,7 @@ TRIED = [
     "tests/property/test_core_equals_twin.py",
     "tests/property/test_flat_batch.py",
     "tests/unit/test_lane.py",
+    "tests/unit/test_lane_bodies.py",
 ]
 
 

@@ -4,7 +4,8 @@ Granian calls `loop.call_soon_threadsafe` for each request, and for each body th
 which have the GIL then. A thread's wake-up costs more than most requests. So the loop of `fanion.process.lane` has
 its `Lane` called instead, which takes the `Turn` and steps the coroutine there and then. The loop has the turn
 whenever it runs and gives it away while it waits, so that still one thread at a time runs a worker's Python, as if
-there were but one: nothing of a worker's state needs to know.
+there were but one: nothing of a worker's state needs to know. What is said to belong to the event loop, or to its
+thread, belongs to whoever has the turn.
 
 A coroutine that is stepped belongs to no task. It may await what the HTTP server gives it, and futures; before it
 does anything that needs a task (a time limit, being cancelled) it awaits an `Out` and goes on as a task of the loop.
