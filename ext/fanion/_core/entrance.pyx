@@ -225,14 +225,16 @@ cdef class Entrance:
             if door.limited is not None:
                 steps.check_rate(door.limited(visit.record))
             if visit.length:
-                task = steps.current_task(steps.loop)  # None in a lane, which knows who waits
-                if task is not None:
-                    PyDict_SetItem(steps.waiting, task, steps.watch.now)
-                try:
+                if lane is not None and lane.inside:
                     proto.__aiter__()
                     body = await proto.__anext__()
-                finally:
-                    if task is not None:
+                else:
+                    task = steps.current_task(steps.loop)
+                    PyDict_SetItem(steps.waiting, task, steps.watch.now)
+                    try:
+                        proto.__aiter__()
+                        body = await proto.__anext__()
+                    finally:
                         PyDict_DelItem(steps.waiting, task)
                 if len(body) != visit.length:
                     if lane is not None and lane.inside:
